@@ -1,0 +1,7 @@
+"""``python -m massrl`` is ``massrl``."""
+
+import sys
+
+from massrl.cli import main
+
+sys.exit(main())

@@ -1,0 +1,405 @@
+"""Where all parts meet: one function for each thing a user does, in Python and on the command line."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from torch import nn
+
+from massrl.checkpoint import load_backbone_file, save_backbone, write_json, write_text
+from massrl.config import Config, DataConfig, EvaluateConfig, ModelConfig, SheetConfig
+from massrl.configure import config_text, make, make_config, read_config_file, read_layers
+from massrl.data.check import CheckReport, check_source
+from massrl.data.sources import Normalization, Source, Subset, open_source
+from massrl.data.splits import balanced_subset, holdout
+from massrl.errors import CheckpointError, ConfigError, DataError, ImageError
+from massrl.evaluate.features import extract_features
+from massrl.evaluate.judge import check_labels, judge
+from massrl.evaluate.knn import knn_predict
+from massrl.methods.build import build_method, seeded_backbone
+from massrl.methods.pairs import ViewLabel
+from massrl.run_folder import RunFolder
+from massrl.run_log import TaskProgress, circumstances, describe_source, logging_to, say_config
+from massrl.train.resolve import normalization_of, resolve_config, this_machine
+from massrl.train.run import Sitting, plan_steps, train
+from massrl.view_maker import ViewMaker
+from massrl.views.cpu import execute
+from massrl.views.layouts import Layout, resolve_layout
+from massrl.views.sheet import SheetRow, save_sheet
+
+logger = logging.getLogger("massrl")
+
+_SHEET_ROWS = 6
+_PROBE_BANK = 5000  # images: a probe must cost seconds, not minutes
+_PROBE_QUERIES = 2000
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """What ``pretrain`` gives back.
+
+    Attributes:
+        folder: the run folder.
+        config: the resolved configuration.
+        sitting: steps, seconds, and whether a signal stopped the run.
+    """
+
+    folder: Path
+    config: Config
+    sitting: Sitting
+
+
+def pretrain(
+    config: Config | dict[str, Any] | str | Path,
+    *,
+    console: Console | None = None,
+    title: str = "pre-training",
+) -> PretrainResult:
+    """Pre-train a backbone without labels.
+
+    Args:
+        config: a ``Config``, nested mappings such as ``{"recipe": "default", "data": {"train":
+            "photos"}}``, the path of a YAML file, or the name of a recipe.
+        console: where progress is shown; the terminal by default.
+        title: what progress calls the run.
+
+    Raises:
+        MassrlError: if something the user gave cannot be used.
+    """
+    wanted = config if isinstance(config, Config) else make_config(read_layers(config))
+    if not wanted.data.train:
+        raise ConfigError("no images to learn from: --data.train takes a folder, a list or a name")
+    source = training_source(wanted.data)
+    resolved, notes = resolve_config(wanted, source, this_machine(wanted.train.accelerator))
+    resolve_layout(resolved.views)
+    folder = RunFolder.new(wanted.out) if wanted.out else RunFolder.free(wanted.recipe or source.name)
+    resolved = replace(resolved, out=str(folder.path))
+    console = console or Console(stderr=True)
+    with logging_to(folder.log, console):
+        say_config(resolved, source, notes)
+        maker = make_view_maker(resolved)
+        method = _method(resolved)
+        if resolved.train.max_steps is None:
+            resolved = plan_steps(resolved, method, source, maker)
+        write_text(folder.config, config_text(resolved))
+        save_sheet(sheet_rows(source, maker, count=_SHEET_ROWS), folder.views)
+        return _sit(resolved, folder, source, console=console, title=title)
+
+
+def resume(
+    run: str | Path, *, console: Console | None = None, title: str = "pre-training"
+) -> PretrainResult:
+    """Go on with a run from its last checkpoint, to the same weights as if it had never stopped.
+
+    Args:
+        run: the run folder.
+        console: where progress is shown; the terminal by default.
+        title: what progress calls the run.
+
+    Raises:
+        CheckpointError: if the folder holds no run, or its data are no longer the same.
+    """
+    folder = RunFolder.existing(run, flag="--resume")
+    config = replace(make_config(read_config_file(folder.config)), out=str(folder.path))
+    source = training_source(config.data)
+    console = console or Console(stderr=True)
+    with logging_to(folder.log, console):
+        return _sit(config, folder, source, console=console, title=title)
+
+
+def _sit(
+    config: Config, folder: RunFolder, source: Source, *, console: Console, title: str
+) -> PretrainResult:
+    """One sitting of a run, from its start or from its checkpoint; leaves the weights and the page."""
+    from massrl.run_report import report_run
+
+    method = _method(config)
+    sitting = train(
+        config,
+        method,
+        source,
+        make_view_maker(config),
+        folder=folder,
+        view_names=layout_of(config).view_names(),
+        console=console,
+        measure=_probe(config, source),
+        title=title,
+    )
+    save_backbone(folder.backbone, method.backbone.state_dict(), _about(config, sitting.step))
+    report_run(folder)
+    return PretrainResult(folder.path, config, sitting)
+
+
+def training_source(data: DataConfig) -> Source:
+    """The images to learn from, cut to ``data.limit`` where it is set."""
+    source = open_source(data.train, split="train", root=_root(data), download=data.download)
+    if data.limit is None or data.limit >= len(source):
+        return source
+    labels = source.labels if source.labels is not None else None
+    return Subset(source, balanced_subset(labels, data.limit, seed=0, total=len(source)))
+
+
+def validation_source(data: DataConfig) -> Source | None:
+    """The labelled images to judge by: ``data.val``, or a known data set's own validation part."""
+    spec = data.val
+    if spec is None and not Path(data.train).exists():
+        spec = data.train.partition(":")[0]
+    if spec is None:
+        return None
+    source = open_source(spec, split="val", root=_root(data), download=data.download)
+    return source if source.labels is not None else None
+
+
+def _root(data: DataConfig) -> Path | None:
+    return Path(data.root).expanduser() if data.root else None
+
+
+def layout_of(config: Config) -> Layout:
+    """The layout of a configuration."""
+    return resolve_layout(config.views)
+
+
+def make_view_maker(config: Config) -> ViewMaker:
+    """The view maker of a resolved configuration."""
+    assert config.views.size is not None
+    return ViewMaker(layout_of(config), size=config.views.size, seed=config.train.seed)
+
+
+def _method(config: Config) -> Any:
+    return build_method(
+        config.method,
+        config.model,
+        views=[ViewLabel(policy, crop) for crop, policy in layout_of(config).cells()],
+        image_side=config.views.size or 224,
+        seed=config.train.seed,
+    )
+
+
+def _about(config: Config, step: int) -> dict[str, Any]:
+    """What is needed to build a backbone again, and to know where it came from."""
+    assert config.data.mean is not None
+    assert config.data.std is not None
+    return {
+        "backbone": config.model.backbone,
+        "stem": config.model.stem,
+        "size": config.views.size,
+        "mean": list(config.data.mean),
+        "std": list(config.data.std),
+        "seed": config.train.seed,
+        "recipe": config.recipe,
+        "step": step,
+    }
+
+
+def _probe(config: Config, source: Source) -> Any:
+    """A k-NN probe on images of the run itself, ``None`` where they have no labels.
+
+    With validation images it asks for those; otherwise every training image asks the others. It is
+    shown and never acted on.
+    """
+    if source.labels is None or len(source.class_names) < 2:
+        return None
+    bank = _part(source, _PROBE_BANK)
+    asked = validation_source(config.data)
+    if asked is not None:
+        check_labels(source, asked)
+        asked = _part(asked, _PROBE_QUERIES)
+    for part in filter(None, (bank, asked)):
+        part.normalization = normalization_of(config, source)
+    num_classes, side = len(source.class_names), config.views.size or 224
+
+    def measure(backbone: nn.Module) -> float:
+        known = extract_features(backbone, bank, side=side)
+        query = known if asked is None else extract_features(backbone, asked, side=side)
+        scores = knn_predict(
+            known.values,
+            known.labels,
+            query.values,
+            num_classes=num_classes,
+            k=min(20, len(bank) - 1),
+            exclude_self=asked is None,
+        )
+        return float((scores.argmax(1) == query.labels).float().mean()) * 100
+
+    return measure
+
+
+def _part(source: Source, most: int) -> Source:
+    if len(source) <= most:
+        return Subset(source, np.arange(len(source)))
+    return Subset(source, balanced_subset(source.labels, most, seed=0, total=len(source)))
+
+
+def load_backbone(path: str | Path, *, untrained: bool = False) -> nn.Module:
+    """Load a backbone that massrl trained.
+
+    Args:
+        path: a run folder or a ``.safetensors`` file.
+        untrained: leave the weights as the run started with them, to compare with.
+
+    Returns:
+        A module in eval mode from float ``(B, 3, H, W)``, scaled to [0, 1] and normalised, to pooled
+        features ``(B, D)``; ``about`` on it says how the images are to be prepared (``size``,
+        ``mean``, ``std``) and where the weights came from.
+
+    Raises:
+        CheckpointError: if there is none, or it is damaged.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = RunFolder.existing(file, flag="BACKBONE").backbone
+    state, about = load_backbone_file(file)
+    backbone = seeded_backbone(
+        ModelConfig(backbone=about["backbone"], stem=about["stem"]),
+        image_side=about["size"],
+        seed=about["seed"],
+    )
+    if not untrained:
+        try:
+            backbone.load_state_dict(state)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"{file} does not fit {about['backbone']}: {reason}") from None
+    backbone.about = about  # type: ignore[assignment]
+    return backbone.eval()
+
+
+def evaluate(
+    backbone: str | Path,
+    config: EvaluateConfig | dict[str, Any] | None = None,
+    *,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Judge a backbone on labelled images.
+
+    Args:
+        backbone: a run folder or a ``.safetensors`` file.
+        config: tasks, data and settings; what is left out of the data is as in the run.
+        console: where progress is shown; the terminal by default.
+
+    Returns:
+        The content of ``results.json``: a section for each task, and how the figures came about.
+        It is written into the run folder, or to ``config.out``.
+
+    Raises:
+        MassrlError: if something the user gave cannot be used.
+    """
+    from massrl.run_report import report_run
+
+    wanted = config if isinstance(config, EvaluateConfig) else make(EvaluateConfig, config or {})
+    folder = RunFolder(backbone) if Path(backbone).is_dir() else None
+    network = load_backbone(backbone, untrained=wanted.untrained)
+    about: dict[str, Any] = network.about  # type: ignore[assignment]
+    train_source, test_source = _judging_sources(wanted, folder)
+    constants = Normalization(mean=tuple(about["mean"]), std=tuple(about["std"]))
+    train_source.normalization = test_source.normalization = constants
+    machine = this_machine()
+    begin = time.perf_counter()
+    with TaskProgress(console or Console(stderr=True)) as progress:
+        figures = judge(
+            network,
+            train_source,
+            test_source,
+            tasks=wanted.task,
+            side=about["size"],
+            k=wanted.k,
+            temperature=wanted.temperature,
+            workers=machine.cores,
+            device="cuda" if machine.accelerator == "gpu" else "cpu",
+            seed=wanted.seed,
+            progress=progress,
+        )
+    results = {
+        **figures,
+        "backbone": {"path": str(backbone), "untrained": wanted.untrained, **about},
+        "data": {"train": describe_source(train_source), "val": describe_source(test_source)},
+        **circumstances(machine.name),
+        "seconds": round(time.perf_counter() - begin, 2),
+    }
+    name = "results-untrained.json" if wanted.untrained else "results.json"
+    path = Path(wanted.out) if wanted.out else Path(backbone).with_name(name)
+    if folder is not None and not wanted.out:
+        path = folder.path / name
+    write_json(path, results)
+    if folder is not None:
+        report_run(folder)
+    return results
+
+
+def _judging_sources(wanted: EvaluateConfig, folder: RunFolder | None) -> tuple[Source, Source]:
+    """The images to judge with: what is asked for, else what the run learnt from."""
+    data = wanted.data
+    if folder is not None and folder.config.is_file():
+        run = make_config(read_config_file(folder.config)).data
+        if data.train is None or data.train == run.train:
+            limit = data.limit if data.limit is not None else run.limit
+            data = replace(data, train=run.train, limit=limit, root=data.root or run.root)
+        data = replace(data, val=data.val or run.val)
+    if not data.train:
+        raise DataError("no labelled images to judge by: --data.train takes a folder or a name")
+    where = DataConfig(
+        train=data.train, val=data.val, limit=data.limit, root=data.root, download=data.download
+    )
+    train_source = training_source(where)
+    test_source = validation_source(where)
+    if test_source is None:
+        if train_source.labels is None:
+            raise DataError(
+                f"{train_source.name} has no labels, and no --data.val is given: a labelled folder or "
+                f"the name of a data set is wanted (--data.train, --data.val)"
+            )
+        logger.warning("no --data.val: a fifth of %s is held out to be judged by", train_source.name)
+        kept, held = holdout(train_source.labels, 0.2, seed=0)
+        return Subset(train_source, kept), Subset(train_source, held)
+    return train_source, test_source
+
+
+def sheet_rows(source: Source, maker: ViewMaker, *, count: int, epoch: int = 0) -> list[SheetRow]:
+    """The first images that can be decoded, each with its plan and its views."""
+    rows: list[SheetRow] = []
+    for index in range(len(source)):
+        if len(rows) == count:
+            break
+        try:
+            image = maker.load(source.read(index), index=index)
+        except ImageError as error:
+            logger.warning("left out of the sheet: %s", error)
+            continue
+        plan = maker.plan(epoch=epoch, index=index, height=image.shape[0], width=image.shape[1])
+        title = Path(source.describe(index)).name
+        rows.append(SheetRow(title, image, plan, execute(image, plan)))
+    return rows
+
+
+def draw_views(config: SheetConfig | dict[str, Any], *, console: Console | None = None) -> Path:
+    """Draw what a layout does to images; nothing is trained.
+
+    Args:
+        config: which images, which layout, where to.
+        console: where warnings are shown.
+
+    Returns:
+        The path of the picture.
+    """
+    wanted = config if isinstance(config, SheetConfig) else make(SheetConfig, config)
+    source = open_source(wanted.images)
+    layout = resolve_layout(wanted.views)
+    side = source.typical_side
+    size = wanted.views.size or (side if side <= 64 else 224)
+    maker = ViewMaker(layout, size=size, seed=wanted.seed)
+    rows = sheet_rows(source, maker, count=wanted.count, epoch=wanted.epoch)
+    if not rows:
+        raise DataError(f"{source.name} has no image that can be decoded")
+    save_sheet(rows, Path(wanted.out), title=f"{layout.name}: {layout.summary}")
+    return Path(wanted.out)
+
+
+def check_data(spec: str) -> CheckReport:
+    """Decode every image of a source once and list what is broken."""
+    return check_source(open_source(spec))

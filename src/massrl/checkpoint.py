@@ -1,0 +1,116 @@
+"""Files that are whole or not there: atomic writing, checkpoints, and a backbone's own file.
+
+Nothing is ever loaded by running code from a file: checkpoints are read with ``weights_only`` and
+backbones are safetensors.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from massrl.errors import CheckpointError, TrainingError
+
+FORMAT = 1
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file so that its name holds the old content or the new one, whatever happens.
+
+    Args:
+        path: the file.
+        write: called with a binary file to write the content to.
+
+    Raises:
+        TrainingError: if it cannot be written, a full disk among the reasons; the old file stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError) and "file write failed" not in str(error):
+            raise
+        full = getattr(error, "errno", errno.ENOSPC) == errno.ENOSPC
+        reason = "no room left on the disk" if full else str(error)
+        kept = "; the previous one is intact" if path.exists() else ""
+        raise TrainingError(f"cannot write {path}: {reason}{kept}") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, as UTF-8."""
+    write_atomically(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file atomically, indented for people."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Save everything that a run needs to go on: tensors, numbers and strings only."""
+    write_atomically(path, lambda file: torch.save({"format": FORMAT, **content}, file))
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Load a checkpoint that ``save_checkpoint`` wrote, onto the CPU.
+
+    Raises:
+        CheckpointError: if it is missing, damaged or of another format.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen kinds, all of them "not readable"
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {reason}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is no checkpoint of massrl (format {FORMAT} is wanted)")
+    return content
+
+
+def save_backbone(path: Path, state: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Save a backbone's weights as safetensors, with what is needed to build it again.
+
+    Args:
+        path: the file.
+        state: its ``state_dict``.
+        about: how to build it; JSON's own types.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    content = save_safetensors(tensors, metadata={"massrl": json.dumps(about)})
+    write_atomically(path, lambda file: file.write(content))
+
+
+def load_backbone_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what ``save_backbone`` wrote: the weights, and how to build the backbone.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged, or not one of massrl's.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no backbone {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = (file.metadata() or {}).get("massrl")
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from None
+    if about is None:
+        raise CheckpointError(f"{path} does not say how to build its backbone: massrl did not write it")
+    return state, json.loads(about)

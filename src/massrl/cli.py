@@ -1,0 +1,302 @@
+"""The command line: a table of verbs, each with the dataclass its flags are derived from.
+
+Nothing heavy is imported until a verb runs, so that ``massrl --help`` answers at once. Only this
+module prints and exits: 0 when done, or stopped by a signal and saved; 2 for a mistake, with one line
+that says what is accepted; 130 for a second Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from massrl.errors import ConfigError, MassrlError, suggest
+
+_PROG = "massrl"
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One thing to do.
+
+    Attributes:
+        summary: one line.
+        run: takes the arguments after the verb, returns the exit code.
+        usage: arguments that stand before the flags.
+        kind: name of the dataclass in ``config`` that the flags are derived from, ``None`` for none.
+        own_flags: flags of the command line itself, with their help.
+    """
+
+    summary: str
+    run: Callable[[list[str]], int]
+    usage: str = ""
+    kind: str | None = None
+    own_flags: tuple[tuple[str, str], ...] = ()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        return _dispatch(words)
+    except MassrlError as error:
+        if debug:
+            raise
+        print(f"{_PROG}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print(f"{_PROG}: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        from massrl import __version__
+
+        print(f"{_PROG} {__version__}")
+        return 0
+    name, rest = words[0], words[1:]
+    if name == "data":
+        name, rest = f"data {rest[0] if rest else ''}".strip(), rest[1:]
+    if name not in VERBS:
+        raise ConfigError(f"unknown command {name!r}: {suggest(name, VERBS)}")
+    if "-h" in rest or "--help" in rest:
+        print(_help(name))
+        return 0
+    return VERBS[name].run(rest)
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: massrl COMMAND [--flags]      massrl COMMAND --help",
+            "",
+            "Pre-train visual backbones without labels, on views of several augmentation strategies.",
+            "",
+            *lines,
+            "",
+            "  --debug on any command shows the whole traceback of an error; --version the version.",
+        ]
+    )
+
+
+def _help(name: str) -> str:
+    verb = VERBS[name]
+    lines = [f"usage: {_PROG} {name} {verb.usage} [--flags]".replace("  ", " "), "", verb.summary]
+    if verb.own_flags:
+        width = max(len(flag) for flag, _ in verb.own_flags)
+        lines += ["", *(f"  {flag:<{width}}  {text}" for flag, text in verb.own_flags)]
+    if verb.kind is not None:
+        from massrl import config
+        from massrl.configure import help_text
+
+        lines += ["", help_text(getattr(config, verb.kind), skip=("--recipe",))]
+    return "\n".join(lines)
+
+
+def _take(words: list[str], flag: str) -> str | None:
+    """Take ``--flag VALUE`` or ``--flag=VALUE`` out of the words."""
+    value = None
+    for position in range(len(words) - 1, -1, -1):
+        word = words[position]
+        if word.startswith(f"{flag}="):
+            value = value or word.partition("=")[2]
+            del words[position]
+        elif word == flag:
+            if position + 1 == len(words) or words[position + 1].startswith("--"):
+                raise ConfigError(f"{flag} needs a value")
+            value = value or words[position + 1]
+            del words[position : position + 2]
+    return value
+
+
+def _first(words: list[str], what: str) -> str:
+    """The argument before the flags."""
+    if not words or words[0].startswith("--"):
+        raise ConfigError(f"{what} is missing")
+    return words.pop(0)
+
+
+def _none_left(words: list[str]) -> None:
+    if words:
+        raise ConfigError(f"unexpected argument {words[0]!r}")
+
+
+def _pretrain(words: list[str]) -> int:
+    run, recipe, file = (_take(words, flag) for flag in ("--resume", "--recipe", "--config"))
+    if run is not None:
+        if words or recipe or file:
+            raise ConfigError("--resume goes on with a run as it was started: no other flag fits beside it")
+        from massrl.api import resume
+
+        return _after_training(resume(run))
+    from massrl.configure import make_config, read_config_file, read_layers
+    from massrl.recipes import DEFAULT_RECIPE
+
+    layers = []
+    if file is not None:
+        layers.append(read_config_file(_path(file)) | {"out": ""})  # a repeat has a folder of its own
+    if recipe is not None or file is None:
+        layers.insert(0, read_layers(recipe or DEFAULT_RECIPE))
+    config = make_config(*layers, arguments=words)
+    from massrl.api import pretrain
+
+    return _after_training(pretrain(config))
+
+
+def _after_training(result: Any) -> int:
+    sitting, folder = result.sitting, result.folder
+    if sitting.skipped:
+        print(f"{len(sitting.skipped)} broken images were skipped; log.txt names them", file=sys.stderr)
+    if sitting.stopped_by is not None:
+        print(f"stopped by {sitting.stopped_by} after step {sitting.step} and saved; go on with:")
+        print(f"  massrl pretrain --resume {folder}")
+        return 0
+    print(f"done: {sitting.step} steps, {sitting.seconds:.0f} seconds")
+    print(f"  backbone  {folder / 'backbone.safetensors'}")
+    print(f"  report    {folder / 'report.html'}")
+    print(f"judge it with: massrl evaluate {folder} --task knn,linear --data.train DIR --data.val DIR")
+    return 0
+
+
+def _evaluate(words: list[str]) -> int:
+    backbone = _first(words, "the run folder or .safetensors file to judge")
+    from massrl.config import EvaluateConfig
+    from massrl.configure import make
+
+    config = make(EvaluateConfig, arguments=words)
+    from massrl.api import evaluate
+
+    results = evaluate(backbone, config)
+    for task in config.task:
+        figures = results[task]
+        fifth = "" if figures["acc5"] is None else f"   Acc@5 {figures['acc5']:6.2f} %"
+        print(f"{task:<8} Acc@1 {figures['acc1']:6.2f} %{fifth}   {figures['num_images']:,} images")
+    return 0
+
+
+def _views(words: list[str]) -> int:
+    from massrl.config import SheetConfig
+    from massrl.configure import make
+
+    images = _first(words, "the images to show: a folder, a list, a file or a name")
+    config = make(SheetConfig, {"images": images}, arguments=words)
+    from massrl.api import draw_views
+
+    print(draw_views(config))
+    return 0
+
+
+def _demo(words: list[str]) -> int:
+    from massrl.config import DemoConfig
+    from massrl.configure import make
+
+    config = make(DemoConfig, arguments=words)
+    from massrl.demo import run_demo
+
+    return run_demo(config)
+
+
+def _recipes(words: list[str]) -> int:
+    from massrl.recipes import about_recipe, recipe_names
+
+    if words:
+        from massrl.configure import config_text, make_config, read_layers
+
+        name = _first(words, "the recipe")
+        _none_left(words)
+        about = about_recipe(name)
+        for key in ("summary", "source", "hardware", "cost", "expect"):
+            print(f"# {key}: {getattr(about, key)}")
+        print(config_text(make_config(read_layers(name))), end="")
+        return 0
+    width = max(map(len, recipe_names()))
+    for name in recipe_names():
+        about = about_recipe(name)
+        print(f"{name:<{width}}  {about.summary}")
+        print(f"{'':<{width}}  {about.hardware}; {about.cost}; expect: {about.expect}")
+    return 0
+
+
+def _policies(words: list[str]) -> int:
+    _none_left(words)
+    from massrl.views.layouts import LAYOUTS
+    from massrl.views.strategies import STRATEGIES
+
+    strategies, layouts = list(STRATEGIES.values()), list(LAYOUTS.values())
+    width = max(len(item.signature) for item in strategies)
+    print("strategies (--views.policies takes any number of them, or a .yaml file of your own)")
+    for strategy in strategies:
+        print(f"  {strategy.signature:<{width}}  {strategy.summary}")
+    print("\nlayouts (--views.layout)")
+    for layout in layouts:
+        print(f"  {layout.name:<{width}}  {layout.summary}")
+    return 0
+
+
+def _check(words: list[str]) -> int:
+    spec = _first(words, "the images to check: a folder, a list or a name")
+    _none_left(words)
+    from massrl.api import check_data
+
+    report = check_data(spec)
+    for line in report.lines():
+        print(line)
+    return 1 if report.bad else 0
+
+
+def _path(text: str) -> Any:
+    from pathlib import Path
+
+    return Path(text)
+
+
+VERBS: dict[str, Verb] = {
+    "demo": Verb(
+        "pre-train, judge, compare and draw in minutes, with no download",
+        _demo,
+        kind="DemoConfig",
+    ),
+    "views": Verb(
+        "draw what each strategy does to your images; no training",
+        _views,
+        usage="IMAGES",
+        kind="SheetConfig",
+    ),
+    "pretrain": Verb(
+        "pre-train a backbone on images without labels",
+        _pretrain,
+        kind="Config",
+        own_flags=(
+            ("--recipe NAME", "start from this recipe: see massrl recipes"),
+            ("--config FILE", "start from this file, such as another run's config.yaml"),
+            ("--resume RUN", "go on with a run, as if it had never stopped"),
+        ),
+    ),
+    "evaluate": Verb(
+        "judge a backbone on labelled images: k-NN and linear probe",
+        _evaluate,
+        usage="RUN",
+        kind="EvaluateConfig",
+    ),
+    "recipes": Verb("list the recipes, or show one: massrl recipes NAME", _recipes, usage="[NAME]"),
+    "policies": Verb("list the augmentation strategies and the view layouts", _policies),
+    "data check": Verb("decode every image once and list what is broken", _check, usage="IMAGES"),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""From recipes, files and flags to one checked ``Config``: the only way in, for shell and Python.
+
+Layers are laid over each other, later ones win: the defaults of the dataclasses, a recipe, a
+configuration file, then flags. jsonargparse derives the flags, their help and the check of every
+value from the dataclasses of ``config``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from docstring_parser import parse_from_object
+from jsonargparse import ArgumentParser, set_parsing_settings
+
+from massrl.config import Config, check_keys, merge
+from massrl.errors import ConfigError, suggest
+from massrl.recipes import read_recipe
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+T = TypeVar("T")
+
+_TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+
+
+def build_parser(kind: type = Config, prog: str = "massrl pretrain") -> ArgumentParser:
+    """The parser of every flag of a dataclass, with its help, from its fields and their docstrings."""
+    parser = ArgumentParser(prog=prog, exit_on_error=False, allow_abbrev=False)
+    parser.add_class_arguments(kind, as_group=True)
+    return parser
+
+
+def make_config(*layers: dict[str, Any], arguments: Sequence[str] = ()) -> Config:
+    """``make`` for a pre-training run."""
+    return make(Config, *layers, arguments=arguments)
+
+
+def make(kind: type[T], *layers: dict[str, Any], arguments: Sequence[str] = ()) -> T:
+    """Lay mappings and flags over each other and check the whole.
+
+    Args:
+        kind: the dataclass to make.
+        layers: nested mappings, later ones win.
+        arguments: flags such as ``--data.limit=100``, which win over all mappings.
+
+    Raises:
+        ConfigError: one line that says which key or value is wrong and what is accepted.
+    """
+    content = merge(*layers)
+    check_keys(content, kind)
+    parser = build_parser(kind)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # jsonargparse tells its developers of its next version
+            base = parser.parse_object(content)
+            namespace = parser.parse_args(_split_lists(arguments, kind), namespace=base)
+    except ConfigError:
+        raise
+    except Exception as error:  # argparse.ArgumentError, TypeError, ValueError: all "wrong input"
+        raise ConfigError(_one_line(str(error), kind)) from None
+    made: T = _build(kind, _lists_to_tuples(namespace.as_dict()))
+    return made
+
+
+def help_text(kind: type, *, skip: Sequence[str] = ()) -> str:
+    """The help of every flag of a dataclass, section by section."""
+    lines: list[str] = []
+    width = max(len(flag) for flag in flags(kind)) + 2
+
+    def section(part: Any, prefix: str) -> None:
+        described = {item.arg_name: item.description or "" for item in parse_from_object(part).params}
+        for item in dataclasses.fields(part):
+            if isinstance(item.default_factory, type):
+                lines.append(f"\n{described.get(item.name, '')}")
+                section(item.default_factory, f"{prefix}{item.name}.")
+            elif f"--{prefix}{item.name}" not in skip:
+                text = " ".join(described.get(item.name, "").split())
+                default = "" if item.default in (None, "") else f" [{_shown(item.default)}]"
+                lines.append(f"  --{prefix + item.name:<{width}}{text}{default}")
+
+    section(kind, "")
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def read_layers(source: str | Path | dict[str, Any] | Config) -> dict[str, Any]:
+    """A configuration from any of its forms, as nested mappings.
+
+    Args:
+        source: a ``Config``, a mapping, the path of a YAML file, or the name of a recipe.
+
+    Raises:
+        ConfigError: if there is no such file or recipe.
+    """
+    if isinstance(source, Config):
+        return source.to_dict()
+    if isinstance(source, dict):
+        recipe = source.get("recipe")
+        return merge(read_recipe(recipe), source) if recipe else source
+    if isinstance(source, Path) or source.endswith((".yaml", ".yml")):
+        return read_config_file(Path(source))
+    return read_recipe(source)
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """A configuration file as nested mappings.
+
+    Raises:
+        ConfigError: if it cannot be read or is no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"cannot read the configuration {path}: {reason} (--config)") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no configuration: a YAML mapping is wanted (--config)")
+    content.pop("about", None)
+    return content
+
+
+def config_text(config: Config) -> str:
+    """The configuration as YAML, to be read again by ``--config``."""
+    text: str = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _build(kind: Any, content: dict[str, Any]) -> Any:
+    values = {}
+    for item in dataclasses.fields(kind):
+        if item.name in content:
+            nested = isinstance(item.default_factory, type)
+            value = content[item.name]
+            values[item.name] = _build(item.default_factory, value) if nested else value
+    return kind(**values)
+
+
+def _lists_to_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lists_to_tuples(item) for key, item in value.items()}
+    return tuple(map(_lists_to_tuples, value)) if isinstance(value, list) else value
+
+
+def _split_lists(arguments: Sequence[str], kind: type) -> list[str]:
+    """``simclr,randaugment(2,9)`` for a flag that takes several values, as the JSON it means."""
+    joined: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        flag = waiting.pop(0)
+        if flag.startswith("--") and "=" not in flag and waiting and not waiting[0].startswith("--"):
+            flag = f"{flag}={waiting.pop(0)}"
+        joined.append(flag)
+    known = flags(kind)
+    result = []
+    for argument in joined:
+        flag, equals, value = argument.partition("=")
+        if flag.startswith("--") and flag not in known:
+            raise ConfigError(f"unknown flag {flag}: {suggest(flag, known)}")
+        if not flag.startswith("--"):
+            raise ConfigError(f"unexpected argument {argument!r}: flags are --section.field VALUE")
+        if equals and "tuple" in known[flag] and not value.startswith(("[", "null")):
+            parts = [part.strip() for part in re.split(r",(?![^()]*\))", value)]
+            words = known[flag].startswith("tuple[str")
+            value = json.dumps(parts) if words else f"[{', '.join(parts)}]"
+        result.append(f"{flag}{equals}{value}")
+    return result
+
+
+def flags(kind: type = Config, prefix: str = "") -> dict[str, str]:
+    """Every flag of a dataclass and the annotation of its field."""
+    known: dict[str, str] = {}
+    for item in dataclasses.fields(kind):
+        if isinstance(item.default_factory, type):
+            known |= flags(item.default_factory, f"{prefix}{item.name}.")
+        else:
+            known[f"--{prefix}{item.name}"] = str(item.type)
+    return known
+
+
+def _one_line(message: str, kind: type) -> str:
+    """jsonargparse's many lines about a value as one: the flag, the value, what is wanted."""
+    key = re.search(r'[Pp]arser key "([\w.]+)"', message)
+    value = re.search(r"(?:Given value|Got value): (.*)", message)
+    if key and value and f"--{key[1]}" in flags(kind):
+        annotation = flags(kind)[f"--{key[1]}"].removesuffix(" | None")
+        wanted = _TYPES.get(annotation, annotation.replace("tuple", "a list ").replace("float", "number"))
+        return f"--{key[1]} is {value[1]!r}, but {wanted} is wanted"
+    return " ".join(message.split())

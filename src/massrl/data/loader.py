@@ -1,0 +1,180 @@
+"""Batches of views: which images a step sees, and how they come to it.
+
+The position of a run is its step number and nothing else: the order of an epoch is a pure function
+of ``(seed, epoch)``, and so a loader can start at any step without having seen the ones before.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from massrl.data.sources import Source
+from massrl.errors import ConfigError, ImageError
+from massrl.randomness import epoch_permutation
+
+
+class MakeViews(Protocol):
+    """Makes the views of one image, a function of the image, the epoch and the index alone."""
+
+    def __call__(
+        self, image: bytes | NDArray[np.uint8], *, epoch: int, index: int
+    ) -> NDArray[np.uint8]:
+        """Uint8 ``(N, side, side, 3)``."""
+        ...
+
+
+class Place(NamedTuple):
+    """One image in one epoch."""
+
+    epoch: int
+    index: int
+
+
+class ViewBatch(NamedTuple):
+    """The views of one batch of images.
+
+    Attributes:
+        views: uint8 ``(N, B, side, side, 3)``, RGB; each view is a channels-last batch as it lies.
+        indices: int64 ``(B,)``, positions of the images in their source.
+        failures: name of and reason for every image that could not be decoded; they are not in the
+            batch.
+    """
+
+    views: Tensor
+    indices: Tensor
+    failures: list[tuple[str, str]]
+
+
+class StepBatches(Sampler[list[Place]]):
+    """The places of every batch from one optimiser step to another.
+
+    Every epoch is a permutation of all images, cut into steps of ``batch_size``; what is left over
+    at its end, less than a step, is left out. Each step is cut into ``accumulate`` batches.
+
+    Args:
+        count: images in the source.
+        batch_size: images of one optimiser step.
+        seed: seed of the run.
+        accumulate: batches of one optimiser step.
+        start_step: first optimiser step.
+        total_steps: optimiser step to stop before.
+
+    Raises:
+        ConfigError: if there are fewer images than one step needs.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        *,
+        seed: int,
+        accumulate: int = 1,
+        start_step: int = 0,
+        total_steps: int,
+    ) -> None:
+        self.steps_per_epoch = steps_per_epoch(count, batch_size)
+        self._count = count
+        self._batch_size = batch_size
+        self._seed = seed
+        self._accumulate = accumulate
+        self._start_step = start_step
+        self._total_steps = total_steps
+
+    def __len__(self) -> int:
+        """Batches that are left."""
+        return (self._total_steps - self._start_step) * self._accumulate
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        part = self._batch_size // self._accumulate
+        epoch, order = -1, np.empty(0, np.int64)
+        for step in range(self._start_step, self._total_steps):
+            if step // self.steps_per_epoch != epoch:
+                epoch = step // self.steps_per_epoch
+                order = epoch_permutation(self._seed, epoch=epoch, count=self._count)
+            first = step % self.steps_per_epoch * self._batch_size
+            for begin in range(first, first + self._batch_size, part):
+                yield [Place(epoch, int(index)) for index in order[begin : begin + part]]
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Whole optimiser steps in one pass over ``count`` images.
+
+    Raises:
+        ConfigError: if there is not even one.
+    """
+    if count < batch_size:
+        raise ConfigError(
+            f"there are {count} images, fewer than one batch of {batch_size}: "
+            f"lower --data.batch_size to {count} or less"
+        )
+    return count // batch_size
+
+
+class ViewDataset(Dataset[ViewBatch]):
+    """Makes whole batches: the loader asks it for a list of places at a time."""
+
+    def __init__(self, source: Source, make_views: MakeViews) -> None:
+        self._source = source
+        self._make_views = make_views
+
+    def __getitems__(self, places: list[Place]) -> ViewBatch:
+        """Decode every image once and make all its views."""
+        made: list[NDArray[np.uint8]] = []
+        indices: list[int] = []
+        failures: list[tuple[str, str]] = []
+        for place in places:
+            try:
+                image = self._source.read(place.index)
+                views = self._make_views(image, epoch=place.epoch, index=place.index)
+            except ImageError as error:
+                failures.append((self._source.describe(place.index), error.reason))
+            else:
+                made.append(views)
+                indices.append(place.index)
+        stacked = np.stack(made, axis=1) if made else np.empty((0, 0, 0, 0, 3), np.uint8)
+        return ViewBatch(torch.from_numpy(stacked), torch.tensor(indices), failures)
+
+
+def build_loader(
+    source: Source, make_views: MakeViews, *, batches: StepBatches, workers: int, pin: bool = False
+) -> DataLoader[ViewBatch]:
+    """A loader over these batches; the same batches come for any number of workers.
+
+    Args:
+        source: the images.
+        make_views: makes the views of one image.
+        batches: which images, in which order.
+        workers: processes; 0 loads in this one.
+        pin: copy batches to pinned memory, for an accelerator.
+    """
+    cv2.setNumThreads(1)  # images are small and many: OpenCV's own threads only get in the way
+    return DataLoader(
+        ViewDataset(source, make_views),
+        batch_sampler=batches,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        worker_init_fn=_start_worker,
+        pin_memory=pin,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def _as_it_is(batch: ViewBatch) -> ViewBatch:
+    return batch
+
+
+def _start_worker(number: int) -> None:
+    """One thread each, and deaf to Ctrl-C: the training process decides when to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)

@@ -1,0 +1,1 @@
+"""Judging a frozen backbone: features, k-NN, linear probe, and signs of collapse."""

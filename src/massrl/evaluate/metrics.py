@@ -1,0 +1,74 @@
+"""How good classification scores are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from massrl.errors import ConfigError
+
+
+class Metrics(TypedDict):
+    """Accuracies in percent.
+
+    Attributes:
+        acc1: images whose label has the best score.
+        acc5: images whose label is among the five best; None below six classes.
+        per_class: ``acc1`` of each class's images; None for a class without images.
+        num_images: images judged.
+    """
+
+    acc1: float
+    acc5: float | None
+    per_class: dict[str, float | None]
+    num_images: int
+
+
+def classification_metrics(
+    scores: Tensor, labels: Tensor, *, class_names: Sequence[str]
+) -> Metrics:
+    """Compare scores with labels.
+
+    Of equal scores the class with the lower index counts as the better one, so that the result
+    never depends on how a device sorts.
+
+    Args:
+        scores: ``(n, num_classes)``, higher is better; ``-inf`` is allowed.
+        labels: int64 ``(n,)``.
+        class_names: one name per class.
+
+    Raises:
+        ConfigError: if shapes or labels do not fit, or a score is not a number.
+    """
+    num_classes = len(class_names)
+    if scores.shape != (len(labels), num_classes) or not len(labels):
+        raise ConfigError(
+            f"scores are {tuple(scores.shape)}, but ({len(labels)}, {num_classes}) is wanted for "
+            f"{len(labels)} labels and {num_classes} classes, and at least one image"
+        )
+    if int(labels.min()) < 0 or int(labels.max()) >= num_classes:
+        raise ConfigError(
+            f"labels are {int(labels.min())} to {int(labels.max())}, but 0 to {num_classes - 1} "
+            "are accepted (--data.val)"
+        )
+    if bool(scores.isnan().any()):
+        raise ConfigError("scores are not all numbers: the features are unusable")
+    own = scores.gather(1, labels[:, None])
+    before = torch.arange(num_classes, device=scores.device) < labels[:, None]
+    rank = ((scores > own) | ((scores == own) & before)).sum(dim=1)
+    return {
+        "acc1": _percent(rank < 1),
+        "acc5": _percent(rank < 5) if num_classes > 5 else None,
+        "per_class": {
+            name: _percent(rank[labels == label] < 1) if bool((labels == label).any()) else None
+            for label, name in enumerate(class_names)
+        },
+        "num_images": len(labels),
+    }
+
+
+def _percent(correct: Tensor) -> float:
+    return 100.0 * int(correct.sum()) / len(correct)

@@ -1,0 +1,79 @@
+"""From a configuration to the networks and the objective, with seeded weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from massrl.config import HeadConfig, MethodConfig, ModelConfig
+from massrl.methods.base import Method
+from massrl.methods.byol import BYOL
+from massrl.methods.pairs import ViewLabel
+from massrl.methods.simclr import SimCLR
+from massrl.models.backbones import build_backbone
+from massrl.models.heads import build_head
+
+
+def build_method(
+    method: MethodConfig,
+    model: ModelConfig,
+    *,
+    views: Sequence[ViewLabel],
+    image_side: int,
+    seed: int,
+) -> Method:
+    """Build an objective with its networks; equal seeds give equal weights.
+
+    Args:
+        method: which objective.
+        model: which networks; ``backbone`` must be chosen.
+        views: one label per view.
+        image_side: side of the views, pixels.
+        seed: seed of the weights.
+
+    Raises:
+        ConfigError: if a name is unknown or the parts do not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        backbone = seeded_backbone(model, image_side=image_side, seed=seed)
+        projector = _head(int(backbone.num_features), model.projector)  # type: ignore[arg-type]
+        predictor = _head(_width(model.projector, backbone), model.predictor)
+    pairs = method.pairs or "all"
+    if method.objective == "byol":
+        return BYOL(
+            backbone,
+            projector,
+            predictor,
+            views=views,
+            pairs=pairs,
+            reduction=method.reduction,
+            batch_norm=method.batch_norm,
+        )
+    return SimCLR(
+        backbone,
+        projector,
+        temperature=method.temperature,
+        views=views,
+        pairs=pairs,
+        reduction=method.reduction,
+        batch_norm=method.batch_norm,
+    )
+
+
+def seeded_backbone(model: ModelConfig, *, image_side: int, seed: int) -> nn.Module:
+    """The backbone as a run of this seed starts with it: what "untrained" means.
+
+    The weights come from torch's global generator, which is left seeded; heads are drawn after it.
+    """
+    torch.manual_seed(seed)
+    return build_backbone(model.backbone or "", stem=model.stem, image_side=image_side)
+
+
+def _head(in_features: int, config: HeadConfig) -> nn.Module:
+    return build_head(in_features, layers=config.layers, hidden=config.hidden, out=config.out)
+
+
+def _width(projector: HeadConfig, backbone: nn.Module) -> int:
+    return projector.out if projector.layers else int(backbone.num_features)  # type: ignore[arg-type]

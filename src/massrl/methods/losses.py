@@ -1,0 +1,72 @@
+"""The losses of N views, as pure functions in float32.
+
+Each gives a matrix: entry (i, j) is the mean over the batch of the loss of view i against view j. What
+is trained on is a mean over the pairs in use; the matrix itself shows which strategies agree.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def regression_matrix(predictions: Tensor, projections: Tensor) -> Tensor:
+    """BYOL's loss of every prediction against every target projection, 2 - 2 · cosine.
+
+    Args:
+        predictions: ``(N, B, D)``, of the online network.
+        projections: ``(N, B, D)``, of the target network, without gradient.
+
+    Returns:
+        float32 ``(N, N)``; entry (i, j) is the mean over B of ‖p̂_i - ẑ_j‖².
+
+    Source: arXiv 2006.07733, equation 2.
+    """
+    p = F.normalize(predictions.float(), dim=-1)
+    z = F.normalize(projections.float(), dim=-1)
+    cosines = p.flatten(1) @ z.flatten(1).T / p.shape[1]
+    return 2 - 2 * cosines
+
+
+def contrastive_matrix(projections: Tensor, temperature: float) -> Tensor:
+    """InfoNCE of every pair of views: positives are the image's other views, negatives other images.
+
+    For view i of image b and its view j, the one positive is set against **all** views of all other
+    images; further views of image b itself are in neither place. With two views this is SimCLR's
+    NT-Xent exactly.
+
+    Args:
+        projections: ``(N, B, D)``.
+        temperature: divisor of the cosines.
+
+    Returns:
+        float32 ``(N, N)``, mean over B; the diagonal has no meaning.
+
+    Source: arXiv 2002.05709, equation 1.
+    """
+    num_views, batch_size, _ = projections.shape
+    z = F.normalize(projections.float(), dim=-1)
+    flat = z.flatten(0, 1)  # N·B × D
+    logits = (flat @ flat.T / temperature).view(num_views, batch_size, num_views, batch_size)
+    positives = torch.diagonal(logits, dim1=1, dim2=3)  # N × N × B
+    own_image = torch.eye(batch_size, dtype=torch.bool, device=z.device)[None, :, None, :]
+    negatives = logits.masked_fill(own_image, float("-inf")).flatten(2).logsumexp(2)  # N × B
+    return F.softplus(negatives[:, None] - positives).mean(2)
+
+
+def reduce_pairs(matrix: Tensor, mask: Tensor, reduction: str) -> Tensor:
+    """One loss from the matrix of all pairs.
+
+    Args:
+        matrix: float ``(N, N)``.
+        mask: bool ``(N, N)``, the pairs in use.
+        reduction: ``mean`` over the pairs in use, times 2, so that two views give exactly BYOL's
+            symmetric loss whatever N is; ``sum`` as the released MASSRL code has it, N (N - 1) / 2
+            times as large, which moves every parameter that LARS does not rescale that much faster.
+
+    Returns:
+        A scalar.
+    """
+    used = matrix[mask]
+    return 2 * used.mean() if reduction == "mean" else used.sum()

@@ -1,0 +1,55 @@
+"""Which views are compared with which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from massrl.errors import ConfigError
+
+
+class ViewLabel(NamedTuple):
+    """What is known of a view: the strategy that made it, ``None`` if drawn anew, and its crop."""
+
+    policy: str | None
+    crop: int
+
+
+def pair_mask(views: Sequence[ViewLabel], pairs: str) -> Tensor:
+    """The ordered pairs (i, j) in use: view i is compared with view j.
+
+    Args:
+        views: one label per view.
+        pairs: ``all`` i ≠ j; ``cross-policy``, ``within-policy``: of different or of equal strategies;
+            ``cross-crop``: of different crops; ``paired``: views 1↔2, 3↔4, …; ``directional``: from
+            every other strategy to the first one's view of the same crop, and the first one's views
+            among each other (DSSL, CVPR 2022).
+
+    Returns:
+        bool ``(N, N)``.
+
+    Raises:
+        ConfigError: if the layout has no such pair.
+    """
+    count = len(views)
+    mask = torch.zeros(count, count, dtype=torch.bool)
+    standard = views[0].policy
+    for i, first in enumerate(views):
+        for j, second in enumerate(views):
+            same_policy = first.policy is not None and first.policy == second.policy
+            mask[i, j] = i != j and {
+                "all": True,
+                "cross-policy": not same_policy,
+                "within-policy": same_policy,
+                "cross-crop": first.crop != second.crop,
+                "paired": i // 2 == j // 2,
+                "directional": second.policy == standard
+                and (first.crop == second.crop or first.policy == standard),
+            }[pairs]
+    if not mask.any():
+        names = ", ".join(f"{view.policy} on crop {view.crop}" for view in views)
+        raise ConfigError(f"no pair of views is {pairs!r} among: {names} (--method.pairs)")
+    return mask

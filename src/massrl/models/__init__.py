@@ -1,0 +1,1 @@
+"""Networks: backbones, the heads on top of them, and the moving-average target."""

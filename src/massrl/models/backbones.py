@@ -1,0 +1,257 @@
+"""Backbones: from normalised images ``(B, 3, H, W)`` to pooled features ``(B, D)``.
+
+A name is a ResNet of torchvision, our own small ``resnet10-narrow``, any model of timm, or
+``module:function`` of the user's. Weights are always random: pre-training is what massrl is for.
+
+The last batch norm of each residual block starts at a scale of 1, torchvision's default, in our
+network too; starting it at 0 (``zero_init_residual``) is left out: a name means one network.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from massrl.errors import ConfigError, suggest
+
+SMALL_STEM_BELOW = 64  # pixels; CIFAR and Tiny-ImageNet's crops fall below, STL-10's 96 does not
+NARROW_RESNET = "resnet10-narrow"
+TORCHVISION_RESNETS = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+)
+_STEMS = ("auto", "standard", "small")
+
+
+def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> nn.Module:
+    """Build a backbone with random weights from torch's global generator.
+
+    Args:
+        name: a torchvision ResNet (which goes before timm's of the same name), ``resnet10-narrow``,
+            any timm name, or ``module:function`` (called without arguments; modules of the current
+            folder are found).
+        stem: ``"standard"``; ``"small"``: a 3×3 convolution of stride 1 and no max-pooling (SimCLR,
+            arXiv 2002.05709, appendix B.9; of stride 2 for ``resnet10-narrow``), for ResNets whose
+            stem is a 7×7 convolution and a max-pooling; ``"auto"``: small for these when
+            ``image_side`` is below 64.
+        image_side: side, in pixels, of the images it will be given.
+
+    Returns:
+        A module from float ``(B, 3, H, W)`` to pooled features ``(B, D)``, with the attributes
+        ``num_features`` (D) and ``stem_used`` (``"standard"`` or ``"small"``). The keys of a
+        torchvision ResNet's state are torchvision's, without ``fc``.
+
+    Raises:
+        ConfigError: if the name is unknown, the stem does not fit the backbone, or the module's
+            output for images of this size is not ``(B, D)``.
+    """
+    if stem not in _STEMS:
+        raise ConfigError(f"unknown stem {stem!r}: {suggest(stem, _STEMS)} (--model.stem)")
+    model: Any  # attributes of any kind are read from it and set on it
+    if name == NARROW_RESNET:
+        model = NarrowResNet()
+    elif name in TORCHVISION_RESNETS:
+        model = _torchvision_resnet(name)
+    elif ":" in name:
+        model = _users_backbone(name)
+    else:
+        model = _timm_backbone(name, image_side=image_side)
+    model.stem_used = _choose_stem(model, name, stem=stem, image_side=image_side)
+    if model.stem_used == "small":
+        _make_stem_small(model)
+    num_features = _count_features(model, name, image_side=image_side)
+    if getattr(model, "num_features", None) != num_features:  # a user's may be a property
+        model.num_features = num_features
+    backbone: nn.Module = model
+    return backbone
+
+
+class NarrowResNet(nn.Module):
+    """A ResNet for the CPU: one basic block per stage, a narrow one; 1.2 million parameters.
+
+    Its small stem has stride 2: on 32 px that costs a quarter of stride 1, and a CPU learns more per
+    second from the four times as many images.
+
+    Args:
+        widths: channels of the four stages; the last is the number of features.
+    """
+
+    small_stem_stride = 2
+
+    def __init__(self, widths: tuple[int, int, int, int] = (32, 64, 128, 256)) -> None:
+        super().__init__()
+        first, *_, self.num_features = widths
+        self.conv1 = nn.Conv2d(3, first, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool: nn.Module = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = _basic_stage(first, widths[0], stride=1)
+        self.layer2 = _basic_stage(widths[0], widths[1], stride=2)
+        self.layer3 = _basic_stage(widths[1], widths[2], stride=2)
+        self.layer4 = _basic_stage(widths[2], widths[3], stride=2)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                _initialise(module)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """From float ``(B, 3, H, W)`` to features ``(B, 256)``."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return torch.flatten(self.avgpool(x), 1)
+
+
+def _basic_stage(in_channels: int, channels: int, *, stride: int) -> nn.Sequential:
+    from torchvision.models.resnet import BasicBlock
+
+    shortcut = None
+    if stride != 1 or in_channels != channels:
+        convolution = nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False)
+        shortcut = nn.Sequential(convolution, nn.BatchNorm2d(channels))
+    return nn.Sequential(BasicBlock(in_channels, channels, stride, shortcut))
+
+
+def _initialise(convolution: nn.Conv2d) -> None:
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+
+
+def _torchvision_resnet(name: str) -> nn.Module:
+    from torchvision.models import get_model
+
+    model = get_model(name, weights=None)
+    model.fc = nn.Identity()
+    backbone: nn.Module = model
+    return backbone
+
+
+def _timm_backbone(name: str, *, image_side: int) -> nn.Module:
+    import timm
+
+    if not name or not timm.is_model(name):
+        known = {NARROW_RESNET, *TORCHVISION_RESNETS, *timm.list_models()}
+        hint = suggest(name, known)
+        if hint.startswith("known"):  # timm alone has more than a thousand names
+            hint = f"known: {NARROW_RESNET}, {', '.join(TORCHVISION_RESNETS)}, any timm name"
+        raise ConfigError(
+            f"unknown backbone {name!r} (--model.backbone; module:function of your own is "
+            f"accepted too): {hint}"
+        )
+    options: dict[str, Any] = {}
+    if getattr(timm.models.get_pretrained_cfg(name), "fixed_input_size", False):
+        options["img_size"] = image_side  # such as a ViT, whose position embedding has a size
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **options)
+    except Exception as error:  # timm's models assert, or raise whatever they like
+        raise ConfigError(
+            f"backbone {name!r} cannot be built for images of {image_side} px: "
+            f"{_first_line(error)} (--model.backbone, --views.size)"
+        ) from error
+    return model
+
+
+def _users_backbone(name: str) -> nn.Module:
+    module_name, _, function_name = name.partition(":")
+    with _current_folder_importable():
+        try:
+            module = importlib.import_module(module_name)
+        except (ImportError, ValueError, TypeError) as error:
+            raise ConfigError(
+                f"backbone {name!r}: cannot import {module_name!r}: {_first_line(error)}; a module "
+                "that is installed or lies in the current folder is wanted (--model.backbone)"
+            ) from error
+        function: Callable[[], object] | None = getattr(module, function_name, None)
+        if not callable(function):
+            hint = suggest(function_name, (key for key in vars(module) if key[0] != "_"))
+            raise ConfigError(
+                f"backbone {name!r}: {module_name!r} has no function {function_name!r}: {hint} "
+                "(--model.backbone)"
+            )
+        model = function()
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"backbone {name!r} returned a {type(model).__name__}, but a torch.nn.Module is wanted "
+            "(--model.backbone)"
+        )
+    return model
+
+
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    """A console script, unlike ``python -m``, does not look for modules where the user stands."""
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+
+
+def _choose_stem(model: Any, name: str, *, stem: str, image_side: int) -> str:
+    """The stem to use; a user's own network is never changed."""
+    convolution = getattr(model, "conv1", None)
+    changeable = (
+        ":" not in name
+        and isinstance(convolution, nn.Conv2d)
+        and convolution.kernel_size == (7, 7)
+        and isinstance(getattr(model, "maxpool", None), nn.Module)
+    )
+    if stem == "small" and not changeable:
+        raise ConfigError(
+            f"backbone {name!r} has no small stem: only ResNets that begin with a 7x7 convolution "
+            "and a max-pooling have one; auto and standard are accepted (--model.stem)"
+        )
+    if stem == "auto":
+        return "small" if changeable and image_side < SMALL_STEM_BELOW else "standard"
+    return stem
+
+
+def _make_stem_small(model: Any) -> None:
+    old = model.conv1
+    stride = getattr(model, "small_stem_stride", 1)
+    model.conv1 = nn.Conv2d(
+        old.in_channels, old.out_channels, 3, stride=stride, padding=1, bias=False
+    )
+    _initialise(model.conv1)
+    model.maxpool = nn.Identity()
+
+
+def _count_features(model: nn.Module, name: str, *, image_side: int) -> int:
+    """Ask the network itself: timm's ``num_features`` is not always the width of its output."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            output = model(torch.zeros(2, 3, image_side, image_side))
+    except Exception as error:  # whatever the user's forward, or a too small image, raises
+        raise ConfigError(
+            f"backbone {name!r} fails on images of {image_side} px: {_first_line(error)} "
+            "(--model.backbone, --views.size)"
+        ) from error
+    finally:
+        model.train(was_training)
+    if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[0] != 2:
+        got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+        raise ConfigError(
+            f"backbone {name!r} gives {got} for two images of {image_side} px, but pooled features "
+            "(2, D) are wanted (--model.backbone)"
+        )
+    return output.shape[1]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,0 +1,53 @@
+"""Heads: the multi-layer perceptrons called projector and predictor."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from massrl.errors import ConfigError
+
+
+def build_head(
+    in_features: int,
+    *,
+    layers: int,
+    hidden: int,
+    out: int,
+    last_norm: bool = False,
+    last_bias: bool = False,
+) -> nn.Sequential:
+    """Build a multi-layer perceptron from ``(B, in_features)`` to ``(B, out)``.
+
+    A hidden layer is linear without bias (the norm's own would make it idle), batch norm and ReLU;
+    the output is linear.
+
+    Args:
+        in_features: width of the input.
+        layers: number of linear layers: 2 is one hidden layer, 1 a linear map, 0 nothing at all.
+        hidden: width of the hidden layers.
+        out: width of the output; without layers it is that of the input.
+        last_norm: whether batch norm follows the output layer, as in SimCLR v2 and MoCo v3.
+        last_bias: whether the output layer has a bias.
+
+    Raises:
+        ConfigError: if a count is out of range.
+
+    Source: BYOL, arXiv 2006.07733, appendix; deepmind-research, byol/utils/networks.py (``MLP``).
+    """
+    smallest = {"layers": (layers, 0), "hidden": (hidden, 1), "out": (out, 1)}
+    for field, (value, least) in smallest.items():
+        if value < least:
+            raise ConfigError(
+                f"{field} of a head is {value}, but {least} or more is wanted "
+                f"(--model.projector.{field}, --model.predictor.{field})"
+            )
+    modules: list[nn.Module] = []
+    width = in_features
+    for _ in range(layers - 1):
+        modules += [nn.Linear(width, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(True)]
+        width = hidden
+    if layers:
+        modules.append(nn.Linear(width, out, bias=last_bias))
+        if last_norm:
+            modules.append(nn.BatchNorm1d(out))
+    return nn.Sequential(*modules)

@@ -1,0 +1,44 @@
+"""The target network: a moving average of the online network's weights."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def copy_as_target(online: Module) -> Module:
+    """Copy a network, so that nothing is shared and no parameter asks for a gradient."""
+    target = copy.deepcopy(online)
+    target.requires_grad_(False)
+    return target
+
+
+@torch.no_grad()
+def update_target(target: nn.Module, online: nn.Module, tau: float) -> None:
+    """Move the target's parameters towards the online network's: ``τ·target + (1 - τ)·online``.
+
+    Buffers, such as batch-norm statistics, stay the target's own: they are moving averages already,
+    of what the target itself has seen.
+
+    Args:
+        target: changed in place.
+        online: a network of the same structure.
+        tau: momentum τ in [0, 1]; 1 leaves the target as it is.
+
+    Raises:
+        ValueError: if the two differ in structure.
+
+    Source: BYOL, arXiv 2006.07733, equation 1.
+    """
+    targets: list[Tensor] = list(target.parameters())
+    sources: list[Tensor] = list(online.parameters())
+    shapes = [[item.shape for item in side] for side in (targets, sources)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("target and online network differ in their parameters")
+    if targets:
+        torch._foreach_lerp_(targets, sources, 1.0 - tau)

@@ -1,0 +1,1 @@
+"""How weights are changed: optimisers, parameter groups and schedules."""

@@ -1,0 +1,89 @@
+"""Schedules: pure functions of the optimiser step, the same for any devices and accumulation."""
+
+from __future__ import annotations
+
+import math
+
+from massrl.errors import ConfigError
+
+
+def warmup_cosine(
+    step: int, *, base: float, warmup_steps: int, total_steps: int, final: float = 0.0
+) -> float:
+    """Linear warm-up to ``base``, then a cosine to ``final``.
+
+    ``base · (step + 1) / warmup_steps`` for ``step < warmup_steps``, and after it
+    ``final + (base - final) · (1 + cos(π · progress)) / 2`` with
+    ``progress = (step - warmup_steps) / (total_steps - warmup_steps)``.
+
+    DeepMind's warm-up is ``base · step / warmup_steps``, whose step 0 changes nothing; ours is one
+    step ahead, so that no batch is computed for a rate of 0.
+
+    Args:
+        step: optimiser steps done before this one, 0 … ``total_steps``.
+        base: value at the end of the warm-up.
+        warmup_steps: optimiser steps of the warm-up, 0 for none.
+        total_steps: optimiser steps of the whole run.
+        final: value at ``total_steps``.
+
+    Raises:
+        ConfigError: if the counts do not fit.
+
+    Source: deepmind-research, byol/utils/schedules.py (``learning_schedule``).
+
+    Example:
+        >>> [warmup_cosine(step, base=1.0, warmup_steps=2, total_steps=4) for step in range(4)]
+        [0.5, 1.0, 1.0, 0.5]
+    """
+    _check_step(step, total_steps)
+    if not 0 <= warmup_steps <= total_steps:
+        raise ConfigError(
+            f"warm-up lasts {warmup_steps} steps, but 0 to {total_steps}, the steps of the run, "
+            "are accepted (--optim.warmup_epochs)"
+        )
+    if step == total_steps:
+        return final
+    if step < warmup_steps:
+        return base * (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / (total_steps - warmup_steps)
+    return final + (base - final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def cosine_momentum(step: int, *, base: float, total_steps: int) -> float:
+    """Momentum τ of the target network: from ``base`` to 1 along a cosine.
+
+    ``1 - (1 - base) · (cos(π · step / total_steps) + 1) / 2``.
+
+    Args:
+        step: optimiser steps done before, 0 … ``total_steps``.
+        base: momentum at step 0, in [0, 1].
+        total_steps: optimiser steps of the whole run.
+
+    Raises:
+        ConfigError: if a number is out of range.
+
+    Source: BYOL, arXiv 2006.07733, section 3.3.
+
+    Example:
+        >>> [cosine_momentum(step, base=0.5, total_steps=2) for step in range(3)]
+        [0.5, 0.75, 1.0]
+    """
+    _check_step(step, total_steps)
+    if not 0 <= base <= 1:
+        raise ConfigError(
+            f"momentum of the target is {base:g}, but 0 to 1 is accepted (--method.target_momentum)"
+        )
+    return 1 - (1 - base) * (math.cos(math.pi * step / total_steps) + 1) / 2
+
+
+def _check_step(step: int, total_steps: int) -> None:
+    if total_steps < 1:
+        raise ConfigError(
+            f"the run has {total_steps} optimiser steps, but 1 or more is wanted "
+            "(--train.epochs, --train.max_steps)"
+        )
+    if not 0 <= step <= total_steps:
+        raise ConfigError(
+            f"optimiser step {step} lies outside the run, which has {total_steps} "
+            "(--train.epochs, --train.max_steps)"
+        )

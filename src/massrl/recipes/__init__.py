@@ -1,0 +1,75 @@
+"""Named configurations, shipped as YAML: each says its source, hardware, cost and what to expect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from massrl.errors import ConfigError, suggest
+
+DEFAULT_RECIPE = "default"
+
+
+@dataclass(frozen=True)
+class About:
+    """What a recipe says of itself.
+
+    Attributes:
+        summary: one line.
+        source: where the numbers come from.
+        hardware: what it is meant for.
+        cost: how long it takes there.
+        expect: the figure to expect, or ``not yet measured``.
+    """
+
+    summary: str
+    source: str
+    hardware: str
+    cost: str
+    expect: str
+
+
+@cache
+def _files() -> dict[str, str]:
+    folder = resources.files("massrl.recipes")
+    return {
+        entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".yaml")
+    }
+
+
+def recipe_names() -> list[str]:
+    """All recipes, sorted."""
+    return list(_files())
+
+
+def read_recipe(name: str) -> dict[str, Any]:
+    """A recipe's configuration as nested mappings, its name under ``recipe``.
+
+    Raises:
+        ConfigError: if there is none of this name.
+    """
+    content = _content(name)
+    content.pop("about")
+    return {"recipe": name, **content}
+
+
+def about_recipe(name: str) -> About:
+    """What a recipe says of itself.
+
+    Raises:
+        ConfigError: if there is none of this name.
+    """
+    return About(**_content(name)["about"])
+
+
+def _content(name: str) -> dict[str, Any]:
+    if name not in _files():
+        raise ConfigError(f"unknown recipe {name!r}: {suggest(name, recipe_names())} (--recipe)")
+    content: dict[str, Any] = yaml.safe_load(_files()[name])
+    return content

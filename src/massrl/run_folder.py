@@ -1,0 +1,75 @@
+"""The files of a run folder, each under its one name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from massrl.errors import CheckpointError, ConfigError
+
+
+class RunFolder:
+    """Where a run writes and is read from.
+
+    Attributes:
+        path: the folder.
+        config: the resolved configuration, enough to repeat the run.
+        metrics: a row per logged optimiser step.
+        checkpoint: all that is needed to go on.
+        backbone: the trained weights, with how to build the network.
+        matrix: mean loss of every pair of views over the last steps.
+        views: the contact sheet of the first images.
+        results: figures of the evaluations.
+        report: the page a person reads.
+        log: what was said.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.csv"
+        self.checkpoint = self.path / "checkpoints" / "last.ckpt"
+        self.backbone = self.path / "backbone.safetensors"
+        self.matrix = self.path / "loss_matrix.json"
+        self.views = self.path / "views.png"
+        self.results = self.path / "results.json"
+        self.report = self.path / "report.html"
+        self.log = self.path / "log.txt"
+
+    @classmethod
+    def new(cls, path: str | Path) -> RunFolder:
+        """A folder for a new run, made if it is not there.
+
+        Raises:
+            ConfigError: if it holds a run already or cannot be made.
+        """
+        folder = cls(path)
+        if folder.config.exists():
+            raise ConfigError(
+                f"{path} holds a run already: --resume {path} goes on with it, another --out starts anew"
+            )
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--out {path} cannot be made: {error.strerror}") from None
+        return folder
+
+    @classmethod
+    def existing(cls, path: str | Path, *, flag: str) -> RunFolder:
+        """The folder of a run that was started.
+
+        Raises:
+            CheckpointError: if it holds none.
+        """
+        folder = cls(path)
+        if not folder.config.is_file():
+            raise CheckpointError(f"{path} holds no run: it has no config.yaml ({flag})")
+        return folder
+
+    @classmethod
+    def free(cls, name: str) -> RunFolder:
+        """A folder under ``runs/`` that is not taken: ``runs/NAME``, ``runs/NAME-2``, …"""
+        path, number = Path("runs") / name, 1
+        while path.exists():
+            number += 1
+            path = Path("runs") / f"{name}-{number}"
+        return cls.new(path)

@@ -1,0 +1,286 @@
+"""What watches a run: the record, the checkpoints, the signals to stop, and the run's health."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+
+from massrl.checkpoint import save_checkpoint, write_json
+from massrl.evaluate.health import effective_rank, feature_deviation
+from massrl.train.module import PretrainingModule
+from massrl.train.record import MetricsFile
+
+logger = logging.getLogger("massrl")
+
+_SECONDS_BETWEEN_CHECKPOINTS = 300.0
+_STEPS_BETWEEN_HEALTH = 25
+_MATRIX_DECAY = 0.98  # the loss matrix is a mean over about the last fifty steps
+COLLAPSED_DEVIATION = 0.1
+
+
+class StepWatcher(lightning.Callback):
+    """Calls ``after_step`` once for every optimiser step, however many batches make one."""
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Lightning's hook."""
+        module = pl_module
+        assert isinstance(module, PretrainingModule)
+        if (batch_idx + 1) % module.config.train.accumulate == 0:
+            self.after_step(trainer, module)
+
+    def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
+        """What to do when ``module.step`` steps have been made."""
+
+
+class Clock(lightning.Callback):
+    """Measures what steps cost, and how much of that was waiting for data.
+
+    Attributes:
+        seconds: seconds since training started, those of earlier sittings of the run included.
+        images_per_second: of the last steps, smoothed.
+        data_wait: share of the last steps' time spent waiting for a batch, smoothed.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.images_per_second = 0.0
+        self.data_wait = 0.0
+        self._last = time.perf_counter()
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Start the clock."""
+        self._last = time.perf_counter()
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """The batch is there: what has passed since the last one ended was waiting."""
+        self._begin = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """The batch is done."""
+        now = time.perf_counter()
+        whole, waited = now - self._last, self._begin - self._last
+        weight = 0.05 if self.images_per_second else 1.0
+        speed = batch.views.shape[1] / whole
+        self.images_per_second += weight * (speed - self.images_per_second)
+        self.data_wait += weight * (waited / whole - self.data_wait)
+        self.seconds += whole
+        self._last = now
+
+    def pause(self) -> None:
+        """Leave out of the steps' cost what was done between them."""
+        now = time.perf_counter()
+        self.seconds += now - self._last
+        self._last = now
+
+
+class Health(StepWatcher):
+    """Watches the spread of the projections and the loss of every pair of views.
+
+    Attributes:
+        deviation: spread of the projections; 1 as if drawn at random, 0 when all are the same.
+        effective_rank: how many dimensions they use.
+        matrix: ``(N, N)``, mean loss of view i against view j over the last steps.
+    """
+
+    def __init__(self, view_names: list[str], path: Path) -> None:
+        self.deviation: float | None = None
+        self.effective_rank: float | None = None
+        self.matrix: Tensor | None = None
+        self._names = view_names
+        self._path = path
+        self._warned = False
+
+    def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
+        """Take the last batch's losses into the matrix; now and then, measure the projections."""
+        output = module.output
+        assert output is not None
+        matrix = output.matrix.float().cpu()
+        self.matrix = matrix if self.matrix is None else torch.lerp(matrix, self.matrix, _MATRIX_DECAY)
+        self.deviation = self.effective_rank = None
+        if module.step % _STEPS_BETWEEN_HEALTH == 0:
+            projections = output.projections.float().cpu()
+            self.deviation = feature_deviation(projections)
+            self.effective_rank = effective_rank(projections[:1024])
+            if self.deviation < COLLAPSED_DEVIATION and not self._warned:
+                self._warned = True
+                logger.warning(
+                    "the representation is collapsing: at step %d the projections of different images "
+                    "are nearly the same (deviation %.3f of 1, effective rank %.1f). Try a lower "
+                    "--optim.lr, a higher --method.target_momentum, a larger --data.batch_size, "
+                    "or --method.objective simclr",
+                    module.step,
+                    self.deviation,
+                    self.effective_rank,
+                )
+
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the matrix into the run folder."""
+        if self.matrix is not None and isinstance(pl_module, PretrainingModule):
+            used = pl_module.method.mask.cpu()
+            rows = [
+                [round(float(loss), 5) if use else None for loss, use in zip(*row, strict=True)]
+                for row in zip(self.matrix, used, strict=True)
+            ]
+            content = {"step": pl_module.step, "views": self._names, "loss": rows}
+            write_json(self._path, content)
+
+
+class Probe(StepWatcher):
+    """Judges the backbone by k-NN every few steps.
+
+    Attributes:
+        accuracy: k-NN accuracy of the last probe, percent; ``None`` before the first.
+        fresh: whether the probe was made after this very step.
+    """
+
+    def __init__(self, measure: Callable[[torch.nn.Module], float], *, every: int) -> None:
+        self.accuracy: float | None = None
+        self.fresh = False
+        self._measure = measure
+        self._every = every
+
+    def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
+        """Probe, if it is time."""
+        self.fresh = module.step % self._every == 0 or module.step == module.schedule.total_steps
+        if self.fresh:
+            self.accuracy = self._measure(module.method.backbone)
+            logger.info("step %d: k-NN %.1f %%", module.step, self.accuracy)
+
+
+class Record(StepWatcher):
+    """Writes ``metrics.csv``."""
+
+    def __init__(self, path: Path, *, clock: Clock, health: Health, probe: Probe | None) -> None:
+        self._path = path
+        self._clock = clock
+        self._health = health
+        self._probe = probe
+        self._file: MetricsFile | None = None
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Open the file, cut at the step the run goes on from."""
+        self._file = MetricsFile(self._path, step=pl_module.step)
+
+    def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
+        """Write the row of the step that was just made."""
+        step = module.step - 1
+        probed = self._probe is not None and self._probe.fresh
+        last = module.step == module.schedule.total_steps
+        if step % module.config.train.log_every and not probed and not last:
+            return
+        output, config = module.output, module.config
+        assert output is not None and self._file is not None
+        per_epoch = trainer.train_dataloader.batch_sampler.steps_per_epoch  # type: ignore[union-attr]
+        speed = self._clock.images_per_second
+        self._file.row(
+            {
+                "step": step,
+                "epoch": module.step / per_epoch,
+                "loss": module.step_loss,
+                "lr": module.schedule.lr(step),
+                "tau": module.schedule.tau(step) if config.method.objective == "byol" else None,
+                "images_per_second": speed,
+                "views_per_second": speed * len(output.matrix),
+                "data_wait": self._clock.data_wait,
+                "deviation": self._health.deviation,
+                "effective_rank": self._health.effective_rank,
+                "knn": self._probe.accuracy if self._probe and probed else None,
+                "seconds": self._clock.seconds,
+            }
+        )
+
+    def flush(self) -> None:
+        """See that the rows so far are on the disk."""
+        if self._file is not None:
+            self._file.flush()
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Close the file, however training ended."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class Checkpoints(StepWatcher):
+    """Saves the run every few steps, or every five minutes, and at its end."""
+
+    def __init__(self, path: Path, *, every: int | None, clock: Clock, record: Record) -> None:
+        self._path = path
+        self._every = every
+        self._clock = clock
+        self._record = record
+        self._saved_at = time.monotonic()
+        self._saved_step = -1
+
+    def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
+        """Save, if it is time."""
+        if self._every is not None:
+            due = module.step % self._every == 0
+        else:
+            due = time.monotonic() - self._saved_at >= _SECONDS_BETWEEN_CHECKPOINTS
+        if due or module.step == module.schedule.total_steps:
+            self.save(module)
+
+    def save(self, module: PretrainingModule) -> None:
+        """Save now, unless this step is saved already."""
+        if self._saved_step != module.step:
+            self._record.flush()
+            save_checkpoint(self._path, {**module.checkpoint(), "seconds": self._clock.seconds})
+            self._saved_step = module.step
+        self._saved_at = time.monotonic()
+
+
+class Signals(StepWatcher):
+    """Ctrl-C and SIGTERM: finish the step, save, stop. A second Ctrl-C stops at once.
+
+    Attributes:
+        received: name of the signal that stopped the run, ``None`` if none did.
+    """
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self.received: str | None = None
+        self._checkpoints = checkpoints
+        self._before: dict[signal.Signals, Any] = {}
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Listen, where the process's main thread is ours to listen in."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = signal.Signals(number).name
+        logger.info("%s: finishing this step and saving; Ctrl-C again stops at once", self.received)
+
+    def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
+        """Save and stop, if a signal has come."""
+        if self.received is not None:
+            self._checkpoints.save(module)
+            trainer.should_stop = True
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()

@@ -1,0 +1,160 @@
+"""The training step, whole: a thin Lightning module around a method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightning
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from massrl.config import Config
+from massrl.data.loader import ViewBatch
+from massrl.data.sources import Normalization
+from massrl.errors import ImageError, TrainingError
+from massrl.methods.base import Method, MethodOutput
+from massrl.optim.build import build_optimizer
+from massrl.optim.groups import parameter_groups
+from massrl.optim.schedules import cosine_momentum, warmup_cosine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Learning rate and target momentum as pure functions of the optimiser step.
+
+    Attributes:
+        peak_lr: learning rate after warm-up, already scaled by the batch size.
+        warmup_steps: steps of linear warm-up.
+        total_steps: steps of the whole run.
+        target_momentum: τ at step 0.
+    """
+
+    peak_lr: float
+    warmup_steps: int
+    total_steps: int
+    target_momentum: float
+
+    def lr(self, step: int) -> float:
+        """Learning rate that this step's update is made with."""
+        return warmup_cosine(
+            step, base=self.peak_lr, warmup_steps=self.warmup_steps, total_steps=self.total_steps
+        )
+
+    def tau(self, step: int) -> float:
+        """Momentum of the target's update right after this step."""
+        return cosine_momentum(step, base=self.target_momentum, total_steps=self.total_steps)
+
+
+class PretrainingModule(lightning.LightningModule):
+    """Steps of one run: views to loss, gradients to weights, weights to target.
+
+    The position of the run is ``step``, the number of optimiser steps made; it goes on from where a
+    checkpoint left it, whatever Lightning counts.
+
+    Args:
+        method: networks and objective.
+        config: the resolved configuration.
+        schedule: learning rate and τ by step.
+        normalization: constants of the images.
+        on_error: ``stop`` or ``skip``, for images that could not be decoded.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        *,
+        config: Config,
+        schedule: Schedule,
+        normalization: Normalization,
+    ) -> None:
+        super().__init__()
+        self.method = method
+        self.config = config
+        self.schedule = schedule
+        self.step = 0
+        self.step_loss = 0.0
+        self.output: MethodOutput | None = None
+        self.skipped: dict[str, str] = {}
+        self._optimizer_state: dict[str, Any] | None = None
+        self.register_buffer("mean", channels(normalization.mean), persistent=False)
+        self.register_buffer("std", channels(normalization.std), persistent=False)
+
+    def normalise(self, views: Tensor) -> Tensor:
+        """Uint8 ``(N, B, H, W, 3)`` to normalised float32 ``(N, B, 3, H, W)``, channels-last."""
+        return ((views.float() - self.mean) / self.std).permute(0, 1, 4, 2, 3)
+
+    def training_step(self, batch: ViewBatch, batch_index: int) -> Tensor:
+        """One batch: its loss, for the gradients of an optimiser step or of a part of one."""
+        self.note_failures(batch)
+        # Networks with random layers draw the same numbers at the same step of every run.
+        torch.manual_seed(self.config.train.seed * 1_000_003 + self.step)
+        output: MethodOutput = self.method(self.normalise(batch.views))
+        if not torch.isfinite(output.loss):
+            raise TrainingError(
+                f"the loss is {float(output.loss)} at step {self.step}, on images "
+                f"{batch.indices.tolist()}: the last checkpoint is kept; a lower --optim.lr or "
+                f"--train.precision 32-true may help"
+            )
+        share = float(output.loss.detach()) / self.config.train.accumulate
+        self.step_loss = share if batch_index % self.config.train.accumulate == 0 else self.step_loss + share
+        self.output = output
+        return output.loss
+
+    def note_failures(self, batch: ViewBatch) -> None:
+        """Stop at a broken image or count it, as ``--data.on_error`` says."""
+        for name, reason in batch.failures:
+            if self.config.data.on_error == "stop":
+                raise ImageError(name, f"{reason} (--data.on_error skip goes on without such images)")
+            self.skipped[name] = reason
+        if batch.views.shape[1] < 2:
+            raise TrainingError(f"step {self.step} has fewer than two images that can be decoded")
+
+    def configure_optimizers(self) -> Optimizer:
+        """The optimiser of the online networks, with a checkpoint's state where there is one."""
+        optim = self.config.optim
+        optimizer = build_optimizer(
+            optim.name,
+            parameter_groups(self.method.trainable(), weight_decay=optim.weight_decay),
+            lr=self.schedule.peak_lr,
+            momentum=optim.momentum,
+            trust_coefficient=optim.trust_coefficient,
+            clip=optim.clip,
+            betas=optim.betas,
+        )
+        if self._optimizer_state is not None:
+            optimizer.load_state_dict(self._optimizer_state)
+        return optimizer
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        """One update of the online networks, and right after it one of the target."""
+        for group in optimizer.param_groups:
+            group["lr"] = self.schedule.lr(self.step)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.method.update_target(self.schedule.tau(self.step))
+        self.step += 1
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Everything needed to go on from here."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        return {
+            "step": self.step,
+            "method": self.method.state_dict(),
+            "optimizer": optimizer.state_dict(),  # type: ignore[union-attr]
+            "skipped": self.skipped,
+        }
+
+    def restore(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from what ``checkpoint`` gave; before the optimiser is built."""
+        self.step = int(checkpoint["step"])
+        self.method.load_state_dict(checkpoint["method"])
+        self._optimizer_state = checkpoint["optimizer"]
+        self.skipped = dict(checkpoint["skipped"])
+
+
+def channels(values: tuple[float, float, float]) -> Tensor:
+    """Constants of the three channels, for values of 0-255 along a last axis of 3."""
+    return torch.tensor(values, dtype=torch.float32) * 255

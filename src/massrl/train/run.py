@@ -1,0 +1,226 @@
+"""One sitting of a run: from a resolved configuration and images to trained weights."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import lightning
+import torch
+from rich.console import Console
+from torch import nn
+
+from massrl.checkpoint import load_checkpoint
+from massrl.config import Config
+from massrl.data.loader import MakeViews, StepBatches, build_loader, steps_per_epoch
+from massrl.data.sources import Source
+from massrl.methods.base import Method
+from massrl.run_folder import RunFolder
+from massrl.train.callbacks import Checkpoints, Clock, Health, Probe, Record, Signals
+from massrl.train.module import PretrainingModule
+from massrl.train.progress import ProgressLine
+from massrl.train.resolve import make_schedule, normalization_of
+
+logger = logging.getLogger("massrl")
+
+_REHEARSAL_SHARE = 0.04  # of the seconds that a run is planned for
+_REHEARSAL_WARMUP = 2  # steps that are slower than all later ones
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """What came of a sitting.
+
+    Attributes:
+        step: optimiser steps made, over all sittings of the run.
+        seconds: seconds spent on them, over all sittings.
+        stopped_by: name of the signal that stopped it, ``None`` if the run is complete.
+        skipped: images that could not be decoded, with the reasons.
+    """
+
+    step: int
+    seconds: float
+    stopped_by: str | None
+    skipped: dict[str, str]
+
+
+def plan_steps(config: Config, method: Method, source: Source, make_views: MakeViews) -> Config:
+    """Turn ``train.seconds`` into ``train.max_steps`` by timing a few steps on a copy of the networks.
+
+    Args:
+        config: a resolved configuration whose ``max_steps`` is still open.
+        method: the networks; they are not changed.
+        source: the images.
+        make_views: makes the views of one image.
+    """
+    assert config.train.seconds is not None
+    begin = time.perf_counter()
+    per_epoch = steps_per_epoch(len(source), config.batch_size)
+    rehearsal = replace(config, train=replace(config.train, max_steps=100_000))
+    module = PretrainingModule(
+        copy.deepcopy(method),
+        config=rehearsal,
+        schedule=make_schedule(rehearsal, per_epoch),
+        normalization=normalization_of(config, source),
+    )
+    times = _rehearse(module, _loader(rehearsal, source, make_views, start_step=0), config.train.seconds)
+    step_seconds = sum(times) / len(times)
+    left = config.train.seconds - (time.perf_counter() - begin)
+    steps = max(1, int(left / step_seconds))
+    logger.info(
+        "--train.max_steps %d: %d steps were timed at %.3f s, for %.0f seconds in all",
+        steps,
+        len(times),
+        step_seconds,
+        config.train.seconds,
+    )
+    return replace(config, train=replace(config.train, max_steps=steps))
+
+
+def _rehearse(module: PretrainingModule, loader: Any, seconds: float) -> list[float]:
+    device = torch.device("cuda" if module.config.train.accelerator == "gpu" else "cpu")
+    module.to(device).train()
+    optimizer = module.configure_optimizers()
+    times: list[float] = []
+    begin = last = time.perf_counter()
+    for number, batch in enumerate(loader):
+        on_device = batch._replace(views=batch.views.to(device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = module.training_step(on_device, 0)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if (number + 1) % module.config.train.accumulate:
+            continue
+        optimizer.step()
+        optimizer.zero_grad()
+        module.method.update_target(0.99)
+        float(loss)  # waits for the device
+        now = time.perf_counter()
+        times.append(now - last)
+        last = now
+        enough = len(times) >= _REHEARSAL_WARMUP + 3
+        if enough and now - begin > min(30.0, _REHEARSAL_SHARE * seconds):
+            break
+    return times[_REHEARSAL_WARMUP:] or times
+
+
+def train(
+    config: Config,
+    method: Method,
+    source: Source,
+    make_views: MakeViews,
+    *,
+    folder: RunFolder,
+    view_names: list[str],
+    console: Console,
+    measure: Callable[[nn.Module], float] | None,
+    title: str = "pre-training",
+) -> Sitting:
+    """Train until the last step or a signal; goes on from the folder's checkpoint if there is one.
+
+    Args:
+        config: a resolved configuration.
+        method: the networks, changed in place.
+        source: the images.
+        make_views: makes the views of one image.
+        folder: the run folder.
+        view_names: one name per view.
+        console: where progress is shown.
+        measure: gives the k-NN accuracy of a backbone; ``None`` for no probes.
+        title: what progress calls the run.
+
+    Raises:
+        MassrlError: if the run cannot go on; the last checkpoint is kept.
+    """
+    per_epoch = steps_per_epoch(len(source), config.batch_size)
+    module = PretrainingModule(
+        method,
+        config=config,
+        schedule=make_schedule(config, per_epoch),
+        normalization=normalization_of(config, source),
+    )
+    clock = Clock()
+    if folder.checkpoint.is_file():
+        checkpoint = load_checkpoint(folder.checkpoint)
+        module.restore(checkpoint)
+        clock.seconds = float(checkpoint["seconds"])
+        logger.info("going on from step %d of %d", module.step, module.schedule.total_steps)
+    if module.step >= module.schedule.total_steps:
+        return Sitting(module.step, clock.seconds, None, module.skipped)
+    signals, callbacks = _callbacks(config, per_epoch, folder, view_names, console, measure, clock, title)
+    loader = _loader(config, source, make_views, start_step=module.step)
+    _trainer(config, callbacks, num_batches=len(loader)).fit(module, loader)
+    return Sitting(module.step, clock.seconds, signals.received, module.skipped)
+
+
+def _loader(config: Config, source: Source, make_views: MakeViews, *, start_step: int) -> Any:
+    batches = StepBatches(
+        len(source),
+        config.batch_size,
+        seed=config.train.seed,
+        accumulate=config.train.accumulate,
+        start_step=start_step,
+        total_steps=config.train.max_steps or 1,
+    )
+    return build_loader(
+        source,
+        make_views,
+        batches=batches,
+        workers=config.data.workers or 0,
+        pin=config.train.accelerator == "gpu",
+    )
+
+
+def _callbacks(
+    config: Config,
+    per_epoch: int,
+    folder: RunFolder,
+    view_names: list[str],
+    console: Console,
+    measure: Callable[[nn.Module], float] | None,
+    clock: Clock,
+    title: str,
+) -> tuple[Signals, list[lightning.Callback]]:
+    """In the order in which they act after a step: measure, write, save, show, stop."""
+    every = round(config.train.probe_every * per_epoch)
+    probe = Probe(measure, every=every) if measure is not None and every else None
+    health = Health(view_names, folder.matrix)
+    record = Record(folder.metrics, clock=clock, health=health, probe=probe)
+    checkpoints = Checkpoints(
+        folder.checkpoint, every=config.train.checkpoint_every, clock=clock, record=record
+    )
+    signals = Signals(checkpoints)
+    progress = ProgressLine(console, title=title, clock=clock, probe=probe)
+    watching: list[lightning.Callback] = [clock, health]
+    if probe is not None:
+        watching.append(probe)
+    return signals, [*watching, record, checkpoints, progress, signals]
+
+
+def _trainer(
+    config: Config, callbacks: list[lightning.Callback], *, num_batches: int
+) -> lightning.Trainer:
+    """Lightning's trainer, with everything that this package does itself left out.
+
+    To Lightning the rest of a run is one epoch: the loader knows the epochs of the data.
+    """
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")
+    return lightning.Trainer(
+        accelerator=config.train.accelerator,
+        devices=1,
+        precision=config.train.precision,  # type: ignore[arg-type]
+        accumulate_grad_batches=config.train.accumulate,
+        max_epochs=1,
+        limit_train_batches=num_batches,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )

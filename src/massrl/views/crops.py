@@ -1,0 +1,81 @@
+"""Crops: which part of an image a view is made from.
+
+Boxes are whole pixels of the source image, drawn without looking at it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from massrl.errors import ConfigError, suggest
+from massrl.randomness import Stream
+
+_ATTEMPTS = 10  # as torchvision's RandomResizedCrop, before it falls back to the centre
+
+
+class Box(NamedTuple):
+    """A part of an image, in pixels: rows top … top + height - 1, columns left … left + width - 1."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def inception_crop(
+    stream: Stream, *, height: int, width: int, scale: tuple[float, float]
+) -> Box:
+    """A box of random area and of aspect ratio 3/4 to 4/3, log-uniform, anywhere in the image.
+
+    Args:
+        stream: where the numbers come from.
+        height: height of the image, pixels.
+        width: width of the image, pixels.
+        scale: smallest and largest area of the box as a fraction of the image's.
+
+    Source: Szegedy et al. 2015 (arXiv 1409.4842); the algorithm of torchvision's
+    ``RandomResizedCrop``: ten attempts, then the largest central box with an allowed ratio.
+    """
+    low, high = 3 / 4, 4 / 3
+    for _ in range(_ATTEMPTS):
+        area = height * width * stream.uniform(*scale)
+        ratio = math.exp(stream.uniform(math.log(low), math.log(high)))
+        box_width = round(math.sqrt(area * ratio))
+        box_height = round(math.sqrt(area / ratio))
+        if 0 < box_width <= width and 0 < box_height <= height:
+            top = stream.integer(height - box_height + 1)
+            left = stream.integer(width - box_width + 1)
+            return Box(top, left, box_height, box_width)
+    box_width = max(1, min(width, round(height * high)))
+    box_height = max(1, min(height, round(width / low)))
+    return Box((height - box_height) // 2, (width - box_width) // 2, box_height, box_width)
+
+
+def uniform_side_crop(
+    stream: Stream, *, height: int, width: int, scale: tuple[float, float]
+) -> Box:
+    """A square whose side is a uniformly drawn fraction of the image's shorter side.
+
+    The paper's "random uniform crop" has fractions 0.5 to 1. ``scale`` is an area, as for every
+    crop, so that is an area of 0.25 to 1 of the largest square.
+    """
+    fraction = stream.uniform(math.sqrt(scale[0]), math.sqrt(scale[1]))
+    side = max(1, round(fraction * min(height, width)))
+    return Box(stream.integer(height - side + 1), stream.integer(width - side + 1), side, side)
+
+
+Crop = Callable[..., Box]
+CROPS: dict[str, Crop] = {"inception": inception_crop, "uniform-side": uniform_side_crop}
+
+
+def crop_named(name: str) -> Crop:
+    """Look a kind of crop up by name.
+
+    Raises:
+        ConfigError: if there is none of this name.
+    """
+    if name not in CROPS:
+        raise ConfigError(f"unknown crop {name!r}: {suggest(name, CROPS)} (--views.crop)")
+    return CROPS[name]

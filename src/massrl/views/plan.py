@@ -1,0 +1,147 @@
+"""The plan of an image's views: everything that was drawn, before any pixel is touched.
+
+A plan is small, prints as a person would say it, goes to JSON and back, and is drawn again from
+``(seed, epoch, image index)`` alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from massrl.randomness import Draws
+from massrl.views.crops import Box, crop_named
+from massrl.views.layouts import Layout
+from massrl.views.policies import Step
+from massrl.views.strategies import parse_strategy
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """How one view is made: its part of the image, mirrored or not, then its steps in order.
+
+    Attributes:
+        policy: the strategy that drew the steps, as it is asked for.
+        crop: number of the crop; views of one number show the same part of the image.
+        box: that part, in pixels of the image.
+        flip: whether the crop is mirrored left to right.
+        steps: the operations, first to last.
+    """
+
+    policy: str
+    crop: int
+    box: Box
+    flip: bool
+    steps: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        parts = [f"crop {self.box.width}×{self.box.height}+{self.box.left}+{self.box.top}"]
+        parts += ["flip"] if self.flip else []
+        return f"{self.policy}: {', '.join([*parts, *map(str, self.steps)])}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The views of one image in one epoch.
+
+    Attributes:
+        seed: seed of the run.
+        epoch: number of the epoch.
+        index: position of the image in its source.
+        height: height of the image, pixels.
+        width: width of the image, pixels.
+        side: side of every view, pixels.
+        fill: grey level that geometric operations bring in from outside.
+        views: one plan per view.
+    """
+
+    seed: int
+    epoch: int
+    index: int
+    height: int
+    width: int
+    side: int
+    fill: int
+    views: tuple[ViewPlan, ...]
+
+    def __str__(self) -> str:
+        head = f"image {self.index}, epoch {self.epoch}, seed {self.seed}: {self.width}×{self.height}"
+        lines = (f"  {number}. {view}" for number, view in enumerate(self.views, start=1))
+        return "\n".join([f"{head} to {len(self.views)} views of {self.side} px", *lines])
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON's own types."""
+        return asdict(self) | {
+            "views": [
+                {
+                    "policy": view.policy,
+                    "crop": view.crop,
+                    "box": list(view.box),
+                    "flip": view.flip,
+                    "steps": [[step.operation, *step.values] for step in view.steps],
+                }
+                for view in self.views
+            ]
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Plan:
+        """The inverse of ``to_json``."""
+        views = tuple(
+            ViewPlan(
+                policy=view["policy"],
+                crop=view["crop"],
+                box=Box(*view["box"]),
+                flip=view["flip"],
+                steps=tuple(Step(name, tuple(values)) for name, *values in view["steps"]),
+            )
+            for view in content["views"]
+        )
+        return cls(**{**content, "views": views})
+
+
+class Planner:
+    """Draws the plans of a layout.
+
+    Args:
+        layout: which views an image gets.
+        side: side of every view, pixels.
+        seed: seed of the run.
+    """
+
+    def __init__(self, layout: Layout, *, side: int, seed: int) -> None:
+        self.layout = layout
+        self.side = side
+        self.seed = seed
+        self._cells = layout.cells()
+        self._crop = crop_named(layout.crop)
+        self._policies = {name: parse_strategy(name) for name in layout.policies}
+
+    def plan(self, *, epoch: int, index: int, height: int, width: int) -> Plan:
+        """Draw the plan of one image.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            index: position of the image in its source.
+            height: height of the image, pixels.
+            width: width of the image, pixels.
+        """
+        layout = self.layout
+        draws = Draws(self.seed, epoch=epoch, index=index, num_streams=2 * len(self._cells))
+        # Streams: crop k draws from 2k, view v from 2v + 1, so that neither count shifts the other.
+        boxes = {
+            crop: self._crop(
+                draws.stream(2 * crop), height=height, width=width, scale=layout.crop_scale
+            )
+            for crop in dict.fromkeys(crop for crop, _ in self._cells)
+        }
+        views = []
+        for number, (crop, owner) in enumerate(self._cells):
+            stream = draws.stream(2 * number + 1)
+            flip = stream.chance(layout.flip_prob)
+            policy = owner or layout.policies[stream.integer(len(layout.policies))]
+            steps = self._policies[policy].draw(stream, self.side)
+            views.append(ViewPlan(policy, crop, boxes[crop], flip, steps))
+        return Plan(
+            self.seed, epoch, index, height, width, self.side, layout.fill, tuple(views)
+        )

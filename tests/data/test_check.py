@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from massrl.data.check import check_source
+from massrl.data.shapes import ShapesSource
+from massrl.data.sources import Subset, open_source
+
+
+def test_check_lists_every_broken_file_of_the_odd_folder(odd_folder):
+    """Guards a broken file that is found at the thousandth step only."""
+    (odd_folder / "notes.md").write_text("x")
+    report = check_source(open_source(str(odd_folder)), workers=2)
+    assert not report.ok
+    assert (report.num_images, len(report.broken)) == (7, 3)
+    assert [Path(name).name for name, _ in report.broken] == [
+        "empty.jpg", "text.jpg", "truncated.jpg",
+    ]  # fmt: skip
+    reasons = [reason for _, reason in report.broken]
+    assert reasons[0] == "empty file"
+    assert "not an image" in reasons[1]
+    assert "truncated" in reasons[2]
+    assert report.suffixes == {".jpg": 4, ".png": 2, ".jpeg": 1}
+    assert report.kinds == {"JPEG CMYK": 1, "PNG grey 16-bit": 1, "PNG RGB": 1, "JPEG RGB": 1}
+    assert report.short_sides == (1, 48, 48)
+    assert report.long_sides == (1, 64, 64)
+    assert report.ignored == ("notes.md",)
+    text = "\n".join(report.lines())
+    assert "7 images, 4 readable, 3 broken" in text
+    assert text.count("broken: ") == 3
+    assert f"{odd_folder / 'empty.jpg'}: empty file" in text
+    assert "ignored, not an image: notes.md" in text
+
+
+def test_check_counts_classes_and_sizes_of_a_good_folder(tmp_path, write):
+    """Guards sides taken from stored instead of decoded pixels, and classes miscounted."""
+    for seed, (name, height) in enumerate([("a/x.jpg", 10), ("a/y.jpg", 20), ("b/z.jpg", 60)]):
+        write(tmp_path / name, seed=seed, height=height, width=40)
+    report = check_source(open_source(str(tmp_path)))
+    assert report.ok
+    assert report.short_sides == (10, 20, 40)
+    assert report.long_sides == (40, 40, 60)
+    assert report.class_counts == {"a": 2, "b": 1}
+    assert report.duplicates == ()
+    assert "classes: 2, with 1 to 2 images each" in report.lines()
+
+
+def test_check_groups_files_of_the_same_content(tmp_path, write):
+    """Guards duplicates missed, and unreadable files passed for the same."""
+    for name, seed in [("a.jpg", 0), ("b.jpg", 1), ("c.jpg", 2)]:
+        write(tmp_path / name, seed=seed)
+    shutil.copy(tmp_path / "b.jpg", tmp_path / "sub.jpg")
+    shutil.copy(tmp_path / "b.jpg", tmp_path / "z.jpg")
+    for name in ("gone1.jpg", "gone2.jpg"):
+        (tmp_path / name).symlink_to(tmp_path / "nowhere")
+    report = check_source(open_source(str(tmp_path)))
+    groups = [[Path(name).name for name in group] for group in report.duplicates]
+    assert groups == [["b.jpg", "sub.jpg", "z.jpg"]]
+    assert len(report.broken) == 2
+
+
+def test_check_goes_through_all_chunks_in_order():
+    """Guards images lost between chunks of the thread pool, and a progress that never ends."""
+    source = Subset(ShapesSource(150, 16), [*range(150), 7])
+    seen: list[tuple[int, int]] = []
+    report = check_source(
+        source, workers=1, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(64, 151), (128, 151), (151, 151)]
+    assert report.num_images == sum(report.kinds.values()) == 151
+    assert report.duplicates == (("shapes/train[7]", "shapes/train[7]"),)
+    assert sum(report.class_counts.values()) == 151
+    assert report.suffixes == {}
+
+
+def test_check_tells_the_same_for_any_number_of_threads(odd_folder):
+    """Guards findings that land at another image's place."""
+    source = open_source(str(odd_folder))
+    assert check_source(source, workers=1) == check_source(source, workers=4)
+
+
+def test_check_gives_a_report_when_every_file_is_broken(tmp_path):
+    """Guards a median of nothing."""
+    (tmp_path / "a.jpg").write_bytes(b"")
+    report = check_source(open_source(str(tmp_path)))
+    assert (report.short_sides, report.long_sides, report.kinds) == (None, None, {})
+    assert report.lines()[0].endswith("1 images, 0 readable, 1 broken")
+
+
+def test_report_shortens_what_is_no_fault(tmp_path, write):
+    """Guards a broken file drowned in a thousand ignored ones."""
+    write(tmp_path / "a.jpg")
+    for index in range(25):
+        (tmp_path / f"{index}.txt").write_text("x")
+    lines = check_source(open_source(str(tmp_path))).lines()
+    assert sum(line.startswith("ignored") for line in lines) == 10
+    assert lines[-1] == "15 more ignored files"
+    assert np.all([len(line) > 0 for line in lines])
