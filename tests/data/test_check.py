@@ -87,7 +87,7 @@ def test_check_gives_a_report_when_every_file_is_broken(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"")
     report = check_source(open_source(str(tmp_path)))
     assert (report.short_sides, report.long_sides, report.kinds) == (None, None, {})
-    assert report.lines()[0].endswith("1 images, 0 readable, 1 broken")
+    assert report.lines()[0].endswith("1 image, 0 readable, 1 broken")
 
 
 def test_report_shortens_what_is_no_fault(tmp_path, write):

@@ -69,7 +69,7 @@ def test_folder_labels_follow_the_prefix_when_one_is_given(labelled, write):
 
 
 def test_folder_order_is_by_relative_path_when_names_hold_odd_letters(tmp_path, write):
-    """Guards an order that differs between systems, and paths with spaces and letters beyond ASCII."""
+    """Guards an order that differs between systems, spaces, and letters beyond ASCII."""
     for name in ["b c/Ünï ☃.jpg", "a/z.jpg", "B/y.jpg", "b/x.jpg"]:
         write(tmp_path / "mes photos é" / name)
     source = open_source(str(tmp_path / "mes photos é"))
@@ -247,12 +247,12 @@ def test_fingerprint_changes_with_names_sizes_and_labels_only(tmp_path, write):
 def test_source_survives_a_trip_to_a_worker(labelled):
     """Guards loaders that start their workers afresh (spawn)."""
     source = pickle.loads(pickle.dumps(open_source(str(labelled))))
-    assert list(source.names)[0] == "cat/a.PNG"
+    assert source.names[0] == "cat/a.PNG"
     assert source.labels.tolist() == [0, 0, 1, 1, 1]
 
 
 def test_packed_names_give_back_every_name():
-    """Guards names cut in the middle of a letter, empty ones, and undecodable bytes of old disks."""
+    """Guards names cut within a letter, empty ones, and undecodable bytes of old disks."""
     names = ["a", "", "é☃", os.fsdecode(b"\xff.jpg"), "line\nbreak"]
     packed = PackedNames(names)
     assert list(packed) == names
@@ -263,20 +263,21 @@ def test_packed_names_give_back_every_name():
 def test_odd_folder_gives_each_file_what_issue_2_asks(odd_folder):
     """Guards every kind of odd file at once: three clear errors, four right pictures."""
     source = open_source(str(odd_folder))
-    shapes, reasons = {}, {}
+    shapes, reasons, named = {}, {}, 0
     for index in range(len(source)):
         name = Path(source.describe(index)).name
         try:
             shapes[name] = decode(source.read(index), name=source.describe(index)).shape
         except ImageError as error:
-            assert str(odd_folder / name) in str(error)
             reasons[name] = error.reason
+            named += error.name == str(odd_folder / name)
     assert shapes == {
         "cmyk.jpg": (48, 64, 3),
         "deep.png": (48, 64, 3),
         "dot.png": (1, 1, 3),
         "with space é.jpeg": (48, 64, 3),
     }
+    assert named == 3
     assert sorted(reasons) == ["empty.jpg", "text.jpg", "truncated.jpg"]
     assert reasons["empty.jpg"] == "empty file"
 

@@ -34,11 +34,11 @@ def _offline(monkeypatch):
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     for module in (vision.cifar, vision.stl10, vision.flowers102, vision.imagenet):
-        monkeypatch.setattr(module, "check_integrity", lambda path, md5=None: Path(path).exists())
+        monkeypatch.setattr(module, "check_integrity", lambda path, *_, **__: Path(path).exists())
 
 
 def _write_cifar(root: Path, *, fine: bool = False) -> dict[str, np.ndarray]:
-    """torchvision's layout: rows of 1024 red, 1024 green and 1024 blue numbers, pickled."""
+    """In torchvision's layout: rows of 1024 red, 1024 green and 1024 blue numbers, pickled."""
     folder = root / ("cifar-100-python" if fine else "cifar-10-batches-py")
     folder.mkdir(parents=True)
     key = "fine_labels" if fine else "labels"
@@ -113,7 +113,7 @@ def test_stl10_gives_its_unlabelled_part(tmp_path):
 
 
 def _write_files(name: str, root: Path, write) -> dict[str, list[str]]:
-    """A small copy of a set in torchvision's layout; returns the files that each part should have."""
+    """A small copy of a set in torchvision's layout; returns the files of each part."""
     if name == "food101":
         base = root / "food-101"
         files = {part: [f"pie/{part}1", f"tea/{part}2"] for part in ("train", "test")}
@@ -199,8 +199,7 @@ def _images(folder: Path, files: dict[str, list[str]], write, *, val: str) -> di
     ],
 )  # fmt: skip
 def test_set_of_files_gives_bytes_and_labels_of_each_part(name, tmp_path, write):
-    """Guards torchvision attributes that are renamed, a validation part left out, and labels that
-    stand beside other images than theirs."""
+    """Guards torchvision attributes renamed, a part left out, and labels beside other images."""
     expected = _write_files(name, tmp_path, write)
     for split in ("train", "val"):
         source = open_source(name, split=split, root=tmp_path, download=False)
@@ -256,7 +255,7 @@ def test_set_raises_one_line_when_it_cannot_be_fetched(name, tmp_path):
 
 def test_set_names_the_cause_when_the_network_is_away(tmp_path):
     """Guards an error that hides why."""
-    with pytest.raises(DataError, match="could not be downloaded .*service not known"):
+    with pytest.raises(DataError, match=r"could not be downloaded .*service not known"):
         open_source("cifar10", root=tmp_path)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from massrl.data.outlines import CLASS_NAMES, draw_outline
-from massrl.data.shapes import SHAPES_NORMALIZATION, ShapesSource
+from massrl.data.shapes import SHAPES_NORMALIZATION, ShapesSource, _coverage
 
 
 def test_scene_is_the_same_when_count_process_or_order_differ():
@@ -72,7 +72,7 @@ def test_scene_has_boxes_and_masks_that_fit_the_image(size, objects):
 
 
 def test_masks_cover_what_is_painted():
-    """Guards masks mirrored or shifted against the picture: inside and outside differ in brightness."""
+    """Guards masks mirrored or shifted against the picture, by the brightness in and out."""
     source = ShapesSource(200, 64)
     signs = []
     for index in range(200):
@@ -82,6 +82,19 @@ def test_masks_cover_what_is_painted():
         assert abs(inside - outside) > 25
         signs.append(inside > outside)
     assert 60 < sum(signs) < 140  # brighter and darker objects alike, or brightness tells too much
+
+
+@pytest.mark.parametrize("size", [32, 96])
+def test_coverage_is_the_share_of_each_pixel(size):
+    """Guards pictures and boxes shifted together, and edges without antialiasing."""
+    corners = np.array([(8.0, 12.0), (20.0, 12.0), (20.0, 24.5), (8.0, 24.5)]) / size
+    cover = _coverage([corners], size=size)
+    rows, columns = np.indices((size, size)) + 0.5
+    assert cover.sum() == pytest.approx(12 * 12.5, rel=0.08)  # OpenCV draws the outline too
+    assert (cover * columns).sum() / cover.sum() == pytest.approx(14.0, abs=0.3)
+    assert (cover * rows).sum() / cover.sum() == pytest.approx(18.25, abs=0.3)
+    assert (cover[13:24, 9:19] == 1).all()
+    assert (cover[:11] == 0).all()
 
 
 def test_single_objects_have_the_promised_size():
@@ -99,8 +112,7 @@ def test_single_objects_have_the_promised_size():
 
 
 def test_class_is_hidden_from_raw_pixels():
-    """Guards a dataset on which an untrained network already succeeds: colour, place or size that
-    tell the class."""
+    """Guards colour, place or size that tell the class, so that an untrained network succeeds."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
 

@@ -70,6 +70,13 @@ def test_knn_leaving_itself_out_equals_a_loop() -> None:
     assert torch.equal(with_itself.argmax(1), labels)
 
 
+def test_knn_leaving_itself_out_does_so_against_an_opposite_image() -> None:
+    """An image that is made as dissimilar as can be, instead of being left out."""
+    bank = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    scores = knn_predict(bank, torch.tensor([0, 1]), bank, num_classes=2, k=1, exclude_self=True)
+    assert scores.tolist() == [[0.0, 1.0], [1.0, 0.0]]
+
+
 def test_knn_with_a_tie_gives_both_classes_the_same_score() -> None:
     """A tie decided by the order of the bank instead of being seen as one."""
     bank = torch.tensor([[0.0, 1.0], [0.0, -1.0], [-1.0, 0.0]])

@@ -60,7 +60,8 @@ class CheckReport:
     def lines(self) -> list[str]:
         """The report for a person, line by line; every broken image is listed."""
         readable = self.num_images - len(self.broken)
-        lines = [f"{self.name}: {self.num_images} images, {readable} readable"]
+        noun = "image" if self.num_images == 1 else "images"
+        lines = [f"{self.name}: {self.num_images} {noun}, {readable} readable"]
         lines[0] += f", {len(self.broken)} broken" if self.broken else ""
         if self.short_sides and self.long_sides:
             lines.append(f"short side: {_spread(self.short_sides)} pixels")

@@ -23,9 +23,10 @@ def regression_matrix(predictions: Tensor, projections: Tensor) -> Tensor:
 
     Source: arXiv 2006.07733, equation 2.
     """
-    p = F.normalize(predictions.float(), dim=-1)
-    z = F.normalize(projections.float(), dim=-1)
-    cosines = p.flatten(1) @ z.flatten(1).T / p.shape[1]
+    with in_float32(predictions):
+        p = F.normalize(predictions.float(), dim=-1)
+        z = F.normalize(projections.float(), dim=-1)
+        cosines = p.flatten(1) @ z.flatten(1).T / p.shape[1]
     return 2 - 2 * cosines
 
 
@@ -46,13 +47,18 @@ def contrastive_matrix(projections: Tensor, temperature: float) -> Tensor:
     Source: arXiv 2002.05709, equation 1.
     """
     num_views, batch_size, _ = projections.shape
-    z = F.normalize(projections.float(), dim=-1)
-    flat = z.flatten(0, 1)  # N·B × D
-    logits = (flat @ flat.T / temperature).view(num_views, batch_size, num_views, batch_size)
+    with in_float32(projections):
+        z = F.normalize(projections.float(), dim=-1).flatten(0, 1)  # N·B × D
+        logits = (z @ z.T / temperature).view(num_views, batch_size, num_views, batch_size)
     positives = torch.diagonal(logits, dim1=1, dim2=3)  # N × N × B
     own_image = torch.eye(batch_size, dtype=torch.bool, device=z.device)[None, :, None, :]
     negatives = logits.masked_fill(own_image, float("-inf")).flatten(2).logsumexp(2)  # N × B
     return F.softplus(negatives[:, None] - positives).mean(2)
+
+
+def in_float32(tensor: Tensor) -> torch.autocast:
+    """Where autocast would make a product of float32 tensors a half-precision one: not here."""
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def reduce_pairs(matrix: Tensor, mask: Tensor, reduction: str) -> Tensor:

@@ -84,8 +84,8 @@ def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> n
 class NarrowResNet(nn.Module):
     """A ResNet for the CPU: one basic block per stage, a narrow one; 1.2 million parameters.
 
-    Its small stem has stride 2: on 32 px that costs a quarter of stride 1, and a CPU learns more per
-    second from the four times as many images.
+    Its small stem has stride 2: on 32 px that costs a quarter of stride 1, and a CPU learns more
+    per second from the four times as many images.
 
     Args:
         widths: channels of the four stages; the last is the number of features.

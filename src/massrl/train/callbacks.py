@@ -85,12 +85,6 @@ class Clock(lightning.Callback):
         self.seconds += whole
         self._last = now
 
-    def pause(self) -> None:
-        """Leave out of the steps' cost what was done between them."""
-        now = time.perf_counter()
-        self.seconds += now - self._last
-        self._last = now
-
 
 class Health(StepWatcher):
     """Watches the spread of the projections and the loss of every pair of views.

@@ -59,7 +59,6 @@ def plan_steps(config: Config, method: Method, source: Source, make_views: MakeV
         make_views: makes the views of one image.
     """
     assert config.train.seconds is not None
-    begin = time.perf_counter()
     per_epoch = steps_per_epoch(len(source), config.batch_size)
     rehearsal = replace(config, train=replace(config.train, max_steps=100_000))
     module = PretrainingModule(
@@ -70,8 +69,7 @@ def plan_steps(config: Config, method: Method, source: Source, make_views: MakeV
     )
     times = _rehearse(module, _loader(rehearsal, source, make_views, start_step=0), config.train.seconds)
     step_seconds = sum(times) / len(times)
-    left = config.train.seconds - (time.perf_counter() - begin)
-    steps = max(1, int(left / step_seconds))
+    steps = max(1, round(config.train.seconds / step_seconds))
     logger.info(
         "--train.max_steps %d: %d steps were timed at %.3f s, for %.0f seconds in all",
         steps,
@@ -185,7 +183,10 @@ def _callbacks(
     clock: Clock,
     title: str,
 ) -> tuple[Signals, list[lightning.Callback]]:
-    """In the order in which they act after a step: measure, write, save, show, stop."""
+    """In the order in which they act after a step: measure, write, save, show, stop.
+
+    The clock comes last, so that between two steps it sees nothing but the wait for data.
+    """
     every = round(config.train.probe_every * per_epoch)
     probe = Probe(measure, every=every) if measure is not None and every else None
     health = Health(view_names, folder.matrix)
@@ -195,10 +196,10 @@ def _callbacks(
     )
     signals = Signals(checkpoints)
     progress = ProgressLine(console, title=title, clock=clock, probe=probe)
-    watching: list[lightning.Callback] = [clock, health]
+    watching: list[lightning.Callback] = [health]
     if probe is not None:
         watching.append(probe)
-    return signals, [*watching, record, checkpoints, progress, signals]
+    return signals, [*watching, record, checkpoints, progress, signals, clock]
 
 
 def _trainer(

@@ -6,26 +6,25 @@ written under it. Crops and strategies have their colours throughout the sheet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from massrl.errors import ConfigError
 from massrl.views.crops import Box
 from massrl.views.plan import Plan, ViewPlan
-from massrl.views.policies import Step
+from massrl.views.typeset import INK, MUTED, Lines, Run, Style, wrap, write
+from massrl.views.wording import describe_step, step_words
+
+__all__ = ["SheetRow", "describe_step", "draw_sheet", "save_sheet"]
 
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
-Lines = list[list["Run"]]
 
-_INK = "#1f2328"
-_MUTED = "#6b7280"
 _RULE = "#d5d9df"
 _COLOURS = (  # all of them at least 4.5 : 1 on white, so that they serve as text too
     "#2563a8",
@@ -75,12 +74,12 @@ def draw_sheet(rows: Sequence[SheetRow], *, tile: int = 160, title: str = "") ->
     if not rows:
         raise ConfigError("a sheet needs at least one image, but there are 0")
     if tile < 64:
-        raise ConfigError(f"side of a tile is {tile} px, but 64 or more is wanted (--tile)")
+        raise ConfigError(f"side of a tile is {tile} px, but 64 or more is wanted")
     for row in rows:
         if len(row.views) != len(row.plan.views):
             planned = len(row.plan.views)
             raise ValueError(f"{row.title}: {len(row.views)} views, but {planned} in its plan")
-    sheet = _Sheet(rows, _Style(tile), title)
+    sheet = _Sheet(rows, Style(tile), title)
     strips = [sheet.header(), *(sheet.row(row) for row in rows)]
     return np.concatenate(strips)
 
@@ -100,181 +99,10 @@ def save_sheet(rows: Sequence[SheetRow], path: Path, *, tile: int = 160, title: 
         raise ConfigError(f"cannot write {path}: {error.strerror or error} (--out)") from None
 
 
-# ---------------------------------------------------------------- words
-
-
-def describe_step(step: Step) -> str:
-    """One operation as a person would say it, with its number and unit.
-
-    Example:
-        >>> describe_step(Step("rotate", (-26.7,)))
-        'rotate −26.7°'
-        >>> describe_step(Step("brightness", (1.28,)))
-        'brightness ×1.28'
-    """
-    return " ".join(_words(step))
-
-
-def _words(step: Step) -> tuple[str, ...]:
-    """What is done and, for operations that take a number, how much."""
-    name, amount = _AMOUNTS[step.operation]
-    return (name, amount(step.values)) if amount else (name,)
-
-
-def _signed(value: float, digits: int) -> str:
-    text = f"{value:+.{digits}f}".replace("-", "−")
-    return text if text.strip("+−0.") else text[1:]
-
-
-def _factor(values: Sequence[float]) -> str:
-    return f"×{values[0]:.2f}"
-
-
-def _slope(values: Sequence[float]) -> str:
-    return f"{_signed(values[0], 2)} px/px"
-
-
-def _percent(values: Sequence[float]) -> str:
-    return f"{_signed(100 * values[0], 1)} %"
-
-
-def _cutout(values: Sequence[float]) -> str:
-    side, x, y = (100 * value for value in values)
-    return f"{side:.0f} % at {x:.0f} %, {y:.0f} %"
-
-
-_AMOUNTS: dict[str, tuple[str, Callable[[Sequence[float]], str] | None]] = {
-    "identity": ("identity", None),
-    "shear_x": ("shear x", _slope),
-    "shear_y": ("shear y", _slope),
-    "translate_x": ("shift x", _percent),
-    "translate_y": ("shift y", _percent),
-    "rotate": ("rotate", lambda values: f"{_signed(values[0], 1)}°"),
-    "brightness": ("brightness", _factor),
-    "contrast": ("contrast", _factor),
-    "saturation": ("saturation", _factor),
-    "hue": ("hue", lambda values: f"{_signed(values[0], 3)} turns"),
-    "sharpness": ("sharpness", _factor),
-    "posterize": ("posterize", lambda values: f"{values[0]:.0f} bits"),
-    "solarize": ("solarize", lambda values: f"from {values[0]:.0f} up"),
-    "invert": ("invert", None),
-    "autocontrast": ("autocontrast", None),
-    "equalize": ("equalize", None),
-    "grayscale": ("grey", None),
-    "gaussian_blur": ("blur", lambda values: f"σ {values[0]:.2f} px"),
-    "cutout": ("cutout", _cutout),
-}
-
-
-# ---------------------------------------------------------------- type and space
-
-
-@lru_cache(maxsize=64)
-def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    from matplotlib import get_data_path
-
-    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / f"{name}.ttf", size)
-
-
-@dataclass(frozen=True)
-class _Style:
-    """Sizes in pixels, all of them from the side of a tile."""
-
-    tile: int
-
-    def size(self, share: float) -> int:
-        """A length that is ``share`` pixels on a sheet with tiles of 160."""
-        return max(1, round(share * self.tile / 160))
-
-    @cached_property
-    def plain(self) -> ImageFont.FreeTypeFont:
-        return _font("DejaVuSans", max(10, self.size(11)))
-
-    @cached_property
-    def bold(self) -> ImageFont.FreeTypeFont:
-        return _font("DejaVuSans-Bold", max(10, self.size(11)))
-
-    @cached_property
-    def heading(self) -> ImageFont.FreeTypeFont:
-        return _font("DejaVuSans-Bold", max(12, self.size(17)))
-
-    @property
-    def line(self) -> int:
-        return max(14, self.size(16))
-
-    @property
-    def badge(self) -> int:
-        return max(14, self.size(17))
-
-    @property
-    def margin(self) -> int:
-        return self.size(28)
-
-    @property
-    def gap(self) -> int:
-        return self.size(16)
-
-    @property
-    def image_width(self) -> int:
-        return self.size(160 * 4 / 3)  # a photograph of 4 : 3 is as tall as the views beside it
-
-    def left(self, column: int) -> int:
-        """Left edge of a view's column."""
-        return self.margin + self.image_width + self.size(24) + column * (self.tile + self.gap)
-
-
-@dataclass(frozen=True)
-class Run:
-    """Some text in one font and colour, a part of a line."""
-
-    text: str
-    colour: str
-    font: ImageFont.FreeTypeFont
-
-
-def _wrap(runs: Sequence[Run], width: int) -> Lines:
-    """Break runs into lines of ``width`` pixels: at spaces, and within a word that is longer."""
-    lines: Lines = [[]]
-    room = float(width)
-    for run in runs:
-        for word in run.text.split():
-            space = " " if lines[-1] else ""
-            if lines[-1] and run.font.getlength(space + word) > room:
-                lines.append([])
-                space, room = "", float(width)
-            for part in _pieces(space + word, run.font, width):
-                length = run.font.getlength(part)
-                if lines[-1] and length > room:
-                    lines.append([])
-                    room = float(width)
-                lines[-1].append(Run(part, run.colour, run.font))
-                room -= length
-    return lines
-
-
-def _pieces(word: str, font: ImageFont.FreeTypeFont, width: int) -> Iterator[str]:
-    while font.getlength(word) > width:
-        count = next(n for n in range(len(word), 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
-        yield word[:count]
-        word = word[count:]
-    yield word
-
-
-def _write(draw: ImageDraw.ImageDraw, lines: Lines, *, left: int, top: int, step: int) -> None:
-    for number, line in enumerate(lines):
-        x = float(left)
-        for run in line:
-            draw.text((x, top + number * step), run.text, fill=run.colour, font=run.font)
-            x += run.font.getlength(run.text)
-
-
-# ---------------------------------------------------------------- the sheet
-
-
 class _Sheet:
     """Draws the strips of one sheet."""
 
-    def __init__(self, rows: Sequence[SheetRow], style: _Style, title: str) -> None:
+    def __init__(self, rows: Sequence[SheetRow], style: Style, title: str) -> None:
         self._style = style
         self._title = title
         self._num_columns = max(len(row.plan.views) for row in rows)
@@ -293,7 +121,9 @@ class _Sheet:
                 crop: _COLOURS[(len(policies) + number) % len(_COLOURS)]
                 for number, crop in enumerate(crops)
             }
-        self._column_policies = [self._policy_of(rows, column) for column in range(self._num_columns)]
+        self._column_policies = [
+            self._policy_of(rows, column) for column in range(self._num_columns)
+        ]
 
     @staticmethod
     def _policy_of(rows: Sequence[SheetRow], column: int) -> str | None:
@@ -305,33 +135,32 @@ class _Sheet:
         name, bracket, arguments = policy.partition("(")
         if policy.endswith((".yaml", ".yml")):
             name, bracket = Path(policy).stem, ""
-        lines = _wrap([Run(name, self._policy_colours[policy], self._style.bold)], width)
-        if bracket:
-            lines += _wrap([Run(f"({arguments}", _MUTED, self._style.plain)], width)
-        return lines
+        runs = [Run(name, self._policy_colours[policy], self._style.bold)]
+        runs += [Run(f"({arguments}", MUTED, self._style.plain)] if bracket else []
+        return [line for run in runs for line in wrap([run], width)]
 
     def header(self) -> Pixels:
         """The title and the names of the columns."""
         style = self._style
-        heading = Run(self._title, _INK, style.heading)
-        titles = _wrap([heading], self._width - 2 * style.margin) if self._title else []
-        names = [[[Run("image and crops", _MUTED, style.plain)]]]
+        heading = Run(self._title, INK, style.heading)
+        titles = wrap([heading], self._width - 2 * style.margin) if self._title else []
+        names = [[[Run("image and crops", MUTED, style.plain)]]]
         for column, policy in enumerate(self._column_policies):
             if policy is None:
-                names.append([[Run(f"view {column + 1}", _INK, style.bold)]])
+                names.append([[Run(f"view {column + 1}", INK, style.bold)]])
             else:
                 names.append(self._policy_lines(policy, style.tile))
-        top = style.margin + len(titles) * style.size(30)
+        top = style.margin + len(titles) * style.heading_line
         depth = max(map(len, names))
         rule = top + depth * style.line + style.size(6)
         picture = Image.new("RGB", (self._width, rule + style.size(2) + style.size(14)), "white")
         draw = ImageDraw.Draw(picture)
-        _write(draw, titles, left=style.margin, top=style.margin, step=style.size(30))
+        write(draw, titles, left=style.margin, top=style.margin, step=style.heading_line)
         for column, lines in enumerate(names, start=-1):
             left = style.margin if column < 0 else style.left(column)
             width = style.image_width if column < 0 else style.tile
             policy = None if column < 0 else self._column_policies[column]
-            _write(draw, lines, left=left, top=top, step=style.line)
+            write(draw, lines, left=left, top=top, step=style.line)
             colour = _RULE if policy is None else self._policy_colours[policy]
             draw.rectangle((left, rule, left + width - 1, rule + style.size(2) - 1), fill=colour)
         return np.asarray(picture)
@@ -339,29 +168,39 @@ class _Sheet:
     def row(self, row: SheetRow) -> Pixels:
         """One image with its views."""
         style = self._style
-        texts = [self._image_lines(row)]
-        texts += [self._view_lines(column, view) for column, view in enumerate(row.plan.views)]
-        top = style.tile + style.size(8)
-        height = top + max(map(len, texts)) * style.line + style.size(20)
-        picture = Image.new("RGB", (self._width, height), "white")
+        shown = self._shown_size(row)
+        below = style.size(8)
+        texts = [(style.margin, shown[1] + below, self._image_lines(row))]
+        for column, view in enumerate(row.plan.views):
+            lines = self._view_lines(column, view)
+            texts.append((style.left(column), style.tile + below, lines))
+        height = max([style.tile, *(top + len(lines) * style.line for _, top, lines in texts)])
+        picture = Image.new("RGB", (self._width, height + style.size(20)), "white")
         draw = ImageDraw.Draw(picture)
-        self._draw_image(picture, draw, row)
+        shrunk = _scaled(row.image, width=shown[0], height=shown[1])
+        picture.paste(Image.fromarray(shrunk), (style.margin, 0))
+        self._draw_boxes(draw, row, shown)
         for column, (view, pixels) in enumerate(zip(row.plan.views, row.views, strict=True)):
             left = style.left(column)
             tile = Image.fromarray(_scaled(pixels, width=style.tile, height=style.tile))
             picture.paste(tile, (left, 0))
             self._badge(draw, view.crop, left=left, top=0)
-        _write(draw, texts[0], left=style.margin, top=top, step=style.line)
-        for column, lines in enumerate(texts[1:]):
-            _write(draw, lines, left=style.left(column), top=top, step=style.line)
+        for left, top, lines in texts:
+            write(draw, lines, left=left, top=top, step=style.line)
         return np.asarray(picture)
+
+    def _shown_size(self, row: SheetRow) -> tuple[int, int]:
+        """Width and height of the image in its cell."""
+        height, width = row.image.shape[:2]
+        scale = min(self._style.image_width / width, self._style.tile / height)
+        return max(1, round(width * scale)), max(1, round(height * scale))
 
     def _image_lines(self, row: SheetRow) -> Lines:
         style = self._style
         height, width = row.image.shape[:2]
-        lines = _wrap([Run(row.title, _INK, style.plain)], style.image_width)
-        size = Run(f"{width} × {height} px", _MUTED, style.plain)
-        return lines + _wrap([size], style.image_width)
+        lines = wrap([Run(row.title, INK, style.plain)], style.image_width)
+        size = Run(f"{width} × {height} px", MUTED, style.plain)
+        return lines + wrap([size], style.image_width)
 
     def _view_lines(self, column: int, view: ViewPlan) -> Lines:
         style = self._style
@@ -369,42 +208,47 @@ class _Sheet:
         if self._column_policies[column] is None:
             lines += self._policy_lines(view.policy, style.tile)
         done = [("flip",)] if view.flip else []
-        for name, *amount in [*done, *map(_words, view.steps)]:
-            runs = [Run(name, _MUTED, style.plain)]
-            runs += [Run(text, _INK, style.plain) for text in amount]
-            lines += _wrap(runs, style.tile)
+        for name, *amount in [*done, *map(step_words, view.steps)]:
+            runs = [Run(name, MUTED, style.plain)]
+            runs += [Run(text, INK, style.plain) for text in amount]
+            lines += wrap(runs, style.tile)
         if not done and not view.steps:
-            lines.append([Run("crop alone", _MUTED, style.plain)])
+            lines.append([Run("crop alone", MUTED, style.plain)])
         return lines
 
-    def _draw_image(self, picture: Image.Image, draw: ImageDraw.ImageDraw, row: SheetRow) -> None:
-        """The image, left and top in its cell, with the crops' boxes, the largest undermost."""
-        style = self._style
-        height, width = row.image.shape[:2]
-        scale = min(style.image_width / width, style.tile / height)
-        shown = max(1, round(width * scale)), max(1, round(height * scale))
-        pixels = _scaled(row.image, width=shown[0], height=shown[1])
-        picture.paste(Image.fromarray(pixels), (style.margin, 0))
+    def _draw_boxes(self, draw: ImageDraw.ImageDraw, row: SheetRow, shown: tuple[int, int]) -> None:
+        """The boxes of the crops, the largest undermost, and their badges."""
         boxes = {view.crop: view.box for view in row.plan.views}
         order = sorted(boxes, key=lambda crop: -boxes[crop].height * boxes[crop].width)
-        taken: list[tuple[int, int]] = []
-        frames = {crop: _shrunk(boxes[crop], scale, shown, style.margin) for crop in order}
-        line = style.size(2)
+        margin, line = self._style.margin, self._style.size(2)
+        frames = {crop: _shrunk(boxes[crop], row.plan, shown, margin) for crop in order}
         for crop in order:
             left, top, right, bottom = frames[crop]
-            halo = (left, top, right, bottom)
-            draw.rectangle(halo, outline="white", width=line + 2)
-            inner = (left + 1, top + 1, right - 1, bottom - 1)
-            if inner[2] > inner[0] and inner[3] > inner[1]:
+            draw.rectangle(frames[crop], outline="white", width=line + 2)
+            if right - left > 2 and bottom - top > 2:
+                inner = (left + 1, top + 1, right - 1, bottom - 1)
                 draw.rectangle(inner, outline=self._crop_colours[crop], width=line)
+        taken: list[tuple[int, int]] = []
         for crop in order:
-            left, top, right, bottom = frames[crop]
-            right, bottom = right + 1 - style.badge, bottom + 1 - style.badge
-            corners = [(left, top), (right, top), (left, bottom), (right, bottom)]
-            free = [c for c in corners if all(max(abs(c[0] - t[0]), abs(c[1] - t[1])) >= style.badge for t in taken)]
-            place = (free or corners)[0]
-            taken.append(place)
-            self._badge(draw, crop, left=place[0], top=place[1])
+            taken.append(self._badge_place(frames[crop], taken))
+            self._badge(draw, crop, left=taken[-1][0], top=taken[-1][1])
+
+    def _badge_place(
+        self, frame: tuple[int, int, int, int], taken: list[tuple[int, int]]
+    ) -> tuple[int, int]:
+        """A corner of the frame, or a place further along it, that covers no other badge."""
+        side = self._style.badge
+        left, top, right, bottom = frame[0], frame[1], frame[2] + 1 - side, frame[3] + 1 - side
+        corners = [(left, top), (right, top), (left, bottom), (right, bottom)]
+        right_end = self._style.margin + self._style.image_width - side
+        along = [(x, top) for x in range(left, right_end + 1, side)]
+        along += [(left, y) for y in range(top, self._style.tile - side + 1, side)]
+        along += [(x, top) for x in range(left, -1, -side)]
+        for x, y in [*corners, *along]:
+            clear = all(max(abs(x - other[0]), abs(y - other[1])) >= side for other in taken)
+            if clear and x >= self._style.margin - side and y >= 0:
+                return x, y
+        return left, top
 
     def _badge(self, draw: ImageDraw.ImageDraw, crop: int, *, left: int, top: int) -> None:
         """A small square of the crop's colour with its number."""
@@ -415,12 +259,14 @@ class _Sheet:
         draw.text(centre, str(crop + 1), fill="white", font=font, anchor="mm")
 
 
-def _shrunk(box: Box, scale: float, shown: tuple[int, int], margin: int) -> tuple[int, int, int, int]:
-    """A box in the shown image: left, top, right and bottom pixel on the sheet."""
-    left, top = round(box.left * scale), round(box.top * scale)
-    right = min(shown[0], max(left + 1, round((box.left + box.width) * scale))) - 1
-    bottom = min(shown[1], max(top + 1, round((box.top + box.height) * scale))) - 1
-    return margin + min(left, right), min(top, bottom), margin + right, bottom
+def _shrunk(box: Box, plan: Plan, shown: tuple[int, int], margin: int) -> tuple[int, int, int, int]:
+    """A box in the shown image: its left, top, right and bottom pixel on the row."""
+    across, down = shown[0] / plan.width, shown[1] / plan.height
+    left = min(shown[0] - 1, round(box.left * across))
+    top = min(shown[1] - 1, round(box.top * down))
+    right = max(left, round((box.left + box.width) * across) - 1)
+    bottom = max(top, round((box.top + box.height) * down) - 1)
+    return margin + left, top, margin + right, bottom
 
 
 def _scaled(image: Pixels, *, width: int, height: int) -> Pixels:

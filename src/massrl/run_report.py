@@ -1,0 +1,2 @@
+def report_run(folder):
+    return None

@@ -1,0 +1,132 @@
+"""Type and space of the contact sheet: fonts, sizes, and lines that break before they are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from PIL import ImageDraw, ImageFont
+
+INK = "#1f2328"
+MUTED = "#6b7280"
+
+
+@lru_cache(maxsize=64)
+def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    """A font of those that matplotlib brings along, so that a sheet looks the same everywhere."""
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / f"{name}.ttf", size)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Some text in one font and colour, a part of a line."""
+
+    text: str
+    colour: str
+    font: ImageFont.FreeTypeFont
+
+
+Lines = list[list[Run]]
+
+
+@dataclass(frozen=True)
+class Style:
+    """Sizes in pixels, all of them from the side of a tile."""
+
+    tile: int
+
+    def size(self, share: float) -> int:
+        """A length that is ``share`` pixels on a sheet with tiles of 160."""
+        return max(1, round(share * self.tile / 160))
+
+    @cached_property
+    def plain(self) -> ImageFont.FreeTypeFont:
+        """For what stands under the pictures."""
+        return _font("DejaVuSans", max(10, self.size(11)))
+
+    @cached_property
+    def bold(self) -> ImageFont.FreeTypeFont:
+        """For names and badges."""
+        return _font("DejaVuSans-Bold", max(10, self.size(11)))
+
+    @cached_property
+    def heading(self) -> ImageFont.FreeTypeFont:
+        """For the title."""
+        return _font("DejaVuSans-Bold", max(12, self.size(17)))
+
+    @property
+    def line(self) -> int:
+        """From one line of text to the next."""
+        return max(14, self.size(16))
+
+    @property
+    def heading_line(self) -> int:
+        """From one line of the title to the next."""
+        return max(18, self.size(30))
+
+    @property
+    def badge(self) -> int:
+        """Side of a crop's badge."""
+        return max(14, self.size(17))
+
+    @property
+    def margin(self) -> int:
+        """White around the sheet."""
+        return self.size(28)
+
+    @property
+    def gap(self) -> int:
+        """White between two views."""
+        return self.size(16)
+
+    @property
+    def image_width(self) -> int:
+        """Width of the cell that an image stands in, as tall as a tile."""
+        return self.size(160 * 4 / 3)  # a photograph of 4 : 3 is as tall as the views beside it
+
+    def left(self, column: int) -> int:
+        """Left edge of a view's column."""
+        return self.margin + self.image_width + self.size(24) + column * (self.tile + self.gap)
+
+
+def wrap(runs: Sequence[Run], width: int) -> Lines:
+    """Break runs into lines of ``width`` pixels: at spaces, and within a word that is longer."""
+    lines: Lines = [[]]
+    room = float(width)
+    for run in runs:
+        for word in run.text.split():
+            space = " " if lines[-1] else ""
+            if lines[-1] and run.font.getlength(space + word) > room:
+                lines.append([])
+                space, room = "", float(width)
+            for part in _pieces(space + word, run.font, width):
+                length = run.font.getlength(part)
+                if lines[-1] and length > room:
+                    lines.append([])
+                    room = float(width)
+                lines[-1].append(Run(part, run.colour, run.font))
+                room -= length
+    return lines
+
+
+def _pieces(word: str, font: ImageFont.FreeTypeFont, width: int) -> Iterator[str]:
+    while font.getlength(word) > width:
+        count = next(
+            n for n in range(len(word), 0, -1) if n == 1 or font.getlength(word[:n]) <= width
+        )
+        yield word[:count]
+        word = word[count:]
+    yield word
+
+
+def write(draw: ImageDraw.ImageDraw, lines: Lines, *, left: int, top: int, step: int) -> None:
+    """Write lines below one another, ``step`` pixels apart."""
+    for number, line in enumerate(lines):
+        x = float(left)
+        for run in line:
+            draw.text((x, top + number * step), run.text, fill=run.colour, font=run.font)
+            x += run.font.getlength(run.text)

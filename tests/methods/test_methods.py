@@ -1,0 +1,131 @@
+"""The objectives as modules: networks, targets, batch statistics."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from massrl.config import HeadConfig, MethodConfig, ModelConfig
+from massrl.methods.base import Method
+from massrl.methods.build import build_method
+from massrl.methods.byol import BYOL
+from massrl.methods.pairs import ViewLabel
+from tests.reference import losses as reference
+
+TWO = [ViewLabel("a", 0), ViewLabel("b", 1)]
+HEAD = HeadConfig(layers=2, hidden=16, out=8)
+
+
+def small(objective: str, views: list[ViewLabel] = TWO, seed: int = 0, **changes: str) -> Method:
+    return build_method(
+        MethodConfig(objective=objective, **changes),  # type: ignore[arg-type]
+        ModelConfig(backbone="resnet10-narrow", projector=HEAD, predictor=HEAD),
+        views=views,
+        image_side=16,
+        seed=seed,
+    )
+
+
+def images(num_views: int = 2, batch: int = 4) -> torch.Tensor:
+    return torch.randn(num_views, batch, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+
+
+def test_byol_loss_equals_numpy_on_the_networks_own_outputs() -> None:
+    """Guards the wiring: predictions of the online network against projections of the target."""
+    method = small("byol")
+    assert isinstance(method, BYOL)
+    for parameter in method.target_backbone.parameters():
+        parameter.data.mul_(0.9)  # so that target and online differ
+    x = images()
+    with torch.no_grad():
+        p = [method.predictor(method.projector(method.backbone(view))).numpy() for view in x]
+        z = [method.target_projector(method.target_backbone(view)).numpy() for view in x]
+        loss = float(method(x).loss)
+    assert loss == pytest.approx(reference.deepmind_byol(*p, *z), abs=1e-5)
+
+
+def test_target_starts_as_a_copy_and_has_no_gradient() -> None:
+    """Guards the start: a target with weights of its own teaches noise."""
+    method = small("byol")
+    assert isinstance(method, BYOL)
+    online, target = method.backbone.state_dict(), method.target_backbone.state_dict()
+    assert all(torch.equal(online[name], target[name]) for name in online)
+    method(images()).loss.backward()
+    assert all(parameter.grad is None for parameter in method.target_backbone.parameters())
+    assert all(parameter.grad is not None for parameter in method.backbone.parameters())
+
+
+def test_target_update_moves_parameters_and_leaves_statistics_alone() -> None:
+    """Guards §3: the target keeps its own batch-norm statistics."""
+    method = small("byol")
+    assert isinstance(method, BYOL)
+    norm, target_norm = method.backbone.bn1, method.target_backbone.bn1
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert isinstance(target_norm, nn.BatchNorm2d)
+    with torch.no_grad():
+        norm.weight.fill_(3.0)
+        norm.running_mean.fill_(7.0)  # type: ignore[union-attr]
+    method.update_target(0.75)
+    assert torch.allclose(target_norm.weight, torch.full_like(norm.weight, 0.75 * 1 + 0.25 * 3))
+    assert torch.equal(target_norm.running_mean, torch.zeros_like(target_norm.running_mean))  # type: ignore[arg-type]
+
+
+def test_target_is_not_among_the_trained_modules() -> None:
+    """Guards against an optimiser with weight decay pulling at the target."""
+    method = small("byol")
+    assert {id(module) for module in method.trainable()} == {
+        id(method.backbone),
+        id(method.projector),
+        id(method.predictor),
+    }
+
+
+@pytest.mark.parametrize("objective", ["byol", "simclr"])
+def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone(objective: str) -> None:
+    """Guards §3's randomness: building a network must not move anybody else's numbers."""
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    first, second, other = (small(objective, seed=seed) for seed in (5, 5, 6))
+    assert torch.equal(before, torch.get_rng_state())
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name])
+    assert not torch.equal(first.projector[0].weight, other.projector[0].weight)  # type: ignore[index,union-attr,operator]
+
+
+def test_batch_statistics_are_per_view_unless_joint_is_asked_for() -> None:
+    """Guards §3: views of other brightness must not share a mean unless that is wanted."""
+    x = torch.cat([images(1), images(1) * 5 + 20])
+    per_view, joint = small("simclr"), small("simclr", batch_norm="joint")
+    with torch.no_grad():
+        by_hand = torch.stack([small("simclr").backbone(view) for view in x])
+        assert torch.allclose(per_view(x).features, by_hand.flatten(0, 1), atol=1e-5)
+        assert not torch.allclose(joint(x).features, by_hand.flatten(0, 1), atol=1e-2)
+
+
+@pytest.mark.parametrize("objective", ["byol", "simclr"])
+def test_loss_falls_on_one_batch(objective: str) -> None:
+    """Guards the sign of the loss and the path of the gradient."""
+    method, x = small(objective), images(batch=8)
+    optimizer = torch.optim.AdamW([p for m in method.trainable() for p in m.parameters()], lr=1e-3)
+    losses = []
+    for _ in range(12):
+        output = method(x)
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+        losses.append(float(output.loss.detach()))
+    assert np.mean(losses[-3:]) < 0.8 * losses[0]
+
+
+def test_directional_pairs_pull_only_the_strong_view() -> None:
+    """Guards the direction under BYOL: the standard view alone gets no gradient from its strong one."""
+    views = [ViewLabel("standard", 0), ViewLabel("strong", 0)]
+    method = small("byol", views=views, pairs="directional")
+    x = images().requires_grad_()
+    method.eval()  # batch statistics would tie the images of one view, not the views
+    method(x).loss.backward()
+    assert x.grad is not None
+    assert float(x.grad[0].abs().max()) == 0.0
+    assert float(x.grad[1].abs().max()) > 0.0

@@ -1,0 +1,48 @@
+"""Which pairs of views each mode uses, against lists written by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from massrl.config import PAIRS
+from massrl.errors import ConfigError
+from massrl.methods.pairs import ViewLabel, pair_mask
+
+SHARED = [ViewLabel("s", 0), ViewLabel("r", 0), ViewLabel("s", 1), ViewLabel("r", 1)]
+
+
+def pairs_of(views: list[ViewLabel], mode: str) -> list[tuple[int, int]]:
+    return [(int(i), int(j)) for i, j in pair_mask(views, mode).nonzero()]
+
+
+EXPECTED = {
+    "all": [(i, j) for i in range(4) for j in range(4) if i != j],
+    "cross-policy": [(0, 1), (0, 3), (1, 0), (1, 2), (2, 1), (2, 3), (3, 0), (3, 2)],
+    "within-policy": [(0, 2), (1, 3), (2, 0), (3, 1)],
+    "cross-crop": [(0, 2), (0, 3), (1, 2), (1, 3), (2, 0), (2, 1), (3, 0), (3, 1)],
+    "paired": [(0, 1), (1, 0), (2, 3), (3, 2)],
+    # the standard views s among each other, and each r to the s of its own crop, never back
+    "directional": [(0, 2), (1, 0), (2, 0), (3, 2)],
+}
+
+
+@pytest.mark.parametrize("mode", PAIRS)
+def test_pairs_of_two_policies_on_two_crops_are_as_listed(mode: str) -> None:
+    """Guards each mode's meaning and its direction."""
+    assert pairs_of(SHARED, mode) == EXPECTED[mode]
+
+
+@pytest.mark.parametrize(
+    ("views", "mode"),
+    [([ViewLabel("s", 0)], "all"), ([ViewLabel("s", 0), ViewLabel("r", 1)], "within-policy")],
+)
+def test_layout_without_such_a_pair_is_refused(views: list[ViewLabel], mode: str) -> None:
+    """Guards against a mean over nothing, which is NaN and not an error."""
+    with pytest.raises(ConfigError, match="--method.pairs"):
+        pair_mask(views, mode)
+
+
+def test_drawn_policies_are_never_of_the_same_policy() -> None:
+    """In a sampled layout the policy is not known beforehand, so ``within-policy`` has no pair."""
+    with pytest.raises(ConfigError):
+        pair_mask([ViewLabel(None, 0), ViewLabel(None, 1)], "within-policy")
