@@ -256,7 +256,7 @@ def _check(words: list[str]) -> int:
     report = check_data(spec)
     for line in report.lines():
         print(line)
-    return 1 if report.bad else 0
+    return 0 if report.ok else 1
 
 
 def _path(text: str) -> Any:

@@ -90,7 +90,8 @@ def test_coverage_is_the_share_of_each_pixel(size):
     corners = np.array([(8.0, 12.0), (20.0, 12.0), (20.0, 24.5), (8.0, 24.5)]) / size
     cover = _coverage([corners], size=size)
     rows, columns = np.indices((size, size)) + 0.5
-    assert cover.sum() == pytest.approx(12 * 12.5, rel=0.08)  # OpenCV draws the outline too
+    area, outline = 12 * 12.5, 2 * (12 + 12.5)
+    assert area < cover.sum() < area + 0.3 * outline  # OpenCV also fills the pixels on the edge
     assert (cover * columns).sum() / cover.sum() == pytest.approx(14.0, abs=0.3)
     assert (cover * rows).sum() / cover.sum() == pytest.approx(18.25, abs=0.3)
     assert (cover[13:24, 9:19] == 1).all()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from massrl.checkpoint import save_checkpoint, write_json
+from massrl.errors import TrainingError
 from massrl.evaluate.health import effective_rank, feature_deviation
 from massrl.train.module import PretrainingModule
 from massrl.train.record import MetricsFile
@@ -47,6 +48,19 @@ class StepWatcher(lightning.Callback):
 
     def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
         """What to do when ``module.step`` steps have been made."""
+
+    def close(self) -> None:
+        """What to give back when training ends, well or not."""
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Lightning's hook for a good end; earlier than ``teardown``, when Lightning's own signal
+        handlers are gone and ours would bring them back.
+        """
+        self.close()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Lightning's hook for any other."""
+        self.close()
 
 
 class Clock(lightning.Callback):
@@ -126,9 +140,9 @@ class Health(StepWatcher):
                     self.effective_rank,
                 )
 
-    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Write the matrix into the run folder."""
-        if self.matrix is not None and isinstance(pl_module, PretrainingModule):
+        if self.matrix is not None:
             used = pl_module.method.mask.cpu()
             rows = [
                 [round(float(loss), 5) if use else None for loss, use in zip(*row, strict=True)]
@@ -207,8 +221,8 @@ class Record(StepWatcher):
         if self._file is not None:
             self._file.flush()
 
-    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Close the file, however training ended."""
+    def close(self) -> None:
+        """Close the file."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -263,7 +277,7 @@ class Signals(StepWatcher):
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise TrainingError("stopped at once by a second Ctrl-C; the last checkpoint is kept")
         self.received = signal.Signals(number).name
         logger.info("%s: finishing this step and saving; Ctrl-C again stops at once", self.received)
 
@@ -273,7 +287,7 @@ class Signals(StepWatcher):
             self._checkpoints.save(module)
             trainer.should_stop = True
 
-    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+    def close(self) -> None:
         """Give the signals back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)

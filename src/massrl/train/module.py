@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,13 +92,14 @@ class PretrainingModule(lightning.LightningModule):
         # Networks with random layers draw the same numbers at the same step of every run.
         torch.manual_seed(self.config.train.seed * 1_000_003 + self.step)
         output: MethodOutput = self.method(self.normalise(batch.views))
-        if not torch.isfinite(output.loss):
+        loss = float(output.loss.detach())
+        if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss is {float(output.loss)} at step {self.step}, on images "
+                f"the loss is {loss} at step {self.step}, on images "
                 f"{batch.indices.tolist()}: the last checkpoint is kept; a lower --optim.lr or "
                 f"--train.precision 32-true may help"
             )
-        share = float(output.loss.detach()) / self.config.train.accumulate
+        share = loss / self.config.train.accumulate
         self.step_loss = share if batch_index % self.config.train.accumulate == 0 else self.step_loss + share
         self.output = output
         return output.loss

@@ -108,8 +108,8 @@ class ProgressLine(StepWatcher):
             parts.append(f"{len(module.skipped)} images skipped")
         return " · ".join(parts)
 
-    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        """Take the line down, however training ended."""
+    def close(self) -> None:
+        """Take the line down."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

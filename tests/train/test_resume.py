@@ -1,0 +1,150 @@
+"""A run that was cut off goes on to the same weights, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from massrl.api import load_backbone, resume
+from massrl.checkpoint import load_checkpoint
+from massrl.errors import CheckpointError, ConfigError
+from massrl.train.module import PretrainingModule
+from massrl.train.record import read_metrics
+from tests.train.conftest import quiet, run
+
+EVERY_THIRD = {"checkpoint_every": 3}
+
+
+class PowerCutError(Exception):
+    """What a test does to a run."""
+
+
+def cut_at(monkeypatch: pytest.MonkeyPatch, step: int, batch: int = 0) -> None:
+    """Let the run die in this batch of this step, as a killed process does: nothing is saved."""
+    original = PretrainingModule.training_step
+    calls = {"count": 0}
+
+    def dying(self: PretrainingModule, *arguments: Any) -> Tensor:
+        if self.step == step:
+            calls["count"] += 1
+            if calls["count"] > batch:
+                raise PowerCutError
+        return original(self, *arguments)
+
+    monkeypatch.setattr(PretrainingModule, "training_step", dying)
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    """Everything a run ends with: networks, target and optimiser."""
+    checkpoint = load_checkpoint(folder / "checkpoints" / "last.ckpt")
+    flat = {f"method.{name}": tensor for name, tensor in checkpoint["method"].items()}
+    for index, state in checkpoint["optimizer"]["state"].items():
+        tensors = {key: item for key, item in state.items() if isinstance(item, Tensor)}
+        flat |= {f"optimizer.{index}.{key}": item for key, item in tensors.items()}
+    return flat
+
+
+def assert_identical(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert different == []
+
+
+@pytest.mark.parametrize(
+    ("step", "batch", "sections"),
+    [
+        (1, 0, {"train": EVERY_THIRD}),  # before the first checkpoint: starts again
+        (4, 0, {"train": EVERY_THIRD}),  # between checkpoints, in the first epoch
+        (7, 1, {"train": {**EVERY_THIRD, "accumulate": 2}}),  # second epoch, inside a window
+        (8, 0, {"train": EVERY_THIRD, "method": {"objective": "simclr"}, "optim": {"name": "adamw", "lr": 0.01}}),
+    ],
+)
+def test_resumed_run_ends_with_the_weights_of_one_that_never_stopped(
+    step: int, batch: int, sections: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards every piece of state: a forgotten momentum, counter, target or order shows in a bit."""
+    run(tmp_path / "whole", **sections)
+    with monkeypatch.context() as patch:
+        cut_at(patch, step, batch)
+        with pytest.raises(PowerCutError):
+            run(tmp_path / "cut", **sections)
+    result = resume(tmp_path / "cut", console=quiet())
+    assert result.sitting.step == 10
+    assert_identical(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+    rows = [
+        [(row["step"], row["loss"], row["lr"], row["tau"]) for row in read_metrics(folder / "metrics.csv")]
+        for folder in (tmp_path / "whole", tmp_path / "cut")
+    ]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 10
+
+
+def test_sigterm_finishes_the_step_saves_and_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards against work lost to a scheduler, and against a handler left behind."""
+    before = signal.getsignal(signal.SIGTERM)
+    original = PretrainingModule.training_step
+
+    def signalling(self: PretrainingModule, *arguments: Any) -> Tensor:
+        if self.step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PretrainingModule, "training_step", signalling)
+        stopped = run(tmp_path / "stopped")
+    assert (stopped.sitting.step, stopped.sitting.stopped_by) == (5, "SIGTERM")
+    assert signal.getsignal(signal.SIGTERM) is before
+    run(tmp_path / "whole")
+    assert resume(tmp_path / "stopped", console=quiet()).sitting.stopped_by is None
+    assert_identical(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
+
+
+def test_saved_configuration_repeats_the_run(tmp_path: Path) -> None:
+    """Guards ``--config runs/a/config.yaml``: a field that is not saved changes the weights."""
+    from massrl.api import pretrain
+    from massrl.configure import make_config, read_config_file
+
+    first = run(tmp_path / "first", train={"seed": 3}, views={"policies": ["weak", "trivialaugment"]})
+    saved = read_config_file(first.folder / "config.yaml") | {"out": str(tmp_path / "second")}
+    pretrain(make_config(saved), console=quiet())
+    assert_identical(weights(tmp_path / "first"), weights(tmp_path / "second"))
+
+
+def test_worker_processes_change_nothing(tmp_path: Path) -> None:
+    """Guards §3's randomness: views drawn from a worker's own generator differ here."""
+    run(tmp_path / "none", train={"max_steps": 4})
+    run(tmp_path / "two", train={"max_steps": 4}, data={"workers": 2})
+    assert_identical(weights(tmp_path / "none"), weights(tmp_path / "two"))
+
+
+def test_run_in_a_folder_that_holds_one_is_refused(tmp_path: Path) -> None:
+    """Guards a finished run against being written over."""
+    run(tmp_path / "taken", train={"max_steps": 1})
+    with pytest.raises(ConfigError, match="--resume"):
+        run(tmp_path / "taken", train={"max_steps": 1})
+
+
+def test_resume_of_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    """Guards against a new run under the name of an old one."""
+    with pytest.raises(CheckpointError, match="--resume"):
+        resume(tmp_path, console=quiet())
+
+
+def test_loaded_backbone_gives_the_features_of_the_trained_one(tmp_path: Path) -> None:
+    """Guards export: weights of the wrong network, or none at all, load as silently as the right."""
+    result = run(tmp_path / "run", train={"max_steps": 3})
+    backbone, untrained = load_backbone(result.folder), load_backbone(result.folder, untrained=True)
+    trained = load_checkpoint(result.folder / "checkpoints" / "last.ckpt")["method"]
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(tensor, trained[f"backbone.{name}"])
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert backbone(images).shape == (2, 256)
+    assert not torch.allclose(backbone(images), untrained(images))

@@ -1,0 +1,219 @@
+"""What a step means: batch, learning rate, target momentum, accumulation, broken images."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from massrl.api import pretrain
+from massrl.configure import make_config, read_config_file
+from massrl.data.sources import IMAGENET_NORMALIZATION
+from massrl.errors import ConfigError, ImageError, TrainingError
+from massrl.methods.byol import BYOL
+from massrl.train.module import PretrainingModule, Schedule
+from massrl.train.record import read_metrics
+from tests.reference import losses as reference
+from tests.train.conftest import quiet, run, tiny
+
+
+def column(folder: Path, name: str) -> list[float]:
+    return [float(row[name]) for row in read_metrics(folder / "metrics.csv")]
+
+
+def test_lr_and_tau_are_the_same_with_and_without_accumulation(tmp_path: Path) -> None:
+    """Guards §3: schedules counted in batches instead of optimiser steps."""
+    whole = run(tmp_path / "whole").folder
+    parts = run(tmp_path / "parts", train={"accumulate": 4}).folder
+    for name in ("step", "lr", "tau"):
+        assert column(whole, name) == column(parts, name)
+
+
+def test_target_moves_once_per_optimiser_step_and_right_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards §3 against the released code: a target moved inside an accumulation window."""
+    seen: list[tuple[float, bool]] = []
+    original = BYOL.update_target
+
+    def watched(self: BYOL, tau: float) -> None:
+        before = [parameter.clone() for parameter in self.target_projector.parameters()]
+        online = [parameter.detach().clone() for parameter in self.projector.parameters()]
+        original(self, tau)
+        moved = zip(before, online, self.target_projector.parameters(), strict=True)
+        seen.append((tau, all(torch.allclose(tau * b + (1 - tau) * o, t, atol=1e-6) for b, o, t in moved)))
+
+    monkeypatch.setattr(BYOL, "update_target", watched)
+    folder = run(tmp_path / "run", train={"accumulate": 2}).folder
+    assert len(seen) == 10
+    assert [tau for tau, _ in seen] == pytest.approx(column(folder, "tau"), rel=1e-5)
+    assert all(right for _, right in seen)
+
+
+def test_learning_rate_is_scaled_by_the_global_batch_and_saved(tmp_path: Path) -> None:
+    """Guards §3: ``lr × batch_size / 256``, of unique images, whatever the accumulation."""
+    config = make_config(tiny(tmp_path, data={"batch_size": 64}, optim={"lr": 0.2}, train={"accumulate": 4}))
+    assert config.scaled_lr == pytest.approx(0.05)
+    assert config.device_batch_size == 16
+    folder = run(tmp_path / "run", optim={"warmup_epochs": 0}).folder
+    assert column(folder, "lr")[0] == pytest.approx(2.0 * 8 / 256)
+    assert "0.0625 = 2 × 8 / 256" in (folder / "log.txt").read_text(encoding="utf-8")
+
+
+def test_schedule_of_known_steps_has_known_values() -> None:
+    """Literal values: warm-up of 2 of 10 steps, then a cosine; τ 0.9 → 1."""
+    schedule = Schedule(peak_lr=1.0, warmup_steps=2, total_steps=10, target_momentum=0.9)
+    assert schedule.lr(0) == pytest.approx(0.5)
+    assert schedule.lr(6) == pytest.approx(0.5)
+    assert schedule.tau(0) == pytest.approx(0.9)
+    assert schedule.tau(5) == pytest.approx(0.95)
+    assert schedule.tau(10) == pytest.approx(1.0)
+
+
+def test_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
+    """Guards the identity batch = per device × devices × accumulate."""
+    with pytest.raises(ConfigError, match=r"--data.batch_size is 8.*= 3"):
+        make_config(tiny(tmp_path, train={"accumulate": 3}))
+
+
+def test_variant_d_over_two_epochs_has_the_loss_of_numpy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight views at batch 2: every step's loss against NumPy on the same projections."""
+    expected: list[float] = []
+    original = BYOL.output
+
+    def forward(self: BYOL, views: torch.Tensor) -> Any:
+        y = [self.backbone(view) for view in views]
+        p = np.stack([self.predictor(self.projector(item)).detach().numpy() for item in y])
+        z = np.stack([self.target_projector(self.target_backbone(view)).numpy() for view in views])
+        assert p.shape[:2] == (8, 2)
+        expected.append(2 * reference.released_massrl(p, z) / 56)
+        return unpatched(self, views)
+
+    unpatched = BYOL.forward
+    monkeypatch.setattr(BYOL, "forward", forward)
+    assert original is BYOL.output
+    data = {"train": "shapes(count=8,size=16)", "batch_size": 2}
+    folder = run(tmp_path / "run", data=data, views={"layout": "massrl"}, train={"max_steps": 8}).folder
+    assert column(folder, "loss") == pytest.approx(expected, abs=2e-5)
+    assert [float(row["epoch"]) for row in read_metrics(folder / "metrics.csv")][-1] == 2.0
+
+
+def test_views_are_normalised_whatever_made_them(tmp_path: Path) -> None:
+    """Guards §3 against the released code: two of four policies were never normalised."""
+    config = make_config(tiny(tmp_path))
+    schedule = Schedule(peak_lr=1.0, warmup_steps=0, total_steps=1, target_momentum=0.9)
+    module = PretrainingModule(
+        torch.nn.Identity(),  # type: ignore[arg-type]
+        config=config,
+        schedule=schedule,
+        normalization=IMAGENET_NORMALIZATION,
+    )
+    views = torch.randint(0, 256, (4, 2, 5, 6, 3), dtype=torch.uint8)
+    ours = module.normalise(views)
+    expected = (views.double().numpy() / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    assert ours.shape == (4, 2, 3, 5, 6)
+    assert np.abs(ours.numpy() - expected.transpose(0, 1, 4, 2, 3)).max() < 1e-5
+    assert ours[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_non_finite_loss_stops_the_run_and_keeps_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards against hours of NaN: step and images are named."""
+    original = BYOL.forward
+
+    def broken(self: BYOL, views: torch.Tensor) -> Any:
+        output = original(self, views)
+        broken.calls += 1  # type: ignore[attr-defined]
+        return output._replace(loss=output.loss * math.nan) if broken.calls == 6 else output  # type: ignore[attr-defined]
+
+    broken.calls = 0  # type: ignore[attr-defined]
+    monkeypatch.setattr(BYOL, "forward", broken)
+    with pytest.raises(TrainingError, match=r"nan at step 5, on images \[\d+"):
+        run(tmp_path / "run", train={"checkpoint_every": 2})
+    assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["step"] == 4
+
+
+def folder_with_a_broken_image(folder: Path) -> Path:
+    folder.mkdir()
+    for number in range(9):
+        image = np.random.default_rng(number).integers(0, 256, (20, 20, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+    (folder / "broken.png").write_bytes(b"no image")
+    return folder
+
+
+def test_broken_image_stops_the_run_with_its_name(tmp_path: Path) -> None:
+    """Guards ``--data.on_error stop``: one clear line that names the file."""
+    photos = folder_with_a_broken_image(tmp_path / "photos")
+    data = {"train": str(photos), "batch_size": 5}
+    with pytest.raises(ImageError, match=r"broken\.png.*--data.on_error skip"):
+        run(tmp_path / "run", data=data, train={"max_steps": 2})
+
+
+def test_broken_image_is_skipped_and_counted_when_asked(tmp_path: Path) -> None:
+    """Guards ``--data.on_error skip``: never a black image, never silence. Labels are not needed."""
+    photos = folder_with_a_broken_image(tmp_path / "photos")
+    data = {"train": str(photos), "batch_size": 5, "on_error": "skip", "workers": 1}
+    result = run(tmp_path / "run", data=data, train={"max_steps": 2})
+    assert [Path(name).name for name in result.sitting.skipped] == ["broken.png"]
+
+
+def test_open_choices_are_made_said_and_saved(tmp_path: Path) -> None:
+    """Guards ``None`` in a configuration: chosen once, visible, and repeatable."""
+    sections: dict[str, dict[str, Any]] = {
+        "data": {"batch_size": None},
+        "views": {"size": None, "layout": "massrl-paired"},
+        "model": {"backbone": None},
+    }
+    folder = run(tmp_path / "run", **sections, train={"max_steps": 1}).folder
+    saved = read_config_file(folder / "config.yaml")
+    assert saved["data"]["batch_size"] == 8  # a quarter of 40 images, as a power of two
+    assert saved["views"]["size"] == 16
+    assert saved["model"]["backbone"] == "resnet10-narrow"
+    assert saved["method"]["pairs"] == "paired"
+    log = (folder / "log.txt").read_text(encoding="utf-8")
+    assert all(flag in log for flag in ("--data.batch_size 8", "--views.size 16", "--model.backbone"))
+
+
+def test_seconds_become_steps_that_are_saved(tmp_path: Path) -> None:
+    """Guards ``--train.seconds``: a run planned by time must be repeatable by its configuration."""
+    result = run(tmp_path / "run", train={"seconds": 2.0, "max_steps": None})
+    saved = read_config_file(result.folder / "config.yaml")
+    assert saved["train"]["max_steps"] == result.sitting.step > 0
+
+
+def test_probe_reports_knn_where_labels_exist(tmp_path: Path) -> None:
+    """Guards the probe's rows: every epoch and at the end."""
+    folder = run(tmp_path / "run", train={"probe_every": 1}).folder
+    probed = {row["step"]: float(row["knn"]) for row in read_metrics(folder / "metrics.csv") if row["knn"]}
+    assert list(probed) == ["4", "9"]
+    assert all(0 <= accuracy <= 100 for accuracy in probed.values())
+
+
+def test_collapse_is_said_in_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Guards the warning: a representation that is one point must not look like a good loss."""
+    from massrl.train.callbacks import Health
+
+    health = Health(["a", "b"], tmp_path / "matrix.json")
+    same = torch.ones(16, 8) + 1e-4 * torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
+    method = type("Method", (), {"matrix": torch.zeros(2, 2), "projections": same})
+    module = type("Module", (), {"output": method, "step": 50})
+    with caplog.at_level(logging.WARNING, logger="massrl"):
+        health.after_step(None, module)  # type: ignore[arg-type]
+    assert "collapsing" in caplog.text
+    assert "--method.target_momentum" in caplog.text
+
+
+def test_training_without_images_says_which_flag_is_missing() -> None:
+    """Guards the first mistake of every user."""
+    with pytest.raises(ConfigError, match="--data.train"):
+        pretrain({"recipe": "default"}, console=quiet())
