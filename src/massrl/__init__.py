@@ -4,8 +4,8 @@
     >>> maker = massrl.ViewMaker(layout="massrl", size=224, seed=0)
 
 ``ViewMaker`` makes views, ``pretrain`` trains on them, ``evaluate`` judges the backbone and
-``load_backbone`` hands it on. Each is imported when it is first asked for, so that ``import massrl``
-costs nothing.
+``load_backbone`` hands it on. Each is imported when it is first asked for, so that
+``import massrl`` costs nothing.
 """
 
 from __future__ import annotations

@@ -78,7 +78,9 @@ def pretrain(
     source = training_source(wanted.data)
     resolved, notes = resolve_config(wanted, source, this_machine(wanted.train.accelerator))
     resolve_layout(resolved.views)
-    folder = RunFolder.new(wanted.out) if wanted.out else RunFolder.free(wanted.recipe or source.name)
+    folder = (
+        RunFolder.new(wanted.out) if wanted.out else RunFolder.free(wanted.recipe or source.name)
+    )
     resolved = replace(resolved, out=str(folder.path))
     console = console or Console(stderr=True)
     with logging_to(folder.log, console):
@@ -354,7 +356,9 @@ def _judging_sources(wanted: EvaluateConfig, folder: RunFolder | None) -> tuple[
                 f"{train_source.name} has no labels, and no --data.val is given: a labelled folder or "
                 f"the name of a data set is wanted (--data.train, --data.val)"
             )
-        logger.warning("no --data.val: a fifth of %s is held out to be judged by", train_source.name)
+        logger.warning(
+            "no --data.val: a fifth of %s is held out to be judged by", train_source.name
+        )
         kept, held = holdout(train_source.labels, 0.2, seed=0)
         return Subset(train_source, kept), Subset(train_source, held)
     return train_source, test_source

@@ -1,12 +1,13 @@
 """The notation ``name(argument, key=value)`` in which policies and datasets are asked for.
 
-``randaugment(2,9)``, ``simclr(blur_prob=0)``, ``shapes(count=4000,size=32)``: one notation, one parser,
-on the command line, in a recipe and in Python alike. Nothing is evaluated: an argument is a number,
-a truth value or a bare word.
+``randaugment(2,9)``, ``simclr(blur_prob=0)``, ``shapes(count=4000,size=32)``: one notation, one
+parser, on the command line, in a recipe and in Python alike. Nothing is evaluated: an argument is a
+number, a truth value or a bare word.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Callable
@@ -90,9 +91,8 @@ def _fits(value: Argument, wanted: type) -> bool:
 def _literal(text: str) -> Argument:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        return float(text)
     return text.strip("'\"")

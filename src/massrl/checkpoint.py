@@ -6,6 +6,7 @@ backbones are safetensors.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -42,13 +43,15 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
         if not isinstance(error, OSError) and "file write failed" not in str(error):
             raise
         full = getattr(error, "errno", errno.ENOSPC) == errno.ENOSPC
         reason = "no room left on the disk" if full else str(error)
         kept = "; the previous one is intact" if path.exists() else ""
         raise TrainingError(f"cannot write {path}: {reason}{kept}") from None
+    finally:  # gone already where all went well; not there to remove where the folder is none
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -92,7 +95,11 @@ def save_backbone(path: Path, state: dict[str, Tensor], about: dict[str, Any]) -
         state: its ``state_dict``.
         about: how to build it; JSON's own types.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    # Copies: safetensors refuses tensors that share memory, as tied weights do.
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in state.items()
+    }
     content = save_safetensors(tensors, metadata={"massrl": json.dumps(about)})
     write_atomically(path, lambda file: file.write(content))
 
@@ -112,5 +119,7 @@ def load_backbone_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from None
     if about is None:
-        raise CheckpointError(f"{path} does not say how to build its backbone: massrl did not write it")
+        raise CheckpointError(
+            f"{path} does not say how to build its backbone: massrl did not write it"
+        )
     return state, json.loads(about)

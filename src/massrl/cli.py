@@ -1,8 +1,8 @@
 """The command line: a table of verbs, each with the dataclass its flags are derived from.
 
 Nothing heavy is imported until a verb runs, so that ``massrl --help`` answers at once. Only this
-module prints and exits: 0 when done, or stopped by a signal and saved; 2 for a mistake, with one line
-that says what is accepted; 130 for a second Ctrl-C.
+module prints and exits: 0 when done, or stopped by a signal and saved; 2 for a mistake, with one
+line that says what is accepted; 130 for a second Ctrl-C.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Verb:
         summary: one line.
         run: takes the arguments after the verb, returns the exit code.
         usage: arguments that stand before the flags.
-        kind: name of the dataclass in ``config`` that the flags are derived from, ``None`` for none.
+        kind: name of the dataclass in ``config`` that the flags come from, ``None`` for none.
         own_flags: flags of the command line itself, with their help.
     """
 
@@ -85,11 +85,11 @@ def _overview() -> str:
         [
             "usage: massrl COMMAND [--flags]      massrl COMMAND --help",
             "",
-            "Pre-train visual backbones without labels, on views of several augmentation strategies.",
+            "Pre-train visual backbones without labels, on views of several strategies.",
             "",
             *lines,
             "",
-            "  --debug on any command shows the whole traceback of an error; --version the version.",
+            "  --debug on any command shows an error's whole traceback; --version the version.",
         ]
     )
 
@@ -114,13 +114,18 @@ def _take(words: list[str], flag: str) -> str | None:
     for position in range(len(words) - 1, -1, -1):
         word = words[position]
         if word.startswith(f"{flag}="):
-            value = value or word.partition("=")[2]
+            given = word.partition("=")[2]
             del words[position]
         elif word == flag:
             if position + 1 == len(words) or words[position + 1].startswith("--"):
                 raise ConfigError(f"{flag} needs a value")
-            value = value or words[position + 1]
+            given = words[position + 1]
             del words[position : position + 2]
+        else:
+            continue
+        if not given:
+            raise ConfigError(f"{flag} needs a value")
+        value = value or given  # from the end: the last one counts
     return value
 
 
@@ -140,7 +145,9 @@ def _pretrain(words: list[str]) -> int:
     run, recipe, file = (_take(words, flag) for flag in ("--resume", "--recipe", "--config"))
     if run is not None:
         if words or recipe or file:
-            raise ConfigError("--resume goes on with a run as it was started: no other flag fits beside it")
+            raise ConfigError(
+                "--resume goes on with a run as it was started: no other flag fits beside it"
+            )
         from massrl.api import resume
 
         return _after_training(resume(run))
@@ -149,7 +156,9 @@ def _pretrain(words: list[str]) -> int:
 
     layers = []
     if file is not None:
-        layers.append(read_config_file(_path(file)) | {"out": ""})  # a repeat has a folder of its own
+        # The recipe that a file names lies under it, unless a flag names another.
+        read = read_config_file if recipe else read_layers
+        layers.append(read(_path(file)) | {"out": ""})  # a repeat has a folder of its own
     if recipe is not None or file is None:
         layers.insert(0, read_layers(recipe or DEFAULT_RECIPE))
     config = make_config(*layers, arguments=words)
@@ -161,7 +170,10 @@ def _pretrain(words: list[str]) -> int:
 def _after_training(result: Any) -> int:
     sitting, folder = result.sitting, result.folder
     if sitting.skipped:
-        print(f"{len(sitting.skipped)} broken images were skipped; log.txt names them", file=sys.stderr)
+        print(
+            f"{len(sitting.skipped)} broken images were skipped; log.txt names them",
+            file=sys.stderr,
+        )
     if sitting.stopped_by is not None:
         print(f"stopped by {sitting.stopped_by} after step {sitting.step} and saved; go on with:")
         print(f"  massrl pretrain --resume {folder}")
@@ -169,7 +181,9 @@ def _after_training(result: Any) -> int:
     print(f"done: {sitting.step} steps, {sitting.seconds:.0f} seconds")
     print(f"  backbone  {folder / 'backbone.safetensors'}")
     print(f"  report    {folder / 'report.html'}")
-    print(f"judge it with: massrl evaluate {folder} --task knn,linear --data.train DIR --data.val DIR")
+    print(
+        f"judge it with: massrl evaluate {folder} --task knn,linear --data.train DIR --data.val DIR"
+    )
     return 0
 
 
@@ -208,7 +222,8 @@ def _demo(words: list[str]) -> int:
     config = make(DemoConfig, arguments=words)
     from massrl.demo import run_demo
 
-    return run_demo(config)
+    run_demo(config)
+    return 0
 
 
 def _recipes(words: list[str]) -> int:

@@ -1,9 +1,9 @@
 """What a run is: frozen dataclasses, one section a subject, validated when they are made.
 
 The command line's flags and their help are derived from these classes, and so is the check of every
-recipe; a field that is not here does not exist anywhere. ``None`` means "chosen when the run starts,
-from the data and the machine, and said in the log"; the run folder's ``config.yaml`` holds what was
-chosen.
+recipe; a field that is not here does not exist anywhere. ``None`` means "chosen when the run
+starts, from the data and the machine, and said in the log"; the run folder's ``config.yaml`` holds
+what was chosen.
 """
 
 from __future__ import annotations
@@ -24,15 +24,28 @@ ON_ERROR = ("stop", "skip")
 ACCELERATORS = ("auto", "cpu", "gpu")
 
 
-def _choice(value: str | None, known: tuple[str, ...], flag: str) -> None:
-    if value is not None and value not in known:
-        raise ConfigError(f"{flag} is {value!r}: {suggest(value, known)}")
+def _choice(value: str | None, known: tuple[str, ...], flag: str) -> str | None:
+    if value is None or value in known:
+        return None
+    return f"{flag} is {value!r}: {suggest(value, known)}"
 
 
-def _within(value: float | None, low: float, high: float, flag: str) -> None:
-    if value is not None and not low <= value <= high:
-        wanted = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
-        raise ConfigError(f"{flag} is {value:g}, but {wanted} is wanted")
+def _within(value: float | None, low: float, high: float, flag: str) -> str | None:
+    if value is None or low <= value <= high:
+        return None
+    wanted = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
+    return f"{flag} is {value:g}, but {wanted} is wanted"
+
+
+def _must(passes: bool, fault: str) -> str | None:
+    return None if passes else fault
+
+
+def _refuse(*checks: str | None) -> None:
+    """Raise one line with every fault found; a check that passed is ``None``."""
+    faults = [fault for fault in checks if fault]
+    if faults:
+        raise ConfigError("; ".join(faults))
 
 
 _MANY = float("inf")
@@ -64,12 +77,16 @@ class DataConfig:
     """Standard deviation of the channels in [0, 1]; the data set's own where it is left out."""
 
     def __post_init__(self) -> None:
-        _choice(self.on_error, ON_ERROR, "--data.on_error")
-        _within(self.batch_size, 1, _MANY, "--data.batch_size")
-        _within(self.limit, 1, _MANY, "--data.limit")
-        _within(self.workers, 0, _MANY, "--data.workers")
-        if self.std is not None and min(self.std) <= 0:
-            raise ConfigError(f"--data.std is {self.std}, but numbers above 0 are wanted")
+        _refuse(
+            _choice(self.on_error, ON_ERROR, "--data.on_error"),
+            _within(self.batch_size, 1, _MANY, "--data.batch_size"),
+            _within(self.limit, 1, _MANY, "--data.limit"),
+            _within(self.workers, 0, _MANY, "--data.workers"),
+            _must(
+                self.std is None or all(0 < value < _MANY for value in self.std),
+                f"--data.std is {self.std}, but numbers above 0 are wanted",
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +111,10 @@ class ViewsConfig:
     """Grey level, 0-255, of pixels that a rotation, shear or shift brings in from outside."""
 
     def __post_init__(self) -> None:
-        _within(self.size, 1, _MANY, "--views.size")
-        _within(self.fill, 0, 255, "--views.fill")
+        _refuse(
+            _within(self.size, 1, _MANY, "--views.size"),
+            _within(self.fill, 0, 255, "--views.fill"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +124,7 @@ class MethodConfig:
     objective: str = "simclr"
     """`byol` (predict the target network's view) or `simclr` (InfoNCE against other images)."""
     pairs: str | None = None
-    """Pairs of views compared: all, cross-policy, within-policy, cross-crop, directional, paired."""
+    """Pairs compared: all, cross-policy, within-policy, cross-crop, directional or paired."""
     reduction: str = "mean"
     """`mean` over the pairs, times 2, so that two views give BYOL's loss; or their `sum`."""
     temperature: float = 0.2
@@ -116,12 +135,14 @@ class MethodConfig:
     """Momentum τ of BYOL's target at the first step; it rises to 1 along a cosine."""
 
     def __post_init__(self) -> None:
-        _choice(self.objective, OBJECTIVES, "--method.objective")
-        _choice(self.pairs, PAIRS, "--method.pairs")
-        _choice(self.reduction, REDUCTIONS, "--method.reduction")
-        _choice(self.batch_norm, BATCH_NORMS, "--method.batch_norm")
-        _within(self.temperature, 1e-4, _MANY, "--method.temperature")
-        _within(self.target_momentum, 0.0, 1.0, "--method.target_momentum")
+        _refuse(
+            _choice(self.objective, OBJECTIVES, "--method.objective"),
+            _choice(self.pairs, PAIRS, "--method.pairs"),
+            _choice(self.reduction, REDUCTIONS, "--method.reduction"),
+            _choice(self.batch_norm, BATCH_NORMS, "--method.batch_norm"),
+            _within(self.temperature, 1e-4, _MANY, "--method.temperature"),
+            _within(self.target_momentum, 0.0, 1.0, "--method.target_momentum"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,9 +157,26 @@ class HeadConfig:
     """Width of the output."""
 
     def __post_init__(self) -> None:
-        _within(self.layers, 0, _MANY, "layers of a head (--model.projector.layers)")
-        _within(self.hidden, 1, _MANY, "hidden width of a head (--model.projector.hidden)")
-        _within(self.out, 1, _MANY, "output width of a head (--model.projector.out)")
+        _refuse(
+            _within(
+                self.layers,
+                0,
+                _MANY,
+                "layers of a head (--model.projector.layers, --model.predictor.layers)",
+            ),
+            _within(
+                self.hidden,
+                1,
+                _MANY,
+                "hidden width of a head (--model.projector.hidden, --model.predictor.hidden)",
+            ),
+            _within(
+                self.out,
+                1,
+                _MANY,
+                "output width of a head (--model.projector.out, --model.predictor.out)",
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,14 +186,16 @@ class ModelConfig:
     backbone: str | None = None
     """A torchvision ResNet, any timm name, `resnet10-narrow`, or `module:function` of your own."""
     stem: str = "auto"
-    """First layers of a ResNet: `standard`, `small` (3×3, no pooling), or `auto`: small under 64 px."""
+    """First layers of a ResNet: `standard`, `small` (3×3, no pooling) or `auto`: by size."""
     projector: HeadConfig = field(default_factory=HeadConfig)
     """From backbone features to projections."""
     predictor: HeadConfig = field(default_factory=HeadConfig)
     """From the online network's projections to predictions of the target's (BYOL only)."""
 
     def __post_init__(self) -> None:
-        _choice(self.stem, STEMS, "--model.stem")
+        _refuse(
+            _choice(self.stem, STEMS, "--model.stem"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,11 +220,18 @@ class OptimConfig:
     """Epochs of linear warm-up from 0, before the cosine to 0; at most a tenth of the run."""
 
     def __post_init__(self) -> None:
-        _choice(self.name, OPTIMISERS, "--optim.name")
-        _within(self.lr, 0.0, _MANY, "--optim.lr")
-        _within(self.weight_decay, 0.0, _MANY, "--optim.weight_decay")
-        _within(self.momentum, 0.0, 1.0, "--optim.momentum")
-        _within(self.warmup_epochs, 0.0, _MANY, "--optim.warmup_epochs")
+        _refuse(
+            _choice(self.name, OPTIMISERS, "--optim.name"),
+            _within(self.lr, 0.0, _MANY, "--optim.lr"),
+            _within(self.weight_decay, 0.0, _MANY, "--optim.weight_decay"),
+            _within(self.momentum, 0.0, 1.0, "--optim.momentum"),
+            _within(self.trust_coefficient, 0.0, _MANY, "--optim.trust_coefficient"),
+            _within(self.warmup_epochs, 0.0, _MANY, "--optim.warmup_epochs"),
+            _must(
+                all(0 <= beta < 1 for beta in self.betas),
+                f"--optim.betas is {self.betas}, but numbers from 0 to below 1 are wanted",
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +243,7 @@ class TrainConfig:
     max_steps: int | None = None
     """Optimiser steps of the whole run."""
     seconds: float | None = None
-    """Plan the run to last about this long: a few steps are timed, and `max_steps` set from them."""
+    """Plan the run to last about this long: `max_steps` is set from a few steps that are timed."""
     seed: int = 0
     """Seed of the weights, of the order of the images, and of every view."""
     devices: int = 1
@@ -204,7 +251,7 @@ class TrainConfig:
     accelerator: str = "auto"
     """`auto`, `cpu` or `gpu`."""
     accumulate: int = 1
-    """Batches whose gradients are averaged for one optimiser step; `batch_size` is split in as many."""
+    """Batches that `batch_size` is split into; their gradients are averaged for one step."""
     precision: str | None = None
     """`32-true`, `bf16-mixed` or `16-mixed`; losses are always computed in 32 bits."""
     checkpoint_every: int | None = None
@@ -215,17 +262,21 @@ class TrainConfig:
     """Epochs between k-NN probes, where labels exist; 0 for none."""
 
     def __post_init__(self) -> None:
-        _choice(self.accelerator, ACCELERATORS, "--train.accelerator")
-        _choice(self.precision, ("32-true", "bf16-mixed", "16-mixed"), "--train.precision")
-        _within(self.max_steps, 1, _MANY, "--train.max_steps")
-        _within(self.seconds, 1, _MANY, "--train.seconds")
-        _within(self.devices, 1, _MANY, "--train.devices")
-        _within(self.accumulate, 1, _MANY, "--train.accumulate")
-        _within(self.checkpoint_every, 1, _MANY, "--train.checkpoint_every")
-        _within(self.log_every, 1, _MANY, "--train.log_every")
-        _within(self.probe_every, 0, _MANY, "--train.probe_every")
-        if self.epochs <= 0:
-            raise ConfigError(f"--train.epochs is {self.epochs:g}, but a number above 0 is wanted")
+        _refuse(
+            _choice(self.accelerator, ACCELERATORS, "--train.accelerator"),
+            _choice(self.precision, ("32-true", "bf16-mixed", "16-mixed"), "--train.precision"),
+            _within(self.max_steps, 1, _MANY, "--train.max_steps"),
+            _within(self.seconds, 1, _MANY, "--train.seconds"),
+            _within(self.devices, 1, _MANY, "--train.devices"),
+            _within(self.accumulate, 1, _MANY, "--train.accumulate"),
+            _within(self.checkpoint_every, 1, _MANY, "--train.checkpoint_every"),
+            _within(self.log_every, 1, _MANY, "--train.log_every"),
+            _within(self.probe_every, 0, _MANY, "--train.probe_every"),
+            _must(
+                0 < self.epochs < _MANY,
+                f"--train.epochs is {self.epochs:g}, but a number above 0 is wanted",
+            ),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,7 +327,8 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """As nested mappings of YAML's own types."""
-        return _plain(dataclasses.asdict(self))
+        content: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return content
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,8 +367,10 @@ class EvaluateConfig:
     """File to write; `results.json` in the run folder otherwise."""
 
     def __post_init__(self) -> None:
-        _within(self.k, 1, _MANY, "--k")
-        _within(self.temperature, 1e-4, _MANY, "--temperature")
+        _refuse(
+            _within(self.k, 1, _MANY, "--k"),
+            _within(self.temperature, 1e-4, _MANY, "--temperature"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,7 +391,9 @@ class SheetConfig:
     """Seed of the views."""
 
     def __post_init__(self) -> None:
-        _within(self.count, 1, _MANY, "--count")
+        _refuse(
+            _within(self.count, 1, _MANY, "--count"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -352,7 +408,9 @@ class DemoConfig:
     """Seed of everything."""
 
     def __post_init__(self) -> None:
-        _within(self.seconds, 1, _MANY, "--seconds")
+        _refuse(
+            _within(self.seconds, 1, _MANY, "--seconds"),
+        )
 
 
 def _plain(value: Any) -> Any:
@@ -384,13 +442,18 @@ def _key_faults(content: dict[str, Any], kind: type, prefix: str) -> list[str]:
         if key not in known:
             faults.append(f"unknown key {prefix}{key}: {suggest(str(key), known)}")
             continue
-        default = known[key].default_factory
-        if default is not dataclasses.MISSING and isinstance(default, type):
-            if isinstance(value, dict):
-                faults += _key_faults(value, default, f"{prefix}{key}.")
-            else:
-                faults.append(f"{prefix}{key} is {value!r}, but a section is wanted")
+        section = section_of(known[key])
+        if section is not None and isinstance(value, dict):
+            faults += _key_faults(value, section, f"{prefix}{key}.")
+        elif section is not None:
+            faults.append(f"{prefix}{key} is {value!r}, but a section is wanted")
     return faults
+
+
+def section_of(item: dataclasses.Field[Any]) -> type | None:
+    """The dataclass that a field holds a section of; ``None`` where it holds a value."""
+    factory: object = item.default_factory
+    return factory if isinstance(factory, type) else None
 
 
 def merge(*contents: dict[str, Any]) -> dict[str, Any]:

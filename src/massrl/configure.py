@@ -19,7 +19,7 @@ import yaml
 from docstring_parser import parse_from_object
 from jsonargparse import ArgumentParser, set_parsing_settings
 
-from massrl.config import Config, check_keys, merge
+from massrl.config import Config, check_keys, merge, section_of
 from massrl.errors import ConfigError, suggest
 from massrl.recipes import read_recipe
 
@@ -31,7 +31,7 @@ _TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false",
 
 
 def build_parser(kind: type = Config, prog: str = "massrl pretrain") -> ArgumentParser:
-    """The parser of every flag of a dataclass, with its help, from its fields and their docstrings."""
+    """The parser of every flag of a dataclass, from its fields and their docstrings."""
     parser = ArgumentParser(prog=prog, exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(kind, as_group=True)
     return parser
@@ -75,11 +75,14 @@ def help_text(kind: type, *, skip: Sequence[str] = ()) -> str:
     width = max(len(flag) for flag in flags(kind)) + 2
 
     def section(part: Any, prefix: str) -> None:
-        described = {item.arg_name: item.description or "" for item in parse_from_object(part).params}
+        described = {
+            item.arg_name: item.description or "" for item in parse_from_object(part).params
+        }
         for item in dataclasses.fields(part):
-            if isinstance(item.default_factory, type):
+            inner = section_of(item)
+            if inner is not None:
                 lines.append(f"\n{described.get(item.name, '')}")
-                section(item.default_factory, f"{prefix}{item.name}.")
+                section(inner, f"{prefix}{item.name}.")
             elif f"--{prefix}{item.name}" not in skip:
                 text = " ".join(described.get(item.name, "").split())
                 default = "" if item.default in (None, "") else f" [{_shown(item.default)}]"
@@ -99,19 +102,19 @@ def read_layers(source: str | Path | dict[str, Any] | Config) -> dict[str, Any]:
     """A configuration from any of its forms, as nested mappings.
 
     Args:
-        source: a ``Config``, a mapping, the path of a YAML file, or the name of a recipe.
+        source: a ``Config``, a mapping, the path of a YAML file, or the name of a recipe. A mapping
+            or file that names a recipe is laid over it.
 
     Raises:
         ConfigError: if there is no such file or recipe.
     """
     if isinstance(source, Config):
         return source.to_dict()
-    if isinstance(source, dict):
-        recipe = source.get("recipe")
-        return merge(read_recipe(recipe), source) if recipe else source
-    if isinstance(source, Path) or source.endswith((".yaml", ".yml")):
-        return read_config_file(Path(source))
-    return read_recipe(source)
+    if isinstance(source, str) and not source.endswith((".yaml", ".yml")):
+        return read_recipe(source)
+    content = source if isinstance(source, dict) else read_config_file(Path(source))
+    recipe = content.get("recipe")
+    return merge(read_recipe(recipe), content) if recipe else content
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
@@ -138,12 +141,17 @@ def config_text(config: Config) -> str:
 
 
 def _build(kind: Any, content: dict[str, Any]) -> Any:
-    values = {}
+    """Make a dataclass and those within it; the faults of all sections come as one line."""
+    values, faults = {}, []
     for item in dataclasses.fields(kind):
         if item.name in content:
-            nested = isinstance(item.default_factory, type)
-            value = content[item.name]
-            values[item.name] = _build(item.default_factory, value) if nested else value
+            section, value = section_of(item), content[item.name]
+            try:
+                values[item.name] = _build(section, value) if section else value
+            except ConfigError as error:
+                faults.append(str(error))
+    if faults:
+        raise ConfigError("; ".join(faults))
     return kind(**values)
 
 
@@ -159,17 +167,21 @@ def _split_lists(arguments: Sequence[str], kind: type) -> list[str]:
     waiting = list(arguments)
     while waiting:
         flag = waiting.pop(0)
-        if flag.startswith("--") and "=" not in flag and waiting and not waiting[0].startswith("--"):
+        if (
+            flag.startswith("--")
+            and "=" not in flag
+            and waiting
+            and not waiting[0].startswith("--")
+        ):
             flag = f"{flag}={waiting.pop(0)}"
         joined.append(flag)
     known = flags(kind)
+    faults = [fault for argument in joined if (fault := _flag_fault(argument, known))]
+    if faults:
+        raise ConfigError("; ".join(faults))
     result = []
     for argument in joined:
         flag, equals, value = argument.partition("=")
-        if flag.startswith("--") and flag not in known:
-            raise ConfigError(f"unknown flag {flag}: {suggest(flag, known)}")
-        if not flag.startswith("--"):
-            raise ConfigError(f"unexpected argument {argument!r}: flags are --section.field VALUE")
         if equals and "tuple" in known[flag] and not value.startswith(("[", "null")):
             parts = [part.strip() for part in re.split(r",(?![^()]*\))", value)]
             words = known[flag].startswith("tuple[str")
@@ -178,23 +190,33 @@ def _split_lists(arguments: Sequence[str], kind: type) -> list[str]:
     return result
 
 
+def _flag_fault(argument: str, known: dict[str, str]) -> str | None:
+    flag = argument.partition("=")[0]
+    if not flag.startswith("--"):
+        return f"unexpected argument {argument!r}: flags are --section.field VALUE"
+    return None if flag in known else f"unknown flag {flag}: {suggest(flag, known)}"
+
+
 def flags(kind: type = Config, prefix: str = "") -> dict[str, str]:
     """Every flag of a dataclass and the annotation of its field."""
     known: dict[str, str] = {}
     for item in dataclasses.fields(kind):
-        if isinstance(item.default_factory, type):
-            known |= flags(item.default_factory, f"{prefix}{item.name}.")
+        section = section_of(item)
+        if section is not None:
+            known |= flags(section, f"{prefix}{item.name}.")
         else:
             known[f"--{prefix}{item.name}"] = str(item.type)
     return known
 
 
 def _one_line(message: str, kind: type) -> str:
-    """jsonargparse's many lines about a value as one: the flag, the value, what is wanted."""
+    """The parser's many lines about a value as one: the flag, the value, what is wanted."""
     key = re.search(r'[Pp]arser key "([\w.]+)"', message)
     value = re.search(r"(?:Given value|Got value): (.*)", message)
     if key and value and f"--{key[1]}" in flags(kind):
         annotation = flags(kind)[f"--{key[1]}"].removesuffix(" | None")
-        wanted = _TYPES.get(annotation, annotation.replace("tuple", "a list ").replace("float", "number"))
+        wanted = _TYPES.get(
+            annotation, annotation.replace("tuple", "a list ").replace("float", "number")
+        )
         return f"--{key[1]} is {value[1]!r}, but {wanted} is wanted"
     return " ".join(message.split())

@@ -1,6 +1,6 @@
 """Every error massrl raises on purpose, in one tree.
 
-    MassrlError              anything the user can mend; the command line shows its one line, exit code 2
+    MassrlError              anything the user can mend; the shell shows its one line, exit code 2
     ├── ConfigError          a key, name or value that the configuration does not accept
     ├── DataError            a folder, file list or dataset that cannot be used
     │   └── ImageError       one image that cannot be decoded; carries the image's name

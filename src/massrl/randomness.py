@@ -1,9 +1,9 @@
 """Random numbers as a pure function of where they are used.
 
-A counter-based generator (Philox 4x64-10; Salmon et al., "Parallel random numbers: as easy as 1, 2,
-3", SC 2011) turns ``(seed, epoch, image index, stream)`` into numbers. Nothing is remembered between
-calls, so the same image gets the same views for any number of workers and devices, before and after
-a resume, and any view of any past step can be drawn again.
+A counter-based generator (Philox 4x64-10; Salmon et al., "Parallel random numbers: as easy as 1,
+2, 3", SC 2011) turns ``(seed, epoch, image index, stream)`` into numbers. Nothing is remembered
+between calls, so the same image gets the same views for any number of workers and devices, before
+and after a resume, and any view of any past step can be drawn again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Draws:
     """
 
     def __init__(self, seed: int, *, epoch: int, index: int, num_streams: int) -> None:
-        self._key = np.array([seed & _WORD, epoch & _WORD], np.uint64)
+        self._key = _words(seed, epoch)
         self._index = index
         self._first = self._numbers(0, block=0, count=num_streams * _BLOCK)
 
@@ -42,7 +42,7 @@ class Draws:
         return self._numbers(stream, block=block, count=_BLOCK)
 
     def _numbers(self, stream: int, *, block: int, count: int) -> list[float]:
-        counter = np.array([stream * _COUNTS_PER_BLOCK, block, self._index, 0], np.uint64)
+        counter = _words(stream * _COUNTS_PER_BLOCK, block, self._index, 0)
         raw = np.random.Philox(key=self._key, counter=counter).random_raw(count)
         numbers: list[float] = ((raw >> np.uint64(11)) * _UNIT).tolist()
         return numbers
@@ -102,7 +102,11 @@ def epoch_permutation(seed: int, *, epoch: int, count: int) -> np.ndarray:
     Returns:
         int64 ``(count,)``, a permutation of 0 … count - 1.
     """
-    key = np.array([seed & _WORD, epoch & _WORD], np.uint64)
     # The last counter word keeps this sequence apart from every image's own streams, where it is 0.
-    philox = np.random.Philox(key=key, counter=np.array([0, 0, 0, 1], np.uint64))
+    philox = np.random.Philox(key=_words(seed, epoch), counter=_words(0, 0, 0, 1))
     return np.argsort(philox.random_raw(count), kind="stable")
+
+
+def _words(*numbers: int) -> np.ndarray:
+    """64-bit words; negative numbers, larger ones and NumPy's own integers wrap around."""
+    return np.array([int(number) & _WORD for number in numbers], np.uint64)

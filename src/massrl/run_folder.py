@@ -45,7 +45,8 @@ class RunFolder:
         folder = cls(path)
         if folder.config.exists():
             raise ConfigError(
-                f"{path} holds a run already: --resume {path} goes on with it, another --out starts anew"
+                f"{path} holds a run already: --resume {path} goes on with it, "
+                "another --out starts anew"
             )
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
@@ -67,7 +68,7 @@ class RunFolder:
 
     @classmethod
     def free(cls, name: str) -> RunFolder:
-        """A folder under ``runs/`` that is not taken: ``runs/NAME``, ``runs/NAME-2``, …"""
+        """A folder that is not taken: ``runs/NAME``, ``runs/NAME-2`` and so on."""
         path, number = Path("runs") / name, 1
         while path.exists():
             number += 1

@@ -138,7 +138,14 @@ def describe_source(source: Source) -> dict[str, Any]:
 
 def circumstances(machine: str) -> dict[str, Any]:
     """What figures were made with: software, hardware, and the commit of a source checkout."""
-    packages = ("massrl", "torch", "torchvision", "lightning", "opencv-python-headless", "scikit-learn")
+    packages = (
+        "massrl",
+        "torch",
+        "torchvision",
+        "lightning",
+        "opencv-python-headless",
+        "scikit-learn",
+    )
     versions = {}
     for package in packages:
         try:

@@ -32,8 +32,10 @@ class ViewMaker:
     """
 
     def __init__(self, layout: str | Layout = "massrl", size: int = 224, seed: int = 0) -> None:
-        if size < 1:
-            raise ConfigError(f"size of a view is {size}, but 1 or more is wanted (--views.size)")
+        if not isinstance(size, int) or size < 1:
+            raise ConfigError(
+                f"size of a view is {size!r}, but a whole number from 1 up is wanted (--views.size)"
+            )
         self.layout = layout_named(layout) if isinstance(layout, str) else layout
         self.size = size
         self.seed = seed
@@ -68,9 +70,7 @@ class ViewMaker:
         return self._planner.plan(epoch=epoch, index=index, height=height, width=width)
 
     @staticmethod
-    def load(
-        image: bytes | str | Path | NDArray[np.uint8], *, index: int = 0
-    ) -> NDArray[np.uint8]:
+    def load(image: bytes | str | Path | NDArray[np.uint8], *, index: int = 0) -> NDArray[np.uint8]:
         """Decode an image to uint8 ``(height, width, 3)`` RGB; see ``__call__``."""
         if isinstance(image, str | Path):
             try:

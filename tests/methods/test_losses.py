@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.reference import losses as reference
 
 from massrl.methods.losses import contrastive_matrix, reduce_pairs, regression_matrix
-from tests.reference import losses as reference
 
 
 def random_views(num_views: int, batch: int = 5, width: int = 7, seed: int = 0) -> torch.Tensor:
@@ -58,7 +58,9 @@ def test_contrastive_loss_of_two_views_is_ntxent(temperature: float) -> None:
     """Guards the set of negatives: one too few or too many changes the denominator."""
     z = random_views(2)
     ours = contrastive_matrix(z, temperature)[off_diagonal(2)].mean()
-    assert float(ours) == pytest.approx(reference.ntxent(z[0].numpy(), z[1].numpy(), temperature), rel=1e-5)
+    assert float(ours) == pytest.approx(
+        reference.ntxent(z[0].numpy(), z[1].numpy(), temperature), rel=1e-5
+    )
 
 
 def test_contrastive_matrix_of_four_views_equals_loops() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.reference import losses as reference
 from torch import nn
 
 from massrl.config import HeadConfig, MethodConfig, ModelConfig
@@ -12,7 +13,6 @@ from massrl.methods.base import Method
 from massrl.methods.build import build_method
 from massrl.methods.byol import BYOL
 from massrl.methods.pairs import ViewLabel
-from tests.reference import losses as reference
 
 TWO = [ViewLabel("a", 0), ViewLabel("b", 1)]
 HEAD = HeadConfig(layers=2, hidden=16, out=8)
@@ -83,7 +83,9 @@ def test_target_is_not_among_the_trained_modules() -> None:
 
 
 @pytest.mark.parametrize("objective", ["byol", "simclr"])
-def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone(objective: str) -> None:
+def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone(
+    objective: str,
+) -> None:
     """Guards §3's randomness: building a network must not move anybody else's numbers."""
     torch.manual_seed(11)
     before = torch.get_rng_state()

@@ -22,10 +22,7 @@ def released_massrl(predictions: np.ndarray, targets: np.ndarray) -> float:
     """The released MASSRL code: the sum over all ordered pairs i ≠ j; ``(N, B, D)`` each."""
     count = len(predictions)
     return sum(
-        byol_pair(predictions[i], targets[j])
-        for i in range(count)
-        for j in range(count)
-        if i != j
+        byol_pair(predictions[i], targets[j]) for i in range(count) for j in range(count) if i != j
     )
 
 

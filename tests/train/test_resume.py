@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.train.conftest import quiet, run
 from torch import Tensor
 
 from massrl.api import load_backbone, resume
@@ -16,7 +17,6 @@ from massrl.checkpoint import load_checkpoint
 from massrl.errors import CheckpointError, ConfigError
 from massrl.train.module import PretrainingModule
 from massrl.train.record import read_metrics
-from tests.train.conftest import quiet, run
 
 EVERY_THIRD = {"checkpoint_every": 3}
 
@@ -62,7 +62,15 @@ def assert_identical(first: dict[str, Tensor], second: dict[str, Tensor]) -> Non
         (1, 0, {"train": EVERY_THIRD}),  # before the first checkpoint: starts again
         (4, 0, {"train": EVERY_THIRD}),  # between checkpoints, in the first epoch
         (7, 1, {"train": {**EVERY_THIRD, "accumulate": 2}}),  # second epoch, inside a window
-        (8, 0, {"train": EVERY_THIRD, "method": {"objective": "simclr"}, "optim": {"name": "adamw", "lr": 0.01}}),
+        (
+            8,
+            0,
+            {
+                "train": EVERY_THIRD,
+                "method": {"objective": "simclr"},
+                "optim": {"name": "adamw", "lr": 0.01},
+            },
+        ),
     ],
 )
 def test_resumed_run_ends_with_the_weights_of_one_that_never_stopped(
@@ -78,7 +86,10 @@ def test_resumed_run_ends_with_the_weights_of_one_that_never_stopped(
     assert result.sitting.step == 10
     assert_identical(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     rows = [
-        [(row["step"], row["loss"], row["lr"], row["tau"]) for row in read_metrics(folder / "metrics.csv")]
+        [
+            (row["step"], row["loss"], row["lr"], row["tau"])
+            for row in read_metrics(folder / "metrics.csv")
+        ]
         for folder in (tmp_path / "whole", tmp_path / "cut")
     ]
     assert rows[0] == rows[1]
@@ -112,7 +123,9 @@ def test_saved_configuration_repeats_the_run(tmp_path: Path) -> None:
     from massrl.api import pretrain
     from massrl.configure import make_config, read_config_file
 
-    first = run(tmp_path / "first", train={"seed": 3}, views={"policies": ["weak", "trivialaugment"]})
+    first = run(
+        tmp_path / "first", train={"seed": 3}, views={"policies": ["weak", "trivialaugment"]}
+    )
     saved = read_config_file(first.folder / "config.yaml") | {"out": str(tmp_path / "second")}
     pretrain(make_config(saved), console=quiet())
     assert_identical(weights(tmp_path / "first"), weights(tmp_path / "second"))

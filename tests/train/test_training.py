@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tests.reference import losses as reference
+from tests.train.conftest import quiet, run, tiny
 
 from massrl.api import pretrain
 from massrl.configure import make_config, read_config_file
@@ -19,8 +21,6 @@ from massrl.errors import ConfigError, ImageError, TrainingError
 from massrl.methods.byol import BYOL
 from massrl.train.module import PretrainingModule, Schedule
 from massrl.train.record import read_metrics
-from tests.reference import losses as reference
-from tests.train.conftest import quiet, run, tiny
 
 
 def column(folder: Path, name: str) -> list[float]:
@@ -47,7 +47,9 @@ def test_target_moves_once_per_optimiser_step_and_right_after_it(
         online = [parameter.detach().clone() for parameter in self.projector.parameters()]
         original(self, tau)
         moved = zip(before, online, self.target_projector.parameters(), strict=True)
-        seen.append((tau, all(torch.allclose(tau * b + (1 - tau) * o, t, atol=1e-6) for b, o, t in moved)))
+        seen.append(
+            (tau, all(torch.allclose(tau * b + (1 - tau) * o, t, atol=1e-6) for b, o, t in moved))
+        )
 
     monkeypatch.setattr(BYOL, "update_target", watched)
     folder = run(tmp_path / "run", train={"accumulate": 2}).folder
@@ -58,7 +60,9 @@ def test_target_moves_once_per_optimiser_step_and_right_after_it(
 
 def test_learning_rate_is_scaled_by_the_global_batch_and_saved(tmp_path: Path) -> None:
     """Guards §3: ``lr × batch_size / 256``, of unique images, whatever the accumulation."""
-    config = make_config(tiny(tmp_path, data={"batch_size": 64}, optim={"lr": 0.2}, train={"accumulate": 4}))
+    config = make_config(
+        tiny(tmp_path, data={"batch_size": 64}, optim={"lr": 0.2}, train={"accumulate": 4})
+    )
     assert config.scaled_lr == pytest.approx(0.05)
     assert config.device_batch_size == 16
     folder = run(tmp_path / "run", optim={"warmup_epochs": 0}).folder
@@ -101,7 +105,9 @@ def test_variant_d_over_two_epochs_has_the_loss_of_numpy(
     monkeypatch.setattr(BYOL, "forward", forward)
     assert original is BYOL.output
     data = {"train": "shapes(count=8,size=16)", "batch_size": 2}
-    folder = run(tmp_path / "run", data=data, views={"layout": "massrl"}, train={"max_steps": 8}).folder
+    folder = run(
+        tmp_path / "run", data=data, views={"layout": "massrl"}, train={"max_steps": 8}
+    ).folder
     assert column(folder, "loss") == pytest.approx(expected, abs=2e-5)
     assert [float(row["epoch"]) for row in read_metrics(folder / "metrics.csv")][-1] == 2.0
 
@@ -139,7 +145,9 @@ def test_non_finite_loss_stops_the_run_and_keeps_the_checkpoint(
     monkeypatch.setattr(BYOL, "forward", broken)
     with pytest.raises(TrainingError, match=r"nan at step 5, on images \[\d+"):
         run(tmp_path / "run", train={"checkpoint_every": 2})
-    assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["step"] == 4
+    assert (
+        torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["step"] == 4
+    )
 
 
 def folder_with_a_broken_image(folder: Path) -> Path:
@@ -181,7 +189,9 @@ def test_open_choices_are_made_said_and_saved(tmp_path: Path) -> None:
     assert saved["model"]["backbone"] == "resnet10-narrow"
     assert saved["method"]["pairs"] == "paired"
     log = (folder / "log.txt").read_text(encoding="utf-8")
-    assert all(flag in log for flag in ("--data.batch_size 8", "--views.size 16", "--model.backbone"))
+    assert all(
+        flag in log for flag in ("--data.batch_size 8", "--views.size 16", "--model.backbone")
+    )
 
 
 def test_seconds_become_steps_that_are_saved(tmp_path: Path) -> None:
@@ -194,7 +204,9 @@ def test_seconds_become_steps_that_are_saved(tmp_path: Path) -> None:
 def test_probe_reports_knn_where_labels_exist(tmp_path: Path) -> None:
     """Guards the probe's rows: every epoch and at the end."""
     folder = run(tmp_path / "run", train={"probe_every": 1}).folder
-    probed = {row["step"]: float(row["knn"]) for row in read_metrics(folder / "metrics.csv") if row["knn"]}
+    probed = {
+        row["step"]: float(row["knn"]) for row in read_metrics(folder / "metrics.csv") if row["knn"]
+    }
     assert list(probed) == ["4", "9"]
     assert all(0 <= accuracy <= 100 for accuracy in probed.values())
 

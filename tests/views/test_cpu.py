@@ -20,11 +20,9 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from massrl.views.cpu import apply_steps, execute, geometric_matrix, resize_crop
+from massrl.views.cpu import apply_steps
 from massrl.views.crops import Box
-from massrl.views.layouts import LAYOUTS
-from massrl.views.operations import OPERATIONS
-from massrl.views.plan import Planner, ViewPlan
+from massrl.views.plan import ViewPlan
 from massrl.views.policies import Step
 
 
@@ -95,7 +93,12 @@ def test_hue_on_the_same_turn_equals_torchvision(turn: float) -> None:
 
 
 def affine(t: torch.Tensor, **changes: object) -> torch.Tensor:
-    settings: dict[str, object] = {"angle": 0.0, "translate": [0, 0], "scale": 1.0, "shear": [0.0, 0.0]}
+    settings: dict[str, object] = {
+        "angle": 0.0,
+        "translate": [0, 0],
+        "scale": 1.0,
+        "shear": [0.0, 0.0],
+    }
     return F.affine(t, **{**settings, **changes}, interpolation=InterpolationMode.BILINEAR)  # type: ignore[arg-type]
 
 
@@ -116,7 +119,9 @@ def test_geometric_operation_on_the_same_number_equals_torchvision(
     """Guards sign, centre and half-pixel conventions: half a pixel off fails on these edges."""
     value = strength * {"rotate": 30.0}.get(name, 0.3)
     image = photograph(60, 60)
-    apart = levels_apart(run(image, Step(name, (value,))), GEOMETRIC_CASES[name](tensor(image), value))
+    apart = levels_apart(
+        run(image, Step(name, (value,))), GEOMETRIC_CASES[name](tensor(image), value)
+    )
     exact = name.startswith("translate")
     assert apart.mean() <= (0 if exact else 1.0)
     assert (apart > 4).mean() <= (0 if exact else 0.02)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -32,7 +33,8 @@ class MakeViews(Protocol):
         ...
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """One image in one epoch."""
 
     epoch: int
@@ -142,7 +144,9 @@ class ViewDataset(Dataset[ViewBatch]):
                 made.append(views)
                 indices.append(place.index)
         stacked = np.stack(made, axis=1) if made else np.empty((0, 0, 0, 0, 3), np.uint8)
-        return ViewBatch(torch.from_numpy(stacked), torch.tensor(indices), failures)
+        return ViewBatch(
+            torch.from_numpy(stacked), torch.tensor(indices, dtype=torch.int64), failures
+        )
 
 
 def build_loader(
@@ -169,11 +173,11 @@ def build_loader(
     )
 
 
-def _as_it_is(batch: ViewBatch) -> ViewBatch:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _start_worker(number: int) -> None:
+def _start_worker(_: int) -> None:
     """One thread each, and deaf to Ctrl-C: the training process decides when to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -63,7 +63,7 @@ def judge(
         if task not in TASKS:
             raise ConfigError(f"unknown task {task!r}: {suggest(task, TASKS)} (--task)")
     check_labels(train, test)
-    backbone = backbone.to(device, memory_format=torch.channels_last)
+    backbone = backbone.to(device)
 
     def features(source: Source) -> Features:
         def report(done: int, total: int) -> None:
@@ -126,6 +126,7 @@ def _linear(
     result = linear_probe(train, test, num_classes=num_classes, seed=seed)
     return result.scores, {
         "strength": result.strength,
+        "converged": result.converged,
         "holdout_accuracy": {
             f"{strength:g}": value for strength, value in result.holdout_accuracy.items()
         },

@@ -72,7 +72,8 @@ class Method(nn.Module):
     def per_view(self, network: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         """Apply a network to ``(N, B, …)``, view by view or all at once, as ``batch_norm`` says."""
         if self.batch_norm == "joint":
-            return network(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+            together = network(inputs.flatten(0, 1))
+            return together.view(*inputs.shape[:2], *together.shape[1:])
         return torch.stack([network(view) for view in inputs])
 
     def output(self, matrix: Tensor, features: Tensor, projections: Tensor) -> MethodOutput:

@@ -66,9 +66,11 @@ def seeded_backbone(model: ModelConfig, *, image_side: int, seed: int) -> nn.Mod
     """The backbone as a run of this seed starts with it: what "untrained" means.
 
     The weights come from torch's global generator, which is left seeded; heads are drawn after it.
+    They lie channels-last, as the views do: on a CPU too that is a third faster.
     """
     torch.manual_seed(seed)
-    return build_backbone(model.backbone or "", stem=model.stem, image_side=image_side)
+    backbone = build_backbone(model.backbone or "", stem=model.stem, image_side=image_side)
+    return backbone.to(memory_format=torch.channels_last)
 
 
 def _head(in_features: int, config: HeadConfig) -> nn.Module:

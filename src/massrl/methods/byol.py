@@ -51,7 +51,9 @@ class BYOL(Method):
         z = self.per_view(self.projector, y)  # N × B × P
         p = self.per_view(self.predictor, z)  # N × B × P
         with torch.no_grad():
-            z_target = self.per_view(self.target_projector, self.per_view(self.target_backbone, views))
+            z_target = self.per_view(
+                self.target_projector, self.per_view(self.target_backbone, views)
+            )
         return self.output(regression_matrix(p, z_target), y, z)
 
     @torch.no_grad()

@@ -40,15 +40,18 @@ def pair_mask(views: Sequence[ViewLabel], pairs: str) -> Tensor:
     for i, first in enumerate(views):
         for j, second in enumerate(views):
             same_policy = first.policy is not None and first.policy == second.policy
-            mask[i, j] = i != j and {
-                "all": True,
-                "cross-policy": not same_policy,
-                "within-policy": same_policy,
-                "cross-crop": first.crop != second.crop,
-                "paired": i // 2 == j // 2,
-                "directional": second.policy == standard
-                and (first.crop == second.crop or first.policy == standard),
-            }[pairs]
+            mask[i, j] = (
+                i != j
+                and {
+                    "all": True,
+                    "cross-policy": not same_policy,
+                    "within-policy": same_policy,
+                    "cross-crop": first.crop != second.crop,
+                    "paired": i // 2 == j // 2,
+                    "directional": second.policy == standard
+                    and (first.crop == second.crop or first.policy == standard),
+                }[pairs]
+            )
     if not mask.any():
         names = ", ".join(f"{view.policy} on crop {view.crop}" for view in views)
         raise ConfigError(f"no pair of views is {pairs!r} among: {names} (--method.pairs)")

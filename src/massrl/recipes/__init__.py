@@ -1,4 +1,4 @@
-"""Named configurations, shipped as YAML: each says its source, hardware, cost and what to expect."""
+"""Named configurations, shipped as YAML: each says its source, hardware, cost and figure."""
 
 from __future__ import annotations
 

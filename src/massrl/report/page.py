@@ -46,7 +46,11 @@ def render_report(content: ReportContent) -> str:
             f"<pre>{escape(content.config_text)}</pre></details></section>"
         )
     parts = [
-        _section("Results", (bar_chart(bars, colours) for bars in content.bars), grid=len(content.bars) > 1),
+        _section(
+            "Results",
+            (bar_chart(bars, colours) for bars in content.bars),
+            grid=len(content.bars) > 1,
+        ),
         _section("", map(plain_table, content.tables), grid=False),
         _section("Training", (line_chart(curve, colours) for curve in content.curves), grid=True),
         _section("Views", [*map(figure, content.images), *matrix], grid=False),

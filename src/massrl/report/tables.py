@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from html import escape
 
 from massrl.report.charts import Colours
-from massrl.report.pictures import scroll_box
 from massrl.report.content import Bars, Matrix, Table
+from massrl.report.pictures import scroll_box
 
 _PALE, _DEEP = (236, 243, 250), (22, 78, 134)  # ends of the heat map's scale, RGB
 
@@ -82,7 +82,7 @@ def heat_map(matrix: Matrix) -> str:
         scale = f'<p class="scale">{_cell_text(low)} <i></i> {_cell_text(high)}</p>'
     return (
         f'<figure class="card"><figcaption><h3>{escape(matrix.title)}</h3></figcaption>'
-        f'{scroll_box(matrix.title)}'
+        f"{scroll_box(matrix.title)}"
         f'<table class="heat"><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>{scale}{_note(matrix.note)}</figure>"
     )
@@ -126,7 +126,7 @@ def plain_table(table: Table) -> str:
         rows.append(f"<tr>{first}{others}</tr>")
     return (
         f'<figure class="card"><figcaption><h3>{escape(table.title)}</h3></figcaption>'
-        f'{scroll_box(table.title)}'
+        f"{scroll_box(table.title)}"
         f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
         f"</div>{_note(table.note)}</figure>"
     )

@@ -53,8 +53,10 @@ class StepWatcher(lightning.Callback):
         """What to give back when training ends, well or not."""
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Lightning's hook for a good end; earlier than ``teardown``, when Lightning's own signal
-        handlers are gone and ours would bring them back.
+        """Lightning's hook for a good end.
+
+        It is earlier than ``teardown``, by which Lightning's own signal handlers are gone: giving
+        the signals back then would bring them to life again.
         """
         self.close()
 
@@ -82,7 +84,9 @@ class Clock(lightning.Callback):
         """Start the clock."""
         self._last = time.perf_counter()
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
         """The batch is there: what has passed since the last one ended was waiting."""
         self._begin = time.perf_counter()
 
@@ -122,7 +126,9 @@ class Health(StepWatcher):
         output = module.output
         assert output is not None
         matrix = output.matrix.float().cpu()
-        self.matrix = matrix if self.matrix is None else torch.lerp(matrix, self.matrix, _MATRIX_DECAY)
+        self.matrix = (
+            matrix if self.matrix is None else torch.lerp(matrix, self.matrix, _MATRIX_DECAY)
+        )
         self.deviation = self.effective_rank = None
         if module.step % _STEPS_BETWEEN_HEALTH == 0:
             projections = output.projections.float().cpu()
@@ -196,7 +202,8 @@ class Record(StepWatcher):
         if step % module.config.train.log_every and not probed and not last:
             return
         output, config = module.output, module.config
-        assert output is not None and self._file is not None
+        assert output is not None
+        assert self._file is not None
         per_epoch = trainer.train_dataloader.batch_sampler.steps_per_epoch  # type: ignore[union-attr]
         speed = self._clock.images_per_second
         self._file.row(

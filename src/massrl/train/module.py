@@ -62,6 +62,9 @@ class PretrainingModule(lightning.LightningModule):
         on_error: ``stop`` or ``skip``, for images that could not be decoded.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         method: Method,
@@ -100,7 +103,9 @@ class PretrainingModule(lightning.LightningModule):
                 f"--train.precision 32-true may help"
             )
         share = loss / self.config.train.accumulate
-        self.step_loss = share if batch_index % self.config.train.accumulate == 0 else self.step_loss + share
+        self.step_loss = (
+            share if batch_index % self.config.train.accumulate == 0 else self.step_loss + share
+        )
         self.output = output
         return output.loss
 
@@ -108,7 +113,9 @@ class PretrainingModule(lightning.LightningModule):
         """Stop at a broken image or count it, as ``--data.on_error`` says."""
         for name, reason in batch.failures:
             if self.config.data.on_error == "stop":
-                raise ImageError(name, f"{reason} (--data.on_error skip goes on without such images)")
+                raise ImageError(
+                    name, f"{reason} (--data.on_error skip goes on without such images)"
+                )
             self.skipped[name] = reason
         if batch.views.shape[1] < 2:
             raise TrainingError(f"step {self.step} has fewer than two images that can be decoded")

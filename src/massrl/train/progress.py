@@ -76,7 +76,9 @@ class ProgressLine(StepWatcher):
                 speed_estimate_period=60,
             )
             total, done = pl_module.schedule.total_steps, pl_module.step
-            self._task = self._progress.add_task(self._title, total=total, completed=done, figures="")
+            self._task = self._progress.add_task(
+                self._title, total=total, completed=done, figures=""
+            )
             self._progress.start()
 
     def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:

@@ -13,11 +13,13 @@ from massrl.data.loader import steps_per_epoch
 from massrl.data.sources import Normalization, Source
 from massrl.errors import ConfigError
 from massrl.train.module import Schedule
-from massrl.views.layouts import Layout, resolve_layout
+from massrl.views.layouts import resolve_layout
 
 T = TypeVar("T")
 
-_SMALL_IMAGE = 64  # pixels; below this a view is as large as the image, and ResNets get a small stem
+_SMALL_IMAGE = (
+    64  # pixels; below this a view is as large as the image, and ResNets get a small stem
+)
 _MAX_WARMUP = 0.1  # of the run
 
 
@@ -117,7 +119,16 @@ def resolve_config(config: Config, source: Source, machine: Machine) -> tuple[Co
             mean=normalization.mean,
             std=normalization.std,
         ),
-        views=replace(config.views, size=size, **_layout_fields(layout)),
+        views=replace(
+            config.views,
+            size=size,
+            policies=layout.policies,
+            num_crops=layout.num_crops,
+            crop=layout.crop,
+            crop_scale=layout.crop_scale,
+            flip_prob=layout.flip_prob,
+            fill=layout.fill,
+        ),
         model=replace(config.model, backbone=backbone),
         method=replace(config.method, pairs=config.method.pairs or layout.pairs),
         train=replace(
@@ -128,11 +139,6 @@ def resolve_config(config: Config, source: Source, machine: Machine) -> tuple[Co
         ),
     )
     return resolved, notes
-
-
-def _layout_fields(layout: Layout) -> dict[str, object]:
-    names = ("policies", "num_crops", "crop", "crop_scale", "flip_prob", "fill")
-    return {name: getattr(layout, name) for name in names}
 
 
 def _batch_size(count: int, most: int, accumulate: int) -> int:

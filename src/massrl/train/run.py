@@ -67,7 +67,9 @@ def plan_steps(config: Config, method: Method, source: Source, make_views: MakeV
         schedule=make_schedule(rehearsal, per_epoch),
         normalization=normalization_of(config, source),
     )
-    times = _rehearse(module, _loader(rehearsal, source, make_views, start_step=0), config.train.seconds)
+    times = _rehearse(
+        module, _loader(rehearsal, source, make_views, start_step=0), config.train.seconds
+    )
     step_seconds = sum(times) / len(times)
     steps = max(1, round(config.train.seconds / step_seconds))
     logger.info(
@@ -149,7 +151,9 @@ def train(
         logger.info("going on from step %d of %d", module.step, module.schedule.total_steps)
     if module.step >= module.schedule.total_steps:
         return Sitting(module.step, clock.seconds, None, module.skipped)
-    signals, callbacks = _callbacks(config, per_epoch, folder, view_names, console, measure, clock, title)
+    signals, callbacks = _callbacks(
+        config, per_epoch, folder, view_names, console, measure, clock, title
+    )
     loader = _loader(config, source, make_views, start_step=module.step)
     _trainer(config, callbacks, num_batches=len(loader)).fit(module, loader)
     return Sitting(module.step, clock.seconds, signals.received, module.skipped)

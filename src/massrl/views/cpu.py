@@ -55,7 +55,9 @@ def resize_crop(image: Image, box: Box, side: int) -> Image:
     if (height, width) == (side, side):
         return cut
     shrinks = height >= side and width >= side
-    return cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    return cv2.resize(
+        cut, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    )
 
 
 def apply_steps(crop: Image, view: ViewPlan, *, fill: int) -> Image:
@@ -157,7 +159,7 @@ def _solarize(step: Step) -> Image:
     return np.where(levels >= step.values[0], 255 - levels, levels)
 
 
-def _invert(step: Step) -> Image:
+def _invert(_: Step) -> Image:
     return 255 - np.arange(256, dtype=np.uint8)
 
 
@@ -178,7 +180,7 @@ def _contrast(image: Image, step: Step) -> Image:
     return cv2.LUT(image, _truncated(_LEVELS * factor + mean * (1 - factor)))
 
 
-def _autocontrast(image: Image, step: Step) -> Image:
+def _autocontrast(image: Image, _: Step) -> Image:
     tables = np.empty((256, 1, 3), np.uint8)
     for channel in range(3):
         low, high, _, _ = cv2.minMaxLoc(image[:, :, channel])
@@ -190,7 +192,7 @@ def _autocontrast(image: Image, step: Step) -> Image:
     return cv2.LUT(image, tables)
 
 
-def _equalize(image: Image, step: Step) -> Image:
+def _equalize(image: Image, _: Step) -> Image:
     """Pillow's and torchvision's histogram equalisation; OpenCV's own rounds otherwise."""
     tables = np.empty((256, 1, 3), np.uint8)
     for channel in range(3):
@@ -211,7 +213,7 @@ def _saturation(image: Image, step: Step) -> Image:
     return cv2.transform(image, mix)
 
 
-def _grayscale(image: Image, step: Step) -> Image:
+def _grayscale(image: Image, _: Step) -> Image:
     return cv2.transform(image, np.tile(_LUMA, (3, 1)))
 
 

@@ -16,7 +16,7 @@ _ATTEMPTS = 10  # as torchvision's RandomResizedCrop, before it falls back to th
 
 
 class Box(NamedTuple):
-    """A part of an image, in pixels: rows top … top + height - 1, columns left … left + width - 1."""
+    """A part of an image, in pixels: rows from ``top``, columns from ``left``."""
 
     top: int
     left: int
@@ -24,9 +24,7 @@ class Box(NamedTuple):
     width: int
 
 
-def inception_crop(
-    stream: Stream, *, height: int, width: int, scale: tuple[float, float]
-) -> Box:
+def inception_crop(stream: Stream, *, height: int, width: int, scale: tuple[float, float]) -> Box:
     """A box of random area and of aspect ratio 3/4 to 4/3, log-uniform, anywhere in the image.
 
     Args:

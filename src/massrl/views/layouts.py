@@ -57,7 +57,8 @@ class Layout:
         low, high = self.crop_scale
         if not 0.0 < low <= high <= 1.0:
             raise ConfigError(
-                f"crop scale is [{low:g}, {high:g}], but 0 < low <= high <= 1 is wanted (--views.crop_scale)"
+                f"crop scale is [{low:g}, {high:g}], but 0 < low <= high <= 1 is wanted "
+                "(--views.crop_scale)"
             )
         if self.num_crops < 1:
             raise ConfigError(
@@ -113,7 +114,7 @@ LAYOUTS: dict[str, Layout] = {
         ),
         Layout(
             name="massrl-sampled",
-            summary="variant A, the paper's figure: 2 square crops, each with a policy drawn at random",
+            summary="variant A, the paper's figure: 2 square crops, each with a drawn policy",
             arrangement="sampled",
             num_crops=2,
             policies=MASSRL_POLICIES,
@@ -122,7 +123,7 @@ LAYOUTS: dict[str, Layout] = {
         ),
         Layout(
             name="massrl-paired",
-            summary="variants B and C: views 1↔2 and 3↔4 only; C with --views.policies of four names",
+            summary="variants B and C: views 1↔2 and 3↔4 only; C with four --views.policies",
             arrangement="independent",
             num_crops=1,
             policies=("simclr", "simclr", "autoaugment(imagenet)", "autoaugment(imagenet)"),

@@ -20,9 +20,9 @@ class Operation:
 
     Attributes:
         name: what plans and policies call it.
-        kind: how an executor can treat it: ``geometric`` ones compose into one warp, ``lookup`` ones
-            fuse into one 256-entry table, ``statistic`` ones become a table once the image has been
-            measured, ``colour`` ones mix the channels of each pixel, ``filter`` ones its neighbours.
+        kind: how an executor can treat it: ``geometric`` ones compose into one warp, ``lookup``
+            ones fuse into one 256-entry table, ``statistic`` ones become a table once the image has
+            been measured, ``colour`` ones mix a pixel's channels, ``filter`` ones its neighbours.
         meaning: one line for a person, with the unit of the value.
         low: smallest value that is accepted; equal to ``high`` for operations without a value.
         high: largest value that is accepted.
@@ -52,7 +52,13 @@ def _factor(name: str, kind: Kind, meaning: str) -> Operation:
 
 def _geometric(name: str, meaning: str, limit: float) -> Operation:
     return Operation(
-        name=name, kind="geometric", meaning=meaning, low=-limit, high=limit, identity=0.0, signed=True
+        name=name,
+        kind="geometric",
+        meaning=meaning,
+        low=-limit,
+        high=limit,
+        identity=0.0,
+        signed=True,
     )
 
 
@@ -60,14 +66,22 @@ OPERATIONS: dict[str, Operation] = {
     operation.name: operation
     for operation in (
         Operation(name="identity", kind="none", meaning="nothing"),
-        _geometric("shear_x", "rows slide sideways, pixels per row; about the upper left corner", 2.0),
-        _geometric("shear_y", "columns slide down, pixels per column; about the upper left corner", 2.0),
+        _geometric(
+            "shear_x", "rows slide sideways, pixels per row; about the upper left corner", 2.0
+        ),
+        _geometric(
+            "shear_y", "columns slide down, pixels per column; about the upper left corner", 2.0
+        ),
         _geometric("translate_x", "shift to the right, fraction of the width", 1.0),
         _geometric("translate_y", "shift down, fraction of the height", 1.0),
         _geometric("rotate", "turn counter-clockwise about the centre, degrees", 360.0),
         _factor("brightness", "lookup", "factor on every pixel; 0 is black, 1 the image itself"),
-        _factor("contrast", "statistic", "factor on the distance from the mean grey; 0 is flat grey"),
-        _factor("saturation", "colour", "factor on the distance from the pixel's own grey; 0 is grey"),
+        _factor(
+            "contrast", "statistic", "factor on the distance from the mean grey; 0 is flat grey"
+        ),
+        _factor(
+            "saturation", "colour", "factor on the distance from the pixel's own grey; 0 is grey"
+        ),
         Operation(
             name="hue",
             kind="colour",
@@ -77,9 +91,18 @@ OPERATIONS: dict[str, Operation] = {
             identity=0.0,
             signed=True,
         ),
-        _factor("sharpness", "filter", "factor on the distance from a smoothed image; 0 is smooth, 2 crisp"),
+        _factor(
+            "sharpness",
+            "filter",
+            "factor on the distance from a smoothed image; 0 is smooth, 2 crisp",
+        ),
         Operation(
-            name="posterize", kind="lookup", meaning="bits kept per channel", low=0, high=8, identity=8
+            name="posterize",
+            kind="lookup",
+            meaning="bits kept per channel",
+            low=0,
+            high=8,
+            identity=8,
         ),
         Operation(
             name="solarize",
@@ -91,7 +114,9 @@ OPERATIONS: dict[str, Operation] = {
         ),
         Operation(name="invert", kind="lookup", meaning="255 minus the pixel"),
         Operation(
-            name="autocontrast", kind="statistic", meaning="each channel stretched to the full range"
+            name="autocontrast",
+            kind="statistic",
+            meaning="each channel stretched to the full range",
         ),
         Operation(name="equalize", kind="statistic", meaning="each channel's histogram made flat"),
         Operation(name="grayscale", kind="colour", meaning="luma in all three channels"),
@@ -124,4 +149,6 @@ def operation(name: str, *, flag: str = "--views.policies") -> Operation:
     try:
         return OPERATIONS[name]
     except KeyError:
-        raise ConfigError(f"unknown operation {name!r}: {suggest(name, OPERATIONS)} ({flag})") from None
+        raise ConfigError(
+            f"unknown operation {name!r}: {suggest(name, OPERATIONS)} ({flag})"
+        ) from None

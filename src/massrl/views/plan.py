@@ -65,7 +65,9 @@ class Plan:
     views: tuple[ViewPlan, ...]
 
     def __str__(self) -> str:
-        head = f"image {self.index}, epoch {self.epoch}, seed {self.seed}: {self.width}×{self.height}"
+        head = (
+            f"image {self.index}, epoch {self.epoch}, seed {self.seed}: {self.width}×{self.height}"
+        )
         lines = (f"  {number}. {view}" for number, view in enumerate(self.views, start=1))
         return "\n".join([f"{head} to {len(self.views)} views of {self.side} px", *lines])
 
@@ -142,6 +144,4 @@ class Planner:
             policy = owner or layout.policies[stream.integer(len(layout.policies))]
             steps = self._policies[policy].draw(stream, self.side)
             views.append(ViewPlan(policy, crop, boxes[crop], flip, steps))
-        return Plan(
-            self.seed, epoch, index, height, width, self.side, layout.fill, tuple(views)
-        )
+        return Plan(self.seed, epoch, index, height, width, self.side, layout.fill, tuple(views))

@@ -2,7 +2,7 @@
 
 A policy draws a sequence of steps from a stream of random numbers; it touches no pixel and holds no
 state. The hand-made ones (SimCLR, BYOL, weak, the user's own) are built from two blocks, ``Draw``
-and ``Group``; the others follow their papers. Crop and flip are the layout's matter, not a policy's.
+and ``Group``; the others follow their papers. Crop and flip are the layout's matter.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class Group:
         check_prob(self.prob, "group")
         if self.choose is not None and not 1 <= self.choose <= len(self.members):
             raise ConfigError(
-                f"choose is {self.choose}, but the group has {len(self.members)} members (--views.policies)"
+                f"choose is {self.choose}, but the group has {len(self.members)} members "
+                "(--views.policies)"
             )
 
     def draw(self, stream: Stream, side: int) -> tuple[Step, ...]:
@@ -109,7 +110,9 @@ class Group:
 def check_prob(prob: float, what: str) -> None:
     """Refuse what is not a probability."""
     if not 0.0 <= prob <= 1.0:
-        raise ConfigError(f"probability of {what} is {prob:g}, but 0 to 1 is wanted (--views.policies)")
+        raise ConfigError(
+            f"probability of {what} is {prob:g}, but 0 to 1 is wanted (--views.policies)"
+        )
 
 
 def make_step(name: str, value: float, stream: Stream) -> Step:
@@ -145,7 +148,13 @@ def colour_pipeline(
     blur_prob: float = 1.0,
     solarize_prob: float = 0.0,
 ) -> Group:
-    """The SimCLR / BYOL colour pipeline with jitter 0.4 / 0.4 / 0.2 / 0.1 times ``strength``."""
+    """The SimCLR / BYOL colour pipeline with jitter 0.4 / 0.4 / 0.2 / 0.1 times ``strength``.
+
+    Raises:
+        ConfigError: if the strength is negative or a probability is none.
+    """
+    if not strength >= 0:
+        raise ConfigError(f"strength is {strength:g}, but 0 or more is wanted (--views.policies)")
     parts = jitter(0.4 * strength, 0.4 * strength, 0.2 * strength, min(0.5, 0.1 * strength))
     return Group(
         members=(
@@ -178,7 +187,7 @@ _SPACE: dict[str, tuple[float, float]] = {  # operation: (RandAugment, TrivialAu
 
 
 def strength_step(name: str, full: float, strength: float, stream: Stream) -> Step:
-    """A step at ``strength`` in [0, 1] of the way from nothing to the operation's ``full`` value."""
+    """A step at ``strength`` in [0, 1] of the way from nothing to the operation's ``full``."""
     known = OPERATIONS[name]
     distance = full * strength
     if name == "posterize":
@@ -193,11 +202,11 @@ def strength_step(name: str, full: float, strength: float, stream: Stream) -> St
 
 @dataclass(frozen=True, kw_only=True)
 class RandAugment:
-    """``num_operations`` operations, each drawn uniformly with replacement, at one magnitude of 0-30.
+    """``num_operations`` operations, each drawn with replacement, at one magnitude of 0-30.
 
     Source: arXiv 1909.13719; ranges as in torchvision's ``RandAugment`` with 31 bins.
-    ``expanded`` adds random brightness, contrast, saturation, hue, Gaussian blur and greyscale, each
-    at numbers of its own that do not depend on the magnitude (the released MASSRL code).
+    ``expanded`` adds random brightness, contrast, saturation, hue, Gaussian blur and greyscale,
+    each at numbers of its own that do not depend on the magnitude (the released MASSRL code).
     """
 
     num_operations: int = 2
@@ -206,9 +215,14 @@ class RandAugment:
 
     def __post_init__(self) -> None:
         if self.num_operations < 1:
-            raise ConfigError(f"randaugment: n is {self.num_operations}, but 1 or more is wanted")
+            raise ConfigError(
+                f"randaugment: n is {self.num_operations}, but 1 or more is wanted "
+                "(--views.policies)"
+            )
         if not 0 <= self.magnitude <= 30:
-            raise ConfigError(f"randaugment: m is {self.magnitude}, but 0 to 30 is wanted")
+            raise ConfigError(
+                f"randaugment: m is {self.magnitude}, but 0 to 30 is wanted (--views.policies)"
+            )
 
     def draw(self, stream: Stream, side: int) -> tuple[Step, ...]:
         """Draw ``num_operations`` steps."""
@@ -274,8 +288,8 @@ class AutoAugment:
 class FastAutoAugment:
     """One sub-policy of two operations drawn uniformly; each applied with its own probability.
 
-    The value is ``low + level · (high - low)`` of the operation's range; a geometric one is mirrored
-    in sign with probability ½. Source: arXiv 1905.00397, kakaobrain/fast-autoaugment.
+    The value is ``low + level · (high - low)`` of the operation's range; a geometric one is
+    mirrored in sign with probability ½. Source: arXiv 1905.00397, kakaobrain/fast-autoaugment.
     """
 
     dataset: str = "imagenet"

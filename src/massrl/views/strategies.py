@@ -1,7 +1,7 @@
 """Which strategies exist: names as a user types them, and the policies behind them.
 
-``parse_strategy("randaugment(2,9)")`` gives a policy; ``STRATEGIES`` says what there is. A user's own
-strategy is a YAML file::
+``parse_strategy("randaugment(2,9)")`` gives a policy; ``STRATEGIES`` says what there is. A user's
+own strategy is a YAML file::
 
     name: microscope
     operations:
@@ -91,7 +91,9 @@ def _fast_autoaugment(dataset: str = "imagenet") -> Policy:
 
 def _known_dataset(dataset: str) -> str:
     if dataset not in _DATASETS:
-        raise ConfigError(f"no policy table for {dataset!r}: {suggest(dataset, _DATASETS)} ({FLAG})")
+        raise ConfigError(
+            f"no policy table for {dataset!r}: {suggest(dataset, _DATASETS)} ({FLAG})"
+        )
     return dataset
 
 
@@ -105,12 +107,14 @@ STRATEGIES: dict[str, Strategy] = {
     "byol-2": Strategy(_byol(0.1, 0.2), "byol-2", "BYOL's second view: blur p 0.1, solarise p 0.2"),
     "weak": Strategy(_weak, "weak", "crop and flip alone"),
     "randaugment": Strategy(
-        _randaugment, "randaugment(n=2, m=9)", "n of 14 operations at magnitude m of 30 (1909.13719)"
+        _randaugment,
+        "randaugment(n=2, m=9)",
+        "n of 14 operations at magnitude m of 30 (1909.13719)",
     ),
     "randaugment-expanded": Strategy(
         _randaugment_expanded,
         "randaugment-expanded(n=2, m=9)",
-        "RandAugment with brightness, contrast, saturation, hue, blur and grey among its operations",
+        "RandAugment with SimCLR's jitter, hue, blur and grey among its operations",
     ),
     "autoaugment": Strategy(
         _autoaugment,
@@ -151,7 +155,7 @@ def read_strategy(path: Path) -> Policy:
     """Read a user's own strategy from a YAML file; the module's docstring shows the form."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"cannot read the policy file {path}: {reason} ({FLAG})") from None
     if isinstance(content, list):
@@ -173,8 +177,8 @@ def _group(entry: dict[str, Any], *, where: str) -> Group:
             for item in operations
         ),
         prob=_number(entry.get("prob", 1.0), "prob", where),
-        shuffle=bool(entry.get("shuffle", False)),
-        choose=entry.get("choose"),
+        shuffle=_truth(entry.get("shuffle", False), "shuffle", where),
+        choose=_count(entry.get("choose"), "choose", where),
     )
 
 
@@ -185,7 +189,8 @@ def _draw(entry: dict[str, Any], *, where: str) -> Draw:
     ends = entry.get("range", [known.low, known.high] if not known.has_value else None)
     if not isinstance(ends, list) or len(ends) != 2:
         raise ConfigError(
-            f"{where}: {name} needs range: [low, high] within [{known.low:g}, {known.high:g}] ({FLAG})"
+            f"{where}: {name} needs range: [low, high] within "
+            f"[{known.low:g}, {known.high:g}] ({FLAG})"
         )
     low, high = (_number(end, "range", where) for end in ends)
     prob = _number(entry.get("prob", 1.0), "prob", where)
@@ -198,6 +203,18 @@ def _known_keys(entry: dict[str, Any], known: tuple[str, ...], where: str) -> No
             raise ConfigError(f"{where}: unknown key {key!r}: {suggest(str(key), known)} ({FLAG})")
     if known[0] not in entry:
         raise ConfigError(f"{where}: {known[0]!r} is missing ({FLAG})")
+
+
+def _truth(value: object, what: str, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{where}: {what} is {value!r}, but true or false is wanted ({FLAG})")
+    return value
+
+
+def _count(value: object, what: str, where: str) -> int | None:
+    if value is not None and type(value) is not int:
+        raise ConfigError(f"{where}: {what} is {value!r}, but a whole number is wanted ({FLAG})")
+    return value
 
 
 def _number(value: object, what: str, where: str) -> float:
