@@ -16,7 +16,7 @@ RATIO = (3 / 4, 4 / 3)
 
 
 def boxes(kind: str, height: int, width: int, scale: tuple[float, float], count: int) -> np.ndarray:
-    """int (count, 4): top, left, height, width."""
+    """Int (count, 4): top, left, height, width."""
     streams = [Draws(1, epoch=0, index=i, num_streams=1).stream(0) for i in range(count)]
     crop = CROPS[kind]
     return np.array([crop(s, height=height, width=width, scale=scale) for s in streams])
