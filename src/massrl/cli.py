@@ -7,6 +7,7 @@ line that says what is accepted; 130 for a second Ctrl-C.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ class Verb:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    # Torch's threads spin while they wait for each other. Beside loader processes, or on a shared
+    # machine, they then burn the very cores that they wait for: a step can take six times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

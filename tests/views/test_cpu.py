@@ -125,3 +125,292 @@ def test_geometric_operation_on_the_same_number_equals_torchvision(
     exact = name.startswith("translate")
     assert apart.mean() <= (0 if exact else 1.0)
     assert (apart > 4).mean() <= (0 if exact else 0.02)
+
+
+# ---------------------------------------------------------------- a battery over all operations
+
+EXAMPLES = {
+    "identity": (),
+    "shear_x": (0.2,),
+    "shear_y": (-0.2,),
+    "translate_x": (0.2,),
+    "translate_y": (-0.2,),
+    "rotate": (20.0,),
+    "brightness": (1.4,),
+    "contrast": (0.5,),
+    "saturation": (1.6,),
+    "hue": (0.2,),
+    "sharpness": (1.8,),
+    "posterize": (3.0,),
+    "solarize": (100.0,),
+    "invert": (),
+    "autocontrast": (),
+    "equalize": (),
+    "grayscale": (),
+    "gaussian_blur": (1.5,),
+    "cutout": (0.4, 0.5, 0.5),
+}
+STEPS = [Step(name, values) for name, values in EXAMPLES.items()]
+# On grey, colour operations have nothing to do; all others change a photograph.
+COLOUR_ONLY = {"saturation", "hue", "grayscale"}
+
+
+def test_examples_hold_every_operation() -> None:
+    """Guards the battery itself: an operation that is added must be added here."""
+    assert set(EXAMPLES) == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
+def test_operation_is_deterministic_and_leaves_its_input_alone(step: Step) -> None:
+    """Guards the shared crop: a step that wrote to it would change the views after it."""
+    image = photograph()
+    image.flags.writeable = False
+    before = image.copy()
+    first, second = run(image, step), run(image, step)
+    assert np.array_equal(first, second)
+    assert np.array_equal(image, before)
+    assert (first.shape, first.dtype) == (image.shape, np.uint8)
+    assert np.array_equal(first, image) == (step.operation == "identity")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, known in OPERATIONS.items() if known.identity is not None]
+)
+def test_operation_at_its_identity_value_changes_nothing(name: str) -> None:
+    """Guards the table's ``identity``: magnitude 0 of every policy must be the image itself."""
+    image = photograph()
+    value = float(OPERATIONS[name].identity or 0.0)
+    values = (value, 0.5, 0.5) if name == "cutout" else (value,)
+    apart = np.abs(run(image, Step(name, values)).astype(int) - image)
+    if name == "hue":  # the way to 8-bit HSV and back rounds
+        assert apart.mean() <= 1.5
+    else:
+        assert apart.max() == 0
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
+def test_operation_on_grey_keeps_it_grey(step: Step) -> None:
+    """Guards against a channel that is treated otherwise than the other two."""
+    grey = np.repeat(photograph()[:, :, 1:2], 3, axis=2)
+    result = run(grey, step)
+    if step.operation == "cutout":  # its colour is ImageNet's mean
+        result = result[(result != (125, 123, 114)).any(axis=2)].reshape(-1, 1, 3)
+    assert (np.ptp(result.astype(int), axis=2) <= 1).all()
+    if step.operation in COLOUR_ONLY:
+        assert np.abs(result.astype(int) - grey).max() <= 1
+
+
+@pytest.mark.parametrize("step", STEPS, ids=str)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 2), (2, 1), (3, 3)])
+def test_operation_on_a_tiny_image_works(step: Step, shape: tuple[int, int]) -> None:
+    """Guards the borders: kernels wider than the image, histograms of one pixel."""
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert run(image, step, flip=True).shape == image.shape
+
+
+LADDERS = {
+    **dict.fromkeys(("shear_x", "shear_y"), (0.05, 0.15, 0.3)),
+    **dict.fromkeys(("translate_x", "translate_y"), (0.05, 0.15, 0.3)),
+    "rotate": (3.0, 10.0, 30.0),
+    **dict.fromkeys(("brightness", "contrast", "saturation", "sharpness"), (0.9, 0.6, 0.2)),
+    "hue": (0.05, 0.15, 0.4),
+    "posterize": (6.0, 4.0, 2.0),
+    "solarize": (220.0, 128.0, 40.0),
+    "gaussian_blur": (0.5, 1.5, 5.0),
+}
+
+
+@pytest.mark.parametrize("name", LADDERS)
+def test_operation_at_greater_strength_lies_farther_from_the_original(name: str) -> None:
+    """Guards the direction of every scale: magnitude 30 must be more than magnitude 9."""
+    image = photograph(96, 96).astype(int)
+    distances = [np.abs(run(photograph(96, 96), Step(name, (v,))) - image).mean() for v in LADDERS[name]]
+    assert 0 < distances[0] < distances[1] < distances[2]
+
+
+@pytest.mark.parametrize("name", [*GEOMETRIC_CASES])
+def test_geometric_operation_brings_in_the_fill_level(name: str) -> None:
+    """Guards ``fill``: a corner from outside has exactly that grey, and no other pixel does."""
+    image = np.full((40, 40, 3), 200, np.uint8)
+    value = {"rotate": 30.0}.get(name, 0.4)
+    for fill in (0, 90):
+        result = run(image, Step(name, (value,)), fill=fill)
+        corners = {int(result[y, x, 0]) for y in (0, -1) for x in (0, -1)}
+        assert fill in corners
+        assert 0.02 < (result == fill).mean() < 0.6
+        assert result.min() == fill
+
+
+# ---------------------------------------------------------------- fusing
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_steps_fused_equal_the_steps_one_by_one(seed: int) -> None:
+    """Guards the fused table, and its flush before a step that needs pixels: order must be kept."""
+    generator = np.random.default_rng(seed)
+    steps = [
+        Step("brightness", (1.3,)),
+        Step("posterize", (4.0,)),
+        Step("solarize", (120.0,)),
+        Step("invert"),
+        Step("contrast", (0.6,)),
+        Step("equalize"),
+        Step("saturation", (1.5,)),
+        Step("gaussian_blur", (0.8,)),
+        Step("identity"),
+        Step("rotate", (25.0,)),
+        Step("brightness", (0.7,)),
+    ]
+    order = [steps[i] for i in generator.permutation(len(steps))]
+    image = photograph(seed=seed)
+    single = image
+    for step in order:
+        single = run(single, step)
+    assert np.array_equal(run(image, *order), single)
+
+
+def test_flip_comes_before_the_steps() -> None:
+    """Guards the meaning of a plan: a shift to the right is to the right of the mirrored crop."""
+    image = photograph()
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    assert np.array_equal(run(image, flip=True), mirrored)
+    for step in STEPS:
+        assert np.array_equal(run(image, step, flip=True), run(mirrored, step)) or (
+            levels(run(image, step, flip=True), run(mirrored, step)) < 0.5
+        ), step
+
+
+def levels(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean distance in grey levels."""
+    return float(np.abs(one.astype(int) - other).mean())
+
+
+def test_flip_and_shift_composed_equal_one_after_the_other() -> None:
+    """Guards the order of the matrices: shift then flip would move to the other side."""
+    image = photograph()
+    shifted = np.zeros_like(image)
+    shifted[:, 16:] = image[:, ::-1][:, :-16]
+    assert np.array_equal(run(image, Step("translate_x", (0.25,)), flip=True), shifted)
+
+
+def test_two_shifts_compose_exactly() -> None:
+    """Guards against half a pixel lost, or interpolation, in a composition of whole pixels."""
+    image = photograph()
+    wanted = np.full_like(image, 7)
+    wanted[8:, 24:] = image[:-8, :-24]
+    steps = Step("translate_x", (0.125,)), Step("translate_y", (0.125,)), Step("translate_x", (0.25,))
+    assert np.array_equal(run(image, *steps, fill=7), wanted)
+
+
+def test_quarter_turns_equal_numpys() -> None:
+    """Guards centre and direction: four quarter turns are the image itself."""
+    image = photograph()
+    for count in (1, 2, 3):
+        turned = run(image, *[Step("rotate", (90.0,))] * count)
+        assert levels(turned, np.rot90(image, count)) < 0.05
+    assert levels(run(image, *[Step("rotate", (90.0,))] * 4), image) < 0.05
+
+
+def test_opposite_geometric_steps_composed_are_the_image_itself() -> None:
+    """Guards the composition into one warp: nothing is blurred or cut off on the way."""
+    image = photograph()
+    for name, value in (("shear_x", 0.3), ("translate_y", 0.4), ("rotate", 27.0)):
+        there_and_back = run(image, Step(name, (value,)), Step(name, (-value,)))
+        assert levels(there_and_back, image) < 0.05, name
+
+
+@pytest.mark.parametrize("steps", [("shear_x", "rotate"), ("rotate", "shear_y"), ("translate_x", "rotate")])
+def test_composed_warp_equals_the_warps_one_by_one(steps: tuple[str, str]) -> None:
+    """Guards the product of two maps: swapped, a turn about the corner would come out."""
+    image = photograph(96, 96)
+    first, second = (Step(name, (15.0 if name == "rotate" else 0.1,)) for name in steps)
+    apart = np.abs(run(image, first, second).astype(int) - run(run(image, first), second))
+    assert apart[20:-20, 20:-20].mean() < 3
+    matrix = geometric_matrix(second, height=96, width=96) @ geometric_matrix(first, height=96, width=96)
+    assert not np.allclose(
+        matrix, geometric_matrix(first, height=96, width=96) @ geometric_matrix(second, height=96, width=96)
+    )
+
+
+def test_cutout_erases_a_square_of_its_side_about_its_centre() -> None:
+    """Guards Fast AutoAugment's cutout: the side is a fraction, the square is cut at the border."""
+    image = np.zeros((40, 40, 3), np.uint8)
+    for x, y, rows, columns in ((0.5, 0.5, (15, 25), (15, 25)), (0.0, 1.0, (35, 40), (0, 5))):
+        erased = (run(image, Step("cutout", (0.25, x, y))) == (125, 123, 114)).all(axis=2)
+        wanted = np.zeros((40, 40), bool)
+        wanted[slice(*rows), slice(*columns)] = True
+        assert np.array_equal(erased, wanted)
+
+
+# ---------------------------------------------------------------- crops
+
+
+def test_crop_shrunk_from_a_fine_checkerboard_is_grey() -> None:
+    """Guards antialiasing: without it, a fine pattern comes out as a coarse one."""
+    board = (np.indices((256, 256)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    image = np.repeat(board[:, :, None], 3, axis=2)
+    for side in (32, 50, 127):
+        small = resize_crop(image, Box(0, 0, 256, 256), side).astype(int)
+        assert np.abs(small - 127.5).max() <= 40
+        assert np.abs(small - 127.5).mean() <= 8
+
+
+@pytest.mark.parametrize("box", [Box(10, 20, 200, 260), Box(0, 0, 240, 320), Box(100, 40, 97, 130), Box(3, 5, 30, 24)])
+@pytest.mark.parametrize("side", [32, 96])
+def test_resized_crop_is_near_torchvisions_antialiased_one(box: Box, side: int) -> None:
+    """Guards place and scale of the crop: mean 3 levels; area averaging is not a bicubic filter.
+
+    Half a pixel of shift, a box of swapped sides or a nearest-neighbour resize is more.
+    """
+    image = photograph(240, 320)
+    wanted = F.resized_crop(
+        tensor(image), *box, [side, side], interpolation=InterpolationMode.BICUBIC, antialias=True
+    )
+    assert levels_apart(resize_crop(image, box, side), wanted).mean() <= 3
+
+
+def test_crop_of_the_views_own_size_is_copied_pixel_by_pixel() -> None:
+    """Guards small images: a whole 32 px image as a 32 px view must not be resampled."""
+    image = photograph(40, 50)
+    assert np.array_equal(resize_crop(image, Box(4, 6, 32, 32), 32), image[4:36, 6:38])
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 2), (1, 300), (300, 1)])
+def test_views_of_a_tiny_image_have_their_size(height: int, width: int) -> None:
+    """Guards the smallest images: all views of every layout, without an error."""
+    image = np.full((height, width, 3), 130, np.uint8)
+    for layout in LAYOUTS.values():
+        plan = Planner(layout, side=16, seed=0).plan(epoch=0, index=0, height=height, width=width)
+        assert execute(image, plan).shape == (layout.num_views, 16, 16, 3)
+
+
+# ---------------------------------------------------------------- whole plans
+
+
+def test_execute_writes_neither_to_the_image_nor_into_another_view() -> None:
+    """Guards shared crops: eight views of two crops, each as if it were made alone."""
+    image = photograph(120, 160)
+    image.flags.writeable = False
+    planner = Planner(LAYOUTS["massrl"], side=48, seed=0)
+    for index in range(10):
+        plan = planner.plan(epoch=0, index=index, height=120, width=160)
+        views = execute(image, plan)
+        for number, view in enumerate(plan.views):
+            crop = resize_crop(image, view.box, 48)
+            assert np.array_equal(views[number], apply_steps(crop, view, fill=0))
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+def test_views_of_the_standard_policies_show_something(name: str) -> None:
+    """Guards against black, white or constant views, of which a network learns nothing."""
+    image = photograph(120, 160, seed=3)
+    planner = Planner(LAYOUTS[name], side=32, seed=5)
+    made = np.concatenate(
+        [execute(image, planner.plan(epoch=0, index=i, height=120, width=160)) for i in range(150)]
+    )
+    spread = made.reshape(len(made), -1).std(axis=1)
+    means = made.reshape(len(made), -1).mean(axis=1)
+    assert (spread < 2).mean() <= 0.01
+    assert np.median(spread) > 20
+    assert ((means < 3) | (means > 252)).mean() <= 0.01
+    assert 60 < means.mean() < 190

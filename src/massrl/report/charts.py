@@ -42,7 +42,7 @@ def line_chart(curve: Curve, colours: Colours) -> str:
 
     x_ticks, y_ticks = nice_ticks(x_low, x_high, 5), nice_ticks(y_low, y_high, 5)
     grid = "".join(
-        f'<path class="grid" d="M0 {_number(y)}H{_WIDTH:g}"/>'
+        f'<path class="gridline" d="M0 {_number(y)}H{_WIDTH:g}"/>'
         for y in place(np.zeros(len(y_ticks)), np.array(y_ticks))[1]
     )
     paths = "".join(

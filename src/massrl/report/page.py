@@ -51,7 +51,7 @@ def render_report(content: ReportContent) -> str:
             (bar_chart(bars, colours) for bars in content.bars),
             grid=len(content.bars) > 1,
         ),
-        _section("", map(plain_table, content.tables), grid=False),
+        _section("" if content.bars else "Results", map(plain_table, content.tables), grid=False),
         _section("Training", (line_chart(curve, colours) for curve in content.curves), grid=True),
         _section("Views", [*map(figure, content.images), *matrix], grid=False),
         _section("Nearest neighbours", map(gallery, content.galleries), grid=False),
@@ -70,9 +70,12 @@ def render_report(content: ReportContent) -> str:
 
 def _colours(content: ReportContent) -> dict[str, int]:
     """A colour for every name that is told from others somewhere, the same on the whole page."""
-    charts = [chart.series for chart in content.bars]
-    charts += [curve.series for curve in content.curves if len(curve.series) > 1]
-    names = dict.fromkeys(series[0] for chart in charts for series in chart)
+    names: dict[str, None] = {}
+    for bars in content.bars:
+        names |= dict.fromkeys(name for name, _ in bars.series)
+    for curve in content.curves:
+        if len(curve.series) > 1:
+            names |= dict.fromkeys(name for name, _, _ in curve.series)
     return {name: number % NUM_COLOURS for number, name in enumerate(names)}
 
 

@@ -35,7 +35,8 @@ h2{font-size:1.3rem;line-height:1.3;margin:0 0 12px}
 h3{font-size:1rem;line-height:1.35;margin:0;overflow-wrap:anywhere}
 section{margin-top:36px}section:has(>h2+.stack)+section:not(:has(>h2)){margin-top:16px}
 .lead{font-size:1.12rem;color:var(--muted);margin:10px 0 0;max-width:46em}
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:28px 0 0}
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;
+margin:28px 0 0}
 .facts div,.card{background:var(--card);border:1px solid var(--rule);border-radius:10px}
 .facts div{padding:12px 16px}
 .facts dt{font-size:.84rem;color:var(--muted)}
@@ -46,8 +47,10 @@ font-variant-numeric:tabular-nums}
 .card{margin:0;padding:18px 20px;min-width:0}
 .card figcaption p{margin:0;font-size:.86rem;color:var(--muted)}
 .note,.axis,.empty,.scale{margin:12px 0 0;font-size:.86rem;color:var(--muted)}
-.legend{display:flex;flex-wrap:wrap;gap:2px 18px;list-style:none;margin:8px 0 0;padding:0;font-size:.86rem}
-.legend i{display:inline-block;width:16px;height:3px;border-radius:2px;margin-right:7px;vertical-align:middle}
+.legend{display:flex;flex-wrap:wrap;gap:2px 18px;list-style:none;margin:8px 0 0;padding:0;
+font-size:.86rem}
+.legend i{display:inline-block;width:16px;height:3px;border-radius:2px;margin-right:7px;
+vertical-align:middle}
 .legend b{font-variant-numeric:tabular-nums;margin-left:4px}
 .chart{display:grid;grid-template-columns:3.1rem minmax(0,1fr);margin-top:14px}
 .chart svg{display:block;width:100%;height:210px;border-bottom:1px solid var(--muted)}
@@ -57,13 +60,14 @@ font-variant-numeric:tabular-nums}
 .chart .x{grid-column:2;height:1.3rem}
 .chart .x span{position:absolute;top:7px;transform:translateX(-50%);white-space:nowrap}
 .chart path{fill:none;vector-effect:non-scaling-stroke}
-.grid path.grid,path.grid{display:inline;stroke:var(--rule);stroke-width:1}
+path.gridline{stroke:var(--rule);stroke-width:1}
 .raw{opacity:.28;stroke-width:1}.line{stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
 .dot{stroke-width:6;stroke-linecap:round}
 .axis{text-align:right;margin:4px 0 0;font-size:.78rem}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 .bars{width:100%;margin-top:4px}
-.bars th{text-align:left;font-weight:400;font-size:.9rem;padding:3px 14px 3px 0;vertical-align:middle;
+.bars th{text-align:left;font-weight:400;font-size:.9rem;padding:3px 14px 3px 0;
+vertical-align:middle;
 overflow-wrap:anywhere}
 .bars th[scope=row]{width:30%;max-width:13em;color:var(--muted)}
 .bars th[scope=rowgroup]{font-weight:600;padding-top:14px}
@@ -72,8 +76,10 @@ overflow-wrap:anywhere}
 .bar{position:absolute;left:0;top:2px;bottom:2px;border-radius:0 3px 3px 0}
 .value{position:absolute;top:0;line-height:22px;padding-left:8px;font-size:.9rem;font-weight:600;
 white-space:nowrap}
+.missing{font-weight:400;color:var(--muted)}
 .chance{position:absolute;top:-3px;bottom:-3px;border-left:2px dashed var(--ink);opacity:.65}
-.chance-key{display:inline-block;height:1em;border-left:2px dashed var(--ink);opacity:.65;margin-right:8px;
+.chance-key{display:inline-block;height:1em;border-left:2px dashed var(--ink);opacity:.65;
+margin-right:8px;
 vertical-align:-2px}
 .scroll{overflow-x:auto;margin-top:12px}
 .scroll:focus-visible,summary:focus-visible{outline:2px solid var(--s0);outline-offset:2px}
@@ -84,7 +90,8 @@ position:sticky;left:0;background:var(--card)}
 .heat th b{color:var(--ink)}.heat abbr{text-decoration:none;color:var(--ink);font-weight:600}
 .heat td{text-align:center;min-width:3.5rem;height:2.3rem;padding:0 6px;border-radius:3px}
 .heat .blank{color:var(--muted)}
-.heat tbody .blank{background:repeating-linear-gradient(135deg,transparent 0 5px,var(--rule) 5px 6px)}
+.heat tbody .blank{
+background:repeating-linear-gradient(135deg,transparent 0 5px,var(--rule) 5px 6px)}
 .scale i{display:inline-block;width:120px;height:10px;border-radius:3px;margin:0 8px;
 background:linear-gradient(90deg,rgb(236,243,250),rgb(22,78,134));border:1px solid var(--rule)}
 .plain{width:100%;font-size:.92rem}
@@ -92,8 +99,10 @@ background:linear-gradient(90deg,rgb(236,243,250),rgb(22,78,134));border:1px sol
 font-weight:400;vertical-align:top}
 .plain th:last-child,.plain td:last-child{padding-right:0}
 .plain tr:last-child>*{border-bottom:0}
-.plain thead th{font-size:.84rem;color:var(--muted);border-bottom:1px solid var(--muted);white-space:nowrap}
-.plain .number{text-align:right;white-space:nowrap}
+.plain thead th{font-size:.84rem;color:var(--muted);border-bottom:1px solid var(--muted);
+white-space:nowrap}
+.plain td{min-width:7rem}
+.plain .number{min-width:0;text-align:right;white-space:nowrap}
 .picture figcaption{margin-top:10px;font-size:.9rem;color:var(--muted)}
 .picture .scroll{margin-top:0;border-radius:6px}
 .picture img{display:block;max-width:100%;height:auto;margin:0 auto;border-radius:6px}
@@ -106,14 +115,18 @@ font-weight:400;vertical-align:top}
 border:3px solid transparent;margin-bottom:3px}
 .thumb.query{color:var(--ink);font-weight:600;margin-right:14px}
 .thumb.query img{border-color:var(--ink)}
-.thumb.right img{border-color:var(--good)}.thumb.wrong img{border-color:var(--bad);border-style:dashed}
+.thumb.right img{border-color:var(--good)}.thumb.wrong img{border-color:var(--bad);
+border-style:dashed}
 .thumb.right span{color:var(--good)}.thumb.wrong span{color:var(--bad)}
 .thumb.tiny img{image-rendering:pixelated}
 summary{cursor:pointer}summary h2{display:inline;margin:0 0 0 4px}
-pre{overflow-x:auto;margin:14px 0 0;font:.84rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
+pre{overflow-x:auto;margin:14px 0 0;
+font:.84rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 @media(max-width:560px){main{padding:24px 12px 48px}.card{padding:14px}h1{font-size:1.5rem}
 .facts{grid-template-columns:repeat(2,minmax(0,1fr));gap:8px}.facts div{padding:10px 12px}
-.facts dd{font-size:1.1rem}.chart{grid-template-columns:2.7rem minmax(0,1fr)}
+.facts dd{font-size:1.1rem}.chart{grid-template-columns:3rem minmax(0,1fr)}
+.heat{font-size:.78rem}.heat th[scope=row]{min-width:6.4rem;overflow-wrap:anywhere}
+.heat td{min-width:2.9rem;padding:0 3px}
 .bars th[scope=row]{width:34%;padding-right:10px}
 .row{display:grid;grid-template-columns:repeat(4,minmax(0,1fr));gap:8px}
 .thumb{width:auto}.thumb img{width:100%;height:auto;aspect-ratio:1}.thumb.query{margin-right:0}}

@@ -99,7 +99,7 @@ def _cell(value: float | None, *, low: float, high: float) -> str:
         return f'<td class="blank">{value}</td>'
     depth = (value - low) / (high - low) if high > low else 0.0
     red, green, blue = (round(p + depth * (d - p)) for p, d in zip(_PALE, _DEEP, strict=True))
-    ink = "#fff" if depth > 0.5 else "#111"
+    ink = "#fff" if depth > 0.735 else "#000"  # where both stand out equally, about 4.6 : 1
     return f'<td style="background:rgb({red},{green},{blue});color:{ink}">{_cell_text(value)}</td>'
 
 

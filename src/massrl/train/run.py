@@ -98,7 +98,7 @@ def _rehearse(module: PretrainingModule, loader: Any, seconds: float) -> list[fl
         optimizer.step()
         optimizer.zero_grad()
         module.method.update_target(0.99)
-        float(loss)  # waits for the device
+        float(loss.detach())  # waits for the device
         now = time.perf_counter()
         times.append(now - last)
         last = now

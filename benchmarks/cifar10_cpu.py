@@ -1,0 +1,132 @@
+"""Objectives and view layouts at equal seconds on a CPU: the table of ``results/cifar10_cpu.md``.
+
+    python benchmarks/cifar10_cpu.py --data DIR [--seconds 600] [--seeds 0] [--out runs/cifar10-cpu]
+
+``DIR`` holds CIFAR-10 as ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``. Every run learns from the same
+10,000 images with the same network, and is judged on all test images by k-NN and by a linear probe
+whose features come from those 10,000. A run that is there already is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+import massrl
+from massrl.configure import make_config, read_layers
+from massrl.run_folder import RunFolder
+from massrl.train.record import read_metrics
+
+RESULTS = Path(__file__).parent / "results" / "cifar10_cpu.md"
+
+FOUR = ["simclr(blur_prob=0)", "randaugment(2,9)", "autoaugment(cifar10)", "fast-autoaugment(cifar10)"]
+
+# name in the table: recipe, and what is changed in it
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "BYOL, 2 views": ("cifar10-cpu-byol", {}),
+    "BYOL, 4 views of 4 strategies": (
+        "cifar10-cpu-byol",
+        {"views": {"layout": "massrl-4", "policies": FOUR}},
+    ),
+    "InfoNCE, 2 views": ("cifar10-cpu-simclr", {}),
+    "InfoNCE, 4 views of 4 strategies": ("cifar10-cpu-massrl", {}),
+}
+
+
+def main() -> None:
+    """Train, judge and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and test/")
+    parser.add_argument("--seconds", type=float, default=600, help="seconds of each run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one run for each")
+    parser.add_argument("--out", type=Path, default=Path("runs/cifar10-cpu"), help="folder of the runs")
+    wanted = parser.parse_args()
+    console = Console()
+    figures = {
+        name: [
+            run(name, wanted.data, wanted.out, seconds=wanted.seconds, seed=seed, console=console)
+            for seed in wanted.seeds
+        ]
+        for name in RUNS
+    }
+    figures = {"untrained": [item["untrained"] for item in figures["InfoNCE, 2 views"]], **figures}
+    text = table(figures, wanted.seconds)
+    RESULTS.write_text(text, encoding="utf-8")
+    console.print(text, markup=False, highlight=False)
+
+
+def run(
+    name: str, data: Path, out: Path, *, seconds: float, seed: int, console: Console
+) -> dict[str, Any]:
+    """Pre-train and judge one combination with one seed."""
+    recipe, changes = RUNS[name]
+    folder = RunFolder(out / f"{name.replace(',', '').replace(' ', '-').lower()}-{seed}")
+    if not folder.results.exists():
+        if not folder.backbone.exists():
+            settings: dict[str, Any] = {
+                "out": str(folder.path),
+                "data": {"train": str(data / "train"), "val": str(data / "test")},
+                "train": {"seconds": seconds, "seed": seed},
+            }
+            config = make_config(read_layers(recipe), changes, settings)
+            massrl.pretrain(config, console=console, title=name)
+        massrl.evaluate(folder.path, {"untrained": True}, console=console)
+        massrl.evaluate(folder.path, console=console)
+    results = json.loads(folder.results.read_text(encoding="utf-8"))
+    untrained = json.loads((folder.path / "results-untrained.json").read_text(encoding="utf-8"))
+    last = read_metrics(folder.metrics)[-1]
+    return {
+        "steps": int(last["step"]) + 1,
+        "epochs": float(last["epoch"]),
+        "seconds": float(last["seconds"]),
+        "knn": results["knn"]["acc1"],
+        "linear": results["linear"]["acc1"],
+        "results": results,
+        "untrained": {
+            "steps": 0,
+            "epochs": 0.0,
+            "seconds": 0.0,
+            "knn": untrained["knn"]["acc1"],
+            "linear": untrained["linear"]["acc1"],
+        },
+    }
+
+
+def table(figures: dict[str, list[dict[str, Any]]], seconds: float) -> str:
+    """The figures as Markdown, with all that is needed to make them again."""
+    about = next(iter(figures["InfoNCE, 2 views"]))["results"]
+    versions = ", ".join(f"{name} {version}" for name, version in about["software"].items())
+    seeds = len(figures["untrained"])
+    lines = [
+        "# CIFAR-10 on a CPU, at equal seconds",
+        "",
+        f"`python benchmarks/cifar10_cpu.py --data DIR --seconds {seconds:g}`, {seeds} seed(s); commit "
+        f"{about['commit']}; {about['hardware']}; {versions}.",
+        f"10,000 training images, {about['data']['val']['num_images']:,} test images "
+        f"(fingerprints {about['data']['train']['fingerprint']}, {about['data']['val']['fingerprint']}).",
+        "",
+        "| objective, views | steps | epochs | seconds | k-NN | linear |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, runs in figures.items():
+        cells = [spread([item[key] for item in runs], digits) for key, digits in COLUMNS]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+COLUMNS = (("steps", 0), ("epochs", 1), ("seconds", 0), ("knn", 2), ("linear", 2))
+
+
+def spread(values: list[float], digits: int) -> str:
+    """The mean, with the standard deviation where there are several values."""
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()

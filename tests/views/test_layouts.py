@@ -1,0 +1,180 @@
+"""Layouts: the published variants as configuration."""
+
+from __future__ import annotations
+
+import collections
+from dataclasses import replace
+
+import pytest
+from scipy import stats
+
+from massrl.config import ViewsConfig
+from massrl.errors import ConfigError
+from massrl.views.crops import Box
+from massrl.views.layouts import LAYOUTS, MASSRL_POLICIES, Layout, layout_named, resolve_layout
+from massrl.views.plan import Plan, Planner
+
+AUTO = "autoaugment(imagenet)"
+
+
+def plans(layout: Layout | str, count: int, side: int = 64) -> list[Plan]:
+    layout = layout_named(layout) if isinstance(layout, str) else layout
+    planner = Planner(layout, side=side, seed=4)
+    return [planner.plan(epoch=0, index=i, height=480, width=640) for i in range(count)]
+
+
+def boxes(plan: Plan) -> list[Box]:
+    return [view.box for view in plan.views]
+
+
+def test_layouts_that_the_public_surface_names_are_all_there() -> None:
+    """Guards the names that recipes and scripts rely on."""
+    assert set(LAYOUTS) == {
+        "massrl",
+        "massrl-4",
+        "massrl-sampled",
+        "massrl-paired",
+        "byol",
+        "simclr",
+    }
+    assert all(layout.name == name for name, layout in LAYOUTS.items())
+
+
+def test_massrl_is_variant_d_each_of_four_policies_on_both_shared_crops() -> None:
+    """Guards variant D: 8 views of 2 crops, and the identity of the policy that made each."""
+    for plan in plans("massrl", 20):
+        assert [view.policy for view in plan.views] == [*MASSRL_POLICIES, *MASSRL_POLICIES]
+        assert [view.crop for view in plan.views] == [0] * 4 + [1] * 4
+        assert len(set(boxes(plan)[:4])) == len(set(boxes(plan)[4:])) == 1
+        assert boxes(plan)[0] != boxes(plan)[4]
+    assert LAYOUTS["massrl"].crop_scale == (0.08, 1.0)
+    assert LAYOUTS["massrl"].pairs == "all"
+
+
+def test_massrl_4_is_variant_d4_one_crop_for_each_policy() -> None:
+    """Guards variant D4: 4 views, one per policy, each with its own crop."""
+    for plan in plans("massrl-4", 20):
+        assert tuple(view.policy for view in plan.views) == MASSRL_POLICIES
+        assert len(set(boxes(plan))) == 4
+
+
+def test_massrl_sampled_is_variant_a_one_policy_drawn_for_each_square_crop() -> None:
+    """Guards variant A: two square crops of side ratio 0.5 to 1, policies drawn uniformly."""
+    drawn = plans("massrl-sampled", 2000)
+    counts: collections.Counter[tuple[str, ...]] = collections.Counter()
+    for plan in drawn:
+        assert len(plan.views) == 2
+        assert all(box.height == box.width and 240 <= box.height <= 480 for box in boxes(plan))
+        counts[tuple(view.policy for view in plan.views)] += 1
+    assert sum(a == b for a, b in map(boxes, drawn)) < 20
+    assert len(counts) == 16  # independently for the two views
+    assert stats.chisquare(list(counts.values())).pvalue > 0.01
+
+
+def test_massrl_paired_is_variant_b_and_with_four_policies_variant_c() -> None:
+    """Guards variants B and C: 4 views whose pairs are 1↔2 and 3↔4 alone."""
+    layout = LAYOUTS["massrl-paired"]
+    assert layout.pairs == "paired"
+    (plan,) = plans(layout, 1)
+    assert [view.policy for view in plan.views] == ["simclr", "simclr", AUTO, AUTO]
+    assert len(set(boxes(plan))) == 4
+    names = ("simclr", AUTO, "fast-autoaugment", "randaugment")
+    variant_c = resolve_layout(ViewsConfig(layout="massrl-paired", policies=names))
+    assert variant_c.pairs == "paired"
+    assert tuple(view.policy for view in plans(variant_c, 1)[0].views) == names
+
+
+def test_byol_and_simclr_are_two_views_of_their_own_crops() -> None:
+    """Guards the baselines: BYOL's asymmetric pair, SimCLR's equal one."""
+    for name, policies in (("byol", ["byol-1", "byol-2"]), ("simclr", ["simclr", "simclr"])):
+        (plan,) = plans(name, 1)
+        assert [view.policy for view in plan.views] == policies
+        assert plan.views[0].box != plan.views[1].box
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+def test_every_view_of_every_policy_is_flipped_with_probability_one_half(name: str) -> None:
+    """Guards the released code's fault: three of its four policies were never flipped."""
+    count = 1000
+    flips = [[view.flip for view in plan.views] for plan in plans(name, count)]
+    for number, column in enumerate(zip(*flips, strict=True)):
+        assert stats.binomtest(sum(column), count).pvalue > 0.001, number
+    first, second = list(zip(*flips, strict=True))[:2]
+    same = sum(a == b for a, b in zip(first, second, strict=True))
+    assert stats.binomtest(same, count).pvalue > 0.001  # each view has a coin of its own
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+def test_layout_counts_and_names_its_views_as_its_plans_have_them(name: str) -> None:
+    """Guards loss matrices and sheets: as many distinct places as views, in their order."""
+    layout = LAYOUTS[name]
+    (plan,) = plans(name, 1)
+    assert layout.num_views == len(layout.cells()) == len(plan.views) == len(layout.view_names())
+    for label, view in zip(layout.view_names(), plan.views, strict=True):
+        assert f"crop {view.crop + 1}" in label
+        assert layout.arrangement == "sampled" or view.policy in label
+    assert len(set(layout.view_names())) == layout.num_views
+
+
+def test_resolve_layout_lays_every_given_field_over_the_named_layout() -> None:
+    """Guards against a flag of --views that is read and then forgotten."""
+    config = ViewsConfig(
+        layout="massrl",
+        policies=("weak", "trivialaugment"),
+        num_crops=3,
+        crop="uniform-side",
+        crop_scale=(0.3, 0.9),
+        flip_prob=0.0,
+        fill=128,
+    )
+    layout = resolve_layout(config)
+    assert layout == replace(
+        LAYOUTS["massrl"],
+        policies=("weak", "trivialaugment"),
+        num_crops=3,
+        crop="uniform-side",
+        crop_scale=(0.3, 0.9),
+        flip_prob=0.0,
+        fill=128,
+    )
+    plan = plans(layout, 1)[0]
+    assert len(plan.views) == 6
+    assert plan.fill == 128
+    assert not any(view.flip for drawn in plans(layout, 50) for view in drawn.views)
+
+
+def test_resolve_layout_without_changes_is_the_named_layout() -> None:
+    """Guards against defaults of the configuration that hide a layout's own."""
+    for name, layout in LAYOUTS.items():
+        assert resolve_layout(ViewsConfig(layout=name)) == layout
+
+
+def test_layout_takes_any_number_of_policies_and_crops() -> None:
+    """Guards the issue's promise: any number of strategies and of views."""
+    one = resolve_layout(ViewsConfig(layout="massrl-sampled", num_crops=7, policies=("weak",)))
+    assert one.num_views == 7
+    many = resolve_layout(ViewsConfig(layout="massrl", num_crops=5, policies=("weak",) * 6))
+    assert len(plans(many, 1)[0].views) == 30
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"layout": "massrll"}, r"unknown layout 'massrll'.*'massrl'.*--views\.layout"),
+        ({"policies": ()}, r"at least one policy.*--views\.policies"),
+        ({"policies": ("simcl",)}, r"unknown policy 'simcl'.*'simclr'.*--views\.policies"),
+        ({"crop": "inceptoin"}, r"'inceptoin'.*'inception'.*--views\.crop"),
+        ({"crop_scale": (0.0, 1.0)}, r"\[0, 1\].*--views\.crop_scale"),
+        ({"crop_scale": (0.5, 0.2)}, r"\[0.5, 0.2\].*--views\.crop_scale"),
+        ({"crop_scale": (0.5, 1.5)}, r"\[0.5, 1.5\].*--views\.crop_scale"),
+        ({"num_crops": 0}, r"number of crops is 0.*--views\.num_crops"),
+        ({"flip_prob": 1.5}, r"1.5, but 0 to 1.*--views\.flip_prob"),
+    ],
+)
+def test_layout_that_cannot_be_is_refused_in_one_line(
+    fields: dict[str, object], message: str
+) -> None:
+    """Guards the messages: the value, what is accepted, the flag."""
+    with pytest.raises(ConfigError, match=message) as caught:
+        resolve_layout(ViewsConfig(**fields))  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
