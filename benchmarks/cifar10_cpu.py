@@ -24,7 +24,12 @@ from massrl.train.record import read_metrics
 
 RESULTS = Path(__file__).parent / "results" / "cifar10_cpu.md"
 
-FOUR = ["simclr(blur_prob=0)", "randaugment(2,9)", "autoaugment(cifar10)", "fast-autoaugment(cifar10)"]
+FOUR = [
+    "simclr(blur_prob=0)",
+    "randaugment(2,9)",
+    "autoaugment(cifar10)",
+    "fast-autoaugment(cifar10)",
+]
 
 # name in the table: recipe, and what is changed in it
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -44,7 +49,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with train/ and test/")
     parser.add_argument("--seconds", type=float, default=600, help="seconds of each run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one run for each")
-    parser.add_argument("--out", type=Path, default=Path("runs/cifar10-cpu"), help="folder of the runs")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/cifar10-cpu"), help="folder of the runs"
+    )
     wanted = parser.parse_args()
     console = Console()
     figures = {

@@ -134,7 +134,10 @@ def test_epoch_permutation_differs_by_epoch_and_seed_only() -> None:
     """Guards against one order for all epochs, and against an order that is drawn anew."""
     base = epoch_permutation(7, epoch=3, count=100)
     assert np.array_equal(base, epoch_permutation(7, epoch=3, count=100))
-    for other in (epoch_permutation(7, epoch=4, count=100), epoch_permutation(8, epoch=3, count=100)):
+    for other in (
+        epoch_permutation(7, epoch=4, count=100),
+        epoch_permutation(8, epoch=3, count=100),
+    ):
         assert np.mean(base == other) < 0.1
 
 
@@ -147,4 +150,6 @@ def test_epoch_permutation_puts_every_image_in_every_place_equally_often() -> No
 def test_epoch_permutation_is_apart_from_the_views_of_an_image() -> None:
     """Guards against one sequence for the order and for the views of image 0: they would be tied."""
     own = numbers(draws(7, epoch=3, index=0).stream(0), 32)
-    assert not np.array_equal(np.argsort(own, kind="stable"), epoch_permutation(7, epoch=3, count=32))
+    assert not np.array_equal(
+        np.argsort(own, kind="stable"), epoch_permutation(7, epoch=3, count=32)
+    )

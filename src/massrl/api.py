@@ -8,36 +8,38 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from torch import nn
 
 from massrl.checkpoint import load_backbone_file, save_backbone, write_json, write_text
 from massrl.config import Config, DataConfig, EvaluateConfig, ModelConfig, SheetConfig
 from massrl.configure import config_text, make, make_config, read_config_file, read_layers
+from massrl.data.catalogue import open_source
 from massrl.data.check import CheckReport, check_source
-from massrl.data.sources import Normalization, Source, Subset, open_source
-from massrl.data.splits import balanced_subset, holdout
-from massrl.errors import CheckpointError, ConfigError, DataError, ImageError
-from massrl.evaluate.features import extract_features
-from massrl.evaluate.judge import check_labels, judge
-from massrl.evaluate.knn import knn_predict
-from massrl.methods.build import build_method, seeded_backbone
-from massrl.methods.pairs import ViewLabel
+from massrl.data.sources import Normalization, Source, Subset
+from massrl.data.splits import holdout
+from massrl.errors import CheckpointError, ConfigError, DataError
+from massrl.evaluate.judge import judge
+from massrl.methods.build import seeded_backbone
+from massrl.parts import (
+    make_method,
+    make_probe,
+    make_view_maker,
+    sheet_rows,
+    training_source,
+    validation_source,
+)
 from massrl.run_folder import RunFolder
 from massrl.run_log import TaskProgress, circumstances, describe_source, logging_to, say_config
-from massrl.train.resolve import normalization_of, resolve_config, this_machine
+from massrl.train.resolve import resolve_config, this_machine
 from massrl.train.run import Sitting, plan_steps, train
 from massrl.view_maker import ViewMaker
-from massrl.views.cpu import execute
-from massrl.views.layouts import Layout, resolve_layout
-from massrl.views.sheet import SheetRow, save_sheet
+from massrl.views.layouts import resolve_layout
+from massrl.views.sheet import save_sheet
 
 logger = logging.getLogger("massrl")
 
 _SHEET_ROWS = 6
-_PROBE_BANK = 5000  # images: a probe must cost seconds, not minutes
-_PROBE_QUERIES = 2000
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def pretrain(
     with logging_to(folder.log, console):
         say_config(resolved, source, notes)
         maker = make_view_maker(resolved)
-        method = _method(resolved)
+        method = make_method(resolved)
         if resolved.train.max_steps is None:
             resolved = plan_steps(resolved, method, source, maker)
         write_text(folder.config, config_text(resolved))
@@ -121,66 +123,21 @@ def _sit(
     """One sitting of a run, from its start or from its checkpoint; leaves the weights and the page."""
     from massrl.run_report import report_run
 
-    method = _method(config)
+    method = make_method(config)
     sitting = train(
         config,
         method,
         source,
         make_view_maker(config),
         folder=folder,
-        view_names=layout_of(config).view_names(),
+        view_names=resolve_layout(config.views).view_names(),
         console=console,
-        measure=_probe(config, source),
+        measure=make_probe(config, source),
         title=title,
     )
     save_backbone(folder.backbone, method.backbone.state_dict(), _about(config, sitting.step))
     report_run(folder)
     return PretrainResult(folder.path, config, sitting)
-
-
-def training_source(data: DataConfig) -> Source:
-    """The images to learn from, cut to ``data.limit`` where it is set."""
-    source = open_source(data.train, split="train", root=_root(data), download=data.download)
-    if data.limit is None or data.limit >= len(source):
-        return source
-    labels = source.labels if source.labels is not None else None
-    return Subset(source, balanced_subset(labels, data.limit, seed=0, total=len(source)))
-
-
-def validation_source(data: DataConfig) -> Source | None:
-    """The labelled images to judge by: ``data.val``, or a known data set's own validation part."""
-    spec = data.val
-    if spec is None and not Path(data.train).exists():
-        spec = data.train.partition(":")[0]
-    if spec is None:
-        return None
-    source = open_source(spec, split="val", root=_root(data), download=data.download)
-    return source if source.labels is not None else None
-
-
-def _root(data: DataConfig) -> Path | None:
-    return Path(data.root).expanduser() if data.root else None
-
-
-def layout_of(config: Config) -> Layout:
-    """The layout of a configuration."""
-    return resolve_layout(config.views)
-
-
-def make_view_maker(config: Config) -> ViewMaker:
-    """The view maker of a resolved configuration."""
-    assert config.views.size is not None
-    return ViewMaker(layout_of(config), size=config.views.size, seed=config.train.seed)
-
-
-def _method(config: Config) -> Any:
-    return build_method(
-        config.method,
-        config.model,
-        views=[ViewLabel(policy, crop) for crop, policy in layout_of(config).cells()],
-        image_side=config.views.size or 224,
-        seed=config.train.seed,
-    )
 
 
 def _about(config: Config, step: int) -> dict[str, Any]:
@@ -197,45 +154,6 @@ def _about(config: Config, step: int) -> dict[str, Any]:
         "recipe": config.recipe,
         "step": step,
     }
-
-
-def _probe(config: Config, source: Source) -> Any:
-    """A k-NN probe on images of the run itself, ``None`` where they have no labels.
-
-    With validation images it asks for those; otherwise every training image asks the others. It is
-    shown and never acted on.
-    """
-    if source.labels is None or len(source.class_names) < 2:
-        return None
-    bank = _part(source, _PROBE_BANK)
-    asked = validation_source(config.data)
-    if asked is not None:
-        check_labels(source, asked)
-        asked = _part(asked, _PROBE_QUERIES)
-    for part in filter(None, (bank, asked)):
-        part.normalization = normalization_of(config, source)
-    num_classes, side = len(source.class_names), config.views.size or 224
-
-    def measure(backbone: nn.Module) -> float:
-        known = extract_features(backbone, bank, side=side)
-        query = known if asked is None else extract_features(backbone, asked, side=side)
-        scores = knn_predict(
-            known.values,
-            known.labels,
-            query.values,
-            num_classes=num_classes,
-            k=min(20, len(bank) - 1),
-            exclude_self=asked is None,
-        )
-        return float((scores.argmax(1) == query.labels).float().mean()) * 100
-
-    return measure
-
-
-def _part(source: Source, most: int) -> Source:
-    if len(source) <= most:
-        return Subset(source, np.arange(len(source)))
-    return Subset(source, balanced_subset(source.labels, most, seed=0, total=len(source)))
 
 
 def load_backbone(path: str | Path, *, untrained: bool = False) -> nn.Module:
@@ -362,23 +280,6 @@ def _judging_sources(wanted: EvaluateConfig, folder: RunFolder | None) -> tuple[
         kept, held = holdout(train_source.labels, 0.2, seed=0)
         return Subset(train_source, kept), Subset(train_source, held)
     return train_source, test_source
-
-
-def sheet_rows(source: Source, maker: ViewMaker, *, count: int, epoch: int = 0) -> list[SheetRow]:
-    """The first images that can be decoded, each with its plan and its views."""
-    rows: list[SheetRow] = []
-    for index in range(len(source)):
-        if len(rows) == count:
-            break
-        try:
-            image = maker.load(source.read(index), index=index)
-        except ImageError as error:
-            logger.warning("left out of the sheet: %s", error)
-            continue
-        plan = maker.plan(epoch=epoch, index=index, height=image.shape[0], width=image.shape[1])
-        title = Path(source.describe(index)).name
-        rows.append(SheetRow(title, image, plan, execute(image, plan)))
-    return rows
 
 
 def draw_views(config: SheetConfig | dict[str, Any], *, console: Console | None = None) -> Path:

@@ -21,8 +21,9 @@ from massrl.api import PretrainResult, load_backbone, pretrain
 from massrl.checkpoint import write_json
 from massrl.config import DemoConfig
 from massrl.configure import make_config, read_layers
+from massrl.data.catalogue import open_source
 from massrl.data.decode import decode
-from massrl.data.sources import Source, open_source
+from massrl.data.sources import Source
 from massrl.errors import ConfigError
 from massrl.evaluate.features import extract_features
 from massrl.evaluate.judge import judge

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from massrl.data.catalogue import open_source
 from massrl.data.decode import decode
 from massrl.data.folders import FileSource, PackedNames, find_images
-from massrl.data.sources import IMAGENET_NORMALIZATION, open_source
+from massrl.data.sources import IMAGENET_NORMALIZATION
 from massrl.errors import ConfigError, DataError, ImageError
 
 

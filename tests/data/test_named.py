@@ -12,6 +12,7 @@ import scipy.io
 import torch
 import torchvision.datasets as vision
 
+from massrl.data.catalogue import open_source
 from massrl.data.decode import decode
 from massrl.data.folders import FileSource
 from massrl.data.named import NAMES, default_root, open_named
@@ -20,7 +21,6 @@ from massrl.data.sources import (
     CIFAR100_NORMALIZATION,
     IMAGENET_NORMALIZATION,
     STL10_NORMALIZATION,
-    open_source,
 )
 from massrl.errors import DataError
 

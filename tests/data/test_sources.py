@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from massrl.data.catalogue import open_source
 from massrl.data.shapes import ShapesSource
-from massrl.data.sources import Subset, digest, open_source
+from massrl.data.sources import Subset, digest
 from massrl.errors import ConfigError, DataError
 
 

@@ -80,16 +80,27 @@ def test_run_killed_three_times_ends_with_the_weights_of_one_that_was_not(tmp_pa
         command = ["pretrain", "--resume", "cut"]
     assert 0 < steps[0] < steps[1] < steps[2] < 40
     massrl(tmp_path, *command)
-    whole, cut = (load_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt") for name in ("whole", "cut"))
+    whole, cut = (
+        load_checkpoint(tmp_path / name / "checkpoints" / "last.ckpt") for name in ("whole", "cut")
+    )
     assert whole["step"] == cut["step"] == 40
     assert all(torch.equal(tensor, cut["method"][name]) for name, tensor in whole["method"].items())
-    backbones = [(tmp_path / name / "backbone.safetensors").read_bytes() for name in ("whole", "cut")]
+    backbones = [
+        (tmp_path / name / "backbone.safetensors").read_bytes() for name in ("whole", "cut")
+    ]
     assert backbones[0] == backbones[1]
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     """Guards the first thing anybody does to a long run."""
-    process = start(tmp_path, "pretrain", *TINY, "--train.max_steps=4000", "--train.checkpoint_every=2", "--out=run")
+    process = start(
+        tmp_path,
+        "pretrain",
+        *TINY,
+        "--train.max_steps=4000",
+        "--train.checkpoint_every=2",
+        "--out=run",
+    )
     wait_for_saves(process, tmp_path / "run" / "checkpoints" / "last.ckpt", 2)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=120)
@@ -108,9 +119,13 @@ def test_folder_of_photos_goes_from_images_to_a_judged_backbone(tmp_path: Path) 
             noise = generator.integers(0, 50, (20, 24, 3))
             cv2.imwrite(str(folder / f"bild ä {number}.png"), (noise + level).astype(np.uint8))
     assert "40" in massrl(tmp_path, "data", "check", "my photos")
-    massrl(tmp_path, "views", "my photos", "--out", "sheet.png", "--count", "3", "--views.size", "32")
+    massrl(
+        tmp_path, "views", "my photos", "--out", "sheet.png", "--count", "3", "--views.size", "32"
+    )
     assert cv2.imread(str(tmp_path / "sheet.png")) is not None
-    said = massrl(tmp_path, "pretrain", "--data.train", "my photos", "--out", "run", "--train.epochs", "2")
+    said = massrl(
+        tmp_path, "pretrain", "--data.train", "my photos", "--out", "run", "--train.epochs", "2"
+    )
     assert "--views.size 20" in said
     said = massrl(tmp_path, "evaluate", "run", "--task", "knn,linear")
     assert "held out" in said
@@ -155,7 +170,9 @@ def test_demo_in_seconds_writes_all_that_it_promises(tmp_path: Path) -> None:
         (["trian"], "unknown command"),
     ],
 )
-def test_mistake_is_one_line_and_exit_code_two(arguments: list[str], expected: str, tmp_path: Path) -> None:
+def test_mistake_is_one_line_and_exit_code_two(
+    arguments: list[str], expected: str, tmp_path: Path
+) -> None:
     """Guards against tracebacks for mistakes, and against messages without the way out."""
     said = massrl(tmp_path, *arguments, code=2)
     assert len(said.strip().splitlines()) == 1

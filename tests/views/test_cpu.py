@@ -20,9 +20,11 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from massrl.views.cpu import apply_steps
+from massrl.views.cpu import apply_steps, execute, geometric_matrix, resize_crop
 from massrl.views.crops import Box
-from massrl.views.plan import ViewPlan
+from massrl.views.layouts import LAYOUTS
+from massrl.views.operations import OPERATIONS
+from massrl.views.plan import Planner, ViewPlan
 from massrl.views.policies import Step
 
 
@@ -224,7 +226,9 @@ LADDERS = {
 def test_operation_at_greater_strength_lies_farther_from_the_original(name: str) -> None:
     """Guards the direction of every scale: magnitude 30 must be more than magnitude 9."""
     image = photograph(96, 96).astype(int)
-    distances = [np.abs(run(photograph(96, 96), Step(name, (v,))) - image).mean() for v in LADDERS[name]]
+    distances = [
+        np.abs(run(photograph(96, 96), Step(name, (v,))) - image).mean() for v in LADDERS[name]
+    ]
     assert 0 < distances[0] < distances[1] < distances[2]
 
 
@@ -298,7 +302,11 @@ def test_two_shifts_compose_exactly() -> None:
     image = photograph()
     wanted = np.full_like(image, 7)
     wanted[8:, 24:] = image[:-8, :-24]
-    steps = Step("translate_x", (0.125,)), Step("translate_y", (0.125,)), Step("translate_x", (0.25,))
+    steps = (
+        Step("translate_x", (0.125,)),
+        Step("translate_y", (0.125,)),
+        Step("translate_x", (0.25,)),
+    )
     assert np.array_equal(run(image, *steps, fill=7), wanted)
 
 
@@ -319,16 +327,22 @@ def test_opposite_geometric_steps_composed_are_the_image_itself() -> None:
         assert levels(there_and_back, image) < 0.05, name
 
 
-@pytest.mark.parametrize("steps", [("shear_x", "rotate"), ("rotate", "shear_y"), ("translate_x", "rotate")])
+@pytest.mark.parametrize(
+    "steps", [("shear_x", "rotate"), ("rotate", "shear_y"), ("translate_x", "rotate")]
+)
 def test_composed_warp_equals_the_warps_one_by_one(steps: tuple[str, str]) -> None:
     """Guards the product of two maps: swapped, a turn about the corner would come out."""
     image = photograph(96, 96)
     first, second = (Step(name, (15.0 if name == "rotate" else 0.1,)) for name in steps)
     apart = np.abs(run(image, first, second).astype(int) - run(run(image, first), second))
     assert apart[20:-20, 20:-20].mean() < 3
-    matrix = geometric_matrix(second, height=96, width=96) @ geometric_matrix(first, height=96, width=96)
+    matrix = geometric_matrix(second, height=96, width=96) @ geometric_matrix(
+        first, height=96, width=96
+    )
     assert not np.allclose(
-        matrix, geometric_matrix(first, height=96, width=96) @ geometric_matrix(second, height=96, width=96)
+        matrix,
+        geometric_matrix(first, height=96, width=96)
+        @ geometric_matrix(second, height=96, width=96),
     )
 
 
@@ -355,7 +369,9 @@ def test_crop_shrunk_from_a_fine_checkerboard_is_grey() -> None:
         assert np.abs(small - 127.5).mean() <= 8
 
 
-@pytest.mark.parametrize("box", [Box(10, 20, 200, 260), Box(0, 0, 240, 320), Box(100, 40, 97, 130), Box(3, 5, 30, 24)])
+@pytest.mark.parametrize(
+    "box", [Box(10, 20, 200, 260), Box(0, 0, 240, 320), Box(100, 40, 97, 130), Box(3, 5, 30, 24)]
+)
 @pytest.mark.parametrize("side", [32, 96])
 def test_resized_crop_is_near_torchvisions_antialiased_one(box: Box, side: int) -> None:
     """Guards place and scale of the crop: mean 3 levels; area averaging is not a bicubic filter.

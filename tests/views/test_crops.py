@@ -23,7 +23,8 @@ def boxes(kind: str, height: int, width: int, scale: tuple[float, float], count:
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "scale"), [(240, 320, (0.08, 1.0)), (500, 333, (0.3, 1.0)), (64, 64, (0.2, 0.6))]
+    ("height", "width", "scale"),
+    [(240, 320, (0.08, 1.0)), (500, 333, (0.3, 1.0)), (64, 64, (0.2, 0.6))],
 )
 def test_inception_crop_is_distributed_as_torchvisions(
     height: int, width: int, scale: tuple[float, float]
@@ -94,7 +95,12 @@ def test_crop_draws_as_many_numbers_as_it_needs_and_the_same_box_from_them() -> 
     """Guards against hidden state: equal streams give equal boxes, from NumPy's numbers or ours."""
     for crop in (inception_crop, uniform_side_crop):
         pair = [
-            crop(Draws(5, epoch=1, index=2, num_streams=1).stream(0), height=90, width=70, scale=(0.1, 1))
+            crop(
+                Draws(5, epoch=1, index=2, num_streams=1).stream(0),
+                height=90,
+                width=70,
+                scale=(0.1, 1),
+            )
             for _ in range(2)
         ]
         assert pair[0] == pair[1]

@@ -70,7 +70,9 @@ def test_plan_drawn_again_from_its_three_numbers_is_the_same(image: np.ndarray) 
 def test_plan_of_another_seed_epoch_or_index_is_another_one(change: dict[str, int]) -> None:
     """Guards against a number that is left out: every epoch would show the same views."""
     one, other = plan(), plan(**change)
-    differs = [a.box != b.box or a.steps != b.steps for a, b in zip(one.views, other.views, strict=True)]
+    differs = [
+        a.box != b.box or a.steps != b.steps for a, b in zip(one.views, other.views, strict=True)
+    ]
     assert all(differs)
 
 

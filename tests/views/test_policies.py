@@ -52,7 +52,7 @@ def values_by_operation(drawn: list[tuple[Step, ...]]) -> dict[str, list[float]]
 
 
 def theirs(space: dict[str, Any], bins: list[int], side: int = SIDE) -> dict[str, set[float]]:
-    """torchvision's augmentation space as the values that our steps carry.
+    """Torchvision's augmentation space as the values that our steps carry.
 
     torchvision applies a brightness of magnitude m as factor 1 + m and a translation in pixels; our
     numbers are the factor itself, and a fraction of the side.
@@ -73,7 +73,9 @@ def assert_values(ours: dict[str, list[float]], wanted: dict[str, set[float]]) -
     assert set(ours) == set(wanted)
     for name, values in ours.items():
         if OPERATIONS[name].has_value:
-            assert {round(value, 5) + 0.0 for value in values} == {v + 0.0 for v in wanted[name]}, name
+            assert {round(value, 5) + 0.0 for value in values} == {v + 0.0 for v in wanted[name]}, (
+                name
+            )
         else:
             assert np.isnan(values).all()
 
@@ -154,7 +156,9 @@ def test_autoaugment_table_equals_torchvisions(dataset: str) -> None:
     policy = AutoAugmentPolicy(dataset)
     wanted = transforms.AutoAugment(policy).policies
     ours = learnt_table("autoaugment.json")["policies"][dataset]
-    assert [tuple(tuple(step) for step in pair) for pair in ours] == [tuple(pair) for pair in wanted]
+    assert [tuple(tuple(step) for step in pair) for pair in ours] == [
+        tuple(pair) for pair in wanted
+    ]
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

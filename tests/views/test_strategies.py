@@ -52,7 +52,11 @@ def test_strategies_that_the_public_surface_names_are_all_there() -> None:
         "randaugment( 2, 9 )",
         "randaugment(m=5)",
         "randaugment-expanded(3,7)",
-        *(f"{name}({data})" for name in ("autoaugment", "fast-autoaugment") for data in ("imagenet", "cifar10", "svhn")),
+        *(
+            f"{name}({data})"
+            for name in ("autoaugment", "fast-autoaugment")
+            for data in ("imagenet", "cifar10", "svhn")
+        ),
         "simclr(blur_prob=0,solarize_prob=0.2)",
         "simclr(0.5)",
         "simclr(strength=0)",
@@ -80,7 +84,10 @@ def test_learnt_strategy_says_that_it_was_searched_with_labels(strategy: object)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("randaugmnt(2,9)", "unknown policy 'randaugmnt(2,9)'|unknown policy 'randaugmnt'.*'randaugment'"),
+        (
+            "randaugmnt(2,9)",
+            "unknown policy 'randaugmnt(2,9)'|unknown policy 'randaugmnt'.*'randaugment'",
+        ),
         ("", "''"),
         ("randaugment(2,9", "not of the form"),
         ("randaugment(2,9)x", "not of the form"),
@@ -144,7 +151,9 @@ operations:
 
 def test_own_policy_may_be_a_bare_list(own: Path) -> None:
     """Guards the shortest form that the documentation shows: a list of operations."""
-    policy = parse_strategy(write(own, "- {operation: invert}\n- {operation: hue, range: [0, 0.1]}\n"))
+    policy = parse_strategy(
+        write(own, "- {operation: invert}\n- {operation: hue, range: [0, 0.1]}\n")
+    )
     assert names(policy) == ["invert", "hue"]
 
 

@@ -1,23 +1,17 @@
-"""A source is a fixed, ordered set of images: what is read, before any pixel is decoded.
-
-``open_source`` turns what the user wrote, a name or a path, into one.
-"""
+"""A source is a fixed, ordered set of images: what is read, before any pixel is decoded."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from massrl.data.decode import image_size
-from massrl.errors import ConfigError, DataError, ImageError, suggest
+from massrl.errors import DataError, ImageError
 
-SPLITS = ("train", "val", "unlabelled")
 _NUM_SIDES = 32  # images looked at for the typical side
 
 
@@ -145,62 +139,3 @@ def digest(parts: Iterable[bytes]) -> str:
         state.update(len(part).to_bytes(8, "little"))
         state.update(part)
     return state.hexdigest()
-
-
-def open_source(
-    spec: str | Path, *, split: str = "train", root: Path | None = None, download: bool = True
-) -> Source:
-    """Open the images a user asked for.
-
-    Args:
-        spec: ``"shapes"`` or ``"shapes(count=4000,size=32,seed=0,objects=1)"``; the name of one of
-            torchvision's sets, also as ``"name:split"``; else a path: a folder of images (labelled
-            when every image lies in ``DIR/CLASS/`` and there are two classes or more) or a text
-            file of paths. ``"labelled:DIR"`` and ``"unlabelled:DIR"`` decide it by hand. A ``Path``
-            object is never taken for a name.
-        split: ``"train"``, ``"val"`` or ``"unlabelled"``. A folder that holds ``train/`` and
-            ``val/`` (or ``test/``) is entered accordingly.
-        root: where torchvision's sets lie; default ``$MASSRL_DATA``, else
-            ``~/.cache/massrl/datasets``.
-        download: whether torchvision may fetch a set that is not there.
-
-    Raises:
-        ConfigError: for an unknown split or wrong arguments of ``shapes``.
-        DataError: if nothing of that name or path can be used.
-    """
-    from massrl.data import folders, named
-
-    flag = "--data.val" if split == "val" else "--data.train"
-    if split not in SPLITS:
-        raise ConfigError(f"split {split!r} is unknown: {suggest(split, SPLITS)} ({flag})")
-    text = str(spec)
-    if isinstance(spec, str):
-        if re.match(r"\s*shapes\s*(\(|$)", spec):
-            return _open_shapes(spec, split=split, flag=flag)
-        name, colon, own_split = spec.partition(":")
-        if name in named.NAMES:
-            chosen = own_split if colon else split
-            return named.open_named(name, split=chosen, root=root, download=download)
-    kind, colon, rest = text.partition(":")
-    kind = {"unlabeled": "unlabelled", "labeled": "labelled"}.get(kind, kind)
-    if colon and kind in ("labelled", "unlabelled"):
-        path, labelled = Path(rest).expanduser(), kind == "labelled"
-        return folders.open_path(path, split=split, labelled=labelled, flag=flag)
-    path = Path(text).expanduser()
-    if not path.exists():
-        known = suggest(text, ["shapes", *named.NAMES])
-        raise DataError(f"{text!r} is neither a path that exists nor a dataset; {known} ({flag})")
-    return folders.open_path(path, split=split, labelled=None, flag=flag)
-
-
-def _open_shapes(spec: str, *, split: str, flag: str) -> Source:
-    from massrl.calls import bind_call, parse_call
-    from massrl.data.shapes import NUM_SCENES, ShapesSource
-
-    def shapes(
-        count: int = NUM_SCENES.get(split, 0), size: int = 32, seed: int = 0, objects: int = 1
-    ) -> Source:
-        return ShapesSource(count, size, seed=seed, objects=objects, split=split)
-
-    source: Source = bind_call(parse_call(spec, flag=flag), shapes, flag=flag)
-    return source

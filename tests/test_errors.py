@@ -1,0 +1,39 @@
+"""The tree of errors and the suggestions in their messages."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from massrl import errors
+
+
+def test_every_error_is_one_that_the_command_line_shows_in_one_line() -> None:
+    """Guards against an error outside the tree: the user would see a traceback."""
+    kinds = [item for item in vars(errors).values() if isinstance(item, type)]
+    own = [kind for kind in kinds if issubclass(kind, Exception)]
+    assert len(own) == 6
+    assert all(issubclass(kind, errors.MassrlError) for kind in own)
+    drawn = errors.__doc__ or ""
+    assert all(kind.__name__ in drawn for kind in own)
+
+
+def test_image_error_survives_the_trip_from_a_worker() -> None:
+    """Guards pickling: an error with two arguments otherwise fails to be rebuilt."""
+    error = pickle.loads(pickle.dumps(errors.ImageError("a b.jpg", "truncated")))
+    assert (str(error), error.name, error.reason) == ("a b.jpg: truncated", "a b.jpg", "truncated")
+    assert isinstance(error, errors.DataError)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "wanted"),
+    [
+        ("simcl", ["simclr", "weak"], "did you mean 'simclr'?"),
+        ("zzz", ["b", "a"], "known: a, b"),
+        ("byol", ["byol-1", "byol-2"], "did you mean 'byol-2' or 'byol-1'?"),
+    ],
+)
+def test_suggestion_names_the_nearest_or_else_all(name: str, known: list[str], wanted: str) -> None:
+    """Guards the help in every message about a name."""
+    assert errors.suggest(name, known) == wanted
