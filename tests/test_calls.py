@@ -29,14 +29,18 @@ def test_call_is_read_with_numbers_truth_values_and_words(text: str, wanted: Cal
     assert [type(a) for a in call.arguments] == [type(a) for a in wanted.arguments]
 
 
-@pytest.mark.parametrize("text", ["", "2f", "f(", "f)", "f(g(1))", "f(1)(2)", "f(1) x", "f g", "-f"])
+@pytest.mark.parametrize(
+    "text", ["", "2f", "f(", "f)", "f(g(1))", "f(1)(2)", "f(1) x", "f g", "-f"]
+)
 def test_text_of_another_form_is_refused(text: str) -> None:
     """Guards against half a text being read, and against anything like evaluation."""
     with pytest.raises(ConfigError, match=r"not of the form.*\(--x\)"):
         parse_call(text, flag="--x")
 
 
-def target(count: int = 2, size: float = 1.0, name: str = "a", on: bool = False) -> tuple[object, ...]:
+def target(
+    count: int = 2, size: float = 1.0, name: str = "a", on: bool = False
+) -> tuple[object, ...]:
     return count, size, name, on
 
 

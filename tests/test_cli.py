@@ -97,7 +97,7 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "message"),
     [
         (["pretrian"], "unknown command 'pretrian': did you mean 'pretrain'"),
-        (["data"], "'data check'"),
+        (["data"], "unknown command 'data': known: data check"),
         (["data", "chek"], "did you mean 'data check'"),
         (["pretrain", "--data.trian=x"], "unknown flag --data.trian: did you mean '--data.train'"),
         (["pretrain", "photos"], "unexpected argument 'photos'"),
@@ -181,9 +181,7 @@ def test_pretrain_without_a_recipe_takes_the_default_one(pretrained: list[Config
     assert config.model.projector.hidden == 2048
 
 
-def test_pretrain_lays_flags_over_file_over_recipe(
-    pretrained: list[Config], tmp_path: Any
-) -> None:
+def test_pretrain_lays_flags_over_file_over_recipe(pretrained: list[Config], tmp_path: Any) -> None:
     """Guards the merging order in the shell, with flags in both spellings and any place."""
     file = tmp_path / "own.yaml"
     file.write_text("optim: {lr: 0.7, momentum: 0.5}\nout: earlier\n")

@@ -7,26 +7,30 @@ from typing import Any
 
 import pytest
 
-from massrl import config as module
+from massrl import config, options
 from massrl.config import (
     Config,
     DataConfig,
-    EvaluateConfig,
     HeadConfig,
     MethodConfig,
     ModelConfig,
     OptimConfig,
     TrainConfig,
     ViewsConfig,
-    check_keys,
-    merge,
 )
 from massrl.errors import ConfigError
+from massrl.mappings import check_keys, merge
+from massrl.options import EvaluateConfig
 
-KINDS = [item for item in vars(module).values() if dataclasses.is_dataclass(item)]
+KINDS = {
+    item
+    for module in (config, options)
+    for item in vars(module).values()
+    if isinstance(item, type) and dataclasses.is_dataclass(item)
+}
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", sorted(KINDS, key=str), ids=lambda kind: kind.__name__)
 def test_section_is_frozen_and_keyword_only_and_can_be_made_of_nothing(kind: Any) -> None:
     """Guards against a derived value written back, and fields that change their place."""
     made = kind()
@@ -125,7 +129,7 @@ def test_unknown_keys_are_all_listed_with_suggestions() -> None:
     """Guards against a misspelt key that is silently ignored, at any depth."""
     content = {"dta": {}, "data": {"lmit": 3}, "model": {"projector": {"hiden": 1}}, "train": 3}
     with pytest.raises(ConfigError) as caught:
-        check_keys(content)
+        check_keys(content, Config)
     message = str(caught.value)
     assert "\n" not in message
     for part in (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from massrl.config import Config, DemoConfig, EvaluateConfig, SheetConfig
+from massrl.config import Config
 from massrl.configure import (
     config_text,
     flags,
@@ -19,18 +19,36 @@ from massrl.configure import (
     read_layers,
 )
 from massrl.errors import ConfigError
+from massrl.options import DemoConfig, EvaluateConfig, SheetConfig
 
-FLAGS_OF_THE_ISSUE = (
-    "--out --data.train --data.val --data.limit --data.batch_size --data.workers --views.layout "
-    "--views.policies --model.backbone --train.epochs --train.max_steps --train.seed "
-    "--train.devices --train.accumulate --train.checkpoint_every"
-).split()
+FLAGS_OF_THE_ISSUE = [
+    "--out",
+    "--data.train",
+    "--data.val",
+    "--data.limit",
+    "--data.batch_size",
+    "--data.workers",
+    "--views.layout",
+    "--views.policies",
+    "--model.backbone",
+    "--train.epochs",
+    "--train.max_steps",
+    "--train.seed",
+    "--train.devices",
+    "--train.accumulate",
+    "--train.checkpoint_every",
+]
 
 
 def test_flags_that_others_rely_on_are_all_there() -> None:
     """Guards the public names: each flag of the issue exists and takes a value."""
     assert set(FLAGS_OF_THE_ISSUE) <= set(flags(Config))
-    values = {"--data.batch_size": "9", "--views.layout": "massrl", "--views.policies": "weak", "--train.epochs": "2.5"}
+    values = {
+        "--data.batch_size": "9",
+        "--views.layout": "massrl",
+        "--views.policies": "weak",
+        "--train.epochs": "2.5",
+    }
     words = [f"{flag}={values.get(flag, 3)}" for flag in FLAGS_OF_THE_ISSUE]
     config = make_config(arguments=words)
     assert (config.data.train, config.data.limit, config.train.epochs) == ("3", 3, 2.5)
@@ -41,7 +59,7 @@ def test_layers_win_in_order_defaults_recipe_file_flags(tmp_path: Path) -> None:
     """Guards the merging order: each layer is seen exactly where none above it speaks."""
     file = tmp_path / "own.yaml"
     file.write_text("optim: {lr: 0.7, weight_decay: 0.5}\nviews: {size: 48}\n")
-    layers = read_layers("cifar10-byol"), read_layers(file)
+    layers = read_layers("cifar10-byol"), read_config_file(file)
     config = make_config(*layers, arguments=["--optim.lr=0.9", "--train.seed", "5"])
     assert config.optim.lr == 0.9  # flag over file over recipe
     assert config.optim.weight_decay == 0.5  # file over recipe
@@ -158,7 +176,9 @@ def test_faults_of_flags_and_sections_are_listed_at_once() -> None:
         ({"recipe": "cifar-byol"}, "unknown recipe 'cifar-byol'.*'cifar10-byol'.*--recipe"),
     ],
 )
-def test_mapping_that_cannot_be_is_refused_in_one_line(content: dict[str, Any], message: str) -> None:
+def test_mapping_that_cannot_be_is_refused_in_one_line(
+    content: dict[str, Any], message: str
+) -> None:
     """Guards the same messages in Python as in the shell."""
     with pytest.raises(ConfigError, match=message) as caught:
         make_config(read_layers(content))

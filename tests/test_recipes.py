@@ -11,10 +11,16 @@ from massrl.errors import ConfigError
 from massrl.recipes import DEFAULT_RECIPE, about_recipe, read_recipe, recipe_names
 from massrl.views.layouts import resolve_layout
 
-ISSUE = (
-    "shapes-massrl shapes-byol cifar10-massrl cifar10-byol cifar10-simclr "
-    "imagenet-massrl imagenet-massrl-600 imagenet-byol"
-).split()
+ISSUE = [
+    "shapes-massrl",
+    "shapes-byol",
+    "cifar10-massrl",
+    "cifar10-byol",
+    "cifar10-simclr",
+    "imagenet-massrl",
+    "imagenet-massrl-600",
+    "imagenet-byol",
+]
 NUM_VIEWS = {"massrl": 8, "massrl-4": 4, "byol": 2, "simclr": 2}
 
 
@@ -63,7 +69,11 @@ def test_imagenet_recipe_holds_the_published_numbers(
     config = made(name)
     assert (config.train.epochs, config.batch_size, config.optim.lr) == (epochs, batch, lr)
     assert (config.model.projector.layers, config.model.projector.out) == projector
-    assert (config.model.backbone, config.views.size, config.optim.name) == ("resnet50", 224, "lars")
+    assert (config.model.backbone, config.views.size, config.optim.name) == (
+        "resnet50",
+        224,
+        "lars",
+    )
     assert (config.optim.weight_decay, config.optim.trust_coefficient) == (1e-6, 1e-3)
     assert (config.optim.momentum, config.optim.warmup_epochs) == (0.9, 10)
     assert (config.method.objective, config.method.target_momentum) == ("byol", 0.99)
@@ -79,7 +89,9 @@ def test_recipe_read_twice_is_not_changed_by_its_first_reader() -> None:
 
 def test_unknown_recipe_is_refused_with_a_suggestion() -> None:
     """Guards the message."""
-    with pytest.raises(ConfigError, match=r"unknown recipe 'cifar10-boyl'.*'cifar10-byol'.*--recipe"):
+    with pytest.raises(
+        ConfigError, match=r"unknown recipe 'cifar10-boyl'.*'cifar10-byol'.*--recipe"
+    ):
         read_recipe("cifar10-boyl")
 
 

@@ -65,4 +65,8 @@ def test_free_folder_never_is_one_that_is_taken(
     """Guards runs without --out: the second has a folder of its own."""
     monkeypatch.chdir(tmp_path)
     paths = [RunFolder.free("shapes/train").path for _ in range(3)]
-    assert paths == [Path("runs/shapes/train"), Path("runs/shapes/train-2"), Path("runs/shapes/train-3")]
+    assert paths == [
+        Path("runs/shapes/train"),
+        Path("runs/shapes/train-2"),
+        Path("runs/shapes/train-3"),
+    ]

@@ -12,15 +12,16 @@ from rich.console import Console
 from torch import nn
 
 from massrl.checkpoint import load_backbone_file, save_backbone, write_json, write_text
-from massrl.config import Config, DataConfig, EvaluateConfig, ModelConfig, SheetConfig
+from massrl.config import Config, DataConfig, ModelConfig
 from massrl.configure import config_text, make, make_config, read_config_file, read_layers
 from massrl.data.catalogue import open_source
 from massrl.data.check import CheckReport, check_source
 from massrl.data.sources import Normalization, Source, Subset
 from massrl.data.splits import holdout
 from massrl.errors import CheckpointError, ConfigError, DataError
-from massrl.evaluate.judge import judge
+from massrl.evaluation.judge import judge
 from massrl.methods.build import seeded_backbone
+from massrl.options import EvaluateConfig, SheetConfig
 from massrl.parts import (
     make_method,
     make_probe,

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from massrl.errors import ConfigError, MassrlError, suggest
@@ -105,10 +106,10 @@ def _help(name: str) -> str:
         width = max(len(flag) for flag, _ in verb.own_flags)
         lines += ["", *(f"  {flag:<{width}}  {text}" for flag, text in verb.own_flags)]
     if verb.kind is not None:
-        from massrl import config
         from massrl.configure import help_text
 
-        lines += ["", help_text(getattr(config, verb.kind), skip=("--recipe",))]
+        module, _, kind = verb.kind.rpartition(".")
+        lines += ["", help_text(getattr(import_module(module), kind), skip=("--recipe",))]
     return "\n".join(lines)
 
 
@@ -158,13 +159,11 @@ def _pretrain(words: list[str]) -> int:
     from massrl.configure import make_config, read_config_file, read_layers
     from massrl.recipes import DEFAULT_RECIPE
 
-    layers = []
+    layers = [read_layers(recipe or DEFAULT_RECIPE)]
     if file is not None:
         # The recipe that a file names lies under it, unless a flag names another.
         read = read_config_file if recipe else read_layers
         layers.append(read(_path(file)) | {"out": ""})  # a repeat has a folder of its own
-    if recipe is not None or file is None:
-        layers.insert(0, read_layers(recipe or DEFAULT_RECIPE))
     config = make_config(*layers, arguments=words)
     from massrl.api import pretrain
 
@@ -193,8 +192,8 @@ def _after_training(result: Any) -> int:
 
 def _evaluate(words: list[str]) -> int:
     backbone = _first(words, "the run folder or .safetensors file to judge")
-    from massrl.config import EvaluateConfig
     from massrl.configure import make
+    from massrl.options import EvaluateConfig
 
     config = make(EvaluateConfig, arguments=words)
     from massrl.api import evaluate
@@ -208,8 +207,8 @@ def _evaluate(words: list[str]) -> int:
 
 
 def _views(words: list[str]) -> int:
-    from massrl.config import SheetConfig
     from massrl.configure import make
+    from massrl.options import SheetConfig
 
     images = _first(words, "the images to show: a folder, a list, a file or a name")
     config = make(SheetConfig, {"images": images}, arguments=words)
@@ -220,8 +219,8 @@ def _views(words: list[str]) -> int:
 
 
 def _demo(words: list[str]) -> int:
-    from massrl.config import DemoConfig
     from massrl.configure import make
+    from massrl.options import DemoConfig
 
     config = make(DemoConfig, arguments=words)
     from massrl.demo import run_demo
@@ -288,18 +287,18 @@ VERBS: dict[str, Verb] = {
     "demo": Verb(
         "pre-train, judge, compare and draw in minutes, with no download",
         _demo,
-        kind="DemoConfig",
+        kind="massrl.options.DemoConfig",
     ),
     "views": Verb(
         "draw what each strategy does to your images; no training",
         _views,
         usage="IMAGES",
-        kind="SheetConfig",
+        kind="massrl.options.SheetConfig",
     ),
     "pretrain": Verb(
         "pre-train a backbone on images without labels",
         _pretrain,
-        kind="Config",
+        kind="massrl.config.Config",
         own_flags=(
             ("--recipe NAME", "start from this recipe: see massrl recipes"),
             ("--config FILE", "start from this file, such as another run's config.yaml"),
@@ -310,7 +309,7 @@ VERBS: dict[str, Verb] = {
         "judge a backbone on labelled images: k-NN and linear probe",
         _evaluate,
         usage="RUN",
-        kind="EvaluateConfig",
+        kind="massrl.options.EvaluateConfig",
     ),
     "recipes": Verb("list the recipes, or show one: massrl recipes NAME", _recipes, usage="[NAME]"),
     "policies": Verb("list the augmentation strategies and the view layouts", _policies),

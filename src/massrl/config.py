@@ -12,7 +12,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from massrl.errors import ConfigError, suggest
+from massrl.checks import MANY, choice, must, refuse, within
+from massrl.errors import ConfigError
+from massrl.mappings import plain
 
 OBJECTIVES = ("byol", "simclr")
 PAIRS = ("all", "cross-policy", "within-policy", "cross-crop", "directional", "paired")
@@ -22,33 +24,6 @@ OPTIMISERS = ("lars", "sgd", "adamw")
 STEMS = ("auto", "small", "standard")
 ON_ERROR = ("stop", "skip")
 ACCELERATORS = ("auto", "cpu", "gpu")
-
-
-def _choice(value: str | None, known: tuple[str, ...], flag: str) -> str | None:
-    if value is None or value in known:
-        return None
-    return f"{flag} is {value!r}: {suggest(value, known)}"
-
-
-def _within(value: float | None, low: float, high: float, flag: str) -> str | None:
-    if value is None or low <= value <= high:
-        return None
-    wanted = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
-    return f"{flag} is {value:g}, but {wanted} is wanted"
-
-
-def _must(passes: bool, fault: str) -> str | None:
-    return None if passes else fault
-
-
-def _refuse(*checks: str | None) -> None:
-    """Raise one line with every fault found; a check that passed is ``None``."""
-    faults = [fault for fault in checks if fault]
-    if faults:
-        raise ConfigError("; ".join(faults))
-
-
-_MANY = float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +52,13 @@ class DataConfig:
     """Standard deviation of the channels in [0, 1]; the data set's own where it is left out."""
 
     def __post_init__(self) -> None:
-        _refuse(
-            _choice(self.on_error, ON_ERROR, "--data.on_error"),
-            _within(self.batch_size, 1, _MANY, "--data.batch_size"),
-            _within(self.limit, 1, _MANY, "--data.limit"),
-            _within(self.workers, 0, _MANY, "--data.workers"),
-            _must(
-                self.std is None or all(0 < value < _MANY for value in self.std),
+        refuse(
+            choice(self.on_error, ON_ERROR, "--data.on_error"),
+            within(self.batch_size, 1, MANY, "--data.batch_size"),
+            within(self.limit, 1, MANY, "--data.limit"),
+            within(self.workers, 0, MANY, "--data.workers"),
+            must(
+                self.std is None or all(0 < value < MANY for value in self.std),
                 f"--data.std is {self.std}, but numbers above 0 are wanted",
             ),
         )
@@ -111,9 +86,9 @@ class ViewsConfig:
     """Grey level, 0-255, of pixels that a rotation, shear or shift brings in from outside."""
 
     def __post_init__(self) -> None:
-        _refuse(
-            _within(self.size, 1, _MANY, "--views.size"),
-            _within(self.fill, 0, 255, "--views.fill"),
+        refuse(
+            within(self.size, 1, MANY, "--views.size"),
+            within(self.fill, 0, 255, "--views.fill"),
         )
 
 
@@ -135,13 +110,13 @@ class MethodConfig:
     """Momentum τ of BYOL's target at the first step; it rises to 1 along a cosine."""
 
     def __post_init__(self) -> None:
-        _refuse(
-            _choice(self.objective, OBJECTIVES, "--method.objective"),
-            _choice(self.pairs, PAIRS, "--method.pairs"),
-            _choice(self.reduction, REDUCTIONS, "--method.reduction"),
-            _choice(self.batch_norm, BATCH_NORMS, "--method.batch_norm"),
-            _within(self.temperature, 1e-4, _MANY, "--method.temperature"),
-            _within(self.target_momentum, 0.0, 1.0, "--method.target_momentum"),
+        refuse(
+            choice(self.objective, OBJECTIVES, "--method.objective"),
+            choice(self.pairs, PAIRS, "--method.pairs"),
+            choice(self.reduction, REDUCTIONS, "--method.reduction"),
+            choice(self.batch_norm, BATCH_NORMS, "--method.batch_norm"),
+            within(self.temperature, 1e-4, MANY, "--method.temperature"),
+            within(self.target_momentum, 0.0, 1.0, "--method.target_momentum"),
         )
 
 
@@ -157,23 +132,23 @@ class HeadConfig:
     """Width of the output."""
 
     def __post_init__(self) -> None:
-        _refuse(
-            _within(
+        refuse(
+            within(
                 self.layers,
                 0,
-                _MANY,
+                MANY,
                 "layers of a head (--model.projector.layers, --model.predictor.layers)",
             ),
-            _within(
+            within(
                 self.hidden,
                 1,
-                _MANY,
+                MANY,
                 "hidden width of a head (--model.projector.hidden, --model.predictor.hidden)",
             ),
-            _within(
+            within(
                 self.out,
                 1,
-                _MANY,
+                MANY,
                 "output width of a head (--model.projector.out, --model.predictor.out)",
             ),
         )
@@ -193,8 +168,8 @@ class ModelConfig:
     """From the online network's projections to predictions of the target's (BYOL only)."""
 
     def __post_init__(self) -> None:
-        _refuse(
-            _choice(self.stem, STEMS, "--model.stem"),
+        refuse(
+            choice(self.stem, STEMS, "--model.stem"),
         )
 
 
@@ -220,14 +195,14 @@ class OptimConfig:
     """Epochs of linear warm-up from 0, before the cosine to 0; at most a tenth of the run."""
 
     def __post_init__(self) -> None:
-        _refuse(
-            _choice(self.name, OPTIMISERS, "--optim.name"),
-            _within(self.lr, 0.0, _MANY, "--optim.lr"),
-            _within(self.weight_decay, 0.0, _MANY, "--optim.weight_decay"),
-            _within(self.momentum, 0.0, 1.0, "--optim.momentum"),
-            _within(self.trust_coefficient, 0.0, _MANY, "--optim.trust_coefficient"),
-            _within(self.warmup_epochs, 0.0, _MANY, "--optim.warmup_epochs"),
-            _must(
+        refuse(
+            choice(self.name, OPTIMISERS, "--optim.name"),
+            within(self.lr, 0.0, MANY, "--optim.lr"),
+            within(self.weight_decay, 0.0, MANY, "--optim.weight_decay"),
+            within(self.momentum, 0.0, 1.0, "--optim.momentum"),
+            within(self.trust_coefficient, 0.0, MANY, "--optim.trust_coefficient"),
+            within(self.warmup_epochs, 0.0, MANY, "--optim.warmup_epochs"),
+            must(
                 all(0 <= beta < 1 for beta in self.betas),
                 f"--optim.betas is {self.betas}, but numbers from 0 to below 1 are wanted",
             ),
@@ -262,18 +237,18 @@ class TrainConfig:
     """Epochs between k-NN probes, where labels exist; 0 for none."""
 
     def __post_init__(self) -> None:
-        _refuse(
-            _choice(self.accelerator, ACCELERATORS, "--train.accelerator"),
-            _choice(self.precision, ("32-true", "bf16-mixed", "16-mixed"), "--train.precision"),
-            _within(self.max_steps, 1, _MANY, "--train.max_steps"),
-            _within(self.seconds, 1, _MANY, "--train.seconds"),
-            _within(self.devices, 1, _MANY, "--train.devices"),
-            _within(self.accumulate, 1, _MANY, "--train.accumulate"),
-            _within(self.checkpoint_every, 1, _MANY, "--train.checkpoint_every"),
-            _within(self.log_every, 1, _MANY, "--train.log_every"),
-            _within(self.probe_every, 0, _MANY, "--train.probe_every"),
-            _must(
-                0 < self.epochs < _MANY,
+        refuse(
+            choice(self.accelerator, ACCELERATORS, "--train.accelerator"),
+            choice(self.precision, ("32-true", "bf16-mixed", "16-mixed"), "--train.precision"),
+            within(self.max_steps, 1, MANY, "--train.max_steps"),
+            within(self.seconds, 1, MANY, "--train.seconds"),
+            within(self.devices, 1, MANY, "--train.devices"),
+            within(self.accumulate, 1, MANY, "--train.accumulate"),
+            within(self.checkpoint_every, 1, MANY, "--train.checkpoint_every"),
+            within(self.log_every, 1, MANY, "--train.log_every"),
+            within(self.probe_every, 0, MANY, "--train.probe_every"),
+            must(
+                0 < self.epochs < MANY,
                 f"--train.epochs is {self.epochs:g}, but a number above 0 is wanted",
             ),
         )
@@ -327,145 +302,5 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """As nested mappings of YAML's own types."""
-        content: dict[str, Any] = _plain(dataclasses.asdict(self))
+        content: dict[str, Any] = plain(dataclasses.asdict(self))
         return content
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgeDataConfig:
-    """Labelled images to judge by; what is left out is as in the run."""
-
-    train: str | None = None
-    """Images that k-NN remembers and the probe learns from."""
-    val: str | None = None
-    """Images that are only ever predicted; without them a fifth of the others is held out."""
-    limit: int | None = None
-    """Use this many of the training images only: a seeded, class-balanced subset."""
-    root: str | None = None
-    """Folder where named data sets are kept or downloaded to."""
-    download: bool = True
-    """Whether a named data set that is missing may be downloaded."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateConfig:
-    """How a backbone is judged."""
-
-    task: tuple[str, ...] = ("knn", "linear")
-    """`knn`, `linear`, or both."""
-    data: JudgeDataConfig = field(default_factory=JudgeDataConfig)
-    """Labelled images to judge by."""
-    untrained: bool = False
-    """Judge the network as the run started with it, to compare with."""
-    k: int = 20
-    """Neighbours that vote in k-NN."""
-    temperature: float = 0.07
-    """Temperature of their votes."""
-    seed: int = 0
-    """Seed of the held-out part that chooses the probe's regularisation."""
-    out: str = ""
-    """File to write; `results.json` in the run folder otherwise."""
-
-    def __post_init__(self) -> None:
-        _refuse(
-            _within(self.k, 1, _MANY, "--k"),
-            _within(self.temperature, 1e-4, _MANY, "--temperature"),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SheetConfig:
-    """A contact sheet of views."""
-
-    images: str = ""
-    """Folder, list, file or name."""
-    out: str = "views.png"
-    """Picture to write."""
-    views: ViewsConfig = field(default_factory=ViewsConfig)
-    """Which views each image becomes."""
-    count: int = 8
-    """Images to show, from the first on."""
-    epoch: int = 0
-    """Epoch whose views are shown."""
-    seed: int = 0
-    """Seed of the views."""
-
-    def __post_init__(self) -> None:
-        _refuse(
-            _within(self.count, 1, _MANY, "--count"),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoConfig:
-    """The demonstration: pre-train, judge, compare and draw on rendered images."""
-
-    out: str = "runs/demo"
-    """Folder to write."""
-    seconds: float = 90.0
-    """Seconds of pre-training for each of the two methods."""
-    seed: int = 0
-    """Seed of everything."""
-
-    def __post_init__(self) -> None:
-        _refuse(
-            _within(self.seconds, 1, _MANY, "--seconds"),
-        )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
-
-
-def check_keys(content: dict[str, Any], kind: type = Config, prefix: str = "") -> None:
-    """Refuse keys that the configuration does not have, all of them at once.
-
-    Args:
-        content: a configuration as nested mappings.
-        kind: the dataclass it is for.
-        prefix: where it stands, such as ``data.``.
-
-    Raises:
-        ConfigError: one line that names every unknown key and the nearest known ones.
-    """
-    faults = list(_key_faults(content, kind, prefix))
-    if faults:
-        raise ConfigError("; ".join(faults))
-
-
-def _key_faults(content: dict[str, Any], kind: type, prefix: str) -> list[str]:
-    known = {item.name: item for item in dataclasses.fields(kind)}
-    faults = []
-    for key, value in content.items():
-        if key not in known:
-            faults.append(f"unknown key {prefix}{key}: {suggest(str(key), known)}")
-            continue
-        section = section_of(known[key])
-        if section is not None and isinstance(value, dict):
-            faults += _key_faults(value, section, f"{prefix}{key}.")
-        elif section is not None:
-            faults.append(f"{prefix}{key} is {value!r}, but a section is wanted")
-    return faults
-
-
-def section_of(item: dataclasses.Field[Any]) -> type | None:
-    """The dataclass that a field holds a section of; ``None`` where it holds a value."""
-    factory: object = item.default_factory
-    return factory if isinstance(factory, type) else None
-
-
-def merge(*contents: dict[str, Any]) -> dict[str, Any]:
-    """Lay nested mappings over each other; later ones win, key by key.
-
-    Example:
-        >>> merge({"data": {"limit": 1, "val": "b"}}, {"data": {"limit": 2}})
-        {'data': {'limit': 2, 'val': 'b'}}
-    """
-    result: dict[str, Any] = {}
-    for content in contents:
-        for key, value in content.items():
-            both = isinstance(value, dict) and isinstance(result.get(key), dict)
-            result[key] = merge(result[key], value) if both else value
-    return result

@@ -19,9 +19,10 @@ import yaml
 from docstring_parser import parse_from_object
 from jsonargparse import ArgumentParser, set_parsing_settings
 
-from massrl.config import Config, check_keys, merge, section_of
+from massrl.config import Config
 from massrl.errors import ConfigError, suggest
-from massrl.recipes import read_recipe
+from massrl.mappings import check_keys, merge, section_of
+from massrl.recipes import DEFAULT_RECIPE, read_recipe
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -103,7 +104,7 @@ def read_layers(source: str | Path | dict[str, Any] | Config) -> dict[str, Any]:
 
     Args:
         source: a ``Config``, a mapping, the path of a YAML file, or the name of a recipe. A mapping
-            or file that names a recipe is laid over it.
+            or file is laid over the recipe it names, or else over the default one.
 
     Raises:
         ConfigError: if there is no such file or recipe.
@@ -113,8 +114,7 @@ def read_layers(source: str | Path | dict[str, Any] | Config) -> dict[str, Any]:
     if isinstance(source, str) and not source.endswith((".yaml", ".yml")):
         return read_recipe(source)
     content = source if isinstance(source, dict) else read_config_file(Path(source))
-    recipe = content.get("recipe")
-    return merge(read_recipe(recipe), content) if recipe else content
+    return merge(read_recipe(content.get("recipe") or DEFAULT_RECIPE), content)
 
 
 def read_config_file(path: Path) -> dict[str, Any]:

@@ -19,14 +19,14 @@ from rich.table import Table as RichTable
 
 from massrl.api import PretrainResult, load_backbone, pretrain
 from massrl.checkpoint import write_json
-from massrl.config import DemoConfig
 from massrl.configure import make_config, read_layers
 from massrl.data.catalogue import open_source
 from massrl.data.decode import decode
 from massrl.data.sources import Source
 from massrl.errors import ConfigError
-from massrl.evaluate.features import extract_features
-from massrl.evaluate.judge import judge
+from massrl.evaluation.features import extract_features
+from massrl.evaluation.judge import judge
+from massrl.options import DemoConfig
 from massrl.report import Bars, Gallery, Picture, ReportContent, write_report
 from massrl.run_folder import RunFolder
 from massrl.run_log import circumstances

@@ -14,9 +14,9 @@ from massrl.data.catalogue import open_source
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import balanced_subset
 from massrl.errors import ImageError
-from massrl.evaluate.features import extract_features
-from massrl.evaluate.judge import check_labels
-from massrl.evaluate.knn import knn_predict
+from massrl.evaluation.features import extract_features
+from massrl.evaluation.judge import check_labels
+from massrl.evaluation.knn import knn_predict
 from massrl.methods.base import Method
 from massrl.methods.build import build_method
 from massrl.methods.pairs import ViewLabel

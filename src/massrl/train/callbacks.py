@@ -17,7 +17,7 @@ from torch import Tensor
 
 from massrl.checkpoint import save_checkpoint, write_json
 from massrl.errors import TrainingError
-from massrl.evaluate.health import effective_rank, feature_deviation
+from massrl.evaluation.health import effective_rank, feature_deviation
 from massrl.train.module import PretrainingModule
 from massrl.train.record import MetricsFile
 

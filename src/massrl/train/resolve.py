@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -114,6 +115,8 @@ def resolve_config(config: Config, source: Source, machine: Machine) -> tuple[Co
         config,
         data=replace(
             config.data,
+            train=_absolute(config.data.train),
+            val=_absolute(config.data.val) if config.data.val else None,
             batch_size=batch_size,
             workers=workers,
             mean=normalization.mean,
@@ -122,7 +125,7 @@ def resolve_config(config: Config, source: Source, machine: Machine) -> tuple[Co
         views=replace(
             config.views,
             size=size,
-            policies=layout.policies,
+            policies=tuple(_absolute(policy) for policy in layout.policies),
             num_crops=layout.num_crops,
             crop=layout.crop,
             crop_scale=layout.crop_scale,
@@ -139,6 +142,12 @@ def resolve_config(config: Config, source: Source, machine: Machine) -> tuple[Co
         ),
     )
     return resolved, notes
+
+
+def _absolute(text: str) -> str:
+    """A path that exists, from the root, so that a run can go on from any folder; else the text."""
+    path = Path(text).expanduser()
+    return str(path.resolve()) if path.exists() else text
 
 
 def _batch_size(count: int, most: int, accumulate: int) -> int:

@@ -104,15 +104,20 @@ def geometric_matrix(step: Step, *, height: int, width: int) -> Matrix:
     elif name == "shear_y":
         matrix[1, 0] = -value
     elif name == "translate_x":
-        matrix[0, 2] = int(value * width)
+        matrix[0, 2] = whole_pixels(value * width)
     elif name == "translate_y":
-        matrix[1, 2] = int(value * height)
+        matrix[1, 2] = whole_pixels(value * height)
     else:
         cosine, sine = math.cos(math.radians(value)), math.sin(math.radians(value))
         x, y = width / 2, height / 2
         matrix[0] = cosine, sine, x - cosine * x - sine * y
         matrix[1] = -sine, cosine, y + sine * x - cosine * y
     return matrix
+
+
+def whole_pixels(shift: float) -> int:
+    """The fraction cut off, but not where only rounding keeps a whole number from being one."""
+    return int(round(shift, 6))
 
 
 def _mirror(width: int) -> Matrix:
@@ -249,14 +254,16 @@ def _gaussian_blur(image: Image, step: Step) -> Image:
 
 
 def _cutout(image: Image, step: Step) -> Image:
-    """A square about a centre anywhere in the image, cut at its borders (Fast AutoAugment's)."""
+    """A grey square about a centre anywhere in the image, as Fast AutoAugment's ``CutoutAbs``.
+
+    At the left and upper border it is pushed in and keeps its size; at the others it is cut off.
+    """
     height, width = image.shape[:2]
     size, x, y = step.values
-    half = size * width / 2
-    left, right = (int(min(width, max(0.0, x * width + sign * half))) for sign in (-1, 1))
-    top, bottom = (int(min(height, max(0.0, y * height + sign * half))) for sign in (-1, 1))
+    side = size * width
+    left, top = (int(max(0.0, centre - side / 2)) for centre in (x * width, y * height))
     result = image.copy()
-    result[top:bottom, left:right] = _ERASED
+    result[top : int(min(height, top + side)), left : int(min(width, left + side))] = _ERASED
     return result
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from massrl.data.sources import Normalization, Source
 from massrl.errors import DataError, ImageError, TrainingError
-from massrl.evaluate.features import evaluation_view, extract_features
+from massrl.evaluation.features import evaluation_view, extract_features
 
 
 class FakeSource(Source):

@@ -10,7 +10,7 @@ from tests.reference.knn import knn_scores
 from torch import Tensor
 
 from massrl.errors import ConfigError
-from massrl.evaluate.knn import knn_predict
+from massrl.evaluation.knn import knn_predict
 
 
 def _data(count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from massrl.evaluate.health import effective_rank, feature_deviation
+from massrl.evaluation.health import effective_rank, feature_deviation
 
 
 def _gaussian(count: int, width: int) -> torch.Tensor:

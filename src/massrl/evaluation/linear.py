@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from massrl.errors import ConfigError
-from massrl.evaluate.features import Features
+from massrl.evaluation.features import Features
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _MAX_ITERATIONS = 200

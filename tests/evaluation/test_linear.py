@@ -11,8 +11,8 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from massrl.errors import ConfigError
-from massrl.evaluate.features import Features
-from massrl.evaluate.linear import _holdout, linear_probe
+from massrl.evaluation.features import Features
+from massrl.evaluation.linear import _holdout, linear_probe
 
 
 def _data(
@@ -101,7 +101,7 @@ def test_probe_of_equal_strengths_takes_the_smallest() -> None:
 
 def test_probe_that_does_not_converge_says_so_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
     """scikit-learn's ConvergenceWarning on the user's screen."""
-    monkeypatch.setattr("massrl.evaluate.linear._MAX_ITERATIONS", 2)
+    monkeypatch.setattr("massrl.evaluation.linear._MAX_ITERATIONS", 2)
     train = _data(60, 7)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")

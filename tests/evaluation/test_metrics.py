@@ -9,7 +9,7 @@ import torch
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from massrl.errors import ConfigError
-from massrl.evaluate.metrics import classification_metrics
+from massrl.evaluation.metrics import classification_metrics
 
 
 def test_metrics_equal_torchmetrics() -> None:

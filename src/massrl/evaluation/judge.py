@@ -12,10 +12,10 @@ from torch import nn
 
 from massrl.data.sources import Source
 from massrl.errors import ConfigError, DataError, suggest
-from massrl.evaluate.features import Features, extract_features
-from massrl.evaluate.knn import knn_predict
-from massrl.evaluate.linear import linear_probe
-from massrl.evaluate.metrics import classification_metrics
+from massrl.evaluation.features import Features, extract_features
+from massrl.evaluation.knn import knn_predict
+from massrl.evaluation.linear import linear_probe
+from massrl.evaluation.metrics import classification_metrics
 
 logger = logging.getLogger("massrl")
 

@@ -1,0 +1,90 @@
+"""What the verbs beside pre-training are asked for: dataclasses that their flags are derived from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from massrl.checks import MANY, refuse, within
+from massrl.config import ViewsConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeDataConfig:
+    """Labelled images to judge by; what is left out is as in the run."""
+
+    train: str | None = None
+    """Images that k-NN remembers and the probe learns from."""
+    val: str | None = None
+    """Images that are only ever predicted; without them a fifth of the others is held out."""
+    limit: int | None = None
+    """Use this many of the training images only: a seeded, class-balanced subset."""
+    root: str | None = None
+    """Folder where named data sets are kept or downloaded to."""
+    download: bool = True
+    """Whether a named data set that is missing may be downloaded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """How a backbone is judged."""
+
+    task: tuple[str, ...] = ("knn", "linear")
+    """`knn`, `linear`, or both."""
+    data: JudgeDataConfig = field(default_factory=JudgeDataConfig)
+    """Labelled images to judge by."""
+    untrained: bool = False
+    """Judge the network as the run started with it, to compare with."""
+    k: int = 20
+    """Neighbours that vote in k-NN."""
+    temperature: float = 0.07
+    """Temperature of their votes."""
+    seed: int = 0
+    """Seed of the held-out part that chooses the probe's regularisation."""
+    out: str = ""
+    """File to write; `results.json` in the run folder otherwise."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            within(self.k, 1, MANY, "--k"),
+            within(self.temperature, 1e-4, MANY, "--temperature"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetConfig:
+    """A contact sheet of views."""
+
+    images: str = ""
+    """Folder, list, file or name."""
+    out: str = "views.png"
+    """Picture to write."""
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    """Which views each image becomes."""
+    count: int = 8
+    """Images to show, from the first on."""
+    epoch: int = 0
+    """Epoch whose views are shown."""
+    seed: int = 0
+    """Seed of the views."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            within(self.count, 1, MANY, "--count"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """The demonstration: pre-train, judge, compare and draw on rendered images."""
+
+    out: str = "runs/demo"
+    """Folder to write."""
+    seconds: float = 90.0
+    """Seconds of pre-training for each of the two methods."""
+    seed: int = 0
+    """Seed of everything."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            within(self.seconds, 1, MANY, "--seconds"),
+        )

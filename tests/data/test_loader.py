@@ -1,0 +1,214 @@
+"""The loader: which images a step sees, for any number of workers, from any step on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from massrl.data.loader import (
+    Place,
+    StepBatches,
+    ViewBatch,
+    ViewDataset,
+    build_loader,
+    steps_per_epoch,
+)
+from massrl.data.shapes import ShapesSource
+from massrl.data.sources import Source
+from massrl.errors import ConfigError, ImageError
+from massrl.view_maker import ViewMaker
+
+SOURCE = ShapesSource(20, 16, seed=0, objects=1, split="train")
+MAKER = ViewMaker("byol", size=16, seed=3)
+
+
+class Broken(Source):
+    """Ten images of one grey level each, of which some are no images."""
+
+    name = "broken"
+
+    def __init__(self, *bad: int) -> None:
+        self.bad = bad
+
+    def __len__(self) -> int:
+        return 10
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        """A file's bytes where it is broken, else an array."""
+        if index in self.bad:
+            return b"no picture"
+        return np.full((20, 20, 3), 100 + index, np.uint8)
+
+    def describe(self, index: int) -> str:
+        """A path."""
+        return f"folder/{index}.jpg"
+
+    def fingerprint(self) -> str:
+        """Any sixteen digits."""
+        return "0" * 16
+
+
+def steps(count: int = 20, batch_size: int = 6, **changes: Any) -> StepBatches:
+    settings: dict[str, Any] = {"seed": 1, "total_steps": 9}
+    return StepBatches(count, batch_size, **{**settings, **changes})
+
+
+def loaded(source: Source = SOURCE, *, workers: int = 0, **changes: Any) -> list[ViewBatch]:
+    batches = steps(len(source), changes.pop("batch_size", 6), **changes)
+    return list(build_loader(source, MAKER, batches=batches, workers=workers))
+
+
+def test_epoch_shows_every_image_once() -> None:
+    """Guards against images that an epoch repeats or leaves out."""
+    batches = list(steps(count=20, batch_size=5, total_steps=8))
+    for epoch in (0, 1):
+        places = [place for batch in batches[4 * epoch : 4 * epoch + 4] for place in batch]
+        assert sorted(place.index for place in places) == list(range(20))
+        assert {place.epoch for place in places} == {epoch}
+    assert batches[:4] != [[Place(0, p.index) for p in batch] for batch in batches[4:]]
+
+
+def test_epoch_has_whole_steps_only() -> None:
+    """Guards against a short last batch, and against a step that mixes two epochs."""
+    batches = list(steps(count=20, batch_size=6, total_steps=9))
+    assert [len(batch) for batch in batches] == [6] * 9
+    assert [{place.epoch for place in batch} for batch in batches] == [{0}] * 3 + [{1}] * 3 + [
+        {2}
+    ] * 3
+    for epoch in range(3):
+        places = [place.index for batch in batches[3 * epoch : 3 * epoch + 3] for place in batch]
+        assert len(set(places)) == 18
+
+
+def test_images_that_an_epoch_leaves_out_are_others_the_next_time() -> None:
+    """Guards against images that are never seen because they always come last."""
+    seen = {
+        place.index for batch in steps(count=20, batch_size=6, total_steps=30) for place in batch
+    }
+    assert seen == set(range(20))
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 6])
+def test_accumulation_splits_the_same_step_into_batches(accumulate: int) -> None:
+    """Guards §3: batch_size counts unique images, so k batches are one step's images in order."""
+    whole = list(steps())
+    split = list(steps(accumulate=accumulate))
+    assert len(split) == len(steps(accumulate=accumulate)) == 9 * accumulate
+    assert {len(batch) for batch in split} == {6 // accumulate}
+    joined = [
+        [place for batch in split[i : i + accumulate] for place in batch]
+        for i in range(0, len(split), accumulate)
+    ]
+    assert joined == whole
+
+
+@pytest.mark.parametrize("start", [0, 1, 3, 5, 8, 9])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_batches_from_a_later_step_are_the_tail_of_all(start: int, accumulate: int) -> None:
+    """Guards resume at any step, in the middle of an epoch too."""
+    tail = steps(start_step=start, accumulate=accumulate)
+    assert list(tail) == list(steps(accumulate=accumulate))[start * accumulate :]
+    assert len(tail) == len(list(tail))
+
+
+def test_order_is_another_for_another_seed() -> None:
+    """Guards the seed."""
+    assert list(steps(seed=1)) != list(steps(seed=2))
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(5, 6), (0, 1)])
+def test_fewer_images_than_a_batch_are_refused_naming_the_flag(count: int, batch_size: int) -> None:
+    """Guards against an endless wait for a batch that never fills."""
+    with pytest.raises(
+        ConfigError, match=rf"{count} images.*--data\.batch_size to {count} or less"
+    ):
+        steps(count=count, batch_size=batch_size)
+
+
+def test_steps_per_epoch_are_whole() -> None:
+    """Guards the schedule, which counts in these."""
+    assert [steps_per_epoch(count, 6) for count in (6, 11, 12, 50_000)] == [1, 1, 2, 8333]
+
+
+def test_batch_holds_the_views_of_its_images() -> None:
+    """Guards layout and order: view n of image b lies at [n, b], as the view maker made it."""
+    for number, batch in enumerate(loaded(total_steps=4)):
+        assert batch.views.shape == (2, 6, 16, 16, 3)
+        assert (batch.views.dtype, batch.indices.dtype) == (torch.uint8, torch.int64)
+        assert batch.failures == []
+        for place, index in enumerate(batch.indices.tolist()):
+            wanted = MAKER(SOURCE.read(index), epoch=number // 3, index=index)
+            assert np.array_equal(batch.views[:, place].numpy(), wanted)
+
+
+# Python from 3.12 on warns of every fork of a process that has threads, as torch's always has.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_batches_are_the_same_for_any_number_of_workers() -> None:
+    """Guards §2: views must not depend on who makes them, nor their order on who is first."""
+    alone, together = loaded(), loaded(workers=2)
+    assert len(alone) == len(together) == 9
+    for one, other in zip(alone, together, strict=True):
+        assert torch.equal(one.views, other.views)
+        assert torch.equal(one.indices, other.indices)
+
+
+def test_loader_from_a_later_step_gives_the_tail_of_all_batches() -> None:
+    """Guards resume to the pixel."""
+    whole, tail = loaded(), loaded(start_step=4)
+    assert len(tail) == 5
+    for one, other in zip(whole[4:], tail, strict=True):
+        assert torch.equal(one.views, other.views)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_broken_image_is_reported_and_is_no_black_view(workers: int) -> None:
+    """Guards the issue: never a silent black image; name and reason come with the batch."""
+    batches = loaded(Broken(2, 7), workers=workers, batch_size=5, total_steps=2)
+    failures = [failure for batch in batches for failure in batch.failures]
+    assert sorted(name for name, _ in failures) == ["folder/2.jpg", "folder/7.jpg"]
+    assert all(reason and "\n" not in reason for _, reason in failures)
+    seen = sorted(index for batch in batches for index in batch.indices.tolist())
+    assert seen == [0, 1, 3, 4, 5, 6, 8, 9]
+    for batch in batches:
+        assert batch.views.shape[1] == len(batch.indices) == 5 - len(batch.failures)
+        assert batch.views.float().mean(dim=(0, 2, 3, 4)).min() > 20
+
+
+def test_batch_of_broken_images_alone_is_empty_and_keeps_its_types() -> None:
+    """Guards against a crash of ``stack``, or indices that turn into floating point."""
+    dataset = ViewDataset(Broken(*range(10)), MAKER)
+    batch = dataset.__getitems__([Place(0, 1), Place(0, 2)])
+    assert batch.views.numel() == 0
+    assert (batch.views.dtype, batch.indices.dtype) == (torch.uint8, torch.int64)
+    assert len(batch.failures) == 2
+
+
+def test_source_that_cannot_read_an_image_is_reported_too() -> None:
+    """Guards files that vanish between the listing and the reading."""
+
+    class Vanished(Broken):
+        def read(self, index: int) -> bytes | np.ndarray:
+            if index == 3:
+                raise ImageError("folder/3.jpg", "No such file or directory")
+            return super().read(index)
+
+    batches = loaded(Vanished(), batch_size=10, total_steps=1)
+    assert batches[0].failures == [("folder/3.jpg", "No such file or directory")]
+    assert 3 not in batches[0].indices
+
+
+def test_image_is_read_once_for_all_its_views() -> None:
+    """Guards the speed: a source that is read per view costs N times the decoding."""
+    reads: list[int] = []
+
+    class Counting(Broken):
+        def read(self, index: int) -> bytes | np.ndarray:
+            reads.append(index)
+            return super().read(index)
+
+    loaded(Counting(), batch_size=10, total_steps=1)
+    assert sorted(reads) == list(range(10))
