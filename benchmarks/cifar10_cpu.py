@@ -113,8 +113,8 @@ def table(figures: dict[str, list[dict[str, Any]]], seconds: float) -> str:
     lines = [
         "# CIFAR-10 on a CPU, at equal seconds",
         "",
-        f"`OMP_WAIT_POLICY=PASSIVE python benchmarks/cifar10_cpu.py --data DIR --seconds {seconds:g}`, {seeds} seed(s); commit "
-        f"{about['commit']}; {about['hardware']}; {versions}.",
+        f"`OMP_WAIT_POLICY=PASSIVE python benchmarks/cifar10_cpu.py --data DIR --seconds {seconds:g}`, "
+        f"{seeds} seed(s); commit {about['commit']}; {about['hardware']}; {versions}.",
         f"10,000 training images, {about['data']['val']['num_images']:,} test images "
         f"(fingerprints {about['data']['train']['fingerprint']}, {about['data']['val']['fingerprint']}).",
         "",

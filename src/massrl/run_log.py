@@ -44,10 +44,17 @@ class _ConsoleHandler(logging.Handler):
         )
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk silences: the error that says so must not drown in tracebacks."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
+        """Let the line go."""
+
+
 @contextmanager
 def logging_to(path: Path, console: Console) -> Iterator[None]:
     """Send what is said to the terminal and, with the time, to a file, for as long as this lasts."""
-    file = logging.FileHandler(path, encoding="utf-8")
+    file = _LogFile(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     handlers = (file, _ConsoleHandler(console))
     logger.setLevel(logging.INFO)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from massrl.api import load_backbone, resume
 from massrl.checkpoint import load_checkpoint
-from massrl.errors import CheckpointError, ConfigError
+from massrl.errors import CheckpointError, ConfigError, TrainingError
 from massrl.train.module import PretrainingModule
 from massrl.train.record import read_metrics
 
@@ -161,3 +161,46 @@ def test_loaded_backbone_gives_the_features_of_the_trained_one(tmp_path: Path) -
     images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     assert backbone(images).shape == (2, 256)
     assert not torch.allclose(backbone(images), untrained(images))
+
+
+def test_run_does_not_go_on_with_other_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards a resumed run against a folder to which images have been added."""
+    import cv2
+    import numpy as np
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(16):
+        cv2.imwrite(str(photos / f"{number:02}.png"), np.full((16, 16, 3), number * 9, np.uint8))
+    with monkeypatch.context() as patch:
+        cut_at(patch, 2)
+        with pytest.raises(PowerCutError):
+            run(tmp_path / "cut", data={"train": str(photos)}, train={"checkpoint_every": 1})
+    cv2.imwrite(str(photos / "99.png"), np.zeros((16, 16, 3), np.uint8))
+    with pytest.raises(CheckpointError, match="no longer what the run learnt from"):
+        resume(tmp_path / "cut", console=quiet())
+
+
+def test_full_disk_is_one_clear_error_and_keeps_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards what a full disk destroys: the checkpoint that was whole before it."""
+    import errno
+
+    original = torch.save
+    calls = {"count": 0}
+
+    def full(content: Any, file: Any) -> None:
+        calls["count"] += 1
+        original(content, file)
+        if calls["count"] == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(TrainingError, match="no room left on the disk; the previous one is intact"):
+        run(tmp_path / "run", train={"checkpoint_every": 2})
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert [path.name for path in checkpoints.iterdir()] == ["last.ckpt"]
+    assert load_checkpoint(checkpoints / "last.ckpt")["step"] == 4

@@ -236,10 +236,21 @@ class Record(StepWatcher):
 
 
 class Checkpoints(StepWatcher):
-    """Saves the run every few steps, or every five minutes, and at its end."""
+    """Saves the run every few steps, or every five minutes, and at its end.
 
-    def __init__(self, path: Path, *, every: int | None, clock: Clock, record: Record) -> None:
+    Args:
+        path: the checkpoint.
+        every: steps between two saves; ``None`` for five minutes.
+        data: fingerprint of the images, so that nobody goes on with others.
+        clock: knows the seconds so far.
+        record: is brought to the disk first, so that no row is missing before the checkpoint.
+    """
+
+    def __init__(
+        self, path: Path, *, every: int | None, data: str, clock: Clock, record: Record
+    ) -> None:
         self._path = path
+        self._data = data
         self._every = every
         self._clock = clock
         self._record = record
@@ -259,7 +270,8 @@ class Checkpoints(StepWatcher):
         """Save now, unless this step is saved already."""
         if self._saved_step != module.step:
             self._record.flush()
-            save_checkpoint(self._path, {**module.checkpoint(), "seconds": self._clock.seconds})
+            about_run = {"seconds": self._clock.seconds, "data": self._data}
+            save_checkpoint(self._path, {**module.checkpoint(), **about_run})
             self._saved_step = module.step
         self._saved_at = time.monotonic()
 

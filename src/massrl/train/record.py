@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from massrl.checkpoint import write_text
+from massrl.errors import TrainingError
 
 COLUMNS = (
     "step",
@@ -52,17 +55,26 @@ class MetricsFile:
 
     def row(self, values: dict[str, Any]) -> None:
         """Append one row; what is not known stays empty."""
-        self._writer.writerow({key: _text(value) for key, value in values.items()})
+        with self._on_disk():
+            self._writer.writerow({key: _text(value) for key, value in values.items()})
 
     def flush(self) -> None:
         """See that the rows are on the disk."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with self._on_disk():
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Flush and close."""
-        self.flush()
-        self._file.close()
+        """Flush and close, whatever the disk says: the rows after the last flush may be lost."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    @contextlib.contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(f"cannot write {self._path}: {error.strerror}") from None
 
 
 def _text(value: Any) -> str:

@@ -19,6 +19,7 @@ from massrl.checkpoint import load_checkpoint
 from massrl.config import Config
 from massrl.data.loader import MakeViews, StepBatches, build_loader, steps_per_epoch
 from massrl.data.sources import Source
+from massrl.errors import CheckpointError
 from massrl.methods.base import Method
 from massrl.run_folder import RunFolder
 from massrl.train.callbacks import Checkpoints, Clock, Health, Probe, Record, Signals
@@ -146,13 +147,18 @@ def train(
     clock = Clock()
     if folder.checkpoint.is_file():
         checkpoint = load_checkpoint(folder.checkpoint)
+        if checkpoint["data"] != source.fingerprint():
+            raise CheckpointError(
+                f"{folder.path}: {source.name} is no longer what the run learnt from (names, sizes or "
+                f"labels have changed); a new run can start with another --out"
+            )
         module.restore(checkpoint)
         clock.seconds = float(checkpoint["seconds"])
         logger.info("going on from step %d of %d", module.step, module.schedule.total_steps)
     if module.step >= module.schedule.total_steps:
         return Sitting(module.step, clock.seconds, None, module.skipped)
     signals, callbacks = _callbacks(
-        config, per_epoch, folder, view_names, console, measure, clock, title
+        config, source, folder, view_names, console, measure, clock, title
     )
     loader = _loader(config, source, make_views, start_step=module.step)
     _trainer(config, callbacks, num_batches=len(loader)).fit(module, loader)
@@ -179,7 +185,7 @@ def _loader(config: Config, source: Source, make_views: MakeViews, *, start_step
 
 def _callbacks(
     config: Config,
-    per_epoch: int,
+    source: Source,
     folder: RunFolder,
     view_names: list[str],
     console: Console,
@@ -191,12 +197,17 @@ def _callbacks(
 
     The clock comes last, so that between two steps it sees nothing but the wait for data.
     """
+    per_epoch = steps_per_epoch(len(source), config.batch_size)
     every = round(config.train.probe_every * per_epoch)
     probe = Probe(measure, every=every) if measure is not None and every else None
     health = Health(view_names, folder.matrix)
     record = Record(folder.metrics, clock=clock, health=health, probe=probe)
     checkpoints = Checkpoints(
-        folder.checkpoint, every=config.train.checkpoint_every, clock=clock, record=record
+        folder.checkpoint,
+        every=config.train.checkpoint_every,
+        data=source.fingerprint(),
+        clock=clock,
+        record=record,
     )
     signals = Signals(checkpoints)
     progress = ProgressLine(console, title=title, clock=clock, probe=probe)
