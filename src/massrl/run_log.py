@@ -22,7 +22,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from massrl import __version__
 from massrl.config import Config
 from massrl.data.sources import Source
 from massrl.views.layouts import resolve_layout
@@ -157,8 +156,8 @@ def circumstances(machine: str) -> dict[str, Any]:
     for package in packages:
         try:
             versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = __version__ if package == "massrl" else "not installed"
+        except metadata.PackageNotFoundError:  # such as a checkout that is not installed
+            versions[package] = "not installed"
     return {
         "software": {"python": platform.python_version(), **versions},
         "hardware": f"{machine}, {platform.machine()}",
