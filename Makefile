@@ -23,8 +23,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/cifar10_cpu.py --help
+bench: $(VENV)/.installed  # make bench DATA=folder with CIFAR-10 as train/CLASS/*.jpg, test/CLASS/*.jpg
+	@test -n "$(DATA)" || { echo "make bench DATA=DIR: a folder with train/ and test/ of CIFAR-10"; exit 2; }
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/cifar10_cpu.py --data "$(DATA)"
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -38,7 +38,7 @@ def test_new_folder_is_made_with_its_parents(tmp_path: Path) -> None:
 
 def test_new_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:
     """Guards a finished run against the next one's files; both ways on are named."""
-    (tmp_path / "config.yaml").write_text("")
+    RunFolder(tmp_path).backbone.write_text("")
     with pytest.raises(ConfigError, match=r"holds a run already.*--resume .*--out"):
         RunFolder.new(tmp_path)
 
@@ -47,7 +47,7 @@ def test_new_folder_where_a_file_stands_is_refused(tmp_path: Path) -> None:
     """Guards against a traceback of mkdir."""
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ConfigError, match="--out .* cannot be made"):
+        with pytest.raises(ConfigError, match="--out .* cannot be written to"):
             RunFolder.new(path)
 
 

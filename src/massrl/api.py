@@ -15,11 +15,12 @@ from massrl.checkpoint import load_backbone_file, save_backbone, write_json, wri
 from massrl.config import Config, DataConfig, ModelConfig
 from massrl.configure import config_text, make, make_config, read_config_file, read_layers
 from massrl.data.catalogue import open_source
-from massrl.data.check import CheckReport, check_source
+from massrl.data.check import CheckReport, check_source, drop_broken
 from massrl.data.sources import Normalization, Source, Subset
 from massrl.data.splits import holdout
 from massrl.errors import CheckpointError, ConfigError, DataError
 from massrl.evaluation.judge import judge
+from massrl.methods.base import Method
 from massrl.methods.build import seeded_backbone
 from massrl.options import EvaluateConfig, SheetConfig
 from massrl.parts import (
@@ -90,20 +91,35 @@ def pretrain(
         say_config(resolved, source, notes)
         maker = make_view_maker(resolved)
         method = make_method(resolved)
+        resolved = _say_stem(resolved, method)
         if resolved.train.max_steps is None:
             resolved = plan_steps(resolved, method, source, maker)
-        write_text(folder.config, config_text(resolved))
+        rate = f"{resolved.scaled_lr:g} = optim.lr × data.batch_size / 256"
+        write_text(folder.config, f"# peak learning rate in use: {rate}\n{config_text(resolved)}")
         save_sheet(sheet_rows(source, maker, count=_SHEET_ROWS), folder.views)
         return _sit(resolved, folder, source, console=console, title=title)
 
 
+def _say_stem(config: Config, method: Method) -> Config:
+    """Which stem ``auto`` came to, said and kept."""
+    used = str(method.backbone.stem_used)
+    if config.model.stem == "auto":
+        logger.info("%-8s --model.stem %s: for views of %s px", "chosen", used, config.views.size)
+    return replace(config, model=replace(config.model, stem=used))
+
+
 def resume(
-    run: str | Path, *, console: Console | None = None, title: str = "pre-training"
+    run: str | Path,
+    *,
+    on_error: str | None = None,
+    console: Console | None = None,
+    title: str = "pre-training",
 ) -> PretrainResult:
     """Go on with a run from its last checkpoint, to the same weights as if it had never stopped.
 
     Args:
         run: the run folder.
+        on_error: ``stop`` or ``skip``, in the place of the run's own ``--data.on_error``.
         console: where progress is shown; the terminal by default.
         title: what progress calls the run.
 
@@ -112,6 +128,9 @@ def resume(
     """
     folder = RunFolder.existing(run, flag="--resume")
     config = replace(make_config(read_config_file(folder.config)), out=str(folder.path))
+    if on_error is not None:
+        config = replace(config, data=replace(config.data, on_error=on_error))
+    this_machine(config.train.accelerator)
     source = training_source(config.data)
     console = console or Console(stderr=True)
     with logging_to(folder.log, console):
@@ -218,6 +237,11 @@ def evaluate(
     network = load_backbone(backbone, untrained=wanted.untrained)
     about: dict[str, Any] = network.about  # type: ignore[assignment]
     train_source, test_source = _judging_sources(wanted, folder)
+    left_out = 0
+    if wanted.data.on_error == "skip":
+        (train_source, broken), (test_source, more) = map(drop_broken, (train_source, test_source))
+        left_out = broken + more
+        logger.warning("%d broken images are left out", left_out)
     constants = Normalization(mean=tuple(about["mean"]), std=tuple(about["std"]))
     train_source.normalization = test_source.normalization = constants
     machine = this_machine()
@@ -239,18 +263,34 @@ def evaluate(
     results = {
         **figures,
         "backbone": {"path": str(backbone), "untrained": wanted.untrained, **about},
-        "data": {"train": describe_source(train_source), "val": describe_source(test_source)},
+        "run": _run_config(folder),
+        "data": {
+            "train": describe_source(train_source),
+            "val": describe_source(test_source),
+            "left_out": left_out,
+        },
         **circumstances(machine.name),
         "seconds": round(time.perf_counter() - begin, 2),
     }
-    name = "results-untrained.json" if wanted.untrained else "results.json"
-    path = Path(wanted.out) if wanted.out else Path(backbone).with_name(name)
-    if folder is not None and not wanted.out:
-        path = folder.path / name
-    write_json(path, results)
+    write_json(results_path(backbone, wanted), results)
     if folder is not None:
         report_run(folder)
     return results
+
+
+def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:
+    """Where an evaluation's figures go: ``config.out``, else into the run folder or beside the file."""
+    if config.out:
+        return Path(config.out)
+    name = "results-untrained.json" if config.untrained else "results.json"
+    return Path(backbone) / name if Path(backbone).is_dir() else Path(backbone).with_name(name)
+
+
+def _run_config(folder: RunFolder | None) -> dict[str, Any] | None:
+    """The configuration that the backbone was trained with, where its run folder tells."""
+    if folder is None or not folder.config.is_file():
+        return None
+    return make_config(read_config_file(folder.config)).to_dict()
 
 
 def _judging_sources(wanted: EvaluateConfig, folder: RunFolder | None) -> tuple[Source, Source]:
@@ -258,7 +298,11 @@ def _judging_sources(wanted: EvaluateConfig, folder: RunFolder | None) -> tuple[
     data = wanted.data
     if folder is not None and folder.config.is_file():
         run = make_config(read_config_file(folder.config)).data
-        if data.train is None or data.train == run.train:
+        if (
+            data.train is None
+            or str(Path(data.train).resolve()) == run.train
+            or data.train == run.train
+        ):
             limit = data.limit if data.limit is not None else run.limit
             data = replace(data, train=run.train, limit=limit, root=data.root or run.root)
         data = replace(data, val=data.val or run.val)
@@ -306,6 +350,13 @@ def draw_views(config: SheetConfig | dict[str, Any], *, console: Console | None 
     return Path(wanted.out)
 
 
-def check_data(spec: str) -> CheckReport:
-    """Decode every image of a source once and list what is broken."""
-    return check_source(open_source(spec))
+def check_data(spec: str, *, console: Console | None = None) -> CheckReport:
+    """Decode every image of a source once and list what is broken.
+
+    Args:
+        spec: a folder, a list of paths, or the name of a data set.
+        console: where progress is shown; the terminal by default.
+    """
+    source = open_source(spec)
+    with TaskProgress(console or Console(stderr=True)) as progress:
+        return check_source(source, progress=lambda done, total: progress("checking", done, total))

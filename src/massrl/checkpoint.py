@@ -80,8 +80,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds, all of them "not readable"
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {reason}") from None
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint: it is damaged, or holds more than weights "
+            f"({type(error).__name__})"
+        ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no checkpoint of massrl (format {FORMAT} is wanted)")
     return content

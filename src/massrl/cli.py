@@ -2,7 +2,8 @@
 
 Nothing heavy is imported until a verb runs, so that ``massrl --help`` answers at once. Only this
 module prints and exits: 0 when done, or stopped by a signal and saved; 2 for a mistake, with one
-line that says what is accepted; 130 for a second Ctrl-C.
+line that says what is accepted; 1 for a fault of our own, or when broken images were found; 130 for
+Ctrl-C where there was nothing to save.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        return _dispatch(words)
+        return _quietly(words)
     except MassrlError as error:
         if debug:
             raise
@@ -58,6 +59,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"{_PROG}: stopped", file=sys.stderr)
         return 130
+    except Exception as error:
+        if debug:
+            raise
+        print(
+            f"{_PROG}: unexpected {type(error).__name__}: {' '.join(str(error).split())} "
+            f"(--debug shows where)",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def _quietly(words: list[str]) -> int:
+    try:
+        return _dispatch(words)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stderr.close()
         return 0
@@ -149,13 +164,16 @@ def _none_left(words: list[str]) -> None:
 def _pretrain(words: list[str]) -> int:
     run, recipe, file = (_take(words, flag) for flag in ("--resume", "--recipe", "--config"))
     if run is not None:
+        on_error = _take(words, "--data.on_error")
         if words or recipe or file:
             raise ConfigError(
-                "--resume goes on with a run as it was started: no other flag fits beside it"
+                "--resume goes on with a run as it was started: only --data.on_error fits beside it"
             )
         from massrl.api import resume
+        from massrl.config import DataConfig
 
-        return _after_training(resume(run))
+        DataConfig(on_error=on_error or "stop")  # refuses what is neither stop nor skip
+        return _after_training(resume(run, on_error=on_error))
     from massrl.configure import make_config, read_config_file, read_layers
     from massrl.recipes import DEFAULT_RECIPE
 
@@ -163,7 +181,9 @@ def _pretrain(words: list[str]) -> int:
     if file is not None:
         # The recipe that a file names lies under it, unless a flag names another.
         read = read_config_file if recipe else read_layers
-        layers.append(read(_path(file)) | {"out": ""})  # a repeat has a folder of its own
+        layers.append(read(_path(file)))
+        if (_path(layers[-1].get("out") or file).resolve()) == _path(file).resolve().parent:
+            layers.append({"out": ""})  # a run's own configuration: its repeat goes elsewhere
     config = make_config(*layers, arguments=words)
     from massrl.api import pretrain
 
@@ -196,13 +216,14 @@ def _evaluate(words: list[str]) -> int:
     from massrl.options import EvaluateConfig
 
     config = make(EvaluateConfig, arguments=words)
-    from massrl.api import evaluate
+    from massrl.api import evaluate, results_path
 
     results = evaluate(backbone, config)
     for task in config.task:
         figures = results[task]
         fifth = "" if figures["acc5"] is None else f"   Acc@5 {figures['acc5']:6.2f} %"
         print(f"{task:<8} Acc@1 {figures['acc1']:6.2f} %{fifth}   {figures['num_images']:,} images")
+    print(results_path(backbone, config))
     return 0
 
 
@@ -210,7 +231,7 @@ def _views(words: list[str]) -> int:
     from massrl.configure import make
     from massrl.options import SheetConfig
 
-    images = _first(words, "the images to show: a folder, a list, a file or a name")
+    images = _first(words, "the images to show: a folder, a list or a name")
     config = make(SheetConfig, {"images": images}, arguments=words)
     from massrl.api import draw_views
 
@@ -244,9 +265,8 @@ def _recipes(words: list[str]) -> int:
         return 0
     width = max(map(len, recipe_names()))
     for name in recipe_names():
-        about = about_recipe(name)
-        print(f"{name:<{width}}  {about.summary}")
-        print(f"{'':<{width}}  {about.hardware}; {about.cost}; expect: {about.expect}")
+        print(f"{name:<{width}}  {about_recipe(name).summary}")
+    print("\nmassrl recipes NAME shows one whole: source, hardware, cost, the figure to expect")
     return 0
 
 

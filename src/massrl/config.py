@@ -20,6 +20,7 @@ OBJECTIVES = ("byol", "simclr")
 PAIRS = ("all", "cross-policy", "within-policy", "cross-crop", "directional", "paired")
 REDUCTIONS = ("mean", "sum")
 BATCH_NORMS = ("per-view", "joint")
+STATISTICS = ("own", "online")
 OPTIMISERS = ("lars", "sgd", "adamw")
 STEMS = ("auto", "small", "standard")
 ON_ERROR = ("stop", "skip")
@@ -108,6 +109,8 @@ class MethodConfig:
     """Batch-norm statistics: `per-view` as published, or `joint` over all views."""
     target_momentum: float = 0.99
     """Momentum τ of BYOL's target at the first step; it rises to 1 along a cosine."""
+    target_statistics: str = "own"
+    """Batch-norm statistics of BYOL's target: its `own`, or copied from the `online` network."""
 
     def __post_init__(self) -> None:
         refuse(
@@ -115,42 +118,48 @@ class MethodConfig:
             choice(self.pairs, PAIRS, "--method.pairs"),
             choice(self.reduction, REDUCTIONS, "--method.reduction"),
             choice(self.batch_norm, BATCH_NORMS, "--method.batch_norm"),
+            choice(self.target_statistics, STATISTICS, "--method.target_statistics"),
             within(self.temperature, 1e-4, MANY, "--method.temperature"),
             within(self.target_momentum, 0.0, 1.0, "--method.target_momentum"),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadConfig:
-    """A multi-layer perceptron: hidden layers with batch norm and ReLU, output without bias."""
+class ProjectorConfig:
+    """From features to projections: hidden layers with batch norm and ReLU, then a linear one."""
 
     layers: int = 2
-    """Linear layers; 2 is one hidden layer, 0 no head at all."""
+    """Linear layers; 2 is one hidden layer, 0 no projector at all."""
     hidden: int = 4096
     """Width of the hidden layers."""
     out: int = 256
-    """Width of the output."""
+    """Width of the projections."""
+    bias: bool = False
+    """Whether the last layer has a bias; DeepMind's has none."""
 
     def __post_init__(self) -> None:
         refuse(
-            within(
-                self.layers,
-                0,
-                MANY,
-                "layers of a head (--model.projector.layers, --model.predictor.layers)",
-            ),
-            within(
-                self.hidden,
-                1,
-                MANY,
-                "hidden width of a head (--model.projector.hidden, --model.predictor.hidden)",
-            ),
-            within(
-                self.out,
-                1,
-                MANY,
-                "output width of a head (--model.projector.out, --model.predictor.out)",
-            ),
+            within(self.layers, 0, MANY, "--model.projector.layers"),
+            within(self.hidden, 1, MANY, "--model.projector.hidden"),
+            within(self.out, 1, MANY, "--model.projector.out"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorConfig:
+    """From projections to predictions of the same width, of the online network (BYOL only)."""
+
+    layers: int = 2
+    """Linear layers; 2 is one hidden layer, 0 no predictor at all."""
+    hidden: int = 4096
+    """Width of the hidden layers."""
+    bias: bool = False
+    """Whether the last layer has a bias; DeepMind's has none."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            within(self.layers, 0, MANY, "--model.predictor.layers"),
+            within(self.hidden, 1, MANY, "--model.predictor.hidden"),
         )
 
 
@@ -162,9 +171,9 @@ class ModelConfig:
     """A torchvision ResNet, any timm name, `resnet10-narrow`, or `module:function` of your own."""
     stem: str = "auto"
     """First layers of a ResNet: `standard`, `small` (3×3, no pooling) or `auto`: by size."""
-    projector: HeadConfig = field(default_factory=HeadConfig)
+    projector: ProjectorConfig = field(default_factory=ProjectorConfig)
     """From backbone features to projections."""
-    predictor: HeadConfig = field(default_factory=HeadConfig)
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
     """From the online network's projections to predictions of the target's (BYOL only)."""
 
     def __post_init__(self) -> None:
@@ -192,7 +201,7 @@ class OptimConfig:
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of AdamW's two running means."""
     warmup_epochs: float = 10.0
-    """Epochs of linear warm-up from 0, before the cosine to 0; at most a tenth of the run."""
+    """Epochs of linear warm-up before the cosine to 0; at most a tenth of the run."""
 
     def __post_init__(self) -> None:
         refuse(
@@ -230,7 +239,7 @@ class TrainConfig:
     precision: str | None = None
     """`32-true`, `bf16-mixed` or `16-mixed`; losses are always computed in 32 bits."""
     checkpoint_every: int | None = None
-    """Optimiser steps between checkpoints; about ten minutes' worth where it is left out."""
+    """Optimiser steps between checkpoints; every five minutes where it is left out."""
     log_every: int = 1
     """Optimiser steps between rows of `metrics.csv`."""
     probe_every: float = 5.0

@@ -37,6 +37,7 @@ from massrl.train.resolve import this_machine
 
 _DATA = "shapes"
 _TASKS = ("knn", "linear")
+_OWN = {"massrl", "byol", "results.json", "report.html", "views.png"}
 _GALLERY_ROWS = 6
 _NEIGHBOURS = 5
 _NAMES = {"untrained": "untrained", "byol": "BYOL", "massrl": "MASSRL"}
@@ -88,11 +89,9 @@ def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
 
 def _empty_folder(folder: Path) -> Path:
     """The demonstration's folder, cleared of an earlier one and of nothing else."""
-    if (
-        folder.exists()
-        and any(folder.iterdir())
-        and not (folder / "massrl" / "config.yaml").exists()
-    ):
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder} is a file: choose another --out")
+    if folder.exists() and {item.name for item in folder.iterdir()} - _OWN:
         raise ConfigError(f"{folder} holds something else: choose another --out")
     for name in ("massrl", "byol"):
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from massrl.checks import MANY, refuse, within
-from massrl.config import ViewsConfig
+from massrl.checks import MANY, choice, refuse, within
+from massrl.config import ON_ERROR, ViewsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,11 @@ class JudgeDataConfig:
     """Folder where named data sets are kept or downloaded to."""
     download: bool = True
     """Whether a named data set that is missing may be downloaded."""
+    on_error: str = "stop"
+    """What a broken image does: `stop` the evaluation, or `skip` it, counted and reported."""
+
+    def __post_init__(self) -> None:
+        refuse(choice(self.on_error, ON_ERROR, "--data.on_error"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +68,14 @@ class SheetConfig:
     count: int = 8
     """Images to show, from the first on."""
     epoch: int = 0
-    """Epoch whose views are shown."""
+    """Epoch whose views are shown, from 0."""
     seed: int = 0
     """Seed of the views."""
 
     def __post_init__(self) -> None:
         refuse(
             within(self.count, 1, MANY, "--count"),
+            within(self.epoch, 0, MANY, "--epoch"),
         )
 
 

@@ -11,9 +11,10 @@ from torch import nn
 
 from massrl.config import Config, DataConfig
 from massrl.data.catalogue import open_source
+from massrl.data.check import drop_broken
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import balanced_subset
-from massrl.errors import ImageError
+from massrl.errors import DataError, ImageError
 from massrl.evaluation.features import extract_features
 from massrl.evaluation.judge import check_labels
 from massrl.evaluation.knn import knn_predict
@@ -43,11 +44,16 @@ def training_source(data: DataConfig) -> Source:
 def validation_source(data: DataConfig) -> Source | None:
     """The labelled images to judge by: ``data.val``, or a known data set's own validation part."""
     spec = data.val
-    if spec is None and not Path(data.train).exists():
-        spec = data.train.partition(":")[0]
+    if spec is None and not Path(data.train).expanduser().exists():
+        spec = data.train.partition(":")[0]  # the set's own validation part, where it has one
     if spec is None:
         return None
     source = open_source(spec, split="val", root=_root(data), download=data.download)
+    if source.labels is None and data.val is not None:
+        raise DataError(
+            f"{source.name} has no labels to judge by: a folder with one sub-folder per class, or the "
+            f"name of a data set, is wanted (--data.val)"
+        )
     return source if source.labels is not None else None
 
 
@@ -84,13 +90,17 @@ def make_probe(config: Config, source: Source) -> Callable[[nn.Module], float] |
     With validation images it asks for those; otherwise every training image asks the others. It is
     shown and never acted on.
     """
-    if source.labels is None or len(source.class_names) < 2:
+    labelled = source.labels is not None and len(source.class_names) > 1
+    asked = validation_source(config.data) if labelled or config.data.val else None
+    if not labelled:
         return None
     bank = _part(source, _PROBE_BANK)
-    asked = validation_source(config.data)
     if asked is not None:
         check_labels(source, asked)
         asked = _part(asked, _PROBE_QUERIES)
+    if config.data.on_error == "skip":
+        bank = drop_broken(bank)[0]
+        asked = asked and drop_broken(asked)[0]
     for part in filter(None, (bank, asked)):
         part.normalization = normalization_of(config, source)
 

@@ -43,15 +43,17 @@ class RunFolder:
             ConfigError: if it holds a run already or cannot be made.
         """
         folder = cls(path)
-        if folder.config.exists():
+        if folder.checkpoint.exists() or folder.backbone.exists():  # else there is nothing to lose
             raise ConfigError(
                 f"{path} holds a run already: --resume {path} goes on with it, "
                 "another --out starts anew"
             )
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
+            folder.log.open("a").close()
         except OSError as error:
-            raise ConfigError(f"--out {path} cannot be made: {error.strerror}") from None
+            reason = f"cannot be written to: {error.strerror}"
+            raise ConfigError(f"--out {path} {reason}; another folder is wanted") from None
         return folder
 
     @classmethod

@@ -76,8 +76,10 @@ def say_config(config: Config, source: Source, notes: Sequence[str]) -> None:
         "byol": f"BYOL, τ {method.target_momentum:g} → 1",
         "simclr": f"SimCLR (InfoNCE), temperature {method.temperature:g}",
     }[method.objective]
-    heads = [config.model.projector] + [config.model.predictor] * (method.objective == "byol")
-    widths = " + ".join(f"{head.layers} layers of {head.hidden} to {head.out}" for head in heads)
+    projector, predictor = config.model.projector, config.model.predictor
+    heads = f"projector {projector.layers} layers of {projector.hidden} to {projector.out}"
+    if method.objective == "byol":
+        heads += f", predictor {predictor.layers} layers of {predictor.hidden}"
     steps = f"{train.max_steps} steps" if train.max_steps else f"about {train.seconds:g} seconds"
     batch = (
         f"{config.batch_size} unique images = {config.device_batch_size} × {train.devices} device "
@@ -90,7 +92,7 @@ def say_config(config: Config, source: Source, notes: Sequence[str]) -> None:
         "views": f"{layout.name}: {layout.num_views} views of {config.views.size} px from "
         + ", ".join(dict.fromkeys(layout.policies)),
         "method": f"{objective}; pairs {method.pairs}, {method.reduction}; batch norm {method.batch_norm}",
-        "model": f"{config.model.backbone}, stem {config.model.stem}; heads {widths}",
+        "model": f"{config.model.backbone}, stem {config.model.stem}; {heads}",
         "batch": batch,
         "lr": f"{config.scaled_lr:g} = {optim.lr:g} × {config.batch_size} / 256, {optim.name}, "
         f"weight decay {optim.weight_decay:g}",

@@ -8,20 +8,21 @@ import torch
 from tests.reference import losses as reference
 from torch import nn
 
-from massrl.config import HeadConfig, MethodConfig, ModelConfig
+from massrl.config import MethodConfig, ModelConfig, PredictorConfig, ProjectorConfig
 from massrl.methods.base import Method
 from massrl.methods.build import build_method
 from massrl.methods.byol import BYOL
 from massrl.methods.pairs import ViewLabel
 
 TWO = [ViewLabel("a", 0), ViewLabel("b", 1)]
-HEAD = HeadConfig(layers=2, hidden=16, out=8)
+PROJECTOR = ProjectorConfig(layers=2, hidden=16, out=8)
+PREDICTOR = PredictorConfig(layers=2, hidden=16)
 
 
 def small(objective: str, views: list[ViewLabel] = TWO, seed: int = 0, **changes: str) -> Method:
     return build_method(
         MethodConfig(objective=objective, **changes),  # type: ignore[arg-type]
-        ModelConfig(backbone="resnet10-narrow", projector=HEAD, predictor=HEAD),
+        ModelConfig(backbone="resnet10-narrow", projector=PROJECTOR, predictor=PREDICTOR),
         views=views,
         image_side=16,
         seed=seed,
@@ -119,6 +120,38 @@ def test_loss_falls_on_one_batch(objective: str) -> None:
         optimizer.step()
         losses.append(float(output.loss.detach()))
     assert np.mean(losses[-3:]) < 0.8 * losses[0]
+
+
+def test_target_takes_the_online_statistics_over_when_asked() -> None:
+    """Guards ``--method.target_statistics online`` against being read and ignored."""
+    method = small("byol", target_statistics="online")
+    assert isinstance(method, BYOL)
+    method(images())
+    method.update_target(0.9)
+    online, target = method.backbone.bn1, method.target_backbone.bn1
+    assert isinstance(online, nn.BatchNorm2d)
+    assert isinstance(target, nn.BatchNorm2d)
+    assert torch.equal(online.running_mean, target.running_mean)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("objective", ["byol", "simclr"])
+@pytest.mark.parametrize(("layers", "out"), [(0, 8), (1, 12), (3, 24)])
+def test_projector_of_any_depth_and_width_fits_any_objective(
+    objective: str, layers: int, out: int
+) -> None:
+    """Guards "any with any": a predictor of a width of its own fits one projector alone."""
+    method = build_method(
+        MethodConfig(objective=objective),
+        ModelConfig(
+            backbone="resnet10-narrow",
+            projector=ProjectorConfig(layers=layers, hidden=16, out=out, bias=True),
+            predictor=PREDICTOR,
+        ),
+        views=TWO,
+        image_side=16,
+        seed=0,
+    )
+    assert torch.isfinite(method(images()).loss)
 
 
 def test_directional_pairs_pull_only_the_strong_view() -> None:

@@ -42,7 +42,8 @@ def test_layout_without_such_a_pair_is_refused(views: list[ViewLabel], mode: str
         pair_mask(views, mode)
 
 
-def test_drawn_policies_are_never_of_the_same_policy() -> None:
-    """In a sampled layout the policy is not known beforehand, so ``within-policy`` has no pair."""
-    with pytest.raises(ConfigError):
-        pair_mask([ViewLabel(None, 0), ViewLabel(None, 1)], "within-policy")
+@pytest.mark.parametrize("mode", ["within-policy", "cross-policy", "directional"])
+def test_pairs_by_policy_of_drawn_policies_are_refused(mode: str) -> None:
+    """Guards a sampled layout, whose policies are not known beforehand, against meaning ``all``."""
+    with pytest.raises(ConfigError, match="draws each view's policy anew"):
+        pair_mask([ViewLabel(None, 0), ViewLabel(None, 1)], mode)

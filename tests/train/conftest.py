@@ -28,7 +28,7 @@ def tiny(out: Path, **sections: dict[str, Any]) -> dict[str, Any]:
         "model": {
             "backbone": "resnet10-narrow",
             "projector": {"layers": 2, "hidden": 16, "out": 8},
-            "predictor": {"layers": 2, "hidden": 16, "out": 8},
+            "predictor": {"layers": 2, "hidden": 16},
         },
         "optim": {"name": "lars", "lr": 2.0, "weight_decay": 1e-4, "warmup_epochs": 1},
         "train": {"max_steps": 10, "probe_every": 0, "accelerator": "cpu"},

@@ -91,7 +91,6 @@ def test_variant_d_over_two_epochs_has_the_loss_of_numpy(
 ) -> None:
     """Eight views at batch 2: every step's loss against NumPy on the same projections."""
     expected: list[float] = []
-    original = BYOL.output
 
     def forward(self: BYOL, views: torch.Tensor) -> Any:
         y = [self.backbone(view) for view in views]
@@ -103,7 +102,6 @@ def test_variant_d_over_two_epochs_has_the_loss_of_numpy(
 
     unpatched = BYOL.forward
     monkeypatch.setattr(BYOL, "forward", forward)
-    assert original is BYOL.output
     data = {"train": "shapes(count=8,size=16)", "batch_size": 2}
     folder = run(
         tmp_path / "run", data=data, views={"layout": "massrl"}, train={"max_steps": 8}
@@ -143,7 +141,7 @@ def test_non_finite_loss_stops_the_run_and_keeps_the_checkpoint(
 
     broken.calls = 0  # type: ignore[attr-defined]
     monkeypatch.setattr(BYOL, "forward", broken)
-    with pytest.raises(TrainingError, match=r"nan at step 5, on images \[\d+"):
+    with pytest.raises(TrainingError, match=r"nan at step 5, on the images of indices \[\d+"):
         run(tmp_path / "run", train={"checkpoint_every": 2})
     assert (
         torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["step"] == 4
@@ -151,7 +149,7 @@ def test_non_finite_loss_stops_the_run_and_keeps_the_checkpoint(
 
 
 def folder_with_a_broken_image(folder: Path) -> Path:
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number in range(9):
         image = np.random.default_rng(number).integers(0, 256, (20, 20, 3), np.uint8)
         cv2.imwrite(str(folder / f"{number}.png"), image)
@@ -173,6 +171,31 @@ def test_broken_image_is_skipped_and_counted_when_asked(tmp_path: Path) -> None:
     data = {"train": str(photos), "batch_size": 5, "on_error": "skip", "workers": 1}
     result = run(tmp_path / "run", data=data, train={"max_steps": 2})
     assert [Path(name).name for name in result.sitting.skipped] == ["broken.png"]
+
+
+def test_broken_labelled_image_is_skipped_by_the_probe_and_by_evaluation_too(
+    tmp_path: Path,
+) -> None:
+    """Guards ``skip`` beyond training itself: the first k-NN probe must not end the run."""
+    from massrl.api import evaluate
+
+    for kind in ("a", "b"):
+        folder_with_a_broken_image(tmp_path / "photos" / kind)
+    data = {"train": str(tmp_path / "photos"), "batch_size": 10, "on_error": "skip"}
+    result = run(tmp_path / "run", data=data, train={"max_steps": 2, "probe_every": 1})
+    assert "broken.png" in (result.folder / "log.txt").read_text(encoding="utf-8")
+    assert [row["knn"] != "" for row in read_metrics(result.folder / "metrics.csv")] == [True, True]
+    with pytest.raises(ImageError):
+        evaluate(result.folder, {"task": ["knn"], "k": 3}, console=quiet())
+    wanted = {"task": ["knn"], "k": 3, "data": {"on_error": "skip"}}
+    assert evaluate(result.folder, wanted, console=quiet())["data"]["left_out"] == 2
+
+
+def test_single_image_at_a_time_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    """Guards batch norm, which needs two images, against an accumulation that leaves one."""
+    with pytest.raises(ConfigError, match=r"--data.batch_size is 4: with --train.accumulate 4"):
+        run(tmp_path / "run", data={"batch_size": 4}, train={"accumulate": 4})
+    assert not (tmp_path / "run").exists()
 
 
 def test_open_choices_are_made_said_and_saved(tmp_path: Path) -> None:

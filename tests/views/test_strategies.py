@@ -118,7 +118,6 @@ def test_strategy_that_does_not_exist_is_refused_in_one_line(text: str, message:
 def test_own_policy_becomes_the_blocks_it_describes(own: Path) -> None:
     """Guards the reading of ranges, probabilities, nested groups, choose and shuffle."""
     text = """
-name: microscope
 prob: 0.9
 operations:
   - {operation: rotate, prob: 0.5, range: [-180, 180]}

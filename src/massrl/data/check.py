@@ -16,7 +16,7 @@ import numpy as np
 
 from massrl.data.decode import decode, read_header
 from massrl.data.folders import FileSource
-from massrl.data.sources import Source
+from massrl.data.sources import Source, Subset
 from massrl.errors import ImageError
 
 _CHUNK = 64  # images given to the threads at a time, per thread
@@ -206,3 +206,23 @@ def _counts(counts: dict[str, int]) -> str:
 def _shortened(lines: list[str], rest: str) -> list[str]:
     more = len(lines) - _SHOWN
     return lines if more <= 0 else [*lines[:_SHOWN], f"{more} {rest}"]
+
+
+def drop_broken(source: Source, *, workers: int | None = None) -> tuple[Source, int]:
+    """The images of a source that can be decoded, and how many cannot; each is decoded once.
+
+    Args:
+        source: the images.
+        workers: threads that decode.
+    """
+
+    def readable(index: int) -> bool:
+        try:
+            decode(source.read(index), name=source.describe(index))
+        except ImageError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(workers) as threads:
+        kept = np.flatnonzero(np.fromiter(threads.map(readable, range(len(source))), bool))
+    return Subset(source, kept), len(source) - len(kept)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from massrl.config import HeadConfig, MethodConfig, ModelConfig
+from massrl.config import MethodConfig, ModelConfig, PredictorConfig, ProjectorConfig
 from massrl.methods.base import Method
 from massrl.methods.byol import BYOL
 from massrl.methods.pairs import ViewLabel
@@ -38,8 +38,10 @@ def build_method(
     """
     with torch.random.fork_rng(devices=[]):
         backbone = seeded_backbone(model, image_side=image_side, seed=seed)
-        projector = _head(int(backbone.num_features), model.projector)  # type: ignore[arg-type]
-        predictor = _head(_width(model.projector, backbone), model.predictor)
+        features = int(backbone.num_features)  # type: ignore[arg-type]
+        width = model.projector.out if model.projector.layers else features
+        projector = _head(features, model.projector, out=width)
+        predictor = _head(width, model.predictor, out=width)
     pairs = method.pairs or "all"
     if method.objective == "byol":
         return BYOL(
@@ -50,6 +52,7 @@ def build_method(
             pairs=pairs,
             reduction=method.reduction,
             batch_norm=method.batch_norm,
+            target_statistics=method.target_statistics,
         )
     return SimCLR(
         backbone,
@@ -73,9 +76,7 @@ def seeded_backbone(model: ModelConfig, *, image_side: int, seed: int) -> nn.Mod
     return backbone.to(memory_format=torch.channels_last)
 
 
-def _head(in_features: int, config: HeadConfig) -> nn.Module:
-    return build_head(in_features, layers=config.layers, hidden=config.hidden, out=config.out)
-
-
-def _width(projector: HeadConfig, backbone: nn.Module) -> int:
-    return projector.out if projector.layers else int(backbone.num_features)  # type: ignore[arg-type]
+def _head(in_features: int, config: ProjectorConfig | PredictorConfig, *, out: int) -> nn.Module:
+    return build_head(
+        in_features, layers=config.layers, hidden=config.hidden, out=out, last_bias=config.bias
+    )

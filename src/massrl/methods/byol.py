@@ -26,6 +26,8 @@ class BYOL(Method):
         pairs: which views are compared.
         reduction: ``mean`` or ``sum`` over the pairs.
         batch_norm: ``per-view`` or ``joint``.
+        target_statistics: whether the target keeps its ``own`` batch-norm statistics, or takes over
+            those of the ``online`` network at every update.
     """
 
     def __init__(
@@ -38,10 +40,12 @@ class BYOL(Method):
         pairs: str = "all",
         reduction: str = "mean",
         batch_norm: str = "per-view",
+        target_statistics: str = "own",
     ) -> None:
         super().__init__(backbone, views, pairs=pairs, reduction=reduction, batch_norm=batch_norm)
         self.projector = projector
         self.predictor = predictor
+        self.target_statistics = target_statistics
         self.target_backbone = copy_as_target(backbone)
         self.target_projector = copy_as_target(projector)
 
@@ -58,6 +62,7 @@ class BYOL(Method):
 
     @torch.no_grad()
     def update_target(self, tau: float) -> None:
-        """ξ ← τ ξ + (1 - τ) θ for every parameter; the target keeps its own batch statistics."""
-        update_target(self.target_backbone, self.backbone, tau)
-        update_target(self.target_projector, self.projector, tau)
+        """ξ ← τ ξ + (1 - τ) θ for every parameter."""
+        copied = self.target_statistics == "online"
+        update_target(self.target_backbone, self.backbone, tau, copy_buffers=copied)
+        update_target(self.target_projector, self.projector, tau, copy_buffers=copied)

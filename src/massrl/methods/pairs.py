@@ -34,12 +34,19 @@ def pair_mask(views: Sequence[ViewLabel], pairs: str) -> Tensor:
     Raises:
         ConfigError: if the layout has no such pair.
     """
+    if pairs in ("cross-policy", "within-policy", "directional") and None in [
+        v.policy for v in views
+    ]:
+        raise ConfigError(
+            f"--method.pairs is {pairs!r}, but this layout draws each view's policy anew: all, "
+            f"cross-crop or paired fit it"
+        )
     count = len(views)
     mask = torch.zeros(count, count, dtype=torch.bool)
     standard = views[0].policy
     for i, first in enumerate(views):
         for j, second in enumerate(views):
-            same_policy = first.policy is not None and first.policy == second.policy
+            same_policy = first.policy == second.policy
             mask[i, j] = (
                 i != j
                 and {

@@ -19,16 +19,19 @@ def copy_as_target(online: Module) -> Module:
 
 
 @torch.no_grad()
-def update_target(target: nn.Module, online: nn.Module, tau: float) -> None:
+def update_target(
+    target: nn.Module, online: nn.Module, tau: float, *, copy_buffers: bool = False
+) -> None:
     """Move the target's parameters towards the online network's: ``τ·target + (1 - τ)·online``.
 
-    Buffers, such as batch-norm statistics, stay the target's own: they are moving averages already,
-    of what the target itself has seen.
+    Buffers, such as batch-norm statistics, stay the target's own unless they are to be copied: they
+    are moving averages already, of what the target itself has seen.
 
     Args:
         target: changed in place.
         online: a network of the same structure.
         tau: momentum τ in [0, 1]; 1 leaves the target as it is.
+        copy_buffers: whether to take the online network's buffers over.
 
     Raises:
         ValueError: if the two differ in structure.
@@ -42,3 +45,6 @@ def update_target(target: nn.Module, online: nn.Module, tau: float) -> None:
         raise ValueError("target and online network differ in their parameters")
     if targets:
         torch._foreach_lerp_(targets, sources, 1.0 - tau)
+    if copy_buffers:
+        for own, other in zip(target.buffers(), online.buffers(), strict=True):
+            own.copy_(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from massrl.methods.base import Method, MethodOutput
 from massrl.optim.build import build_optimizer
 from massrl.optim.groups import parameter_groups
 from massrl.optim.schedules import cosine_momentum, warmup_cosine
+
+logger = logging.getLogger("massrl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +62,6 @@ class PretrainingModule(lightning.LightningModule):
         config: the resolved configuration.
         schedule: learning rate and τ by step.
         normalization: constants of the images.
-        on_error: ``stop`` or ``skip``, for images that could not be decoded.
     """
 
     mean: Tensor
@@ -98,7 +100,7 @@ class PretrainingModule(lightning.LightningModule):
         loss = float(output.loss.detach())
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss is {loss} at step {self.step}, on images "
+                f"the loss is {loss} at step {self.step}, on the images of indices "
                 f"{batch.indices.tolist()}: the last checkpoint is kept; a lower --optim.lr or "
                 f"--train.precision 32-true may help"
             )
@@ -116,9 +118,13 @@ class PretrainingModule(lightning.LightningModule):
                 raise ImageError(
                     name, f"{reason} (--data.on_error skip goes on without such images)"
                 )
+            if name not in self.skipped:
+                logger.warning("skipped %s: %s", name, reason)
             self.skipped[name] = reason
         if batch.views.shape[1] < 2:
-            raise TrainingError(f"step {self.step} has fewer than two images that can be decoded")
+            raise TrainingError(
+                f"step {self.step} has fewer than two images that can be decoded: see massrl data check"
+            )
 
     def configure_optimizers(self) -> Optimizer:
         """The optimiser of the online networks, with a checkpoint's state where there is one."""

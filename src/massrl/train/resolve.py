@@ -108,6 +108,12 @@ def resolve_config(config: Config, source: Source, machine: Machine) -> tuple[Co
     workers = choose(
         config.data.workers, "--data.workers", max(1, min(16, machine.cores - 1)), machine.name
     )
+    per_device = batch_size // (config.train.devices * config.train.accumulate)
+    if per_device < 2:
+        raise ConfigError(
+            f"--data.batch_size is {batch_size}: with --train.accumulate {config.train.accumulate} that "
+            f"is {per_device} image at a time, but batch norm needs 2 or more"
+        )
     layout = resolve_layout(config.views)
     total = _total_steps(config, steps_per_epoch(len(source), batch_size))
     normalization = normalization_of(config, source)
@@ -153,9 +159,9 @@ def _absolute(text: str) -> str:
 def _batch_size(count: int, most: int, accumulate: int) -> int:
     """As many images as fit, but no more than a quarter of a small folder, in powers of two."""
     size = most
-    while size > 2 and size > count / 4:
+    while size > 2 * accumulate and size > count / 4:
         size //= 2
-    return max(size, 2) * accumulate if size * accumulate <= count else size
+    return max(2, size // accumulate) * accumulate
 
 
 def _total_steps(config: Config, per_epoch: int) -> int | None:

@@ -85,13 +85,14 @@ def plan_steps(config: Config, method: Method, source: Source, make_views: MakeV
 
 def _rehearse(module: PretrainingModule, loader: Any, seconds: float) -> list[float]:
     device = torch.device("cuda" if module.config.train.accelerator == "gpu" else "cpu")
+    half = torch.float16 if module.config.train.precision == "16-mixed" else torch.bfloat16
     module.to(device).train()
     optimizer = module.configure_optimizers()
     times: list[float] = []
     begin = last = time.perf_counter()
     for number, batch in enumerate(loader):
         on_device = batch._replace(views=batch.views.to(device))
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, half, enabled=module.config.train.precision != "32-true"):
             loss = module.training_step(on_device, 0)
         loss.backward()  # type: ignore[no-untyped-call]
         if (number + 1) % module.config.train.accumulate:

@@ -3,7 +3,6 @@
 ``parse_strategy("randaugment(2,9)")`` gives a policy; ``STRATEGIES`` says what there is. A user's
 own strategy is a YAML file::
 
-    name: microscope
     operations:
       - {operation: rotate, prob: 0.5, range: [-180, 180]}
       - {operation: gaussian_blur, prob: 0.3, range: [0.1, 1.5]}
@@ -162,7 +161,6 @@ def read_strategy(path: Path) -> Policy:
         content = {"operations": content}
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is not a list of operations ({FLAG})")
-    content.pop("name", None)
     return _group(content, where=str(path))
 
 
