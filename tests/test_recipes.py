@@ -101,3 +101,13 @@ def test_default_recipe_leaves_open_what_depends_on_data_and_machine() -> None:
     config = made(DEFAULT_RECIPE)
     assert (config.views.size, config.model.backbone, config.data.batch_size) == (None, None, None)
     assert yaml.safe_load(yaml.safe_dump(config.to_dict())) == config.to_dict()
+
+
+def test_readme_has_no_placeholder_and_names_recipes_that_exist() -> None:
+    """Guards the README against figures to be filled in, and against recipes that are gone."""
+    import re
+    from pathlib import Path
+
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert "@@" not in text
+    assert set(re.findall(r"--recipe ([\w-]+)", text)) <= set(recipe_names())

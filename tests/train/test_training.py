@@ -184,7 +184,10 @@ def test_broken_labelled_image_is_skipped_by_the_probe_and_by_evaluation_too(
     data = {"train": str(tmp_path / "photos"), "batch_size": 10, "on_error": "skip"}
     result = run(tmp_path / "run", data=data, train={"max_steps": 2, "probe_every": 1})
     assert "broken.png" in (result.folder / "log.txt").read_text(encoding="utf-8")
-    assert [row["knn"] != "" for row in read_metrics(result.folder / "metrics.csv")] == [False, True]
+    assert [row["knn"] != "" for row in read_metrics(result.folder / "metrics.csv")] == [
+        False,
+        True,
+    ]
     with pytest.raises(ImageError):
         evaluate(result.folder, {"task": ["knn"], "k": 3}, console=quiet())
     wanted = {"task": ["knn"], "k": 3, "data": {"on_error": "skip"}}
