@@ -28,7 +28,7 @@ class Verb:
         summary: one line.
         run: takes the arguments after the verb, returns the exit code.
         usage: arguments that stand before the flags.
-        kind: name of the dataclass in ``config`` that the flags come from, ``None`` for none.
+        kind: dataclass that the flags come from, with its module; ``None`` for none.
         own_flags: flags of the command line itself, with their help.
     """
 

@@ -1,7 +1,7 @@
 """The demonstration: pre-train with MASSRL and with BYOL for the same seconds, judge, draw, report.
 
-Everything is rendered on the spot: no download, no file. What it shows is that a network that never
-saw a label tells shapes apart which it could not tell apart before.
+Everything is rendered on the spot: no download, no file. It prints what came out, whatever it is:
+docs/decisions.md says why the figures do not convince yet.
 """
 
 from __future__ import annotations
