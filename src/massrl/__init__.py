@@ -17,13 +17,14 @@ __version__ = "0.1.0"
 __all__ = ["ViewMaker", "evaluate", "load_backbone", "pretrain"]
 
 if TYPE_CHECKING:
-    from massrl.api import evaluate, load_backbone, pretrain
+    from massrl.api import evaluate, pretrain
+    from massrl.pretrained import load_backbone
     from massrl.view_maker import ViewMaker
 
 _HOMES = {
     "ViewMaker": "massrl.view_maker",
     "evaluate": "massrl.api",
-    "load_backbone": "massrl.api",
+    "load_backbone": "massrl.pretrained",
     "pretrain": "massrl.api",
 }
 

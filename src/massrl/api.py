@@ -5,32 +5,32 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from torch import nn
 
-from massrl.checkpoint import load_backbone_file, save_backbone, write_json, write_text
-from massrl.config import Config, DataConfig, ModelConfig
-from massrl.configure import config_text, make, make_config, read_config_file, read_layers
-from massrl.data.catalogue import open_source
+from massrl.checkpoint import write_json, write_text
+from massrl.config import Config
+from massrl.configure import config_text, load_config, make, make_config, read_layers
 from massrl.data.check import CheckReport, check_source, drop_broken
-from massrl.data.sources import Normalization, Source, Subset
-from massrl.data.splits import holdout
-from massrl.errors import CheckpointError, ConfigError, DataError
-from massrl.evaluation.judge import judge
+from massrl.data.sources import Normalization, Source
+from massrl.errors import ConfigError, DataError
+from massrl.evaluation.features import extract_features
+from massrl.evaluation.judge import check_labels, check_tasks, judge
 from massrl.methods.base import Method
-from massrl.methods.build import seeded_backbone
-from massrl.options import EvaluateConfig, SheetConfig
+from massrl.options import CheckConfig, EvaluateConfig, SheetConfig
 from massrl.parts import (
+    judging_sources,
     make_method,
     make_probe,
     make_view_maker,
+    open_images,
     sheet_rows,
     training_source,
-    validation_source,
 )
+from massrl.pretrained import load_backbone, save_trained
 from massrl.run_folder import RunFolder
 from massrl.run_log import TaskProgress, circumstances, describe_source, logging_to, say_config
 from massrl.train.resolve import resolve_config, this_machine
@@ -127,7 +127,7 @@ def resume(
         CheckpointError: if the folder holds no run, or its data are no longer the same.
     """
     folder = RunFolder.existing(run, flag="--resume")
-    config = replace(make_config(read_config_file(folder.config)), out=str(folder.path))
+    config = replace(load_config(folder.config), out=str(folder.path))
     if on_error is not None:
         config = replace(config, data=replace(config.data, on_error=on_error))
     this_machine(config.train.accelerator)
@@ -155,59 +155,9 @@ def _sit(
         measure=make_probe(config, source),
         title=title,
     )
-    save_backbone(folder.backbone, method.backbone.state_dict(), _about(config, sitting.step))
+    save_trained(folder.backbone, method.backbone, config, step=sitting.step)
     report_run(folder)
     return PretrainResult(folder.path, config, sitting)
-
-
-def _about(config: Config, step: int) -> dict[str, Any]:
-    """What is needed to build a backbone again, and to know where it came from."""
-    assert config.data.mean is not None
-    assert config.data.std is not None
-    return {
-        "backbone": config.model.backbone,
-        "stem": config.model.stem,
-        "size": config.views.size,
-        "mean": list(config.data.mean),
-        "std": list(config.data.std),
-        "seed": config.train.seed,
-        "recipe": config.recipe,
-        "step": step,
-    }
-
-
-def load_backbone(path: str | Path, *, untrained: bool = False) -> nn.Module:
-    """Load a backbone that massrl trained.
-
-    Args:
-        path: a run folder or a ``.safetensors`` file.
-        untrained: leave the weights as the run started with them, to compare with.
-
-    Returns:
-        A module in eval mode from float ``(B, 3, H, W)``, scaled to [0, 1] and normalised, to pooled
-        features ``(B, D)``; ``about`` on it says how the images are to be prepared (``size``,
-        ``mean``, ``std``) and where the weights came from.
-
-    Raises:
-        CheckpointError: if there is none, or it is damaged.
-    """
-    file = Path(path)
-    if file.is_dir():
-        file = RunFolder.existing(file, flag="BACKBONE").backbone
-    state, about = load_backbone_file(file)
-    backbone = seeded_backbone(
-        ModelConfig(backbone=about["backbone"], stem=about["stem"]),
-        image_side=about["size"],
-        seed=about["seed"],
-    )
-    if not untrained:
-        try:
-            backbone.load_state_dict(state)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"{file} does not fit {about['backbone']}: {reason}") from None
-    backbone.about = about  # type: ignore[assignment]
-    return backbone.eval()
 
 
 def evaluate(
@@ -233,10 +183,13 @@ def evaluate(
     from massrl.run_report import report_run
 
     wanted = config if isinstance(config, EvaluateConfig) else make(EvaluateConfig, config or {})
+    check_tasks(wanted.task)
     folder = RunFolder(backbone) if Path(backbone).is_dir() else None
+    run = load_config(folder.config) if folder is not None and folder.config.is_file() else None
     network = load_backbone(backbone, untrained=wanted.untrained)
     about: dict[str, Any] = network.about  # type: ignore[assignment]
-    train_source, test_source = _judging_sources(wanted, folder)
+    train_source, test_source = judging_sources(wanted.data, run)
+    check_labels(train_source, test_source)
     left_out = 0
     if wanted.data.on_error == "skip":
         (train_source, broken), (test_source, more) = map(drop_broken, (train_source, test_source))
@@ -247,23 +200,22 @@ def evaluate(
     machine = this_machine()
     begin = time.perf_counter()
     with TaskProgress(console or Console(stderr=True)) as progress:
-        figures = judge(
-            network,
-            train_source,
-            test_source,
-            tasks=wanted.task,
-            side=about["size"],
-            k=wanted.k,
-            temperature=wanted.temperature,
-            workers=machine.cores,
-            device="cuda" if machine.accelerator == "gpu" else "cpu",
-            seed=wanted.seed,
-            progress=progress,
+        known, asked = (
+            extract_features(
+                network,
+                source,
+                side=about["size"],
+                device="cuda" if machine.has_gpu else "cpu",
+                workers=machine.cores,
+                progress=partial(progress, f"features of {source.name}"),
+            )
+            for source in (train_source, test_source)
         )
+        figures = judge(known, asked, wanted, class_names=train_source.class_names)
     results = {
         **figures,
         "backbone": {"path": str(backbone), "untrained": wanted.untrained, **about},
-        "run": _run_config(folder),
+        "run": run.to_dict() if run is not None else None,
         "data": {
             "train": describe_source(train_source),
             "val": describe_source(test_source),
@@ -286,47 +238,6 @@ def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:
     return Path(backbone) / name if Path(backbone).is_dir() else Path(backbone).with_name(name)
 
 
-def _run_config(folder: RunFolder | None) -> dict[str, Any] | None:
-    """The configuration that the backbone was trained with, where its run folder tells."""
-    if folder is None or not folder.config.is_file():
-        return None
-    return make_config(read_config_file(folder.config)).to_dict()
-
-
-def _judging_sources(wanted: EvaluateConfig, folder: RunFolder | None) -> tuple[Source, Source]:
-    """The images to judge with: what is asked for, else what the run learnt from."""
-    data = wanted.data
-    if folder is not None and folder.config.is_file():
-        run = make_config(read_config_file(folder.config)).data
-        if (
-            data.train is None
-            or str(Path(data.train).resolve()) == run.train
-            or data.train == run.train
-        ):
-            limit = data.limit if data.limit is not None else run.limit
-            data = replace(data, train=run.train, limit=limit, root=data.root or run.root)
-        data = replace(data, val=data.val or run.val)
-    if not data.train:
-        raise DataError("no labelled images to judge by: --data.train takes a folder or a name")
-    where = DataConfig(
-        train=data.train, val=data.val, limit=data.limit, root=data.root, download=data.download
-    )
-    train_source = training_source(where)
-    test_source = validation_source(where)
-    if test_source is None:
-        if train_source.labels is None:
-            raise DataError(
-                f"{train_source.name} has no labels, and no --data.val is given: a labelled folder or "
-                f"the name of a data set is wanted (--data.train, --data.val)"
-            )
-        logger.warning(
-            "no --data.val: a fifth of %s is held out to be judged by", train_source.name
-        )
-        kept, held = holdout(train_source.labels, 0.2, seed=0)
-        return Subset(train_source, kept), Subset(train_source, held)
-    return train_source, test_source
-
-
 def draw_views(config: SheetConfig | dict[str, Any], *, console: Console | None = None) -> Path:
     """Draw what a layout does to images; nothing is trained.
 
@@ -338,7 +249,7 @@ def draw_views(config: SheetConfig | dict[str, Any], *, console: Console | None 
         The path of the picture.
     """
     wanted = config if isinstance(config, SheetConfig) else make(SheetConfig, config)
-    source = open_source(wanted.images)
+    source = open_images(wanted.images, root=wanted.root)
     layout = resolve_layout(wanted.views)
     side = source.typical_side
     size = wanted.views.size or (side if side <= 64 else 224)
@@ -350,13 +261,17 @@ def draw_views(config: SheetConfig | dict[str, Any], *, console: Console | None 
     return Path(wanted.out)
 
 
-def check_data(spec: str, *, console: Console | None = None) -> CheckReport:
+def check_data(
+    config: CheckConfig | dict[str, Any] | str, *, console: Console | None = None
+) -> CheckReport:
     """Decode every image of a source once and list what is broken.
 
     Args:
-        spec: a folder, a list of paths, or the name of a data set.
+        config: which images; a text is short for their folder, list or name alone.
         console: where progress is shown; the terminal by default.
     """
-    source = open_source(spec)
+    content = {"images": config} if isinstance(config, str) else config
+    wanted = content if isinstance(content, CheckConfig) else make(CheckConfig, content)
+    source = open_images(wanted.images, root=wanted.root)
     with TaskProgress(console or Console(stderr=True)) as progress:
         return check_source(source, progress=lambda done, total: progress("checking", done, total))

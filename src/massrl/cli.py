@@ -18,6 +18,7 @@ from typing import Any
 from massrl.errors import ConfigError, MassrlError, suggest
 
 _PROG = "massrl"
+_POSITIONAL = ("--recipe", "--images")  # fields that are given otherwise than by their flag
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _help(name: str) -> str:
         from massrl.configure import help_text
 
         module, _, kind = verb.kind.rpartition(".")
-        lines += ["", help_text(getattr(import_module(module), kind), skip=("--recipe",))]
+        lines += ["", help_text(getattr(import_module(module), kind), skip=_POSITIONAL)]
     return "\n".join(lines)
 
 
@@ -179,9 +180,15 @@ def _pretrain(words: list[str]) -> int:
 
     layers = [read_layers(recipe or DEFAULT_RECIPE)]
     if file is not None:
-        # The recipe that a file names lies under it, unless a flag names another.
-        read = read_config_file if recipe else read_layers
-        layers.append(read(_path(file)))
+        layers.append(read_layers(_path(file)))
+        if recipe:
+            own = read_config_file(_path(file))
+            if own.get("recipe") not in (None, recipe):
+                raise ConfigError(
+                    f"{file} builds on the recipe {own['recipe']!r}: --recipe {recipe} cannot lie "
+                    f"under it (leave out --recipe, or edit the file)"
+                )
+            layers[-1] = own
         if (_path(layers[-1].get("out") or file).resolve()) == _path(file).resolve().parent:
             layers.append({"out": ""})  # a run's own configuration: its repeat goes elsewhere
     config = make_config(*layers, arguments=words)
@@ -287,11 +294,14 @@ def _policies(words: list[str]) -> int:
 
 
 def _check(words: list[str]) -> int:
-    spec = _first(words, "the images to check: a folder, a list or a name")
-    _none_left(words)
+    from massrl.configure import make
+    from massrl.options import CheckConfig
+
+    images = _first(words, "the images to check: a folder, a list or a name")
+    config = make(CheckConfig, {"images": images}, arguments=words)
     from massrl.api import check_data
 
-    report = check_data(spec)
+    report = check_data(config)
     for line in report.lines():
         print(line)
     return 0 if report.ok else 1
@@ -333,7 +343,12 @@ VERBS: dict[str, Verb] = {
     ),
     "recipes": Verb("list the recipes, or show one: massrl recipes NAME", _recipes, usage="[NAME]"),
     "policies": Verb("list the augmentation strategies and the view layouts", _policies),
-    "data check": Verb("decode every image once and list what is broken", _check, usage="IMAGES"),
+    "data check": Verb(
+        "decode every image once and list what is broken",
+        _check,
+        usage="IMAGES",
+        kind="massrl.options.CheckConfig",
+    ),
 }
 
 if __name__ == "__main__":

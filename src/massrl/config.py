@@ -168,7 +168,8 @@ class ModelConfig:
     """The networks."""
 
     backbone: str | None = None
-    """A torchvision ResNet, any timm name, `resnet10-narrow`, or `module:function` of your own."""
+    """A torchvision ResNet, any timm name, `resnet10-narrow` or `resnet10-tiny` for a CPU, or
+    `module:function` of your own."""
     stem: str = "auto"
     """First layers of a ResNet: `standard`, `small` (3×3, no pooling) or `auto`: by size."""
     projector: ProjectorConfig = field(default_factory=ProjectorConfig)

@@ -117,6 +117,11 @@ def read_layers(source: str | Path | dict[str, Any] | Config) -> dict[str, Any]:
     return merge(read_recipe(content.get("recipe") or DEFAULT_RECIPE), content)
 
 
+def load_config(path: Path) -> Config:
+    """The configuration that a run saved, checked anew."""
+    return make_config(read_config_file(path))
+
+
 def read_config_file(path: Path) -> dict[str, Any]:
     """A configuration file as nested mappings.
 

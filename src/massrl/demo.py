@@ -1,7 +1,6 @@
 """The demonstration: pre-train with MASSRL and with BYOL for the same seconds, judge, draw, report.
 
-Everything is rendered on the spot: no download, no file. It prints what came out, whatever it is:
-docs/decisions.md says why the figures do not convince yet.
+Everything is rendered on the spot: no download, no file. It prints what came out, whatever it is.
 """
 
 from __future__ import annotations
@@ -17,26 +16,27 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from massrl.api import PretrainResult, load_backbone, pretrain
+from massrl.api import PretrainResult, pretrain
 from massrl.checkpoint import write_json
 from massrl.configure import make_config, read_layers
 from massrl.data.catalogue import open_source
 from massrl.data.decode import decode
 from massrl.data.sources import Source
 from massrl.errors import ConfigError
-from massrl.evaluation.features import extract_features
+from massrl.evaluation.features import Features, extract_features
 from massrl.evaluation.judge import judge
-from massrl.options import DemoConfig
+from massrl.options import DemoConfig, EvaluateConfig
+from massrl.pretrained import load_backbone
 from massrl.report import Bars, Gallery, Picture, ReportContent, write_report
 from massrl.run_folder import RunFolder
 from massrl.run_log import circumstances
-from massrl.run_report import loss_matrix, metric_curves
+from massrl.run_report import TASK_NAMES, loss_matrix, metric_curves
 from massrl.train.progress import duration
 from massrl.train.record import read_metrics
 from massrl.train.resolve import this_machine
 
 _DATA = "shapes"
-_TASKS = ("knn", "linear")
+_SIDE = 32
 _OWN = {"massrl", "byol", "results.json", "report.html", "views.png"}
 _GALLERY_ROWS = 6
 _NEIGHBOURS = 5
@@ -44,11 +44,25 @@ _NAMES = {"untrained": "untrained", "byol": "BYOL", "massrl": "MASSRL"}
 
 
 @dataclass(frozen=True)
+class _Judged:
+    """A network's features of the images to learn from and to predict, and what came of them."""
+
+    known: Features
+    asked: Features
+    figures: dict[str, dict[str, Any]]  # task: metrics
+
+
+@dataclass(frozen=True)
 class _Outcome:
-    figures: dict[str, dict[str, dict[str, Any]]]  # network: task: metrics
+    networks: dict[str, _Judged]
     massrl: PretrainResult
     byol: PretrainResult
+    train: Source
+    test: Source
     seconds: float
+
+    def acc1(self, task: str) -> dict[str, float]:
+        return {name: judged.figures[task]["acc1"] for name, judged in self.networks.items()}
 
 
 def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
@@ -74,15 +88,17 @@ def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
     massrl = _pretrain("massrl", config, folder, seconds=config.seconds, console=console)
     byol = _pretrain("byol", config, folder, seconds=massrl.sitting.seconds, console=console)
     train, test = open_source(_DATA, split="train"), open_source(_DATA, split="val")
-    figures = {}
+    networks = {}
     for name, result in (("untrained", massrl), ("byol", byol), ("massrl", massrl)):
         console.print(f"judging {_NAMES[name]} …")
         backbone = load_backbone(result.folder, untrained=name == "untrained")
-        figures[name] = judge(backbone, train, test, tasks=_TASKS, side=32)
-    outcome = _Outcome(figures, massrl, byol, time.perf_counter() - begin)
+        known, asked = (extract_features(backbone, part, side=_SIDE) for part in (train, test))
+        figures = judge(known, asked, EvaluateConfig(), class_names=train.class_names)
+        networks[name] = _Judged(known, asked, figures)
+    outcome = _Outcome(networks, massrl, byol, train, test, time.perf_counter() - begin)
     write_json(folder / "results.json", _results(outcome))
     shutil.copyfile(RunFolder(massrl.folder).views, folder / "views.png")
-    write_report(folder, _content(outcome, folder, train, test))
+    write_report(folder, _content(outcome, folder))
     _say(outcome, folder, console)
     return folder
 
@@ -118,8 +134,8 @@ def _pretrain(
 
 def _results(outcome: _Outcome) -> dict[str, Any]:
     by_task = {
-        task: {name: round(figures[task]["acc1"], 2) for name, figures in outcome.figures.items()}
-        for task in _TASKS
+        task: {name: round(value, 2) for name, value in outcome.acc1(task).items()}
+        for task in TASK_NAMES
     }
     runs = {"massrl": outcome.massrl, "byol": outcome.byol}
     return {
@@ -127,14 +143,14 @@ def _results(outcome: _Outcome) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 1),
         "training_seconds": {name: round(run.sitting.seconds, 1) for name, run in runs.items()},
         "steps": {name: run.sitting.step for name, run in runs.items()},
-        "details": outcome.figures,
+        "details": {name: judged.figures for name, judged in outcome.networks.items()},
         **circumstances(this_machine("cpu").name),
     }
 
 
-def _content(outcome: _Outcome, folder: Path, train: Source, test: Source) -> ReportContent:
-    figures, massrl = outcome.figures, RunFolder(outcome.massrl.folder)
-    before, after = (figures[name]["knn"]["acc1"] for name in ("untrained", "massrl"))
+def _content(outcome: _Outcome, folder: Path) -> ReportContent:
+    massrl, knn = RunFolder(outcome.massrl.folder), outcome.acc1("knn")
+    before, after = knn["untrained"], knn["massrl"]
     seconds = outcome.massrl.sitting.seconds
     return ReportContent(
         title="massrl demo",
@@ -142,7 +158,7 @@ def _content(outcome: _Outcome, folder: Path, train: Source, test: Source) -> Re
         f"shapes from {before:.1f} % to {after:.1f} %.",
         facts=[
             ("k-NN, untrained", f"{before:.1f} %"),
-            ("k-NN, BYOL", f"{figures['byol']['knn']['acc1']:.1f} %"),
+            ("k-NN, BYOL", f"{knn['byol']:.1f} %"),
             ("k-NN, MASSRL", f"{after:.1f} %"),
             ("seconds each", f"{seconds:.0f}"),
             (
@@ -160,11 +176,11 @@ def _content(outcome: _Outcome, folder: Path, train: Source, test: Source) -> Re
         matrix=loss_matrix(massrl),
         bars=[
             Bars(
-                title="Frozen features on 1,000 shapes never learnt from",
-                groups=["k-NN", "linear probe"],
+                title=f"Frozen features on {len(outcome.test):,} shapes never learnt from",
+                groups=list(TASK_NAMES.values()),
                 series=[
-                    (_NAMES[name], [figures[name][task]["acc1"] for task in _TASKS])
-                    for name in ("untrained", "byol", "massrl")
+                    (_NAMES[name], [outcome.acc1(task)[name] for task in TASK_NAMES])
+                    for name in outcome.networks
                 ],
                 chance=10.0,
                 note=f"Top-1 percent; both methods trained for {seconds:.0f} seconds on the same machine.",
@@ -177,28 +193,26 @@ def _content(outcome: _Outcome, folder: Path, train: Source, test: Source) -> Re
             )
         ],
         galleries=[
-            _gallery("untrained", outcome.massrl.folder, train, test, untrained=True),
-            _gallery("after MASSRL", outcome.massrl.folder, train, test, untrained=False),
+            _gallery("untrained", outcome.networks["untrained"], outcome),
+            _gallery("after MASSRL", outcome.networks["massrl"], outcome),
         ],
     )
 
 
-def _gallery(name: str, run: Path, train: Source, test: Source, *, untrained: bool) -> Gallery:
+def _gallery(title: str, judged: _Judged, outcome: _Outcome) -> Gallery:
     """The first test images, and what the network holds to be nearest to them."""
-    backbone = load_backbone(run, untrained=untrained)
-    known = extract_features(backbone, train, side=32)
-    asked = extract_features(backbone, test, side=32)
+    known, asked = judged.known, judged.asked
     queries = F.normalize(asked.values[:_GALLERY_ROWS], dim=1)
     nearest = torch.topk(queries @ F.normalize(known.values, dim=1).T, _NEIGHBOURS).indices
     rows = []
     for index, neighbours in enumerate(nearest.tolist()):
         label = int(asked.labels[index])
         row = [
-            (_picture(train, neighbour), int(known.labels[neighbour]) == label)
+            (_picture(outcome.train, neighbour), int(known.labels[neighbour]) == label)
             for neighbour in neighbours
         ]
-        rows.append((_picture(test, index), row))
-    return Gallery(title=f"Nearest neighbours, {name}", rows=rows)
+        rows.append((_picture(outcome.test, index), row))
+    return Gallery(title=f"Nearest neighbours, {title}", rows=rows)
 
 
 def _picture(source: Source, index: int) -> Picture:
@@ -208,12 +222,9 @@ def _picture(source: Source, index: int) -> Picture:
 
 
 def _say(outcome: _Outcome, folder: Path, console: Console) -> None:
-    table = RichTable("frozen features, top-1 %", "untrained", "BYOL", "MASSRL")
-    for task, name in (("knn", "k-NN"), ("linear", "linear probe")):
-        row = [
-            f"{outcome.figures[key][task]['acc1']:.1f}" for key in ("untrained", "byol", "massrl")
-        ]
-        table.add_row(name, *row)
+    table = RichTable("frozen features, top-1 %", *(_NAMES[name] for name in outcome.networks))
+    for task, name in TASK_NAMES.items():
+        table.add_row(name, *(f"{value:.1f}" for value in outcome.acc1(task).values()))
     console.print(table)
     console.print(f"done in {duration(outcome.seconds)}; open these:")
     for file in ("report.html", "views.png", "results.json"):

@@ -63,6 +63,8 @@ class SheetConfig:
     """Folder, list, file or name."""
     out: str = "views.png"
     """Picture to write."""
+    root: str | None = None
+    """Folder where named data sets are kept or downloaded to."""
     views: ViewsConfig = field(default_factory=ViewsConfig)
     """Which views each image becomes."""
     count: int = 8
@@ -77,6 +79,16 @@ class SheetConfig:
             within(self.count, 1, MANY, "--count"),
             within(self.epoch, 0, MANY, "--epoch"),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckConfig:
+    """Images to decode, every one once."""
+
+    images: str = ""
+    """Folder, list, file or name."""
+    root: str | None = None
+    """Folder where named data sets are kept or downloaded to."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from massrl.config import Config, DataConfig
 from massrl.data.catalogue import open_source
 from massrl.data.check import drop_broken
 from massrl.data.sources import Source, Subset
-from massrl.data.splits import balanced_subset
+from massrl.data.splits import balanced_subset, holdout
 from massrl.errors import DataError, ImageError
 from massrl.evaluation.features import extract_features
 from massrl.evaluation.judge import check_labels
@@ -21,6 +22,7 @@ from massrl.evaluation.knn import knn_predict
 from massrl.methods.base import Method
 from massrl.methods.build import build_method
 from massrl.methods.pairs import ViewLabel
+from massrl.options import JudgeDataConfig
 from massrl.train.resolve import normalization_of
 from massrl.view_maker import ViewMaker
 from massrl.views.cpu import execute
@@ -35,7 +37,7 @@ _PROBE_QUERIES = 2000
 
 def training_source(data: DataConfig) -> Source:
     """The images to learn from, cut to ``data.limit`` where it is set."""
-    source = open_source(data.train, split="train", root=_root(data), download=data.download)
+    source = open_source(data.train, split="train", root=_folder(data.root), download=data.download)
     if data.limit is None or data.limit >= len(source):
         return source
     return Subset(source, balanced_subset(source.labels, data.limit, seed=0, total=len(source)))
@@ -48,7 +50,7 @@ def validation_source(data: DataConfig) -> Source | None:
         spec = data.train.partition(":")[0]  # the set's own validation part, where it has one
     if spec is None:
         return None
-    source = open_source(spec, split="val", root=_root(data), download=data.download)
+    source = open_source(spec, split="val", root=_folder(data.root), download=data.download)
     if source.labels is None and data.val is not None:
         raise DataError(
             f"{source.name} has no labels to judge by: a folder with one sub-folder per class, or the "
@@ -57,8 +59,47 @@ def validation_source(data: DataConfig) -> Source | None:
     return source if source.labels is not None else None
 
 
-def _root(data: DataConfig) -> Path | None:
-    return Path(data.root).expanduser() if data.root else None
+def judging_sources(data: JudgeDataConfig, run: Config | None) -> tuple[Source, Source]:
+    """The images to judge with, to learn from and to predict.
+
+    Args:
+        data: what is asked for.
+        run: the run that the backbone comes from, which says what is left open.
+    """
+    if run is not None:
+        learnt = run.data.train
+        if data.train in (None, learnt) or str(Path(data.train or "").resolve()) == learnt:
+            limit = data.limit if data.limit is not None else run.data.limit
+            data = replace(data, train=learnt, limit=limit, root=data.root or run.data.root)
+        data = replace(data, val=data.val or run.data.val)
+    if not data.train:
+        raise DataError("no labelled images to judge by: --data.train takes a folder or a name")
+    where = DataConfig(
+        train=data.train, val=data.val, limit=data.limit, root=data.root, download=data.download
+    )
+    train_source = training_source(where)
+    test_source = validation_source(where)
+    if test_source is None:
+        if train_source.labels is None:
+            raise DataError(
+                f"{train_source.name} has no labels, and no --data.val is given: a labelled folder or "
+                f"the name of a data set is wanted (--data.train, --data.val)"
+            )
+        logger.warning(
+            "no --data.val: a fifth of %s is held out to be judged by", train_source.name
+        )
+        kept, held = holdout(train_source.labels, 0.2, seed=0)
+        return Subset(train_source, kept), Subset(train_source, held)
+    return train_source, test_source
+
+
+def open_images(images: str, *, root: str | None) -> Source:
+    """Images that are only looked at."""
+    return open_source(images, root=_folder(root), flag="IMAGES")
+
+
+def _folder(root: str | None) -> Path | None:
+    return Path(root).expanduser() if root else None
 
 
 def make_view_maker(config: Config) -> ViewMaker:

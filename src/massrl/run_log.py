@@ -24,6 +24,7 @@ from rich.progress import (
 
 from massrl.config import Config
 from massrl.data.sources import Source
+from massrl.train.progress import duration
 from massrl.views.layouts import resolve_layout
 
 logger = logging.getLogger("massrl")
@@ -80,7 +81,9 @@ def say_config(config: Config, source: Source, notes: Sequence[str]) -> None:
     heads = f"projector {projector.layers} layers of {projector.hidden} to {projector.out}"
     if method.objective == "byol":
         heads += f", predictor {predictor.layers} layers of {predictor.hidden}"
-    steps = f"{train.max_steps} steps" if train.max_steps else f"about {train.seconds:g} seconds"
+    steps = (
+        f"{train.max_steps} steps" if train.max_steps else f"about {duration(train.seconds or 0)}"
+    )
     batch = (
         f"{config.batch_size} unique images = {config.device_batch_size} × {train.devices} device "
         f"× {train.accumulate} accumulated"

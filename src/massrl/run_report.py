@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from massrl.configure import make_config, read_config_file
+from massrl.configure import load_config
 from massrl.report import Bars, Curve, Matrix, Picture, ReportContent, Table, write_report
 from massrl.run_folder import RunFolder
 from massrl.train.progress import duration
 from massrl.train.record import read_metrics
 
+TASK_NAMES = {"knn": "k-NN", "linear": "linear probe"}
 _CURVES = (
     ("loss", "Loss", "mean over the pairs of views"),
     ("knn", "k-NN accuracy while training", "percent"),
@@ -24,7 +25,7 @@ _CURVES = (
 
 def report_run(folder: RunFolder) -> Path:
     """Write ``report.html`` of a run from its files: configuration, metrics, matrix, views, results."""
-    config = make_config(read_config_file(folder.config))
+    config = load_config(folder.config)
     rows = read_metrics(folder.metrics)
     results = {
         name: json.loads(path.read_text(encoding="utf-8"))
@@ -105,17 +106,20 @@ def _facts(rows: list[dict[str, str]], results: dict[str, Any]) -> list[tuple[st
             ("optimiser steps", f"{int(last['step']) + 1:,}"),
             ("epochs", f"{float(last['epoch']):.3g}"),
             ("training time", duration(float(last["seconds"]))),
-            ("images per second", f"{float(last['images_per_second']):.0f}"),
         ]
+        if last["images_per_second"]:
+            facts.append(("images per second", f"{float(last['images_per_second']):.0f}"))
+        if int(last["skipped"]):
+            facts.append(("broken images skipped", last["skipped"]))
     figures = results.get("trained", {})
-    for task, name in (("knn", "k-NN"), ("linear", "linear probe")):
+    for task, name in TASK_NAMES.items():
         if task in figures:
             facts.append((f"{name}, top 1", f"{figures[task]['acc1']:.1f} %"))
     return facts
 
 
 def _bars(results: dict[str, Any]) -> list[Bars]:
-    tasks = [task for task in ("knn", "linear") if any(task in item for item in results.values())]
+    tasks = [task for task in TASK_NAMES if any(task in item for item in results.values())]
     if not tasks:
         return []
     series = [
@@ -126,7 +130,7 @@ def _bars(results: dict[str, Any]) -> list[Bars]:
     return [
         Bars(
             title="Frozen features on images never learnt from",
-            groups=[{"knn": "k-NN", "linear": "linear probe"}[task] for task in tasks],
+            groups=[TASK_NAMES[task] for task in tasks],
             series=series,
             chance=100 / max(1, data["train"]["num_classes"]),
             note=f"{data['val']['num_images']:,} images of {data['val']['name']}, top-1 percent.",
@@ -136,14 +140,14 @@ def _bars(results: dict[str, Any]) -> list[Bars]:
 
 def _per_class(results: dict[str, Any]) -> list[Table]:
     figures = results.get("trained", {})
-    tasks = [task for task in ("knn", "linear") if task in figures]
+    tasks = [task for task in TASK_NAMES if task in figures]
     if not tasks:
         return []
     names = list(figures[tasks[0]]["per_class"])
     return [
         Table(
             title="Accuracy by class",
-            header=["class", *tasks],
+            header=["class", *(TASK_NAMES[task] for task in tasks)],
             rows=[
                 [name, *(_percent(figures[task]["per_class"][name]) for task in tasks)]
                 for name in names

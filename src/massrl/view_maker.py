@@ -32,10 +32,7 @@ class ViewMaker:
     """
 
     def __init__(self, layout: str | Layout = "massrl", size: int = 224, seed: int = 0) -> None:
-        if not isinstance(size, int) or size < 1:
-            raise ConfigError(
-                f"size of a view is {size!r}, but a whole number from 1 up is wanted (--views.size)"
-            )
+        _check_whole(1, **{"size of a view": size})
         self.layout = layout_named(layout) if isinstance(layout, str) else layout
         self.size = size
         self.seed = seed
@@ -60,13 +57,20 @@ class ViewMaker:
 
         Raises:
             ImageError: if the image cannot be read or decoded.
+            ConfigError: if the epoch or the index is no whole number from 0 up.
         """
         pixels = self.load(image, index=index)
         plan = self.plan(epoch=epoch, index=index, height=pixels.shape[0], width=pixels.shape[1])
         return execute(pixels, plan)
 
     def plan(self, *, epoch: int = 0, index: int = 0, height: int, width: int) -> Plan:
-        """Draw the plan of an image of this height and width, in pixels, without its pixels."""
+        """Draw the plan of an image of this height and width, in pixels, without its pixels.
+
+        Raises:
+            ConfigError: if a number is not a whole one, or too small.
+        """
+        _check_whole(0, epoch=epoch, index=index)
+        _check_whole(1, height=height, width=width)
         return self._planner.plan(epoch=epoch, index=index, height=height, width=width)
 
     @staticmethod
@@ -79,3 +83,9 @@ class ViewMaker:
                 raise ImageError(str(image), error.strerror or "cannot be read") from None
             return decode(encoded, name=str(image))
         return decode(image, name=f"image {index}")
+
+
+def _check_whole(least: int, **numbers: int) -> None:
+    for name, value in numbers.items():
+        if not isinstance(value, int | np.integer) or value < least:
+            raise ConfigError(f"{name} is {value!r}, but a whole number from {least} up is wanted")

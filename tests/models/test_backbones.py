@@ -20,7 +20,12 @@ def _images(side: int = 32) -> Tensor:
 
 @pytest.mark.parametrize(
     ("name", "width"),
-    [("resnet18", 512), ("resnet10-narrow", 256), ("mobilenetv3_small_050", 1024)],
+    [
+        ("resnet18", 512),
+        ("resnet10-narrow", 256),
+        ("resnet10-tiny", 128),
+        ("mobilenetv3_small_050", 1024),
+    ],
 )
 def test_backbone_gives_pooled_features_of_the_width_it_states(name: str, width: int) -> None:
     """Timm's own ``num_features`` says 288 for this MobileNet, whose output is 1024 wide."""
@@ -129,7 +134,7 @@ def test_backbone_with_equal_seeds_has_equal_weights() -> None:
     ("name", "message"),
     [
         ("resnet81", "did you mean 'resnet18'"),
-        ("qqqqqq", "known: resnet10-narrow, resnet18"),
+        ("qqqqqq", "known: resnet10-narrow, resnet10-tiny, resnet18"),
         ("", "known: resnet10-narrow"),
         ("no_such_module:build", "cannot import 'no_such_module'"),
         ("os:getcwdd", "did you mean 'getcwd'"),

@@ -12,9 +12,10 @@ import torch
 from tests.train.conftest import quiet, run
 from torch import Tensor
 
-from massrl.api import load_backbone, resume
+from massrl.api import resume
 from massrl.checkpoint import load_checkpoint
 from massrl.errors import CheckpointError, ConfigError, TrainingError
+from massrl.pretrained import load_backbone
 from massrl.train.module import PretrainingModule
 from massrl.train.record import read_metrics
 

@@ -9,13 +9,18 @@ from massrl.calls import bind_call, parse_call
 from massrl.data import folders, named
 from massrl.data.shapes import NUM_SCENES, ShapesSource
 from massrl.data.sources import Source
-from massrl.errors import ConfigError, DataError, suggest
+from massrl.errors import ConfigError, DataError, MassrlError, suggest
 
 SPLITS = ("train", "val", "unlabelled")
 
 
 def open_source(
-    spec: str | Path, *, split: str = "train", root: Path | None = None, download: bool = True
+    spec: str | Path,
+    *,
+    split: str = "train",
+    root: Path | None = None,
+    download: bool = True,
+    flag: str | None = None,
 ) -> Source:
     """Open the images a user asked for.
 
@@ -30,12 +35,14 @@ def open_source(
         root: where torchvision's sets lie; default ``$MASSRL_DATA``, else
             ``~/.cache/massrl/datasets``.
         download: whether torchvision may fetch a set that is not there.
+        flag: where the user said so, for errors; by default ``--data.val`` for ``"val"`` and
+            ``--data.train`` for the others.
 
     Raises:
         ConfigError: for an unknown split or wrong arguments of ``shapes``.
         DataError: if nothing of that name or path can be used.
     """
-    flag = "--data.val" if split == "val" else "--data.train"
+    flag = flag or ("--data.val" if split == "val" else "--data.train")
     if split not in SPLITS:
         raise ConfigError(f"split {split!r} is unknown: {suggest(split, SPLITS)} ({flag})")
     text = str(spec)
@@ -45,7 +52,7 @@ def open_source(
         name, colon, own_split = spec.partition(":")
         if name in named.NAMES:
             chosen = own_split if colon else split
-            return named.open_named(name, split=chosen, root=root, download=download)
+            return named.open_named(name, split=chosen, root=root, download=download, flag=flag)
     kind, colon, rest = text.partition(":")
     kind = {"unlabeled": "unlabelled", "labeled": "labelled"}.get(kind, kind)
     if colon and kind in ("labelled", "unlabelled"):
@@ -62,7 +69,10 @@ def _open_shapes(spec: str, *, split: str, flag: str) -> Source:
     def shapes(
         count: int = NUM_SCENES.get(split, 0), size: int = 32, seed: int = 0, objects: int = 1
     ) -> Source:
-        return ShapesSource(count, size, seed=seed, objects=objects, split=split)
+        try:
+            return ShapesSource(count, size, seed=seed, objects=objects, split=split)
+        except MassrlError as error:
+            raise type(error)(f"{error} ({flag})") from None
 
     source: Source = bind_call(parse_call(spec, flag=flag), shapes, flag=flag)
     return source

@@ -182,7 +182,12 @@ def default_root() -> Path:
 
 
 def open_named(
-    name: str, *, split: str = "train", root: Path | None = None, download: bool = True
+    name: str,
+    *,
+    split: str = "train",
+    root: Path | None = None,
+    download: bool = True,
+    flag: str = "--data.train",
 ) -> Source:
     """Open one of torchvision's datasets.
 
@@ -193,11 +198,11 @@ def open_named(
         root: the folder that holds all sets, as torchvision lays them out; default
             ``default_root()``.
         download: whether torchvision may fetch what is missing, with its own progress bar.
+        flag: where the user said so, for errors.
 
     Raises:
         DataError: if the set has no such part, is not there, or cannot be fetched.
     """
-    flag = "--data.val" if split == "val" else "--data.train"
     if name not in _SETS:
         raise DataError(f"dataset {name!r} is unknown: {suggest(name, NAMES)} ({flag})")
     chosen = _SETS[name]

@@ -1,9 +1,12 @@
-"""The embedded dataset: rendered scenes of coloured shapes, with classes, boxes and masks.
+"""The embedded dataset: rendered scenes of plain shapes, with classes, boxes and masks.
 
 It needs no download and no file. A scene is a pure function of (split, seed, index), so an index is
-the same picture in every process and for every count. Colour, texture, background, size and place
-are drawn without regard to the class: only the outline tells it, which a comparison of raw pixels
-does not see and a person sees at once.
+the same picture in every process and for every count. Tones, size, place and turn are drawn without
+regard to the class: only the outline tells it, which a person sees at once and a comparison of raw
+pixels one time in three (guessing: one in ten).
+
+The surfaces are plain, and all scenes are printed with one ink on one paper: colour and texture would tell
+one scene from another, and a network that learns to tell images apart would look at nothing else.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ NUM_SCENES = {"train": 4000, "val": 1000}
 # Over the 4,000 scenes of the default training split: python -c "import numpy as np; from
 # massrl.data.shapes import ShapesSource as S; s = S(); x = np.stack([s.read(i) for i in
 # range(len(s))]) / 255; print(x.mean((0, 1, 2)), x.std((0, 1, 2)))"
-SHAPES_NORMALIZATION = Normalization(mean=(0.488, 0.484, 0.490), std=(0.286, 0.270, 0.296))
+SHAPES_NORMALIZATION = Normalization(mean=(0.540, 0.525, 0.550), std=(0.210, 0.199, 0.142))
 
 _STREAMS = {"train": 1, "val": 2}  # half of the generator's key: the splits share no scene
 _LABELS, _SCENES = 1, 2  # last word of its counter
@@ -31,7 +34,11 @@ _WORD = 2**64 - 1
 _CACHE_BYTES = 256 * 2**20  # larger sets are rendered anew at each reading
 _MIN_SIDE, _MAX_OBJECTS = 16, 8
 _SINGLE, _MAIN, _OTHER = (0.38, 0.62), (0.36, 0.50), (0.20, 0.34)  # extent, as share of the side
-_CONTRAST = 0.30  # least difference of luminance between an object and its background
+_CONTRAST = 0.30  # least difference of tone between an object and its background
+_SHADING, _GRAIN = 0.04, 0.02  # how far a surface is from plain
+# Every scene is printed with one ink on one paper: tone 0 is indigo, tone 1 is cream.
+_INK = np.array([0.08, 0.09, 0.24], np.float32)[:, None, None]
+_PAPER = np.array([1.00, 0.96, 0.86], np.float32)[:, None, None]
 _NUM_TRIES = 12  # places tried for each further object
 _SHIFT = 4  # fractional bits of a polygon's corners
 
@@ -78,14 +85,13 @@ class ShapesSource(Source):
         objects: int = 1,
         split: str = "train",
     ) -> None:
-        flag = "--data.val" if split == "val" else "--data.train"
         if split not in _STREAMS:
-            raise DataError(f"shapes has no part {split!r}: {suggest(split, _STREAMS)} ({flag})")
+            raise DataError(f"shapes has no part {split!r}: {suggest(split, _STREAMS)}")
         count = NUM_SCENES[split] if count is None else count
         if count < 1 or size < _MIN_SIDE or not 1 <= objects <= _MAX_OBJECTS:
             raise ConfigError(
                 f"shapes(count={count}, size={size}, objects={objects}): accepted are count >= 1, "
-                f"size >= {_MIN_SIDE}, objects from 1 to {_MAX_OBJECTS} ({flag})"
+                f"size >= {_MIN_SIDE}, objects from 1 to {_MAX_OBJECTS}"
             )
         self.name = f"shapes/{split}"
         self.class_names = CLASS_NAMES
@@ -145,17 +151,13 @@ class ShapesSource(Source):
         numbers = iter(generator.random(192).tolist())
         # The main object is painted last, so it is seen whole.
         objects = self._place(int(self._labels[index]), numbers)[::-1]
-        light = 0.12 + 0.76 * next(numbers)
-        canvas = self._fill(_pair(light, numbers, spread=0.13), numbers, generator)
-        colour, specks = _column(_colour(light, numbers)), _specks(numbers)
-        if specks:
-            canvas = _over(canvas, colour, _coverage(specks, size=self.size))
+        ground = 0.12 + 0.76 * next(numbers)
+        canvas = self._surface(ground, numbers)
         covers = [_coverage(item.contours, size=self.size) for item in objects]
         for cover in covers:
-            colours = _pair(_apart(light, numbers), numbers, spread=0.06)
-            canvas = _over(canvas, self._fill(colours, numbers, generator), cover)
-        grain = 0.02 + 0.08 * next(numbers)
-        canvas += (generator.random(canvas.shape, np.float32) - np.float32(0.5)) * np.float32(grain)
+            canvas += cover * (self._surface(_apart(ground, numbers), numbers) - canvas)
+        grain = generator.random(canvas.shape[1:], np.float32) - np.float32(0.5)
+        canvas += np.float32(_GRAIN) * grain
         # The converter rounds and clips.
         pixels = cv2.convertScaleAbs(np.maximum(canvas, 0).reshape(3, -1), alpha=255)
         planes = np.asarray(pixels).reshape(canvas.shape)
@@ -199,44 +201,17 @@ class ShapesSource(Source):
                     break
         return placed
 
-    def _fill(
-        self,
-        colours: tuple[np.ndarray, np.ndarray],
-        numbers: Iterator[float],
-        generator: np.random.Generator,
-    ) -> np.ndarray:
-        """A surface of two colours, shaded, cloudy, striped or dotted: float32 ``(3, S, S)``.
+    def _surface(self, tone: float, numbers: Iterator[float]) -> np.ndarray:
+        """A plain surface of this tone, a little lighter towards one side.
 
-        Channels come first while a scene is painted, as NumPy is quick along long last axes.
+        Returns:
+            float32 ``(3, S, S)``, R, G, B of 0 to 1: channels come first while a scene is painted, as
+            NumPy is quick along long last axes.
         """
-        kind, angle, phase = int(next(numbers) * 4), next(numbers) * 2 * np.pi, next(numbers) * 6.28
-        wave, side = 7.0 + 9.0 * next(numbers), self.size
+        angle = next(numbers) * 2 * np.pi
         along = self._x * np.float32(np.cos(angle)) + self._y * np.float32(np.sin(angle))
-        if kind == 0:
-            share = 0.5 + 0.4 * along
-        elif kind == 1:
-            coarse = generator.random((4, 4), np.float32)
-            share = np.asarray(cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC))
-        elif kind == 2:
-            share = 0.5 + np.sin(wave * along + np.float32(phase))
-        else:
-            across = self._y * np.float32(np.cos(angle)) - self._x * np.float32(np.sin(angle))
-            share = 1.6 * np.sin(wave * along + np.float32(phase)) * np.sin(wave * across)
-        first, second = colours
-        return np.asarray(first + np.clip(share, 0, 1) * (second - first))
-
-
-def _specks(numbers: Iterator[float]) -> list[np.ndarray]:
-    """Up to four small strokes that mean nothing."""
-    strokes = []
-    for _ in range(int(next(numbers) * 5)):
-        middle = np.array([next(numbers), next(numbers)])
-        angle, length = next(numbers) * np.pi, 0.02 + 0.05 * next(numbers)
-        along = np.array([np.cos(angle), np.sin(angle)]) * length
-        across = np.array([-along[1], along[0]]) / length * 0.018
-        corners = [along + across, along - across, -along - across, -along + across]
-        strokes.append(middle + np.array(corners))
-    return strokes
+        shaded = np.float32(tone) + np.float32(_SHADING) * along
+        return np.asarray(_INK + shaded * (_PAPER - _INK))
 
 
 def _coverage(contours: list[np.ndarray], *, size: int) -> np.ndarray:
@@ -251,39 +226,11 @@ def _coverage(contours: list[np.ndarray], *, size: int) -> np.ndarray:
     return np.asarray(cover.astype(np.float32) / 255)
 
 
-def _over(below: np.ndarray, above: np.ndarray, cover: np.ndarray) -> np.ndarray:
-    return np.asarray(below + cover * (above - below))
-
-
-def _apart(light: float, numbers: Iterator[float]) -> float:
-    """A luminance in [0.08, 0.94] at least the contrast away from another."""
-    below, above = max(0.0, light - _CONTRAST - 0.08), max(0.0, 0.94 - light - _CONTRAST)
+def _apart(tone: float, numbers: Iterator[float]) -> float:
+    """Another tone, in [0.08, 0.94], at least the contrast away."""
+    below, above = max(0.0, tone - _CONTRAST - 0.08), max(0.0, 0.94 - tone - _CONTRAST)
     place = next(numbers) * (below + above)
-    return 0.08 + place if place < below else light + _CONTRAST + place - below
-
-
-def _pair(
-    light: float, numbers: Iterator[float], *, spread: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Two colours around a luminance."""
-    darker, lighter = _colour(light - spread, numbers), _colour(light + spread, numbers)
-    return _column(darker), _column(lighter)
-
-
-def _column(colour: list[float]) -> np.ndarray:
-    return np.array(colour, np.float32)[:, None, None]
-
-
-def _colour(light: float, numbers: Iterator[float]) -> list[float]:
-    """A colour of any hue with this luminance (ITU-R BT.601), R, G, B in [0, 1]."""
-    light = min(max(light, 0.02), 0.98)
-    hue, saturation = next(numbers) * 6, 0.3 + 0.65 * next(numbers)
-    pure = [min(max(abs((hue + turn) % 6 - 3) - 1, 0.0), 1.0) for turn in (0, 4, 2)]
-    mixed = [1 - saturation * (1 - part) for part in pure]
-    own = 0.299 * mixed[0] + 0.587 * mixed[1] + 0.114 * mixed[2]
-    if own >= light:
-        return [part * light / own for part in mixed]
-    return [1 - (1 - part) * (1 - light) / (1 - own) for part in mixed]
+    return 0.08 + place if place < below else tone + _CONTRAST + place - below
 
 
 def _tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:

@@ -90,7 +90,7 @@ class Source(ABC):
         if not sides:
             raise DataError(
                 f"{self.name}: none of {min(len(self), _NUM_SIDES)} images looked at is readable; "
-                "'massrl data check' lists the reasons (--data.train)"
+                "'massrl data check' lists the reasons"
             )
         return round(float(np.median(sides)))
 

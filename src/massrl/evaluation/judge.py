@@ -1,90 +1,57 @@
-"""Judges a frozen backbone: features once, every task on the same ones."""
+"""Judges a frozen backbone by its features of labelled images: every task on the same ones."""
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 
 from massrl.data.sources import Source
 from massrl.errors import ConfigError, DataError, suggest
-from massrl.evaluation.features import Features, extract_features
+from massrl.evaluation.features import Features
 from massrl.evaluation.knn import knn_predict
 from massrl.evaluation.linear import linear_probe
 from massrl.evaluation.metrics import classification_metrics
-
-logger = logging.getLogger("massrl")
-
-Progress = Callable[[str, int, int], None]
+from massrl.options import EvaluateConfig
 
 
 def judge(
-    backbone: nn.Module,
-    train: Source,
-    test: Source,
-    *,
-    tasks: Sequence[str],
-    side: int,
-    k: int = 20,
-    temperature: float = 0.07,
-    workers: int = 1,
-    device: str = "cpu",
-    seed: int = 0,
-    progress: Progress | None = None,
+    train: Features, test: Features, config: EvaluateConfig, *, class_names: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Judge a backbone by its features of labelled images.
+    """Carry out the tasks of a configuration.
 
     Args:
-        backbone: images ``(B, 3, H, W)`` to features ``(B, D)``; it is not changed.
-        train: labelled images that k-NN remembers and the probe learns from; every choice, such as
-            the probe's regularisation, is made on these alone.
-        test: labelled images that are only ever predicted.
-        tasks: ``knn``, ``linear``.
-        side: side of the images, pixels.
-        k: neighbours that vote.
-        temperature: temperature of their votes.
-        workers: threads that decode.
-        device: where features are computed.
-        seed: of the split that chooses the probe's regularisation.
-        progress: called with what is being done, how many of how many are done.
+        train: features that k-NN remembers and the probe learns from; every choice, such as the
+            probe's regularisation, is made on these alone.
+        test: features that are only ever predicted.
+        config: ``task``, and what the tasks are set by.
+        class_names: of both, by label.
 
     Returns:
-        For each task its figures in percent (``acc1``, ``acc5``, ``per_class``) and what was chosen.
+        For each task its figures in percent (``acc1``, ``acc5``, ``per_class``), what was chosen, and
+        the ``seconds`` it took.
 
     Raises:
         ConfigError: if a task is unknown.
-        DataError: if labels are missing or of different classes.
     """
+    check_tasks(config.task)
+    results: dict[str, dict[str, Any]] = {}
+    for task in config.task:
+        begin = time.perf_counter()
+        scores, chosen = TASKS[task](train, test, len(class_names), config)
+        metrics = classification_metrics(scores, test.labels, class_names=class_names)
+        seconds = round(time.perf_counter() - begin, 2)
+        results[task] = {**metrics, **chosen, "seconds": seconds}
+    return results
+
+
+def check_tasks(tasks: Iterable[str]) -> None:
+    """Refuse a task that does not exist, before anything is computed for it."""
     for task in tasks:
         if task not in TASKS:
             raise ConfigError(f"unknown task {task!r}: {suggest(task, TASKS)} (--task)")
-    check_labels(train, test)
-    backbone = backbone.to(device)
-
-    def features(source: Source) -> Features:
-        def report(done: int, total: int) -> None:
-            if progress is not None:
-                progress(f"features of {source.name}", done, total)
-
-        return extract_features(
-            backbone, source, side=side, device=device, workers=workers, progress=report
-        )
-
-    begin = time.perf_counter()
-    known, asked = features(train), features(test)
-    extraction = time.perf_counter() - begin
-    results: dict[str, dict[str, Any]] = {}
-    for task in tasks:
-        begin = time.perf_counter()
-        scores, chosen = TASKS[task](known, asked, len(train.class_names), k, temperature, seed)
-        metrics = classification_metrics(scores, asked.labels, class_names=train.class_names)
-        seconds = {"features": round(extraction, 2), "task": round(time.perf_counter() - begin, 2)}
-        results[task] = {**metrics, **chosen, "seconds": seconds}
-    return results
 
 
 def check_labels(train: Source, test: Source) -> None:
@@ -105,25 +72,21 @@ def check_labels(train: Source, test: Source) -> None:
 Outcome = tuple[torch.Tensor, dict[str, Any]]
 
 
-def _knn(
-    train: Features, test: Features, num_classes: int, k: int, temperature: float, seed: int
-) -> Outcome:
-    k = min(k, len(train.labels))
+def _knn(train: Features, test: Features, num_classes: int, config: EvaluateConfig) -> Outcome:
+    k = min(config.k, len(train))
     scores = knn_predict(
         train.values,
         train.labels,
         test.values,
         num_classes=num_classes,
         k=k,
-        temperature=temperature,
+        temperature=config.temperature,
     )
-    return scores, {"k": k, "temperature": temperature}
+    return scores, {"k": k, "temperature": config.temperature}
 
 
-def _linear(
-    train: Features, test: Features, num_classes: int, k: int, temperature: float, seed: int
-) -> Outcome:
-    result = linear_probe(train, test, num_classes=num_classes, seed=seed)
+def _linear(train: Features, test: Features, num_classes: int, config: EvaluateConfig) -> Outcome:
+    result = linear_probe(train, test, num_classes=num_classes, seed=config.seed)
     return result.scores, {
         "strength": result.strength,
         "converged": result.converged,
@@ -133,7 +96,7 @@ def _linear(
     }
 
 
-TASKS: dict[str, Callable[[Features, Features, int, int, float, int], Outcome]] = {
+TASKS: dict[str, Callable[[Features, Features, int, EvaluateConfig], Outcome]] = {
     "knn": _knn,
     "linear": _linear,
 }

@@ -1,7 +1,8 @@
 """Backbones: from normalised images ``(B, 3, H, W)`` to pooled features ``(B, D)``.
 
-A name is a ResNet of torchvision, our own small ``resnet10-narrow``, any model of timm, or
-``module:function`` of the user's. Weights are always random: pre-training is what massrl is for.
+A name is a ResNet of torchvision, one of our own for a CPU (``resnet10-narrow``, ``resnet10-tiny``), any
+model of timm, or ``module:function`` of the user's. Weights are always random: pre-training is what
+massrl is for.
 
 The last batch norm of each residual block starts at a scale of 1, torchvision's default, in our
 network too; starting it at 0 (``zero_init_residual``) is left out: a name means one network.
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from massrl.errors import ConfigError, suggest
 
 SMALL_STEM_BELOW = 64  # pixels; CIFAR and Tiny-ImageNet's crops fall below, STL-10's 96 does not
-NARROW_RESNET = "resnet10-narrow"
+NARROW_RESNETS = {"resnet10-narrow": (32, 64, 128, 256), "resnet10-tiny": (16, 32, 64, 128)}
 TORCHVISION_RESNETS = (
     "resnet18",
     "resnet34",
@@ -42,11 +43,11 @@ def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> n
     """Build a backbone with random weights from torch's global generator.
 
     Args:
-        name: a torchvision ResNet (which goes before timm's of the same name), ``resnet10-narrow``,
-            any timm name, or ``module:function`` (called without arguments; modules of the current
-            folder are found).
+        name: a torchvision ResNet (which goes before timm's of the same name), ``resnet10-narrow``
+            or ``resnet10-tiny``, any timm name, or ``module:function`` (called without arguments;
+            modules of the current folder are found).
         stem: ``"standard"``; ``"small"``: a 3×3 convolution of stride 1 and no max-pooling (SimCLR,
-            arXiv 2002.05709, appendix B.9; of stride 2 for ``resnet10-narrow``), for ResNets whose
+            arXiv 2002.05709, appendix B.9; of stride 2 for our own ResNets), for ResNets whose
             stem is a 7×7 convolution and a max-pooling; ``"auto"``: small for these when
             ``image_side`` is below 64.
         image_side: side, in pixels, of the images it will be given.
@@ -63,8 +64,8 @@ def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> n
     if stem not in _STEMS:
         raise ConfigError(f"unknown stem {stem!r}: {suggest(stem, _STEMS)} (--model.stem)")
     model: Any  # attributes of any kind are read from it and set on it
-    if name == NARROW_RESNET:
-        model = NarrowResNet()
+    if name in NARROW_RESNETS:
+        model = NarrowResNet(NARROW_RESNETS[name])
     elif name in TORCHVISION_RESNETS:
         model = _torchvision_resnet(name)
     elif ":" in name:
@@ -82,10 +83,11 @@ def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> n
 
 
 class NarrowResNet(nn.Module):
-    """A ResNet for the CPU: one basic block per stage, a narrow one; 1.2 million parameters.
+    """A ResNet for the CPU: one basic block per stage, and narrow ones.
 
-    Its small stem has stride 2: on 32 px that costs a quarter of stride 1, and a CPU learns more
-    per second from the four times as many images.
+    ``resnet10-narrow`` has 1.2 million parameters, ``resnet10-tiny`` 0.3 million. Their small stem
+    has stride 2: on 32 px that costs a quarter of stride 1, and a CPU learns more per second from
+    the four times as many images.
 
     Args:
         widths: channels of the four stages; the last is the number of features.
@@ -93,7 +95,7 @@ class NarrowResNet(nn.Module):
 
     small_stem_stride = 2
 
-    def __init__(self, widths: tuple[int, int, int, int] = (32, 64, 128, 256)) -> None:
+    def __init__(self, widths: tuple[int, int, int, int]) -> None:
         super().__init__()
         first, *_, self.num_features = widths
         self.conv1 = nn.Conv2d(3, first, 7, stride=2, padding=3, bias=False)
@@ -110,7 +112,7 @@ class NarrowResNet(nn.Module):
                 _initialise(module)
 
     def forward(self, images: Tensor) -> Tensor:
-        """From float ``(B, 3, H, W)`` to features ``(B, 256)``."""
+        """From float ``(B, 3, H, W)`` to features ``(B, D)``."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return torch.flatten(self.avgpool(x), 1)
@@ -143,10 +145,11 @@ def _timm_backbone(name: str, *, image_side: int) -> nn.Module:
     import timm
 
     if not name or not timm.is_model(name):
-        known = {NARROW_RESNET, *TORCHVISION_RESNETS, *timm.list_models()}
+        known = {*NARROW_RESNETS, *TORCHVISION_RESNETS, *timm.list_models()}
         hint = suggest(name, known)
         if hint.startswith("known"):  # timm alone has more than a thousand names
-            hint = f"known: {NARROW_RESNET}, {', '.join(TORCHVISION_RESNETS)}, any timm name"
+            ours = ", ".join((*NARROW_RESNETS, *TORCHVISION_RESNETS))
+            hint = f"known: {ours}, any timm name"
         raise ConfigError(
             f"unknown backbone {name!r} (--model.backbone; module:function of your own is "
             f"accepted too): {hint}"

@@ -128,7 +128,7 @@ font:.84rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
 .heat{font-size:.78rem}.heat th[scope=row]{min-width:6.4rem;overflow-wrap:anywhere}
 .heat td{min-width:2.9rem;padding:0 3px}
 .bars th[scope=row]{width:34%;padding-right:10px}
-.row{display:grid;grid-template-columns:repeat(4,minmax(0,1fr));gap:8px}
+.row{display:grid;grid-template-columns:repeat(6,minmax(0,1fr));gap:6px}
 .thumb{width:auto}.thumb img{width:100%;height:auto;aspect-ratio:1}.thumb.query{margin-right:0}}
 @media print{body{background:#fff}.card,.facts div{break-inside:avoid}}
 """

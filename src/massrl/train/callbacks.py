@@ -24,6 +24,7 @@ from massrl.train.record import MetricsFile
 logger = logging.getLogger("massrl")
 
 _SECONDS_BETWEEN_CHECKPOINTS = 300.0
+_NEWEST_SHARE = 0.05  # of the last step in a smoothed speed
 _STEPS_BETWEEN_HEALTH = 25
 _MATRIX_DECAY = 0.98  # the loss matrix is a mean over about the last fifty steps
 COLLAPSED_DEVIATION = 0.1
@@ -70,13 +71,14 @@ class Clock(lightning.Callback):
 
     Attributes:
         seconds: seconds since training started, those of earlier sittings of the run included.
-        images_per_second: of the last steps, smoothed.
+        images_per_second: of the last steps, smoothed; ``None`` before the first has ended.
         data_wait: share of the last steps' time spent waiting for a batch, smoothed.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self.images_per_second = 0.0
+        self.images_per_second: float | None = None
+        self._num_batches = 0
         self.data_wait = 0.0
         self._last = time.perf_counter()
 
@@ -96,9 +98,10 @@ class Clock(lightning.Callback):
         """The batch is done."""
         now = time.perf_counter()
         whole, waited = now - self._last, self._begin - self._last
-        weight = 0.05 if self.images_per_second else 1.0
-        speed = batch.views.shape[1] / whole
-        self.images_per_second += weight * (speed - self.images_per_second)
+        self._num_batches += 1
+        weight = max(_NEWEST_SHARE, 1 / self._num_batches)
+        speed, before = batch.views.shape[1] / whole, self.images_per_second or 0.0
+        self.images_per_second = before + weight * (speed - before)
         self.data_wait += weight * (waited / whole - self.data_wait)
         self.seconds += whole
         self._last = now
@@ -214,11 +217,12 @@ class Record(StepWatcher):
                 "lr": module.schedule.lr(step),
                 "tau": module.schedule.tau(step) if config.method.objective == "byol" else None,
                 "images_per_second": speed,
-                "views_per_second": speed * len(output.matrix),
+                "views_per_second": None if speed is None else speed * len(output.matrix),
                 "data_wait": self._clock.data_wait,
                 "deviation": self._health.deviation,
                 "effective_rank": self._health.effective_rank,
                 "knn": self._probe.accuracy if self._probe and probed else None,
+                "skipped": len(module.skipped),
                 "seconds": self._clock.seconds,
             }
         )

@@ -103,7 +103,8 @@ class ProgressLine(StepWatcher):
         parts = [f"loss {module.step_loss:.3f}"]
         if self._probe is not None and self._probe.accuracy is not None:
             parts.append(f"k-NN {self._probe.accuracy:.1f} %")
-        parts.append(f"{self._clock.images_per_second:.0f} images/s")
+        if self._clock.images_per_second is not None:
+            parts.append(f"{self._clock.images_per_second:.0f} images/s")
         if self._clock.data_wait > 0.05:
             parts.append(f"waiting for data {self._clock.data_wait:.0%}")
         if module.skipped:

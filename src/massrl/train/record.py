@@ -24,6 +24,7 @@ COLUMNS = (
     "deviation",
     "effective_rank",
     "knn",
+    "skipped",
     "seconds",
 )
 

@@ -9,12 +9,12 @@ from typing import TypeVar
 
 import torch
 
-from massrl.config import Config
+from massrl.config import Config, DataConfig, ModelConfig, TrainConfig, ViewsConfig
 from massrl.data.loader import steps_per_epoch
 from massrl.data.sources import Normalization, Source
 from massrl.errors import ConfigError
 from massrl.train.module import Schedule
-from massrl.views.layouts import resolve_layout
+from massrl.views.layouts import Layout, resolve_layout
 
 T = TypeVar("T")
 
@@ -38,6 +38,11 @@ class Machine:
     cores: int
     name: str
 
+    @property
+    def has_gpu(self) -> bool:
+        """Whether it trains on a GPU."""
+        return self.accelerator == "gpu"
+
 
 def this_machine(accelerator: str = "auto") -> Machine:
     """Look at the machine.
@@ -57,6 +62,17 @@ def this_machine(accelerator: str = "auto") -> Machine:
     return Machine("cpu", cores, f"{cores} CPU cores")
 
 
+class _Notes(list[str]):
+    """One line for each choice that was made for the user."""
+
+    def choose(self, given: T | None, flag: str, value: T, why: str) -> T:
+        """What was given, or else the value, with a note of it."""
+        if given is not None:
+            return given
+        self.append(f"{flag} {value}: {why}")
+        return value
+
+
 def resolve_config(config: Config, source: Source, machine: Machine) -> tuple[Config, list[str]]:
     """Choose what was left open.
 
@@ -72,82 +88,94 @@ def resolve_config(config: Config, source: Source, machine: Machine) -> tuple[Co
     Raises:
         ConfigError: if the parts do not fit together.
     """
-    notes: list[str] = []
-
-    def choose(given: T | None, flag: str, value: T, why: str) -> T:
-        if given is not None:
-            return given
-        notes.append(f"{flag} {value}: {why}")
-        return value
-
-    gpu = machine.accelerator == "gpu"
     if config.train.devices > 1:
         raise ConfigError(
             f"--train.devices is {config.train.devices}, but this version trains on 1 device"
         )
+    notes = _Notes()
+    if config.data.limit is not None and config.data.limit > len(source):
+        notes.append(f"all {len(source):,} images: --data.limit {config.data.limit:,} is more")
+    layout = resolve_layout(config.views)
+    config = replace(
+        config,
+        views=_resolve_views(config.views, layout, source, machine, notes),
+        model=_resolve_model(config.model, source, machine, notes),
+        data=_resolve_data(config, source, machine, notes),
+        method=replace(config.method, pairs=config.method.pairs or layout.pairs),
+    )
+    per_epoch = steps_per_epoch(len(source), config.batch_size)
+    return replace(config, train=_resolve_train(config.train, per_epoch, machine)), notes
+
+
+def _is_small(source: Source) -> bool:
+    return source.typical_side <= _SMALL_IMAGE
+
+
+def _resolve_views(
+    views: ViewsConfig, layout: Layout, source: Source, machine: Machine, notes: _Notes
+) -> ViewsConfig:
     side = source.typical_side
-    small = side <= _SMALL_IMAGE
-    size = choose(
-        config.views.size,
-        "--views.size",
-        side if small else (224 if gpu else 96),
-        f"images of about {side} px" + ("" if small else f" on {machine.name}"),
+    fitting = side if _is_small(source) else (224 if machine.has_gpu else 96)
+    why = f"images of about {side} px" + ("" if _is_small(source) else f" on {machine.name}")
+    return replace(
+        views,
+        size=notes.choose(views.size, "--views.size", fitting, why),
+        policies=tuple(_absolute(policy) for policy in layout.policies),
+        num_crops=layout.num_crops,
+        crop=layout.crop,
+        crop_scale=layout.crop_scale,
+        flip_prob=layout.flip_prob,
+        fill=layout.fill,
     )
-    backbone = choose(
-        config.model.backbone,
-        "--model.backbone",
-        "resnet50" if gpu else ("resnet10-narrow" if small else "resnet18"),
-        f"for {machine.name}",
-    )
-    batch_size = choose(
-        config.data.batch_size,
+
+
+def _resolve_model(
+    model: ModelConfig, source: Source, machine: Machine, notes: _Notes
+) -> ModelConfig:
+    on_cpu = "resnet10-narrow" if _is_small(source) else "resnet18"
+    backbone = "resnet50" if machine.has_gpu else on_cpu
+    why = f"for {machine.name}"
+    return replace(model, backbone=notes.choose(model.backbone, "--model.backbone", backbone, why))
+
+
+def _resolve_data(config: Config, source: Source, machine: Machine, notes: _Notes) -> DataConfig:
+    data, accumulate = config.data, config.train.accumulate
+    batch_size = notes.choose(
+        data.batch_size,
         "--data.batch_size",
-        _batch_size(len(source), 256 if gpu or small else 64, config.train.accumulate),
+        _batch_size(len(source), 256 if machine.has_gpu or _is_small(source) else 64, accumulate),
         f"for {len(source)} images on {machine.name}",
     )
-    workers = choose(
-        config.data.workers, "--data.workers", max(1, min(16, machine.cores - 1)), machine.name
-    )
-    per_device = batch_size // (config.train.devices * config.train.accumulate)
+    per_device = batch_size // (config.train.devices * accumulate)
     if per_device < 2:
         raise ConfigError(
-            f"--data.batch_size is {batch_size}: with --train.accumulate {config.train.accumulate} that "
-            f"is {per_device} image at a time, but batch norm needs 2 or more"
+            f"--data.batch_size is {batch_size}: with --train.accumulate {accumulate} that is "
+            f"{per_device} image at a time, but batch norm needs 2 or more"
         )
-    layout = resolve_layout(config.views)
-    total = _total_steps(config, steps_per_epoch(len(source), batch_size))
+    spare = max(1, min(16, machine.cores - 1))
     normalization = normalization_of(config, source)
-    resolved = replace(
-        config,
-        data=replace(
-            config.data,
-            train=_absolute(config.data.train),
-            val=_absolute(config.data.val) if config.data.val else None,
-            batch_size=batch_size,
-            workers=workers,
-            mean=normalization.mean,
-            std=normalization.std,
-        ),
-        views=replace(
-            config.views,
-            size=size,
-            policies=tuple(_absolute(policy) for policy in layout.policies),
-            num_crops=layout.num_crops,
-            crop=layout.crop,
-            crop_scale=layout.crop_scale,
-            flip_prob=layout.flip_prob,
-            fill=layout.fill,
-        ),
-        model=replace(config.model, backbone=backbone),
-        method=replace(config.method, pairs=config.method.pairs or layout.pairs),
-        train=replace(
-            config.train,
-            max_steps=total,
-            accelerator=machine.accelerator,
-            precision=config.train.precision or ("bf16-mixed" if gpu else "32-true"),
-        ),
+    return replace(
+        data,
+        train=_absolute(data.train),
+        val=_absolute(data.val) if data.val else None,
+        batch_size=batch_size,
+        workers=notes.choose(data.workers, "--data.workers", spare, machine.name),
+        mean=normalization.mean,
+        std=normalization.std,
     )
-    return resolved, notes
+
+
+def _resolve_train(train: TrainConfig, per_epoch: int, machine: Machine) -> TrainConfig:
+    """``max_steps`` goes before ``seconds``, and ``seconds`` before ``epochs``."""
+    steps = train.max_steps
+    if steps is None and train.seconds is None:
+        steps = max(1, round(train.epochs * per_epoch))
+    return replace(
+        train,
+        max_steps=steps,
+        accelerator=machine.accelerator,
+        precision=train.precision or ("bf16-mixed" if machine.has_gpu else "32-true"),
+    )
 
 
 def _absolute(text: str) -> str:
@@ -162,14 +190,6 @@ def _batch_size(count: int, most: int, accumulate: int) -> int:
     while size > 2 * accumulate and size > count / 4:
         size //= 2
     return max(2, size // accumulate) * accumulate
-
-
-def _total_steps(config: Config, per_epoch: int) -> int | None:
-    """``max_steps`` goes before ``seconds``, and ``seconds`` before ``epochs``."""
-    train = config.train
-    if train.max_steps is not None or train.seconds is not None:
-        return train.max_steps
-    return max(1, round(train.epochs * per_epoch))
 
 
 def normalization_of(config: Config, source: Source) -> Normalization:
