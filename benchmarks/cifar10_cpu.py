@@ -117,6 +117,7 @@ def table(figures: dict[str, list[dict[str, Any]]], seconds: float) -> str:
         f"{seeds} seed(s); commit {about['commit']}; {about['hardware']}; {versions}.",
         f"10,000 training images, {about['data']['val']['num_images']:,} test images "
         f"(fingerprints {about['data']['train']['fingerprint']}, {about['data']['val']['fingerprint']}).",
+        "A run's steps are planned from its first seconds: on a shared machine it ends early or late.",
         "",
         "| objective, views | steps | epochs | seconds | k-NN | linear |",
         "|---|---|---|---|---|---|",

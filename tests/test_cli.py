@@ -106,6 +106,11 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["pretrain", "--recipe="], "--recipe needs a value"),
         (["pretrain", "--recipe", "--out", "x"], "--recipe needs a value"),
         (["pretrain", "--config", "no/such.yaml"], "no/such.yaml"),
+        (["data", "check", "x", "--rot=1"], "unknown flag --rot: did you mean '--root'"),
+        (["data", "check", "no/such"], "neither a path that exists nor a dataset"),
+        (["data", "check", "no/such"], "(IMAGES)"),
+        (["views", "shapes(size=3)"], "size >= 16"),
+        (["views", "shapes(size=3)"], "(IMAGES)"),
         (["pretrain", "--resume", "x", "--train.seed=1"], "only --data.on_error fits beside it"),
         (["pretrain", "--resume", "x", "--recipe=default"], "only --data.on_error fits beside it"),
         (["pretrain", "--data.limit=many"], "--data.limit is 'many', but a whole number"),
@@ -212,6 +217,31 @@ def test_pretrain_on_a_file_that_names_a_recipe_lays_it_over_that_recipe(
     assert main(["pretrain", f"--config={file}"]) == 0
     (config,) = pretrained
     assert (config.recipe, config.optim.name, config.data.limit) == ("cifar10-byol", "lars", 100)
+
+
+def test_recipe_that_cannot_lie_under_a_file_is_refused(
+    pretrained: list[Config], tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Guards against a recipe that is named, printed and without any effect."""
+    file = tmp_path / "own.yaml"
+    file.write_text("recipe: cifar10-byol\n")
+    assert "builds on the recipe 'cifar10-byol'" in fails(
+        capsys, "pretrain", f"--config={file}", "--recipe=shapes-byol"
+    )
+    assert main(["pretrain", f"--config={file}", "--recipe=cifar10-byol"]) == 0
+    assert [config.recipe for config in pretrained] == ["cifar10-byol"]
+
+
+def test_help_of_pretrain_shows_what_the_default_recipe_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Guards against a help that names the values of nobody's run."""
+    main(["pretrain", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    (objective,) = (line for line in lines if "--method.objective" in line)
+    (hidden,) = (line for line in lines if "--model.projector.hidden" in line)
+    assert objective.endswith("[simclr]")
+    assert hidden.endswith("[2048]")
 
 
 def test_recipe_given_twice_counts_the_last_time(pretrained: list[Config]) -> None:

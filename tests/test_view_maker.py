@@ -96,6 +96,15 @@ def test_size_that_is_no_positive_whole_number_is_refused(size: Any) -> None:
         ViewMaker(size=size)
 
 
+@pytest.mark.parametrize("wrong", [{"epoch": -1}, {"epoch": 0.5}, {"index": -3}, {"index": 2.0}])
+def test_epoch_or_index_that_is_no_whole_number_is_refused(
+    wrong: dict[str, Any], image: np.ndarray
+) -> None:
+    """Guards replay: half an epoch would give views that no run has seen."""
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} is"):
+        ViewMaker("byol", size=16)(image, **wrong)
+
+
 def test_unknown_layout_is_refused_with_a_suggestion() -> None:
     """Guards the message."""
     with pytest.raises(ConfigError, match="'masrl'.*'massrl'"):

@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import Any
 
 from massrl.errors import ConfigError, MassrlError, suggest
+from massrl.words import first, none_left, take
 
 _PROG = "massrl"
 _POSITIONAL = ("--recipe", "--images")  # fields that are given otherwise than by their flag
@@ -122,50 +123,20 @@ def _help(name: str) -> str:
         width = max(len(flag) for flag, _ in verb.own_flags)
         lines += ["", *(f"  {flag:<{width}}  {text}" for flag, text in verb.own_flags)]
     if verb.kind is not None:
-        from massrl.configure import help_text
+        from massrl.configure import help_text, read_layers
+        from massrl.recipes import DEFAULT_RECIPE
 
         module, _, kind = verb.kind.rpartition(".")
-        lines += ["", help_text(getattr(import_module(module), kind), skip=_POSITIONAL)]
+        defaults = read_layers(DEFAULT_RECIPE) if name == "pretrain" else {}
+        text = help_text(getattr(import_module(module), kind), defaults, skip=_POSITIONAL)
+        lines += ["", text, "", "In brackets: the value when nothing else is asked for."]
     return "\n".join(lines)
 
 
-def _take(words: list[str], flag: str) -> str | None:
-    """Take ``--flag VALUE`` or ``--flag=VALUE`` out of the words."""
-    value = None
-    for position in range(len(words) - 1, -1, -1):
-        word = words[position]
-        if word.startswith(f"{flag}="):
-            given = word.partition("=")[2]
-            del words[position]
-        elif word == flag:
-            if position + 1 == len(words) or words[position + 1].startswith("--"):
-                raise ConfigError(f"{flag} needs a value")
-            given = words[position + 1]
-            del words[position : position + 2]
-        else:
-            continue
-        if not given:
-            raise ConfigError(f"{flag} needs a value")
-        value = value or given  # from the end: the last one counts
-    return value
-
-
-def _first(words: list[str], what: str) -> str:
-    """The argument before the flags."""
-    if not words or words[0].startswith("--"):
-        raise ConfigError(f"{what} is missing")
-    return words.pop(0)
-
-
-def _none_left(words: list[str]) -> None:
-    if words:
-        raise ConfigError(f"unexpected argument {words[0]!r}")
-
-
 def _pretrain(words: list[str]) -> int:
-    run, recipe, file = (_take(words, flag) for flag in ("--resume", "--recipe", "--config"))
+    run, recipe, file = (take(words, flag) for flag in ("--resume", "--recipe", "--config"))
     if run is not None:
-        on_error = _take(words, "--data.on_error")
+        on_error = take(words, "--data.on_error")
         if words or recipe or file:
             raise ConfigError(
                 "--resume goes on with a run as it was started: only --data.on_error fits beside it"
@@ -218,7 +189,7 @@ def _after_training(result: Any) -> int:
 
 
 def _evaluate(words: list[str]) -> int:
-    backbone = _first(words, "the run folder or .safetensors file to judge")
+    backbone = first(words, "the run folder or .safetensors file to judge")
     from massrl.configure import make
     from massrl.options import EvaluateConfig
 
@@ -238,7 +209,7 @@ def _views(words: list[str]) -> int:
     from massrl.configure import make
     from massrl.options import SheetConfig
 
-    images = _first(words, "the images to show: a folder, a list or a name")
+    images = first(words, "the images to show: a folder, a list or a name")
     config = make(SheetConfig, {"images": images}, arguments=words)
     from massrl.api import draw_views
 
@@ -263,8 +234,8 @@ def _recipes(words: list[str]) -> int:
     if words:
         from massrl.configure import config_text, make_config, read_layers
 
-        name = _first(words, "the recipe")
-        _none_left(words)
+        name = first(words, "the recipe")
+        none_left(words)
         about = about_recipe(name)
         for key in ("summary", "source", "hardware", "cost", "expect"):
             print(f"# {key}: {getattr(about, key)}")
@@ -278,7 +249,7 @@ def _recipes(words: list[str]) -> int:
 
 
 def _policies(words: list[str]) -> int:
-    _none_left(words)
+    none_left(words)
     from massrl.views.layouts import LAYOUTS
     from massrl.views.strategies import STRATEGIES
 
@@ -297,7 +268,7 @@ def _check(words: list[str]) -> int:
     from massrl.configure import make
     from massrl.options import CheckConfig
 
-    images = _first(words, "the images to check: a folder, a list or a name")
+    images = first(words, "the images to check: a folder, a list or a name")
     config = make(CheckConfig, {"images": images}, arguments=words)
     from massrl.api import check_data
 

@@ -70,12 +70,20 @@ def make(kind: type[T], *layers: dict[str, Any], arguments: Sequence[str] = ()) 
     return made
 
 
-def help_text(kind: type, *, skip: Sequence[str] = ()) -> str:
-    """The help of every flag of a dataclass, section by section."""
+def help_text(
+    kind: type, defaults: dict[str, Any] | None = None, *, skip: Sequence[str] = ()
+) -> str:
+    """The help of every flag of a dataclass, section by section.
+
+    Args:
+        kind: the dataclass.
+        defaults: nested mappings that go before the fields' own defaults.
+        skip: flags to leave out.
+    """
     lines: list[str] = []
     width = max(len(flag) for flag in flags(kind)) + 2
 
-    def section(part: Any, prefix: str) -> None:
+    def section(part: Any, prefix: str, given: dict[str, Any]) -> None:
         described = {
             item.arg_name: item.description or "" for item in parse_from_object(part).params
         }
@@ -83,18 +91,19 @@ def help_text(kind: type, *, skip: Sequence[str] = ()) -> str:
             inner = section_of(item)
             if inner is not None:
                 lines.append(f"\n{described.get(item.name, '')}")
-                section(inner, f"{prefix}{item.name}.")
+                section(inner, f"{prefix}{item.name}.", given.get(item.name, {}))
             elif f"--{prefix}{item.name}" not in skip:
                 text = " ".join(described.get(item.name, "").split())
-                default = "" if item.default in (None, "") else f" [{_shown(item.default)}]"
+                value = given.get(item.name, item.default)
+                default = "" if value in (None, "") else f" [{_shown(value)}]"
                 lines.append(f"  --{prefix + item.name:<{width}}{text}{default}")
 
-    section(kind, "")
+    section(kind, "", defaults or {})
     return "\n".join(lines)
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 

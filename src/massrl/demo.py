@@ -183,7 +183,9 @@ def _content(outcome: _Outcome, folder: Path) -> ReportContent:
                     for name in outcome.networks
                 ],
                 chance=10.0,
-                note=f"Top-1 percent; both methods trained for {seconds:.0f} seconds on the same machine.",
+                note=f"Top-1 percent; both trained for {seconds:.0f} seconds on the same machine. MASSRL: "
+                "four views of four strategies under InfoNCE; BYOL: two views under BYOL's own loss, "
+                "which needs far longer runs.",
             )
         ],
         images=[

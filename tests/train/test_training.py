@@ -15,7 +15,7 @@ from tests.reference import losses as reference
 from tests.train.conftest import quiet, run, tiny
 
 from massrl.api import pretrain
-from massrl.configure import make_config, read_config_file
+from massrl.configure import make_config, read_config_file, read_layers
 from massrl.data.sources import IMAGENET_NORMALIZATION
 from massrl.errors import ConfigError, ImageError, TrainingError
 from massrl.methods.byol import BYOL
@@ -173,6 +173,12 @@ def test_broken_image_is_skipped_and_counted_when_asked(tmp_path: Path) -> None:
     assert [Path(name).name for name in result.sitting.skipped] == ["broken.png"]
 
 
+def test_limit_beyond_the_images_is_said(tmp_path: Path) -> None:
+    """Guards against a run that learns from fewer images than its configuration says."""
+    run(tmp_path / "run", data={"limit": 5000}, train={"max_steps": 1})
+    assert "all 40 images: --data.limit 5,000 is more" in (tmp_path / "run" / "log.txt").read_text()
+
+
 def test_broken_labelled_image_is_skipped_by_the_probe_and_by_evaluation_too(
     tmp_path: Path,
 ) -> None:
@@ -255,3 +261,24 @@ def test_training_without_images_says_which_flag_is_missing() -> None:
     """Guards the first mistake of every user."""
     with pytest.raises(ConfigError, match="--data.train"):
         pretrain({"recipe": "default"}, console=quiet())
+
+
+def test_shapes_recipe_learns_outlines_in_a_few_steps(tmp_path: Path) -> None:
+    """Guards the whole: views, objective, optimiser and schedule that teach nothing together."""
+    from massrl.api import evaluate
+
+    settings: dict[str, Any] = {
+        "out": str(tmp_path / "run"),
+        "data": {"train": "shapes(count=1500)", "workers": 0},
+        "train": {"max_steps": 200, "probe_every": 0, "accelerator": "cpu"},
+    }
+    result = pretrain(make_config(read_layers("shapes-massrl"), settings), console=quiet())
+    linear = {
+        untrained: evaluate(
+            result.folder,
+            {"task": ["linear"], "untrained": untrained, "data": {"val": "shapes(count=500)"}},
+            console=quiet(),
+        )["linear"]["acc1"]
+        for untrained in (True, False)
+    }
+    assert linear[False] > linear[True] + 10  # percent

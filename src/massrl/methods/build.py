@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -42,27 +43,16 @@ def build_method(
         width = model.projector.out if model.projector.layers else features
         projector = _head(features, model.projector, out=width)
         predictor = _head(width, model.predictor, out=width)
-    pairs = method.pairs or "all"
+    common: dict[str, Any] = {
+        "views": views,
+        "pairs": method.pairs or "all",
+        "reduction": method.reduction,
+        "batch_norm": method.batch_norm,
+    }
     if method.objective == "byol":
-        return BYOL(
-            backbone,
-            projector,
-            predictor,
-            views=views,
-            pairs=pairs,
-            reduction=method.reduction,
-            batch_norm=method.batch_norm,
-            target_statistics=method.target_statistics,
-        )
-    return SimCLR(
-        backbone,
-        projector,
-        temperature=method.temperature,
-        views=views,
-        pairs=pairs,
-        reduction=method.reduction,
-        batch_norm=method.batch_norm,
-    )
+        statistics = method.target_statistics
+        return BYOL(backbone, projector, predictor, target_statistics=statistics, **common)
+    return SimCLR(backbone, projector, temperature=method.temperature, **common)
 
 
 def seeded_backbone(model: ModelConfig, *, image_side: int, seed: int) -> nn.Module:
