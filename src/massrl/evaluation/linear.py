@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from massrl.errors import ConfigError
@@ -15,6 +16,9 @@ from massrl.evaluation.features import Features
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _MAX_ITERATIONS = 200
+# Products in one pass over the images from which several threads gain: below it, threads that wait for
+# each other after every small product made a probe ten times slower on two cores.
+_MANY_PRODUCTS = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +111,8 @@ class _Fit:
         return np.asarray(standardised, dtype=np.float32)  # twice as fast to fit as float64
 
     def run(self, strength: float) -> None:
-        with warnings.catch_warnings():
+        threads = 1 if self._values.size * self._num_classes < _MANY_PRODUCTS else None
+        with warnings.catch_warnings(), threadpool_limits(threads):
             warnings.simplefilter("ignore")  # of convergence: said in ``converged``
             self._model.set_params(C=strength).fit(self._values, self._labels)
         self.converged = int(self._model.n_iter_.max()) < _MAX_ITERATIONS
