@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -19,9 +21,9 @@ PROJECTOR = ProjectorConfig(layers=2, hidden=16, out=8)
 PREDICTOR = PredictorConfig(layers=2, hidden=16)
 
 
-def small(objective: str, views: list[ViewLabel] = TWO, seed: int = 0, **changes: str) -> Method:
+def small(objective: str, views: list[ViewLabel] = TWO, seed: int = 0, **changes: Any) -> Method:
     return build_method(
-        MethodConfig(objective=objective, **changes),  # type: ignore[arg-type]
+        MethodConfig(objective=objective, **changes),
         ModelConfig(backbone="resnet10-narrow", projector=PROJECTOR, predictor=PREDICTOR),
         views=views,
         image_side=16,
@@ -37,14 +39,52 @@ def test_byol_loss_equals_numpy_on_the_networks_own_outputs() -> None:
     """Guards the wiring: predictions of the online network against projections of the target."""
     method = small("byol")
     assert isinstance(method, BYOL)
-    for parameter in method.target_backbone.parameters():
-        parameter.data.mul_(0.9)  # so that target and online differ
+    for network, factor in ((method.target_backbone, 0.9), (method.target_projector, -0.5)):
+        for parameter in network.parameters():
+            parameter.data.mul_(factor)  # so that target and online differ
     x = images()
     with torch.no_grad():
         p = [method.predictor(method.projector(method.backbone(view))).numpy() for view in x]
         z = [method.target_projector(method.target_backbone(view)).numpy() for view in x]
         loss = float(method(x).loss)
     assert loss == pytest.approx(reference.deepmind_byol(*p, *z), abs=1e-5)
+
+
+def test_every_option_of_the_configuration_reaches_the_objective() -> None:
+    """Guards against options that are parsed and ignored."""
+    three = [ViewLabel(name, 0) for name in "abc"]
+    x = images(num_views=3)
+    losses = {
+        name: float(small(objective, three, **{name: value})(x).loss.detach())
+        for objective, name, value in (
+            ("simclr", "reduction", "mean"),
+            ("simclr", "temperature", 0.9),
+            ("simclr", "batch_norm", "joint"),
+            ("simclr", "pairs", "cross-policy"),
+        )
+    }
+    usual = losses["reduction"]
+    summed = float(small("simclr", three, reduction="sum")(x).loss.detach())
+    assert summed == pytest.approx(usual * 3)  # N (N - 1) / 2 times the mean's
+    assert losses["temperature"] != pytest.approx(usual, rel=1e-3)
+    assert losses["batch_norm"] != pytest.approx(usual, rel=1e-3)
+    assert losses["pairs"] == pytest.approx(usual)  # all pairs are of different strategies here
+    assert small("simclr", three, pairs="cross-policy").mask.sum() == 6
+    for statistics in ("own", "online"):
+        method = small("byol", target_statistics=statistics)
+        assert isinstance(method, BYOL)
+        method(images())
+        before = method.target_backbone.bn1.running_mean.clone()  # type: ignore[union-attr]
+        method.backbone.bn1.running_mean.fill_(7.0)  # type: ignore[union-attr]
+        method.update_target(0.9)
+        after = method.target_backbone.bn1.running_mean  # type: ignore[union-attr]
+        assert torch.equal(after, before) == (statistics == "own")
+
+
+def test_networks_lie_channels_last_as_the_views_do() -> None:
+    """Guards a third of the speed."""
+    weight = small("byol").backbone.layer1[0].conv1.weight  # type: ignore[union-attr, index]
+    assert weight.is_contiguous(memory_format=torch.channels_last)  # type: ignore[union-attr, operator]
 
 
 def test_target_starts_as_a_copy_and_has_no_gradient() -> None:

@@ -35,6 +35,13 @@ def test_lr_and_tau_are_the_same_with_and_without_accumulation(tmp_path: Path) -
         assert column(whole, name) == column(parts, name)
 
 
+def test_rate_in_use_follows_the_schedule(tmp_path: Path) -> None:
+    """Guards a schedule that is planned, printed and never given to the optimiser."""
+    folder = run(tmp_path / "run").folder
+    cosine = [0.0625 * (1 + math.cos(math.pi * step / 9)) / 2 for step in range(9)]
+    assert column(folder, "lr") == pytest.approx([0.0625, *cosine], rel=1e-4)  # 1 step of warm-up
+
+
 def test_target_moves_once_per_optimiser_step_and_right_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -214,7 +214,7 @@ class Record(StepWatcher):
                 "step": step,
                 "epoch": module.step / per_epoch,
                 "loss": module.step_loss,
-                "lr": module.schedule.lr(step),
+                "lr": trainer.optimizers[0].param_groups[0]["lr"],
                 "tau": module.schedule.tau(step) if config.method.objective == "byol" else None,
                 "images_per_second": speed,
                 "views_per_second": None if speed is None else speed * len(output.matrix),
