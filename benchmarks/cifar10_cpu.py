@@ -82,7 +82,8 @@ def run(
                 "train": {"seconds": seconds, "seed": seed},
             }
             config = make_config(read_layers(recipe), changes, settings)
-            massrl.pretrain(config, console=console, title=name)
+            if massrl.pretrain(config, console=console, title=name).sitting.stopped_by:
+                raise SystemExit(f"stopped: go on with massrl pretrain --resume {folder.path}")
         massrl.evaluate(folder.path, {"untrained": True}, console=console)
         massrl.evaluate(folder.path, console=console)
     results = json.loads(folder.results.read_text(encoding="utf-8"))
@@ -117,7 +118,8 @@ def table(figures: dict[str, list[dict[str, Any]]], seconds: float) -> str:
         f"{seeds} seed(s); commit {about['commit']}; {about['hardware']}; {versions}.",
         f"10,000 training images, {about['data']['val']['num_images']:,} test images "
         f"(fingerprints {about['data']['train']['fingerprint']}, {about['data']['val']['fingerprint']}).",
-        "A run's steps are planned from its first seconds: on a shared machine it ends early or late.",
+        "A run's steps are planned from its first seconds, without the k-NN probes: on a shared machine it "
+        "ends early or late.",
         "",
         "| objective, views | steps | epochs | seconds | k-NN | linear |",
         "|---|---|---|---|---|---|",

@@ -23,10 +23,12 @@ from massrl.methods.base import Method
 from massrl.options import CheckConfig, EvaluateConfig, SheetConfig
 from massrl.parts import (
     judging_sources,
+    keep_policies,
     make_method,
     make_probe,
     make_view_maker,
     open_images,
+    outside,
     sheet_rows,
     training_source,
 )
@@ -81,16 +83,17 @@ def pretrain(
         raise ConfigError("no images to learn from: --data.train takes a folder, a list or a name")
     source = training_source(wanted.data)
     resolved, notes = resolve_config(wanted, source, this_machine(wanted.train.accelerator))
-    resolve_layout(resolved.views)
+    method = make_method(resolved)  # refuses what does not fit before anything is written
+    outside(wanted.out, wanted.data.train)
     folder = (
         RunFolder.new(wanted.out) if wanted.out else RunFolder.free(wanted.recipe or source.name)
     )
-    resolved = replace(resolved, out=str(folder.path))
+    views = replace(resolved.views, policies=keep_policies(resolved.views.policies, folder))
+    resolved = replace(resolved, out=str(folder.path), views=views)
     console = console or Console(stderr=True)
     with logging_to(folder.log, console):
         say_config(resolved, source, notes)
         maker = make_view_maker(resolved)
-        method = make_method(resolved)
         resolved = _say_stem(resolved, method)
         if resolved.train.max_steps is None:
             resolved = plan_steps(resolved, method, source, maker)
@@ -188,7 +191,7 @@ def evaluate(
     run = load_config(folder.config) if folder is not None and folder.config.is_file() else None
     network = load_backbone(backbone, untrained=wanted.untrained)
     about: dict[str, Any] = network.about  # type: ignore[assignment]
-    train_source, test_source = judging_sources(wanted.data, run)
+    train_source, test_source, held_out = judging_sources(wanted.data, run)
     check_labels(train_source, test_source)
     left_out = 0
     if wanted.data.on_error == "skip":
@@ -219,6 +222,7 @@ def evaluate(
         "data": {
             "train": describe_source(train_source),
             "val": describe_source(test_source),
+            "held_out": held_out,
             "left_out": left_out,
         },
         **circumstances(machine.name),
@@ -238,12 +242,11 @@ def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:
     return Path(backbone) / name if Path(backbone).is_dir() else Path(backbone).with_name(name)
 
 
-def draw_views(config: SheetConfig | dict[str, Any], *, console: Console | None = None) -> Path:
+def draw_views(config: SheetConfig | dict[str, Any]) -> Path:
     """Draw what a layout does to images; nothing is trained.
 
     Args:
         config: which images, which layout, where to.
-        console: where warnings are shown.
 
     Returns:
         The path of the picture.
@@ -272,6 +275,6 @@ def check_data(
     """
     content = {"images": config} if isinstance(config, str) else config
     wanted = content if isinstance(content, CheckConfig) else make(CheckConfig, content)
-    source = open_images(wanted.images, root=wanted.root)
+    source = open_images(wanted.images, root=wanted.root, whole=True)
     with TaskProgress(console or Console(stderr=True)) as progress:
         return check_source(source, progress=lambda done, total: progress("checking", done, total))

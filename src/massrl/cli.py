@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from shlex import quote
 from typing import Any
 
 from massrl.errors import ConfigError, MassrlError, suggest
@@ -177,13 +178,14 @@ def _after_training(result: Any) -> int:
         )
     if sitting.stopped_by is not None:
         print(f"stopped by {sitting.stopped_by} after step {sitting.step} and saved; go on with:")
-        print(f"  massrl pretrain --resume {folder}")
+        print(f"  massrl pretrain --resume {quote(str(folder))}")
         return 0
     print(f"done: {sitting.step} steps, {sitting.seconds:.0f} seconds")
     print(f"  backbone  {folder / 'backbone.safetensors'}")
     print(f"  report    {folder / 'report.html'}")
     print(
-        f"judge it with: massrl evaluate {folder} --task knn,linear --data.train DIR --data.val DIR"
+        f"judge it with: massrl evaluate {quote(str(folder))} --task knn,linear "
+        f"--data.train DIR --data.val DIR"
     )
     return 0
 

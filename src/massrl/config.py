@@ -251,6 +251,7 @@ class TrainConfig:
             choice(self.accelerator, ACCELERATORS, "--train.accelerator"),
             choice(self.precision, ("32-true", "bf16-mixed", "16-mixed"), "--train.precision"),
             within(self.max_steps, 1, MANY, "--train.max_steps"),
+            within(self.seed, -(2**31), 2**31, "--train.seed"),
             within(self.seconds, 1, MANY, "--train.seconds"),
             within(self.devices, 1, MANY, "--train.devices"),
             within(self.accumulate, 1, MANY, "--train.accumulate"),

@@ -28,6 +28,9 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 T = TypeVar("T")
 
+_LENGTHS = ("train.max_steps", "train.seconds", "train.epochs")
+_OF_LAYOUT = ("views.policies", "views.num_crops", "views.crop", "method.pairs")
+
 _TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
 
 
@@ -54,20 +57,48 @@ def make(kind: type[T], *layers: dict[str, Any], arguments: Sequence[str] = ()) 
     Raises:
         ConfigError: one line that says which key or value is wrong and what is accepted.
     """
-    content = merge(*layers)
-    check_keys(content, kind)
+    check_keys(merge(*layers), kind)
+    words = _split_lists(arguments, kind)
+    content: dict[str, Any] = {}
+    for layer in layers:
+        content = lay_over(content, layer)
+    content = _superseded(content, dict(word[2:].partition("=")[::2] for word in words))
     parser = build_parser(kind)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # jsonargparse tells its developers of its next version
             base = parser.parse_object(content)
-            namespace = parser.parse_args(_split_lists(arguments, kind), namespace=base)
-    except ConfigError:
-        raise
+            namespace = parser.parse_args(words, namespace=base)
     except Exception as error:  # argparse.ArgumentError, TypeError, ValueError: all "wrong input"
         raise ConfigError(_one_line(str(error), kind)) from None
     made: T = _build(kind, _lists_to_tuples(namespace.as_dict()))
     return made
+
+
+def lay_over(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+    """Merge two layers; what the upper one replaces as a whole does not shine through from below.
+
+    A length (``train.max_steps``, ``seconds`` or ``epochs``) replaces all lengths, and another
+    ``views.layout`` the strategies, crops and pairs that belonged to the layout below.
+    """
+    sections = ((key, value) for key, value in upper.items() if isinstance(value, dict))
+    given = {f"{key}.{name}": value for key, part in sections for name, value in part.items()}
+    return merge(_superseded(lower, given), upper)
+
+
+def _superseded(content: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    layout = content.get("views", {}).get("layout")
+    gone: tuple[str, ...] = ()
+    if any(given.get(length) not in (None, "null") for length in _LENGTHS):
+        gone += _LENGTHS
+    if layout is not None and given.get("views.layout", layout) != layout:
+        gone += _OF_LAYOUT
+    return {
+        key: {name: item for name, item in value.items() if f"{key}.{name}" not in gone}
+        if isinstance(value, dict)
+        else value
+        for key, value in content.items()
+    }
 
 
 def help_text(
@@ -123,7 +154,7 @@ def read_layers(source: str | Path | dict[str, Any] | Config) -> dict[str, Any]:
     if isinstance(source, str) and not source.endswith((".yaml", ".yml")):
         return read_recipe(source)
     content = source if isinstance(source, dict) else read_config_file(Path(source))
-    return merge(read_recipe(content.get("recipe") or DEFAULT_RECIPE), content)
+    return lay_over(read_recipe(content.get("recipe") or DEFAULT_RECIPE), content)
 
 
 def load_config(path: Path) -> Config:

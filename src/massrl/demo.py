@@ -107,9 +107,11 @@ def _empty_folder(folder: Path) -> Path:
     """The demonstration's folder, cleared of an earlier one and of nothing else."""
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file: choose another --out")
-    if folder.exists() and {item.name for item in folder.iterdir()} - _OWN:
+    present = {item.name for item in folder.iterdir()} if folder.exists() else set()
+    runs = present & {"massrl", "byol"}
+    if present - _OWN or not all(RunFolder(folder / name).log.is_file() for name in runs):
         raise ConfigError(f"{folder} holds something else: choose another --out")
-    for name in ("massrl", "byol"):
+    for name in runs:
         shutil.rmtree(folder / name, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -183,7 +185,7 @@ def _content(outcome: _Outcome, folder: Path) -> ReportContent:
                     for name in outcome.networks
                 ],
                 chance=10.0,
-                note=f"Top-1 percent; both trained for {seconds:.0f} seconds on the same machine. MASSRL: "
+                note=f"Top-1 percent; both were given {seconds:.0f} seconds on the same machine. MASSRL: "
                 "four views of four strategies under InfoNCE; BYOL: two views under BYOL's own loss, "
                 "which needs far longer runs.",
             )

@@ -52,6 +52,7 @@ class EvaluateConfig:
         refuse(
             within(self.k, 1, MANY, "--k"),
             within(self.temperature, 1e-4, MANY, "--temperature"),
+            within(self.seed, 0, MANY, "--seed"),
         )
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
+from massrl.checkpoint import write_text
 from massrl.config import Config, DataConfig
-from massrl.data.catalogue import open_source
+from massrl.data.catalogue import is_name, open_source
 from massrl.data.check import drop_broken
+from massrl.data.folders import has_validation_part
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import balanced_subset, holdout
-from massrl.errors import DataError, ImageError
+from massrl.errors import ConfigError, DataError, ImageError
 from massrl.evaluation.features import extract_features
 from massrl.evaluation.judge import check_labels
 from massrl.evaluation.knn import knn_predict
@@ -23,6 +25,7 @@ from massrl.methods.base import Method
 from massrl.methods.build import build_method
 from massrl.methods.pairs import ViewLabel
 from massrl.options import JudgeDataConfig
+from massrl.run_folder import RunFolder
 from massrl.train.resolve import normalization_of
 from massrl.view_maker import ViewMaker
 from massrl.views.cpu import execute
@@ -44,10 +47,12 @@ def training_source(data: DataConfig) -> Source:
 
 
 def validation_source(data: DataConfig) -> Source | None:
-    """The labelled images to judge by: ``data.val``, or a known data set's own validation part."""
+    """The labelled images to judge by: ``data.val``, or the data set's or folder's own such part."""
     spec = data.val
-    if spec is None and not Path(data.train).expanduser().exists():
-        spec = data.train.partition(":")[0]  # the set's own validation part, where it has one
+    if spec is None and is_name(data.train):
+        spec = data.train.partition(":")[0]
+    if spec is None and has_validation_part(Path(data.train).expanduser()):
+        spec = data.train
     if spec is None:
         return None
     source = open_source(spec, split="val", root=_folder(data.root), download=data.download)
@@ -59,12 +64,19 @@ def validation_source(data: DataConfig) -> Source | None:
     return source if source.labels is not None else None
 
 
-def judging_sources(data: JudgeDataConfig, run: Config | None) -> tuple[Source, Source]:
-    """The images to judge with, to learn from and to predict.
+def judging_sources(data: JudgeDataConfig, run: Config | None) -> tuple[Source, Source, bool]:
+    """The images to judge with.
 
     Args:
         data: what is asked for.
         run: the run that the backbone comes from, which says what is left open.
+
+    Returns:
+        The images to learn from, those to predict, and whether the latter were held out of the
+        former for want of others.
+
+    Raises:
+        DataError: if there are no labels to judge by, or both are the same images.
     """
     if run is not None:
         learnt = run.data.train
@@ -86,20 +98,53 @@ def judging_sources(data: JudgeDataConfig, run: Config | None) -> tuple[Source, 
                 f"the name of a data set is wanted (--data.train, --data.val)"
             )
         logger.warning(
-            "no --data.val: a fifth of %s is held out to be judged by", train_source.name
+            "no --data.val: a fifth of %s is held out to be judged by; the backbone may have been "
+            "pre-trained on it",
+            train_source.name,
         )
         kept, held = holdout(train_source.labels, 0.2, seed=0)
-        return Subset(train_source, kept), Subset(train_source, held)
-    return train_source, test_source
+        return Subset(train_source, kept), Subset(train_source, held), True
+    if train_source.fingerprint() == test_source.fingerprint():
+        raise DataError(
+            f"{train_source.name} would be judged by the very images it learns from: other images are "
+            f"wanted, or none, to hold out a fifth (--data.val)"
+        )
+    return train_source, test_source, False
 
 
-def open_images(images: str, *, root: str | None) -> Source:
-    """Images that are only looked at."""
-    return open_source(images, root=_folder(root), flag="IMAGES")
+def open_images(images: str, *, root: str | None, whole: bool = False) -> Source:
+    """Images that are only looked at: to learn from, or the whole of a divided folder."""
+    split = "whole" if whole and not is_name(images) else "train"
+    return open_source(images, split=split, root=_folder(root), flag="IMAGES")
 
 
 def _folder(root: str | None) -> Path | None:
     return Path(root).expanduser() if root else None
+
+
+def outside(out: str, images: str) -> None:
+    """Refuse a run folder within the images, whose pictures the next run would learn from.
+
+    Raises:
+        ConfigError: if it lies there.
+    """
+    folder, run = Path(images).expanduser().resolve(), Path(out or "runs").expanduser().resolve()
+    if not is_name(images) and folder.is_dir() and run.is_relative_to(folder):
+        raise ConfigError(
+            f"the run folder {run} would lie among the images {folder}, and its pictures be learnt "
+            f"from: another --out is wanted"
+        )
+
+
+def keep_policies(policies: tuple[str, ...] | None, folder: RunFolder) -> tuple[str, ...]:
+    """Copy the user's own strategies into the run folder, so that the run does not change with them."""
+    kept: dict[str, str] = {}
+    for policy in policies or ():
+        if policy.endswith((".yaml", ".yml")) and policy not in kept:
+            copy = folder.path / "policies" / f"{len(kept) + 1}-{Path(policy).name}"
+            write_text(copy, Path(policy).expanduser().read_text(encoding="utf-8"))
+            kept[policy] = str(copy.resolve())
+    return tuple(kept.get(policy, policy) for policy in policies or ())
 
 
 def make_view_maker(config: Config) -> ViewMaker:

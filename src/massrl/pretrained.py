@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from massrl.checkpoint import load_backbone_file, save_backbone
@@ -56,11 +57,12 @@ def load_backbone(path: str | Path, *, untrained: bool = False) -> nn.Module:
     if file.is_dir():
         file = RunFolder.existing(file, flag="BACKBONE").backbone
     state, about = load_backbone_file(file)
-    backbone = seeded_backbone(
-        ModelConfig(backbone=about["backbone"], stem=about["stem"]),
-        image_side=about["size"],
-        seed=about["seed"],
-    )
+    with torch.random.fork_rng(devices=[]):
+        backbone = seeded_backbone(
+            ModelConfig(backbone=about["backbone"], stem=about["stem"]),
+            image_side=about["size"],
+            seed=about["seed"],
+        )
     if not untrained:
         try:
             backbone.load_state_dict(state)

@@ -93,7 +93,8 @@ def say_config(config: Config, source: Source, notes: Sequence[str]) -> None:
         "run": config.out,
         "data": f"{source.name}: {len(source):,} images, {labelled}",
         "views": f"{layout.name}: {layout.num_views} views of {config.views.size} px from "
-        + ", ".join(dict.fromkeys(layout.policies)),
+        + ", ".join(dict.fromkeys(layout.policies))
+        + "; crops of {:g}-{:g} of the area".format(*layout.crop_scale),
         "method": f"{objective}; pairs {method.pairs}, {method.reduction}; batch norm {method.batch_norm}",
         "model": f"{config.model.backbone}, stem {config.model.stem}; {heads}",
         "batch": batch,

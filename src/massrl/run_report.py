@@ -91,11 +91,16 @@ def loss_matrix(folder: RunFolder) -> Matrix | None:
 def _lead(results: dict[str, Any], rows: list[dict[str, str]], total: int) -> str:
     figures = results.get("trained", {})
     if "knn" in figures:
-        return (
-            f"k-NN classifies {figures['knn']['acc1']:.1f} % of unseen images from frozen features."
-        )
+        return f"k-NN classifies {figures['knn']['acc1']:.1f} % of {_asked(figures)} from frozen features."
     done = int(rows[-1]["step"]) + 1 if rows else 0
     return "Pre-training is complete." if done >= total else f"{done} of {total} steps are made."
+
+
+def _asked(figures: dict[str, Any]) -> str:
+    """What the judged images are to the backbone: those held out of a run's own are not new to it."""
+    if figures["data"].get("held_out"):
+        return "images that were held out of the judging, not of the pre-training"
+    return "images of another part"
 
 
 def _facts(rows: list[dict[str, str]], results: dict[str, Any]) -> list[tuple[str, str]]:
@@ -129,7 +134,7 @@ def _bars(results: dict[str, Any]) -> list[Bars]:
     data = next(iter(results.values()))["data"]
     return [
         Bars(
-            title="Frozen features on images never learnt from",
+            title=f"Frozen features on {_asked(next(iter(results.values())))}",
             groups=[TASK_NAMES[task] for task in tasks],
             series=series,
             chance=100 / max(1, data["train"]["num_classes"]),

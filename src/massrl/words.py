@@ -32,7 +32,7 @@ def take(words: list[str], flag: str) -> str | None:
 def first(words: list[str], what: str) -> str:
     """The argument before the flags."""
     if not words or words[0].startswith("--"):
-        raise ConfigError(f"{what} is missing")
+        raise ConfigError(f"{what} is missing: it stands before the flags")
     return words.pop(0)
 
 

@@ -33,6 +33,8 @@ def test_lr_and_tau_are_the_same_with_and_without_accumulation(tmp_path: Path) -
     parts = run(tmp_path / "parts", train={"accumulate": 4}).folder
     for name in ("step", "lr", "tau"):
         assert column(whole, name) == column(parts, name)
+    # Batch norm sees smaller batches, so the losses differ a little; a sum would be four times it.
+    assert column(parts, "loss")[0] == pytest.approx(column(whole, "loss")[0], rel=0.3)
 
 
 def test_rate_in_use_follows_the_schedule(tmp_path: Path) -> None:

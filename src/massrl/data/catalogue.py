@@ -11,7 +11,28 @@ from massrl.data.shapes import NUM_SCENES, ShapesSource
 from massrl.data.sources import Source
 from massrl.errors import ConfigError, DataError, MassrlError, suggest
 
-SPLITS = ("train", "val", "unlabelled")
+SPLITS = ("train", "val", "unlabelled", "whole")
+_SHAPES = re.compile(r"\s*shapes\s*(\(|$)")
+_KINDS = {
+    "labelled": "labelled",
+    "labeled": "labelled",
+    "unlabelled": "unlabelled",
+    "unlabeled": "unlabelled",
+}
+
+
+def is_name(spec: str) -> bool:
+    """Whether a text names a data set, and so is no path."""
+    return bool(_SHAPES.match(spec)) or spec.partition(":")[0] in named.NAMES
+
+
+def absolute_spec(spec: str) -> str:
+    """What the user wrote, so that it means the same images in any folder."""
+    if is_name(spec):
+        return spec
+    kind, colon, rest = spec.partition(":")
+    prefix, path = (f"{kind}:", rest) if colon and kind in _KINDS else ("", spec)
+    return f"{prefix}{Path(path).expanduser().resolve()}"
 
 
 def open_source(
@@ -31,7 +52,7 @@ def open_source(
             file of paths. ``"labelled:DIR"`` and ``"unlabelled:DIR"`` decide it by hand. A ``Path``
             object is never taken for a name.
         split: ``"train"``, ``"val"`` or ``"unlabelled"``. A folder that holds ``train/`` and
-            ``val/`` (or ``test/``) is entered accordingly.
+            ``val/`` (or ``test/``) is entered accordingly, but for ``"whole"``.
         root: where torchvision's sets lie; default ``$MASSRL_DATA``, else
             ``~/.cache/massrl/datasets``.
         download: whether torchvision may fetch a set that is not there.
@@ -47,16 +68,15 @@ def open_source(
         raise ConfigError(f"split {split!r} is unknown: {suggest(split, SPLITS)} ({flag})")
     text = str(spec)
     if isinstance(spec, str):
-        if re.match(r"\s*shapes\s*(\(|$)", spec):
+        if _SHAPES.match(spec):
             return _open_shapes(spec, split=split, flag=flag)
         name, colon, own_split = spec.partition(":")
         if name in named.NAMES:
             chosen = own_split if colon else split
             return named.open_named(name, split=chosen, root=root, download=download, flag=flag)
     kind, colon, rest = text.partition(":")
-    kind = {"unlabeled": "unlabelled", "labeled": "labelled"}.get(kind, kind)
-    if colon and kind in ("labelled", "unlabelled"):
-        path, labelled = Path(rest).expanduser(), kind == "labelled"
+    if colon and kind in _KINDS:
+        path, labelled = Path(rest).expanduser(), _KINDS[kind] == "labelled"
         return folders.open_path(path, split=split, labelled=labelled, flag=flag)
     path = Path(text).expanduser()
     if not path.exists():

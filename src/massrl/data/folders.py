@@ -18,6 +18,7 @@ _SPLIT_FOLDERS = {
     "train": ("train",),
     "val": ("val", "validation", "valid", "test"),
     "unlabelled": ("unlabelled", "unlabeled"),
+    "whole": (),
 }
 
 
@@ -171,6 +172,14 @@ def _open_folder(directory: Path, *, split: str, labelled: bool | None, flag: st
     )
 
 
+def has_validation_part(directory: Path) -> bool:
+    """Whether a folder is divided into train/ and val/ (or validation/, valid/, test/)."""
+    if not directory.is_dir():
+        return False
+    judged = any((directory / item).is_dir() for item in _SPLIT_FOLDERS["val"])
+    return judged and _part_of(directory, split="train", flag="--data.train") != directory
+
+
 def _part_of(directory: Path, *, split: str, flag: str) -> Path:
     """Enter train/, val/ … where the folder is divided so; a class may also be called "train"."""
     try:
@@ -184,7 +193,7 @@ def _part_of(directory: Path, *, split: str, flag: str) -> Path:
     for item in _SPLIT_FOLDERS[split]:
         if item in present:
             return directory / item
-    if split == "unlabelled":
+    if split in ("unlabelled", "whole"):
         return directory
     accepted = ", ".join(f"{item}/" for item in _SPLIT_FOLDERS[split])
     raise DataError(f"{directory} has train/ but none of {accepted} ({flag})")

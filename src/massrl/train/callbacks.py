@@ -202,7 +202,8 @@ class Record(StepWatcher):
         step = module.step - 1
         probed = self._probe is not None and self._probe.fresh
         last = module.step == module.schedule.total_steps
-        if step % module.config.train.log_every and not probed and not last:
+        measured = self._health.deviation is not None
+        if step % module.config.train.log_every and not (probed or measured or last):
             return
         output, config = module.output, module.config
         assert output is not None

@@ -95,7 +95,9 @@ class PretrainingModule(lightning.LightningModule):
         """One batch: its loss, for the gradients of an optimiser step or of a part of one."""
         self.note_failures(batch)
         # Networks with random layers draw the same numbers at the same step of every run.
-        torch.manual_seed(self.config.train.seed * 1_000_003 + self.step)
+        parts = self.config.train.accumulate
+        seed = self.config.train.seed * 1_000_003 + self.step
+        torch.manual_seed(seed * parts + batch_index % parts)
         output: MethodOutput = self.method(self.normalise(batch.views))
         loss = float(output.loss.detach())
         if not math.isfinite(loss):
@@ -123,7 +125,8 @@ class PretrainingModule(lightning.LightningModule):
             self.skipped[name] = reason
         if batch.views.shape[1] < 2:
             raise TrainingError(
-                f"step {self.step} has fewer than two images that can be decoded: see massrl data check"
+                f"step {self.step} has fewer than two images that can be decoded: massrl data check "
+                f"lists them; a larger --data.batch_size leaves more"
             )
 
     def configure_optimizers(self) -> Optimizer:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 
 from massrl.config import Config, DataConfig, ModelConfig, TrainConfig, ViewsConfig
+from massrl.data.catalogue import absolute_spec
 from massrl.data.loader import steps_per_epoch
 from massrl.data.sources import Normalization, Source
 from massrl.errors import ConfigError
@@ -120,7 +121,7 @@ def _resolve_views(
     return replace(
         views,
         size=notes.choose(views.size, "--views.size", fitting, why),
-        policies=tuple(_absolute(policy) for policy in layout.policies),
+        policies=layout.policies,
         num_crops=layout.num_crops,
         crop=layout.crop,
         crop_scale=layout.crop_scale,
@@ -156,8 +157,9 @@ def _resolve_data(config: Config, source: Source, machine: Machine, notes: _Note
     normalization = normalization_of(config, source)
     return replace(
         data,
-        train=_absolute(data.train),
-        val=_absolute(data.val) if data.val else None,
+        train=absolute_spec(data.train),
+        val=absolute_spec(data.val) if data.val else None,
+        root=str(Path(data.root).expanduser().resolve()) if data.root else None,
         batch_size=batch_size,
         workers=notes.choose(data.workers, "--data.workers", spare, machine.name),
         mean=normalization.mean,
@@ -176,12 +178,6 @@ def _resolve_train(train: TrainConfig, per_epoch: int, machine: Machine) -> Trai
         accelerator=machine.accelerator,
         precision=train.precision or ("bf16-mixed" if machine.has_gpu else "32-true"),
     )
-
-
-def _absolute(text: str) -> str:
-    """A path that exists, from the root, so that a run can go on from any folder; else the text."""
-    path = Path(text).expanduser()
-    return str(path.resolve()) if path.exists() else text
 
 
 def _batch_size(count: int, most: int, accumulate: int) -> int:

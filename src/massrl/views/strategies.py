@@ -118,7 +118,7 @@ STRATEGIES: dict[str, Strategy] = {
     "autoaugment": Strategy(
         _autoaugment,
         "autoaugment(imagenet|cifar10|svhn)",
-        "24-25 learnt pairs of operations (1805.09501); searched with labels",
+        "25 learnt pairs of operations (1805.09501); searched with labels",
     ),
     "fast-autoaugment": Strategy(
         _fast_autoaugment,
