@@ -222,3 +222,32 @@ def test_other_dataclasses_are_made_the_same_way() -> None:
     assert (config.task, config.data.val, config.k) == (("knn",), "x", 5)
     sheet = make(SheetConfig, {"images": "photos"}, arguments=["--views.policies=weak,simclr"])
     assert (sheet.images, sheet.views.policies) == ("photos", ("weak", "simclr"))
+
+
+@pytest.mark.parametrize("length", ["epochs", "seconds", "max_steps"])
+def test_length_of_a_later_layer_replaces_all_lengths_below(length: str) -> None:
+    """Guards against a flag that is parsed and ignored: max_steps goes before seconds and epochs."""
+    saved = {"train": {"epochs": 7.0, "seconds": 600.0, "max_steps": 900, "seed": 3}}
+    for config in (
+        make_config(saved, {"train": {length: 5}}),
+        make_config(saved, arguments=[f"--train.{length}=5"]),
+        make_config(saved, arguments=[f"--train.{length}", "5"]),
+    ):
+        lengths = (config.train.epochs, config.train.seconds, config.train.max_steps)
+        assert lengths[["epochs", "seconds", "max_steps"].index(length)] == 5
+        assert config.train.max_steps in (None, 5)
+        assert config.train.seconds in (None, 5)
+        assert config.train.seed == 3
+
+
+def test_another_layout_brings_its_own_strategies() -> None:
+    """Guards against BYOL's layout with the four strategies of the recipe below it."""
+    config = make_config(read_layers("shapes-massrl"), arguments=["--views.layout=byol"])
+    assert config.views.policies is None
+    assert config.views.crop_scale == (0.7, 1.0)  # the images' own, not the layout's
+    same = make_config(read_layers("shapes-massrl"), arguments=["--views.layout=massrl-4"])
+    assert same.views.policies is not None
+    named = make_config(
+        read_layers("shapes-massrl"), {"views": {"layout": "byol", "policies": ["weak", "weak"]}}
+    )
+    assert named.views.policies == ("weak", "weak")

@@ -159,6 +159,15 @@ def test_demo_in_seconds_writes_all_that_it_promises(tmp_path: Path) -> None:
         assert name in said
 
 
+def test_demo_deletes_nothing_that_it_did_not_make(tmp_path: Path) -> None:
+    """Guards a folder of one's own that is called as a run of the demonstration is."""
+    (tmp_path / "work" / "massrl").mkdir(parents=True)
+    (tmp_path / "work" / "massrl" / "thesis.txt").write_text("years")
+    said = massrl(tmp_path, "demo", "--out", "work", "--seconds", "2", code=2)
+    assert "something else" in said
+    assert (tmp_path / "work" / "massrl" / "thesis.txt").read_text() == "years"
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -235,6 +235,14 @@ def test_open_choices_are_made_said_and_saved(tmp_path: Path) -> None:
     )
 
 
+def test_health_is_written_however_rarely_rows_are(tmp_path: Path) -> None:
+    """Guards the curves of spread and rank against ``--train.log_every 10``."""
+    train = {"max_steps": 30, "log_every": 10}
+    rows = read_metrics(run(tmp_path / "run", train=train).folder / "metrics.csv")
+    assert [row["step"] for row in rows] == ["0", "10", "20", "24", "29"]
+    assert [row["step"] for row in rows if row["deviation"]] == ["24"]
+
+
 def test_seconds_become_steps_that_are_saved(tmp_path: Path) -> None:
     """Guards ``--train.seconds``: a run planned by time must be repeatable by its configuration."""
     result = run(tmp_path / "run", train={"seconds": 2.0, "max_steps": None})

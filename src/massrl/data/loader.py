@@ -115,9 +115,7 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
         ConfigError: if there is not even one.
     """
     if count < 2:
-        raise ConfigError(
-            f"there is {count} image to learn from: 2 or more are wanted (--data.train)"
-        )
+        raise ConfigError(f"{count} images to learn from, but 2 or more are wanted (--data.train)")
     if count < batch_size:
         raise ConfigError(
             f"there are {count} images, fewer than one batch of {batch_size}: "
