@@ -49,6 +49,7 @@ def test_section_is_frozen_and_keyword_only_and_can_be_made_of_nothing(kind: Any
         (DataConfig, {"limit": -1}, "--data.limit is -1"),
         (DataConfig, {"workers": -1}, "--data.workers is -1, but 0 or more"),
         (DataConfig, {"std": (0.2, 0.0, 0.2)}, "--data.std"),
+        (DataConfig, {"mean": (128.0, 128.0, 128.0)}, "--data.mean"),
         (ViewsConfig, {"size": 0}, "--views.size is 0"),
         (ViewsConfig, {"fill": 256}, "--views.fill is 256, but 0 to 255"),
         (MethodConfig, {"objective": "boyl"}, "--method.objective is 'boyl': did you mean 'byol'"),

@@ -9,10 +9,20 @@ import numpy as np
 import pytest
 
 from massrl.config import DataConfig
+from massrl.configure import make_config
 from massrl.data.catalogue import absolute_spec
-from massrl.errors import ConfigError, DataError
+from massrl.errors import CheckpointError, ConfigError, DataError
 from massrl.options import JudgeDataConfig
-from massrl.parts import judging_sources, keep_policies, open_images, outside, validation_source
+from massrl.parts import (
+    judging_sources,
+    keep_policies,
+    make_probe,
+    open_images,
+    outside,
+    training_source,
+    validation_source,
+)
+from massrl.pretrained import load_backbone
 from massrl.run_folder import RunFolder
 
 
@@ -100,3 +110,26 @@ def test_own_strategy_is_kept_with_the_run(tmp_path: Path) -> None:
     assert policies[0] == "simclr"
     assert policies[1] == policies[2] == str(tmp_path / "run" / "policies" / "1-mine.yaml")
     assert "invert" in Path(policies[1]).read_text()
+
+
+def test_run_that_is_not_complete_says_how_to_complete_it(tmp_path: Path) -> None:
+    """Guards judging a killed run, whose weights are in its checkpoint alone."""
+    folder = RunFolder(tmp_path / "my run")
+    folder.checkpoint.parent.mkdir(parents=True)
+    folder.checkpoint.write_bytes(b"")
+    folder.config.write_text("{}")
+    with pytest.raises(CheckpointError, match="--resume '.*my run' completes it"):
+        load_backbone(folder.path)
+
+
+def test_labels_that_do_not_fit_cost_the_probe_and_not_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards "labels are optional": sub-folders that are no classes must not end a run."""
+    photos(tmp_path / "photos", "a", "b")
+    photos(tmp_path / "val", "cat", "dog")
+    config = make_config(
+        {"data": {"train": str(tmp_path / "photos"), "val": str(tmp_path / "val")}},
+    )
+    assert make_probe(config, training_source(config.data)) is None
+    assert "no k-NN while training" in caplog.text

@@ -31,6 +31,7 @@ from massrl.parts import (
     outside,
     sheet_rows,
     training_source,
+    way_round_broken_images,
 )
 from massrl.pretrained import load_backbone, save_trained
 from massrl.run_folder import RunFolder
@@ -202,7 +203,7 @@ def evaluate(
     train_source.normalization = test_source.normalization = constants
     machine = this_machine()
     begin = time.perf_counter()
-    with TaskProgress(console or Console(stderr=True)) as progress:
+    with TaskProgress(console or Console(stderr=True)) as progress, way_round_broken_images():
         known, asked = (
             extract_features(
                 network,

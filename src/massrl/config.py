@@ -59,6 +59,10 @@ class DataConfig:
             within(self.limit, 1, MANY, "--data.limit"),
             within(self.workers, 0, MANY, "--data.workers"),
             must(
+                all(0 <= value <= 1 for value in self.mean or ()),
+                f"--data.mean is {self.mean}, but numbers from 0 to 1 are wanted",
+            ),
+            must(
                 self.std is None or all(0 < value < MANY for value in self.std),
                 f"--data.std is {self.std}, but numbers above 0 are wanted",
             ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from massrl.options import DemoConfig, EvaluateConfig
 from massrl.pretrained import load_backbone
 from massrl.report import Bars, Gallery, Picture, ReportContent, write_report
 from massrl.run_folder import RunFolder
-from massrl.run_log import circumstances
+from massrl.run_log import TaskProgress, circumstances
 from massrl.run_report import TASK_NAMES, loss_matrix, metric_curves
 from massrl.train.progress import duration
 from massrl.train.record import read_metrics
@@ -92,7 +93,16 @@ def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
     for name, result in (("untrained", massrl), ("byol", byol), ("massrl", massrl)):
         console.print(f"judging {_NAMES[name]} …")
         backbone = load_backbone(result.folder, untrained=name == "untrained")
-        known, asked = (extract_features(backbone, part, side=_SIDE) for part in (train, test))
+        with TaskProgress(console) as progress:
+            known, asked = (
+                extract_features(
+                    backbone,
+                    part,
+                    side=_SIDE,
+                    progress=partial(progress, f"features of {part.name}"),
+                )
+                for part in (train, test)
+            )
         figures = judge(known, asked, EvaluateConfig(), class_names=train.class_names)
         networks[name] = _Judged(known, asked, figures)
     outcome = _Outcome(networks, massrl, byol, train, test, time.perf_counter() - begin)

@@ -61,7 +61,7 @@ class SheetConfig:
     """A contact sheet of views."""
 
     images: str = ""
-    """Folder, list, file or name."""
+    """Folder, list of paths or name."""
     out: str = "views.png"
     """Picture to write."""
     root: str | None = None
@@ -87,7 +87,7 @@ class CheckConfig:
     """Images to decode, every one once."""
 
     images: str = ""
-    """Folder, list, file or name."""
+    """Folder, list of paths or name."""
     root: str | None = None
     """Folder where named data sets are kept or downloaded to."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,8 +83,8 @@ def judging_sources(data: JudgeDataConfig, run: Config | None) -> tuple[Source, 
         learnt = run.data.train
         if data.train in (None, learnt) or str(Path(data.train or "").resolve()) == learnt:
             limit = data.limit if data.limit is not None else run.data.limit
-            data = replace(data, train=learnt, limit=limit, root=data.root or run.data.root)
-        data = replace(data, val=data.val or run.data.val)
+            val, root = data.val or run.data.val, data.root or run.data.root
+            data = replace(data, train=learnt, val=val, limit=limit, root=root)
     if not data.train:
         raise DataError("no labelled images to judge by: --data.train takes a folder or a name")
     where = DataConfig(
@@ -171,19 +172,23 @@ def _side(config: Config) -> int:
 
 
 def make_probe(config: Config, source: Source) -> Callable[[nn.Module], float] | None:
-    """A k-NN probe on images of the run itself, ``None`` where they have no labels.
+    """A k-NN probe on images of the run itself, ``None`` where their labels do not allow one.
 
     With validation images it asks for those; otherwise every training image asks the others. It is
     shown and never acted on.
     """
     labelled = source.labels is not None and len(source.class_names) > 1
     asked = validation_source(config.data) if labelled or config.data.val else None
+    try:
+        if asked is not None:
+            check_labels(source, asked)
+    except DataError as error:
+        logger.warning("no k-NN while training: %s", error)
+        return None
     if not labelled:
         return None
     bank = _part(source, _PROBE_BANK)
-    if asked is not None:
-        check_labels(source, asked)
-        asked = _part(asked, _PROBE_QUERIES)
+    asked = asked and _part(asked, _PROBE_QUERIES)
     if config.data.on_error == "skip":
         bank = drop_broken(bank)[0]
         asked = asked and drop_broken(asked)[0]
@@ -191,8 +196,11 @@ def make_probe(config: Config, source: Source) -> Callable[[nn.Module], float] |
         part.normalization = normalization_of(config, source)
 
     def measure(backbone: nn.Module) -> float:
-        known = extract_features(backbone, bank, side=_side(config))
-        query = known if asked is None else extract_features(backbone, asked, side=_side(config))
+        with way_round_broken_images():
+            known = extract_features(backbone, bank, side=_side(config))
+            query = (
+                known if asked is None else extract_features(backbone, asked, side=_side(config))
+            )
         scores = knn_predict(
             known.values,
             known.labels,
@@ -204,6 +212,16 @@ def make_probe(config: Config, source: Source) -> Callable[[nn.Module], float] |
         return float((scores.argmax(1) == query.labels).float().mean()) * 100
 
     return measure
+
+
+@contextmanager
+def way_round_broken_images() -> Iterator[None]:
+    """Add to the error of a broken image how to go on without it."""
+    try:
+        yield
+    except ImageError as error:
+        reason = f"{error.reason} (--data.on_error skip leaves such images out)"
+        raise ImageError(error.name, reason) from None
 
 
 def _part(source: Source, most: int) -> Source:

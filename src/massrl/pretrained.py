@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import torch
 from torch import nn
@@ -56,6 +57,11 @@ def load_backbone(path: str | Path, *, untrained: bool = False) -> nn.Module:
     file = Path(path)
     if file.is_dir():
         file = RunFolder.existing(file, flag="BACKBONE").backbone
+        if not file.is_file() and RunFolder(path).checkpoint.is_file():
+            raise CheckpointError(
+                f"{path} has no backbone yet, since the run is not complete: "
+                f"massrl pretrain --resume {quote(str(path))} completes it"
+            )
     state, about = load_backbone_file(file)
     with torch.random.fork_rng(devices=[]):
         backbone = seeded_backbone(

@@ -47,3 +47,10 @@ def test_pairs_by_policy_of_drawn_policies_are_refused(mode: str) -> None:
     """Guards a sampled layout, whose policies are not known beforehand, against meaning ``all``."""
     with pytest.raises(ConfigError, match="draws each view's policy anew"):
         pair_mask([ViewLabel(None, 0), ViewLabel(None, 1)], mode)
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_paired_views_must_be_even(count: int) -> None:
+    """Guards against a view that is made, paid for and compared with nothing."""
+    with pytest.raises(ConfigError, match="not an even number"):
+        pair_mask([ViewLabel(str(index), index) for index in range(count)], "paired")

@@ -42,6 +42,10 @@ def pair_mask(views: Sequence[ViewLabel], pairs: str) -> Tensor:
             f"cross-crop or paired fit it"
         )
     count = len(views)
+    if pairs == "paired" and count % 2:
+        raise ConfigError(
+            f"--method.pairs is 'paired', but {count} views are not an even number (--views.policies)"
+        )
     mask = torch.zeros(count, count, dtype=torch.bool)
     standard = views[0].policy
     for i, first in enumerate(views):

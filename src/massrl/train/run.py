@@ -146,6 +146,9 @@ def train(
         normalization=normalization_of(config, source),
     )
     clock = Clock()
+    logger.info(
+        "%-8s %d of %d steps", "warm-up", module.schedule.warmup_steps, module.schedule.total_steps
+    )
     if folder.checkpoint.is_file():
         checkpoint = load_checkpoint(folder.checkpoint)
         if checkpoint["data"] != source.fingerprint():
