@@ -137,6 +137,7 @@ def test_mistake_ends_with_code_2_and_one_line(
     [
         (["--views.layout=masrl"], "unknown layout 'masrl': did you mean 'massrl'"),
         (["--views.policies=simclr,weka"], "unknown policy 'weka': did you mean 'weak'"),
+        (["--views.policies=simclr,no/such.yaml"], "cannot read the policy file no/such.yaml"),
         (["--data.train=no/such/folder"], "'no/such/folder' is neither a path"),
         (["--data.train="], "no images to learn from: --data.train"),
         (["--model.backbone=resnet81"], "resnet18"),
@@ -154,7 +155,7 @@ def test_mistake_found_when_the_run_starts_is_one_line_too(
     assert "Traceback" not in err
     assert err.splitlines()[-1].startswith("massrl: ")
     assert message in err.splitlines()[-1]
-    assert not (out / "config.yaml").exists()
+    assert not out.exists()
 
 
 def test_debug_shows_the_whole_error(capsys: pytest.CaptureFixture[str]) -> None:

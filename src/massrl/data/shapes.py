@@ -5,7 +5,7 @@ the same picture in every process and for every count. Tones, size, place and tu
 regard to the class: only the outline tells it, which a person sees at once and a comparison of raw
 pixels one time in three (guessing: one in ten).
 
-The surfaces are plain, and all scenes are printed with one ink on one paper: colour and texture would tell
+The surfaces are plain, all printed with one ink on one paper: colour and texture would tell
 one scene from another, and a network that learns to tell images apart would look at nothing else.
 """
 
