@@ -133,3 +133,15 @@ def test_labels_that_do_not_fit_cost_the_probe_and_not_the_run(
     )
     assert make_probe(config, training_source(config.data)) is None
     assert "no k-NN while training" in caplog.text
+
+
+def test_what_is_left_open_is_as_in_the_run(tmp_path: Path) -> None:
+    """Guards a judge that remembers more images, or other ones, than the run learnt from."""
+    learnt, other = (
+        str(photos(tmp_path / name, "a", "b", seed=len(name))) for name in ("x", "val")
+    )
+    run = make_config({"data": {"train": learnt, "val": other, "limit": 6}})
+    train, test, held_out = judging_sources(JudgeDataConfig(), run)
+    assert (len(train), len(test), held_out) == (6, 10, False)
+    assert len(judging_sources(JudgeDataConfig(limit=4), run)[0]) == 4
+    assert judging_sources(JudgeDataConfig(train=other), run)[2]  # the run's own val is not asked
