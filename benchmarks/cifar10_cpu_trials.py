@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cifar10_cpu import FOUR
 from rich.console import Console
 
 import massrl
+from cifar10_cpu import FOUR
 from massrl.configure import make_config, read_layers
 from massrl.data.catalogue import open_source
 from massrl.data.splits import balanced_subset
