@@ -73,7 +73,8 @@ def run(
 ) -> dict[str, Any]:
     """Pre-train and judge one combination with one seed."""
     recipe, changes = RUNS[name]
-    folder = RunFolder(out / f"{name.replace(',', '').replace(' ', '-').lower()}-{seed}")
+    slug = name.replace(",", "").replace(" ", "-").lower()
+    folder = RunFolder(out / f"{slug}-{seconds:g}s-{seed}")
     if not folder.results.exists():
         if not folder.backbone.exists():
             settings: dict[str, Any] = {

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-import massrl.cli as cli
-from massrl.cli import VERBS, main
-from massrl.config import Config
+from massrl.checkpoint import write_text
+from massrl.cli import main
+from massrl.cli.verbs import VERBS, Verb
+from massrl.config import Config, DataConfig
+from massrl.configure import config_text
 from massrl.errors import ConfigError
 from massrl.recipes import recipe_names
 from massrl.views.layouts import LAYOUTS
@@ -24,8 +27,6 @@ def pretrained(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     def pretrain(config: Config) -> Any:
         asked.append(config)
         sitting = SimpleNamespace(skipped={}, stopped_by=None, step=3, seconds=1.0)
-        from pathlib import Path
-
         return SimpleNamespace(sitting=sitting, folder=Path("runs/x"))
 
     import massrl.api
@@ -111,8 +112,8 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["data", "check", "no/such"], "(IMAGES)"),
         (["views", "shapes(size=3)"], "size >= 16"),
         (["views", "shapes(size=3)"], "(IMAGES)"),
-        (["pretrain", "--resume", "x", "--train.seed=1"], "only --data.on_error fits beside it"),
-        (["pretrain", "--resume", "x", "--recipe=default"], "only --data.on_error fits beside it"),
+        (["pretrain", "--resume", "x"], "x holds no run"),
+        (["pretrain", "--resume", "x", "--recipe=default"], "no --recipe or --config"),
         (["pretrain", "--data.limit=many"], "--data.limit is 'many', but a whole number"),
         (["pretrain", "--data.limit=0", "--train.seed=x"], "--train.seed is 'x'"),
         (["evaluate"], "run folder or .safetensors file to judge is missing"),
@@ -172,7 +173,7 @@ def test_interruption_ends_with_code_130(
     def interrupt(words: list[str]) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(VERBS, "policies", cli.Verb("", interrupt))
+    monkeypatch.setitem(VERBS, "policies", Verb("", interrupt))
     assert main(["policies"]) == 130
     assert capsys.readouterr().err == "massrl: stopped\n"
     with pytest.raises(KeyboardInterrupt):
@@ -252,19 +253,21 @@ def test_recipe_given_twice_counts_the_last_time(pretrained: list[Config]) -> No
 
 
 def test_pretrain_that_was_stopped_says_how_to_go_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Guards the line that a user needs after Ctrl-C."""
-    from pathlib import Path
-
     import massrl.api
 
+    run = tmp_path / "my run"
+    write_text(run / "config.yaml", config_text(Config()))
     sitting = SimpleNamespace(skipped={"a": "b"}, stopped_by="SIGINT", step=3, seconds=1.0)
-    result = SimpleNamespace(sitting=sitting, folder=Path("runs/x"))
-    monkeypatch.setattr(massrl.api, "resume", lambda run, **_: result)
-    assert main(["pretrain", "--resume", "runs/x"]) == 0
+    result = SimpleNamespace(sitting=sitting, folder=run)
+    asked: list[Config] = []
+    monkeypatch.setattr(massrl.api, "resume", lambda _, config: asked.append(config) or result)
+    assert main(["pretrain", "--resume", str(run), "--data.workers", "3"]) == 0
+    assert asked == [Config(data=DataConfig(workers=3))]
     captured = capsys.readouterr()
-    assert "massrl pretrain --resume runs/x" in captured.out
+    assert f"massrl pretrain --resume '{run}'" in captured.out
     assert "1 broken images were skipped" in captured.err
 
 

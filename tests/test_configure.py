@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from massrl.config import Config
+from massrl.config import Config, ViewsConfig
 from massrl.configure import (
     config_text,
     flags,
@@ -172,7 +172,7 @@ def test_faults_of_flags_and_sections_are_listed_at_once() -> None:
         ({"data": {"limt": 3}}, "unknown key data.limt: did you mean 'limit'"),
         ({"data": {"limit": "many"}}, "--data.limit is 'many', but a whole number"),
         ({"data": 3}, "data is 3, but a section"),
-        ({"views": {"policies": "weak"}}, "--views.policies is 'weak', but a list"),
+        ({"views": {"policies": 3}}, "--views.policies is '3', but a list of texts"),
         ({"recipe": "cifar-byol"}, "unknown recipe 'cifar-byol'.*'cifar10-byol'.*--recipe"),
     ],
 )
@@ -251,3 +251,15 @@ def test_another_layout_brings_its_own_strategies() -> None:
         read_layers("shapes-massrl"), {"views": {"layout": "byol", "policies": ["weak", "weak"]}}
     )
     assert named.views.policies == ("weak", "weak")
+
+
+def test_list_may_be_given_as_text_from_python_too() -> None:
+    """Guards one meaning for shell and Python: a text is split, never taken letter by letter."""
+    text = "simclr, randaugment(2,9)"
+    made = make_config({"views": {"policies": text}})
+    assert made == make_config(arguments=[f"--views.policies={text}"])
+    assert made.views.policies == ("simclr", "randaugment(2,9)")
+    with pytest.raises(ConfigError, match="'simclr', but a list of texts is wanted"):
+        ViewsConfig(policies="simclr")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="--views.crop_scale is .*, but a list of two numbers"):
+        make_config({"views": {"crop_scale": 0.3}})

@@ -8,20 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
+from massrl.api import pretrain
 from massrl.config import DataConfig
 from massrl.configure import make_config
-from massrl.data.catalogue import absolute_spec
+from massrl.data.catalogue import absolute_spec, holds
 from massrl.errors import CheckpointError, ConfigError, DataError
+from massrl.judging import judging_sources, make_probe, validation_source
 from massrl.options import JudgeDataConfig
-from massrl.parts import (
-    judging_sources,
-    keep_policies,
-    make_probe,
-    open_images,
-    outside,
-    training_source,
-    validation_source,
-)
+from massrl.parts import open_images, training_source
 from massrl.pretrained import load_backbone
 from massrl.run_folder import RunFolder
 
@@ -93,19 +87,20 @@ def test_run_folder_among_the_images_is_refused(
 ) -> None:
     """Guards a resume that finds the run's own contact sheet among the images."""
     folder = photos(tmp_path / "photos", "a")
-    outside(str(tmp_path / "runs"), str(folder))
-    with pytest.raises(ConfigError, match="--out"):
-        outside(str(folder / "runs"), str(folder))
+    assert not holds(str(folder), tmp_path / "runs")
+    assert not holds("shapes", tmp_path / "runs")
+    assert holds(f"unlabelled:{folder}", folder / "runs")
     monkeypatch.chdir(folder)
-    with pytest.raises(ConfigError, match="--out"):
-        outside("", ".")
+    for out in ("", "mine"):
+        with pytest.raises(ConfigError, match="--out"):
+            pretrain({"data": {"train": "."}, "out": out})
 
 
 def test_own_strategy_is_kept_with_the_run(tmp_path: Path) -> None:
     """Guards resume against a policy file that was changed or deleted in between."""
     file = tmp_path / "mine.yaml"
     file.write_text("operations: [{operation: invert}]\n")
-    policies = keep_policies(("simclr", str(file), str(file)), RunFolder(tmp_path / "run"))
+    policies = RunFolder(tmp_path / "run").keep_policies(("simclr", str(file), str(file)))
     file.unlink()
     assert policies[0] == "simclr"
     assert policies[1] == policies[2] == str(tmp_path / "run" / "policies" / "1-mine.yaml")

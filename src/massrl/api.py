@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,30 +14,27 @@ from rich.console import Console
 from massrl.checkpoint import write_json, write_text
 from massrl.config import Config
 from massrl.configure import config_text, load_config, make, make_config, read_layers
+from massrl.data.catalogue import holds
 from massrl.data.check import CheckReport, check_source, drop_broken
 from massrl.data.sources import Normalization, Source
 from massrl.errors import ConfigError, DataError
 from massrl.evaluation.features import extract_features
 from massrl.evaluation.judge import check_labels, check_tasks, judge
+from massrl.judging import judging_sources, make_probe, way_round_broken_images
 from massrl.methods.base import Method
 from massrl.options import CheckConfig, EvaluateConfig, SheetConfig
 from massrl.parts import (
-    judging_sources,
-    keep_policies,
     make_method,
-    make_probe,
     make_view_maker,
     open_images,
-    outside,
     sheet_rows,
     training_source,
-    way_round_broken_images,
 )
 from massrl.pretrained import load_backbone, save_trained
 from massrl.run_folder import RunFolder
 from massrl.run_log import TaskProgress, circumstances, describe_source, logging_to, say_config
-from massrl.train.resolve import resolve_config, this_machine
-from massrl.train.run import Sitting, plan_steps, train
+from massrl.train.resolve import changed_fields, resolve_config, resolve_resumed, this_machine
+from massrl.train.run import Sitting, plan_steps, restore_point, train
 from massrl.view_maker import ViewMaker
 from massrl.views.layouts import resolve_layout
 from massrl.views.sheet import save_sheet
@@ -85,11 +82,16 @@ def pretrain(
     source = training_source(wanted.data)
     resolved, notes = resolve_config(wanted, source, this_machine(wanted.train.accelerator))
     method = make_method(resolved)  # refuses what does not fit before anything is written
-    outside(wanted.out, wanted.data.train)
+    if holds(wanted.data.train, wanted.out or "runs"):
+        raise ConfigError(
+            f"the run folder {wanted.out or 'runs'} would lie among the images {wanted.data.train}, and "
+            f"its pictures be learnt from: another --out is wanted"
+        )
     folder = (
         RunFolder.new(wanted.out) if wanted.out else RunFolder.free(wanted.recipe or source.name)
     )
-    views = replace(resolved.views, policies=keep_policies(resolved.views.policies, folder))
+    policies = folder.keep_policies(resolved.views.policies or ())
+    views = replace(resolved.views, policies=policies)
     resolved = replace(resolved, out=str(folder.path), views=views)
     console = console or Console(stderr=True)
     with logging_to(folder.log, console):
@@ -98,10 +100,9 @@ def pretrain(
         resolved = _say_stem(resolved, method)
         if resolved.train.max_steps is None:
             resolved = plan_steps(resolved, method, source, maker)
-        rate = f"{resolved.scaled_lr:g} = optim.lr × data.batch_size / 256"
-        write_text(folder.config, f"# peak learning rate in use: {rate}\n{config_text(resolved)}")
+        _save_config(folder, resolved)
         save_sheet(sheet_rows(source, maker, count=_SHEET_ROWS), folder.views)
-        return _sit(resolved, folder, source, console=console, title=title)
+        return _sit(resolved, folder, source, None, console=console, title=title)
 
 
 def _say_stem(config: Config, method: Method) -> Config:
@@ -114,8 +115,8 @@ def _say_stem(config: Config, method: Method) -> Config:
 
 def resume(
     run: str | Path,
+    config: Config | None = None,
     *,
-    on_error: str | None = None,
     console: Console | None = None,
     title: str = "pre-training",
 ) -> PretrainResult:
@@ -123,26 +124,41 @@ def resume(
 
     Args:
         run: the run folder.
-        on_error: ``stop`` or ``skip``, in the place of the run's own ``--data.on_error``.
+        config: the run's own configuration with what is to be different from here on, such as where
+            the images now lie; by default nothing is.
         console: where progress is shown; the terminal by default.
         title: what progress calls the run.
 
     Raises:
         CheckpointError: if the folder holds no run, or its data are no longer the same.
+        ConfigError: if the configuration differs in what would make it another run.
     """
     folder = RunFolder.existing(run, flag="--resume")
-    config = replace(load_config(folder.config), out=str(folder.path))
-    if on_error is not None:
-        config = replace(config, data=replace(config.data, on_error=on_error))
-    this_machine(config.train.accelerator)
+    before = load_config(folder.config)
+    config = replace(resolve_resumed(before, config or before), out=str(folder.path))
     source = training_source(config.data)
+    checkpoint = restore_point(folder, source)
     console = console or Console(stderr=True)
     with logging_to(folder.log, console):
-        return _sit(config, folder, source, console=console, title=title)
+        for flag, value in changed_fields(replace(before, out=config.out), config).items():
+            logger.info("from here on: --%s %s", flag, value)
+        _save_config(folder, config)
+        return _sit(config, folder, source, checkpoint, console=console, title=title)
+
+
+def _save_config(folder: RunFolder, config: Config) -> None:
+    rate = f"{config.scaled_lr:g} = optim.lr × data.batch_size / 256"
+    write_text(folder.config, f"# peak learning rate in use: {rate}\n{config_text(config)}")
 
 
 def _sit(
-    config: Config, folder: RunFolder, source: Source, *, console: Console, title: str
+    config: Config,
+    folder: RunFolder,
+    source: Source,
+    checkpoint: dict[str, Any] | None,
+    *,
+    console: Console,
+    title: str,
 ) -> PretrainResult:
     """One sitting of a run, from its start or from its checkpoint; leaves the weights and the page."""
     from massrl.run_report import report_run
@@ -154,6 +170,7 @@ def _sit(
         source,
         make_view_maker(config),
         folder=folder,
+        checkpoint=checkpoint,
         view_names=resolve_layout(config.views).view_names(),
         console=console,
         measure=make_probe(config, source),
@@ -219,6 +236,7 @@ def evaluate(
     results = {
         **figures,
         "backbone": {"path": str(backbone), "untrained": wanted.untrained, **about},
+        "config": asdict(wanted),
         "run": run.to_dict() if run is not None else None,
         "data": {
             "train": describe_source(train_source),

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from massrl.errors import CheckpointError, TrainingError
 
-FORMAT = 1
+FORMAT = 2
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -92,6 +92,10 @@ class ViewsConfig:
 
     def __post_init__(self) -> None:
         refuse(
+            must(
+                not isinstance(self.policies, str),
+                f"--views.policies is {self.policies!r}, but a list of texts is wanted",
+            ),
             within(self.size, 1, MANY, "--views.size"),
             within(self.fill, 0, 255, "--views.fill"),
         )
@@ -304,6 +308,13 @@ class Config:
         if self.data.batch_size is None:
             raise ConfigError("--data.batch_size has not been chosen yet")
         return self.data.batch_size
+
+    @property
+    def view_size(self) -> int:
+        """Side of a view in pixels, once it has been chosen."""
+        if self.views.size is None:
+            raise ConfigError("--views.size has not been chosen yet")
+        return self.views.size
 
     @property
     def device_batch_size(self) -> int:

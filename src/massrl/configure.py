@@ -21,7 +21,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from massrl.config import Config
 from massrl.errors import ConfigError, suggest
-from massrl.mappings import check_keys, merge, section_of
+from massrl.mappings import check_keys, flat, merge, section_of
 from massrl.recipes import DEFAULT_RECIPE, read_recipe
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -31,7 +31,15 @@ T = TypeVar("T")
 _LENGTHS = ("train.max_steps", "train.seconds", "train.epochs")
 _OF_LAYOUT = ("views.policies", "views.num_crops", "views.crop", "method.pairs")
 
-_TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "tuple[str, ...]": "a list of texts",
+    "tuple[float, float]": "a list of two numbers",
+    "tuple[float, float, float]": "a list of three numbers",
+}
 
 
 def build_parser(kind: type = Config, prog: str = "massrl pretrain") -> ArgumentParser:
@@ -61,7 +69,7 @@ def make(kind: type[T], *layers: dict[str, Any], arguments: Sequence[str] = ()) 
     words = _split_lists(arguments, kind)
     content: dict[str, Any] = {}
     for layer in layers:
-        content = lay_over(content, layer)
+        content = lay_over(content, _texts_split(layer, kind))
     content = _superseded(content, dict(word[2:].partition("=")[::2] for word in words))
     parser = build_parser(kind)
     try:
@@ -81,9 +89,7 @@ def lay_over(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
     A length (``train.max_steps``, ``seconds`` or ``epochs``) replaces all lengths, and another
     ``views.layout`` the strategies, crops and pairs that belonged to the layout below.
     """
-    sections = ((key, value) for key, value in upper.items() if isinstance(value, dict))
-    given = {f"{key}.{name}": value for key, part in sections for name, value in part.items()}
-    return merge(_superseded(lower, given), upper)
+    return merge(_superseded(lower, flat(upper)), upper)
 
 
 def _superseded(content: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -228,11 +234,29 @@ def _split_lists(arguments: Sequence[str], kind: type) -> list[str]:
     for argument in joined:
         flag, equals, value = argument.partition("=")
         if equals and "tuple" in known[flag] and not value.startswith(("[", "null")):
-            parts = [part.strip() for part in re.split(r",(?![^()]*\))", value)]
             words = known[flag].startswith("tuple[str")
-            value = json.dumps(parts) if words else f"[{', '.join(parts)}]"
+            value = json.dumps(_parts(value)) if words else f"[{', '.join(_parts(value))}]"
         result.append(f"{flag}{equals}{value}")
     return result
+
+
+def _texts_split(content: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Mappings in which a list of texts may be given as on the command line."""
+    known = {item.name: item for item in dataclasses.fields(kind)}
+    split: dict[str, Any] = {}
+    for key, value in content.items():
+        section = section_of(known[key])
+        if section is not None and isinstance(value, dict):
+            value = _texts_split(value, section)
+        elif isinstance(value, str) and str(known[key].type).startswith("tuple[str"):
+            value = _parts(value)
+        split[key] = value
+    return split
+
+
+def _parts(text: str) -> list[str]:
+    """``simclr,randaugment(2,9)`` in two: a comma within brackets divides nothing."""
+    return [part.strip() for part in re.split(r",(?![^()]*\))", text)]
 
 
 def _flag_fault(argument: str, known: dict[str, str]) -> str | None:
@@ -260,8 +284,6 @@ def _one_line(message: str, kind: type) -> str:
     value = re.search(r"(?:Given value|Got value): (.*)", message)
     if key and value and f"--{key[1]}" in flags(kind):
         annotation = flags(kind)[f"--{key[1]}"].removesuffix(" | None")
-        wanted = _TYPES.get(
-            annotation, annotation.replace("tuple", "a list ").replace("float", "number")
-        )
+        wanted = _TYPES.get(annotation, annotation)
         return f"--{key[1]} is {value[1]!r}, but {wanted} is wanted"
     return " ".join(message.split())

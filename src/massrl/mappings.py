@@ -52,6 +52,20 @@ def section_of(item: dataclasses.Field[Any]) -> type | None:
     return factory if isinstance(factory, type) else None
 
 
+def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dots in its keys.
+
+    Example:
+        >>> flat({"out": "a", "data": {"limit": 1}})
+        {'out': 'a', 'data.limit': 1}
+    """
+    result: dict[str, Any] = {}
+    for key, value in content.items():
+        inner = isinstance(value, dict)
+        result |= flat(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return result
+
+
 def merge(*contents: dict[str, Any]) -> dict[str, Any]:
     """Lay nested mappings over each other; later ones win, key by key.
 

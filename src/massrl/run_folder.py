@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from massrl.checkpoint import write_text
 from massrl.errors import CheckpointError, ConfigError
 
 
@@ -76,3 +78,13 @@ class RunFolder:
             number += 1
             path = Path("runs") / f"{name}-{number}"
         return cls.new(path)
+
+    def keep_policies(self, policies: Sequence[str]) -> tuple[str, ...]:
+        """Copy the user's own strategies into the folder, so that the run does not change with them."""
+        kept: dict[str, str] = {}
+        for policy in policies:
+            if policy.endswith((".yaml", ".yml")) and policy not in kept:
+                copy = self.path / "policies" / f"{len(kept) + 1}-{Path(policy).name}"
+                write_text(copy, Path(policy).expanduser().read_text(encoding="utf-8"))
+                kept[policy] = str(copy.resolve())
+        return tuple(kept.get(policy, policy) for policy in policies)

@@ -114,7 +114,7 @@ def _facts(rows: list[dict[str, str]], results: dict[str, Any]) -> list[tuple[st
         ]
         if last["images_per_second"]:
             facts.append(("images per second", f"{float(last['images_per_second']):.0f}"))
-        if int(last["skipped"]):
+        if int(last.get("skipped") or 0):
             facts.append(("broken images skipped", last["skipped"]))
     figures = results.get("trained", {})
     for task, name in TASK_NAMES.items():

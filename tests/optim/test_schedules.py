@@ -15,14 +15,6 @@ def test_warmup_cosine_takes_the_values_worked_out_by_hand() -> None:
     assert values == pytest.approx(wanted, abs=1e-9)
 
 
-def test_warmup_cosine_with_a_final_value_ends_there() -> None:
-    """A final value that is added to the curve instead of ending it."""
-    values = [
-        warmup_cosine(step, base=1.0, warmup_steps=0, total_steps=4, final=0.2) for step in range(5)
-    ]
-    assert values == pytest.approx([1.0, 0.8828427125, 0.6, 0.3171572875, 0.2], abs=1e-9)
-
-
 def test_warmup_cosine_that_is_all_warm_up_divides_by_nothing() -> None:
     """A run shorter than its warm-up: 0/0 at the last step."""
     values = [warmup_cosine(step, base=1.0, warmup_steps=2, total_steps=2) for step in range(3)]

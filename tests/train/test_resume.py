@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from lightning import Trainer
+from lightning.pytorch.plugins.precision import Precision
 from tests.train.conftest import quiet, run
 from torch import Tensor
 
 from massrl.api import resume
 from massrl.checkpoint import load_checkpoint
+from massrl.configure import load_config
 from massrl.errors import CheckpointError, ConfigError, TrainingError
 from massrl.pretrained import load_backbone
 from massrl.train.module import PretrainingModule
@@ -24,6 +30,15 @@ EVERY_THIRD = {"checkpoint_every": 3}
 
 class PowerCutError(Exception):
     """What a test does to a run."""
+
+
+def grey_levels(folder: Path, *, first: int = 0, count: int = 16) -> Path:
+    """Write small images of one grey level each into a folder."""
+    folder.mkdir(exist_ok=True)
+    for number in range(first, first + count):
+        level = np.full((16, 16, 3), number * 9, np.uint8)
+        cv2.imwrite(str(folder / f"{number:02}.png"), level)
+    return folder
 
 
 def cut_at(monkeypatch: pytest.MonkeyPatch, step: int, batch: int = 0) -> None:
@@ -168,20 +183,83 @@ def test_run_does_not_go_on_with_other_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards a resumed run against a folder to which images have been added."""
-    import cv2
-    import numpy as np
-
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    for number in range(16):
-        cv2.imwrite(str(photos / f"{number:02}.png"), np.full((16, 16, 3), number * 9, np.uint8))
+    photos = grey_levels(tmp_path / "photos")
     with monkeypatch.context() as patch:
         cut_at(patch, 2)
         with pytest.raises(PowerCutError):
             run(tmp_path / "cut", data={"train": str(photos)}, train={"checkpoint_every": 1})
-    cv2.imwrite(str(photos / "99.png"), np.zeros((16, 16, 3), np.uint8))
-    with pytest.raises(CheckpointError, match="no longer what the run learnt from"):
+    grey_levels(photos, first=16, count=1)
+    with pytest.raises(CheckpointError, match="not what the run learnt from"):
         resume(tmp_path / "cut", console=quiet())
+
+
+def test_run_goes_on_where_its_images_have_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards a run against being tied to a path, a number of workers or a kind of processor."""
+    photos = grey_levels(tmp_path / "photos")
+    whole = run(tmp_path / "whole", data={"train": str(photos)})
+    with monkeypatch.context() as patch:
+        cut_at(patch, 5)
+        with pytest.raises(PowerCutError):
+            run(tmp_path / "cut", data={"train": str(photos)}, train=EVERY_THIRD)
+    photos.rename(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    before = load_config(tmp_path / "cut" / "config.yaml")
+    data = replace(before.data, train="elsewhere", workers=1)
+    train = replace(before.train, accelerator="auto", log_every=2)
+    resume("cut", replace(before, data=data, train=train), console=quiet())
+    assert_identical(weights(whole.folder), weights(tmp_path / "cut"))
+    after = load_config(tmp_path / "cut" / "config.yaml")
+    assert after.data.train == str(tmp_path / "elsewhere")
+    assert after.train.accelerator == before.train.accelerator == "cpu"
+    assert "from here on: --data.workers 1" in (tmp_path / "cut" / "log.txt").read_text()
+
+
+def test_resume_with_what_would_make_it_another_run_is_refused(tmp_path: Path) -> None:
+    """Guards one run under two meanings: the first half at one learning rate, the rest at another."""
+    run(tmp_path / "run", train={"max_steps": 2})
+    before = load_config(tmp_path / "run" / "config.yaml")
+    other = replace(
+        before,
+        optim=replace(before.optim, lr=9.0),
+        train=replace(before.train, seed=7, log_every=2),
+    )
+    with pytest.raises(ConfigError, match=r"--optim\.lr, --train\.seed would make it another"):
+        resume(tmp_path / "run", other, console=quiet())
+    assert load_config(tmp_path / "run" / "config.yaml") == before
+
+
+def test_scale_of_sixteen_bit_floats_survives_a_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards ``16-mixed``: a scaler that starts anew skips steps until it has found its scale again."""
+    scales = []
+
+    class Scaler(Precision):
+        def __init__(self) -> None:
+            self.scale = 65536.0
+
+        def state_dict(self) -> dict[str, Any]:
+            self.scale /= 2
+            return {"scale": self.scale}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            scales.append(state["scale"])
+
+    original = Trainer.__init__
+
+    def with_scaler(self: Trainer, **settings: Any) -> None:
+        original(self, **{**settings, "precision": None, "plugins": [Scaler()]})
+
+    monkeypatch.setattr(Trainer, "__init__", with_scaler)
+    with monkeypatch.context() as patch:
+        cut_at(patch, 7)
+        with pytest.raises(PowerCutError):
+            run(tmp_path / "cut", train=EVERY_THIRD)
+    assert scales == []
+    resume(tmp_path / "cut", console=quiet())
+    assert scales == [16384.0]  # halved twice, by the checkpoints of steps 3 and 6
 
 
 def test_full_disk_is_one_clear_error_and_keeps_the_last_checkpoint(

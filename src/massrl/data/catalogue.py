@@ -30,16 +30,29 @@ def absolute_spec(spec: str) -> str:
     """What the user wrote, so that it means the same images in any folder."""
     if is_name(spec):
         return spec
+    prefix, path = _prefix_and_path(spec)
+    return f"{prefix}{path}"
+
+
+def holds(spec: str, path: str | Path) -> bool:
+    """Whether a path lies within the folder of images that a text asks for."""
+    folder = _prefix_and_path(spec)[1]
+    inside = Path(path).expanduser().resolve().is_relative_to(folder)
+    return inside and folder.is_dir() and not is_name(spec)
+
+
+def _prefix_and_path(spec: str) -> tuple[str, Path]:
+    """``labelled:photos`` as its prefix with the colon and the absolute path."""
     kind, colon, rest = spec.partition(":")
     prefix, path = (f"{kind}:", rest) if colon and kind in _KINDS else ("", spec)
-    return f"{prefix}{Path(path).expanduser().resolve()}"
+    return prefix, Path(path).expanduser().resolve()
 
 
 def open_source(
     spec: str | Path,
     *,
     split: str = "train",
-    root: Path | None = None,
+    root: str | Path | None = None,
     download: bool = True,
     flag: str | None = None,
 ) -> Source:
@@ -67,6 +80,7 @@ def open_source(
     if split not in SPLITS:
         raise ConfigError(f"split {split!r} is unknown: {suggest(split, SPLITS)} ({flag})")
     text = str(spec)
+    root = Path(root).expanduser() if root else None
     if isinstance(spec, str):
         if _SHAPES.match(spec):
             return _open_shapes(spec, split=split, flag=flag)

@@ -274,9 +274,7 @@ def _open_list(path: Path, *, flag: str) -> FileSource:
         raise DataError(
             f"{path}, line {number}: no class after a tab, as other lines have ({flag})"
         )
-    known = set(classes)
-    numbers = all(item.isdecimal() for item in known)
-    ordered = sorted(known, key=int) if numbers else sorted(known)
+    ordered = sorted(set(classes))  # by code point, as the folders of a labelled folder
     index_of = {item: index for index, item in enumerate(ordered)}
     labels = [index_of[item] for item in classes]
     return FileSource(path.stem, path.parent, names=names, labels=labels, class_names=ordered)

@@ -22,6 +22,8 @@ from massrl.data.sources import Source
 from massrl.errors import ConfigError, ImageError
 from massrl.randomness import epoch_permutation
 
+_BYTES_AHEAD = 2 << 30  # of finished batches that wait for the training process
+
 
 class MakeViews(Protocol):
     """Makes the views of one image, a function of the image, the epoch and the index alone."""
@@ -92,20 +94,24 @@ class StepBatches(Sampler[list[Place]]):
         self._start_step = start_step
         self._total_steps = total_steps
 
+    @property
+    def images(self) -> int:
+        """Images of one batch."""
+        return self._batch_size // self._accumulate
+
     def __len__(self) -> int:
         """Batches that are left."""
         return (self._total_steps - self._start_step) * self._accumulate
 
     def __iter__(self) -> Iterator[list[Place]]:
-        part = self._batch_size // self._accumulate
         epoch, order = -1, np.empty(0, np.int64)
         for step in range(self._start_step, self._total_steps):
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
                 order = epoch_permutation(self._seed, epoch=epoch, count=self._count)
             first = step % self.steps_per_epoch * self._batch_size
-            for begin in range(first, first + self._batch_size, part):
-                yield [Place(epoch, int(index)) for index in order[begin : begin + part]]
+            for begin in range(first, first + self._batch_size, self.images):
+                yield [Place(epoch, int(index)) for index in order[begin : begin + self.images]]
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -152,7 +158,13 @@ class ViewDataset(Dataset[ViewBatch]):
 
 
 def build_loader(
-    source: Source, make_views: MakeViews, *, batches: StepBatches, workers: int, pin: bool = False
+    source: Source,
+    make_views: MakeViews,
+    *,
+    batches: StepBatches,
+    workers: int,
+    image_bytes: int = 0,
+    pin: bool = False,
 ) -> DataLoader[ViewBatch]:
     """A loader over these batches; the same batches come for any number of workers.
 
@@ -161,6 +173,7 @@ def build_loader(
         make_views: makes the views of one image.
         batches: which images, in which order.
         workers: processes; 0 loads in this one.
+        image_bytes: size of all views of one image, so that what waits is bounded.
         pin: copy batches to pinned memory, for an accelerator.
     """
     cv2.setNumThreads(1)  # images are small and many: OpenCV's own threads only get in the way
@@ -171,8 +184,13 @@ def build_loader(
         num_workers=workers,
         worker_init_fn=_start_worker,
         pin_memory=pin,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=batches_ahead(batches.images * image_bytes, workers) if workers else None,
     )
+
+
+def batches_ahead(batch_bytes: int, workers: int) -> int:
+    """Batches that each worker may have ready: four, or as many as two gigabytes hold."""
+    return max(1, min(4, _BYTES_AHEAD // max(1, batch_bytes * workers)))
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -13,7 +13,6 @@ def build_head(
     layers: int,
     hidden: int,
     out: int,
-    last_norm: bool = False,
     last_bias: bool = False,
 ) -> nn.Sequential:
     """Build a multi-layer perceptron from ``(B, in_features)`` to ``(B, out)``.
@@ -26,7 +25,6 @@ def build_head(
         layers: number of linear layers: 2 is one hidden layer, 1 a linear map, 0 nothing at all.
         hidden: width of the hidden layers.
         out: width of the output; without layers it is that of the input.
-        last_norm: whether batch norm follows the output layer, as in SimCLR v2 and MoCo v3.
         last_bias: whether the output layer has a bias.
 
     Raises:
@@ -48,6 +46,4 @@ def build_head(
         width = hidden
     if layers:
         modules.append(nn.Linear(width, out, bias=last_bias))
-        if last_norm:
-            modules.append(nn.BatchNorm1d(out))
     return nn.Sequential(*modules)

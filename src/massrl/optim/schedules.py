@@ -7,13 +7,11 @@ import math
 from massrl.errors import ConfigError
 
 
-def warmup_cosine(
-    step: int, *, base: float, warmup_steps: int, total_steps: int, final: float = 0.0
-) -> float:
-    """Linear warm-up to ``base``, then a cosine to ``final``.
+def warmup_cosine(step: int, *, base: float, warmup_steps: int, total_steps: int) -> float:
+    """Linear warm-up to ``base``, then a cosine to 0.
 
     ``base · (step + 1) / warmup_steps`` for ``step < warmup_steps``, and after it
-    ``final + (base - final) · (1 + cos(π · progress)) / 2`` with
+    ``base · (1 + cos(π · progress)) / 2`` with
     ``progress = (step - warmup_steps) / (total_steps - warmup_steps)``.
 
     DeepMind's warm-up is ``base · step / warmup_steps``, whose step 0 changes nothing; ours is one
@@ -24,7 +22,6 @@ def warmup_cosine(
         base: value at the end of the warm-up.
         warmup_steps: optimiser steps of the warm-up, 0 for none.
         total_steps: optimiser steps of the whole run.
-        final: value at ``total_steps``.
 
     Raises:
         ConfigError: if the counts do not fit.
@@ -42,11 +39,11 @@ def warmup_cosine(
             "are accepted (--optim.warmup_epochs)"
         )
     if step == total_steps:
-        return final
+        return 0.0
     if step < warmup_steps:
         return base * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / (total_steps - warmup_steps)
-    return final + (base - final) * (1 + math.cos(math.pi * progress)) / 2
+    return base * (1 + math.cos(math.pi * progress)) / 2
 
 
 def cosine_momentum(step: int, *, base: float, total_steps: int) -> float:

@@ -6,7 +6,8 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -69,8 +70,10 @@ class StepWatcher(lightning.Callback):
 class Clock(lightning.Callback):
     """Measures what steps cost, and how much of that was waiting for data.
 
+    Probes and checkpoints are no part of a step: whoever makes one pauses the clock.
+
     Attributes:
-        seconds: seconds since training started, those of earlier sittings of the run included.
+        seconds: seconds spent on whole steps, those of earlier sittings of the run included.
         images_per_second: of the last steps, smoothed; ``None`` before the first has ended.
         data_wait: share of the last steps' time spent waiting for a batch, smoothed.
     """
@@ -82,6 +85,18 @@ class Clock(lightning.Callback):
         self.data_wait = 0.0
         self._last = time.perf_counter()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave out what is done meanwhile."""
+        begin = time.perf_counter()
+        yield
+        self._last += time.perf_counter() - begin
+
+    @property
+    def now(self) -> float:
+        """``seconds``, with those of the step under way."""
+        return self.seconds + time.perf_counter() - self._last
+
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Start the clock."""
         self._last = time.perf_counter()
@@ -90,19 +105,19 @@ class Clock(lightning.Callback):
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         """The batch is there: what has passed since the last one ended was waiting."""
-        self._begin = time.perf_counter()
+        self._waited = time.perf_counter() - self._last
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """The batch is done."""
         now = time.perf_counter()
-        whole, waited = now - self._last, self._begin - self._last
+        whole = now - self._last
         self._num_batches += 1
         weight = max(_NEWEST_SHARE, 1 / self._num_batches)
         speed, before = batch.views.shape[1] / whole, self.images_per_second or 0.0
         self.images_per_second = before + weight * (speed - before)
-        self.data_wait += weight * (waited / whole - self.data_wait)
+        self.data_wait += weight * (self._waited / whole - self.data_wait)
         self.seconds += whole
         self._last = now
 
@@ -169,9 +184,12 @@ class Probe(StepWatcher):
         fresh: whether the probe was made after this very step.
     """
 
-    def __init__(self, measure: Callable[[torch.nn.Module], float], *, every: int) -> None:
+    def __init__(
+        self, measure: Callable[[torch.nn.Module], float], *, every: int, clock: Clock
+    ) -> None:
         self.accuracy: float | None = None
         self.fresh = False
+        self._clock = clock
         self._measure = measure
         self._every = every
 
@@ -179,7 +197,8 @@ class Probe(StepWatcher):
         """Probe, if it is time."""
         self.fresh = module.step % self._every == 0 or module.step == module.schedule.total_steps
         if self.fresh:
-            self.accuracy = self._measure(module.method.backbone)
+            with self._clock.paused():
+                self.accuracy = self._measure(module.method.backbone)
             logger.info("step %d: k-NN %.1f %%", module.step, self.accuracy)
 
 
@@ -224,7 +243,7 @@ class Record(StepWatcher):
                 "effective_rank": self._health.effective_rank,
                 "knn": self._probe.accuracy if self._probe and probed else None,
                 "skipped": len(module.skipped),
-                "seconds": self._clock.seconds,
+                "seconds": self._clock.now,
             }
         )
 
@@ -274,9 +293,10 @@ class Checkpoints(StepWatcher):
     def save(self, module: PretrainingModule) -> None:
         """Save now, unless this step is saved already."""
         if self._saved_step != module.step:
-            self._record.flush()
-            about_run = {"seconds": self._clock.seconds, "data": self._data}
-            save_checkpoint(self._path, {**module.checkpoint(), **about_run})
+            about_run = {"seconds": self._clock.now, "data": self._data}
+            with self._clock.paused():
+                self._record.flush()
+                save_checkpoint(self._path, {**module.checkpoint(), **about_run})
             self._saved_step = module.step
         self._saved_at = time.monotonic()
 

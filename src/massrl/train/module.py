@@ -84,6 +84,7 @@ class PretrainingModule(lightning.LightningModule):
         self.output: MethodOutput | None = None
         self.skipped: dict[str, str] = {}
         self._optimizer_state: dict[str, Any] | None = None
+        self._scaler_state: dict[str, Any] = {}
         self.register_buffer("mean", channels(normalization.mean), persistent=False)
         self.register_buffer("std", channels(normalization.std), persistent=False)
 
@@ -145,6 +146,11 @@ class PretrainingModule(lightning.LightningModule):
             optimizer.load_state_dict(self._optimizer_state)
         return optimizer
 
+    def on_fit_start(self) -> None:
+        """Give the scaler of 16-bit floats the scale it had."""
+        if self._scaler_state:
+            self.trainer.precision_plugin.load_state_dict(self._scaler_state)
+
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
     ) -> None:
@@ -162,6 +168,7 @@ class PretrainingModule(lightning.LightningModule):
             "step": self.step,
             "method": self.method.state_dict(),
             "optimizer": optimizer.state_dict(),  # type: ignore[union-attr]
+            "scaler": self.trainer.precision_plugin.state_dict(),  # of 16-bit floats, else empty
             "skipped": self.skipped,
         }
 
@@ -170,6 +177,7 @@ class PretrainingModule(lightning.LightningModule):
         self.step = int(checkpoint["step"])
         self.method.load_state_dict(checkpoint["method"])
         self._optimizer_state = checkpoint["optimizer"]
+        self._scaler_state = dict(checkpoint["scaler"])
         self.skipped = dict(checkpoint["skipped"])
 
 

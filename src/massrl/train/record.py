@@ -49,7 +49,10 @@ class MetricsFile:
     def __init__(self, path: Path, *, step: int) -> None:
         self._path = path
         kept = [row for row in read_metrics(path) if int(row["step"]) < step]
-        lines = [",".join(COLUMNS), *(",".join(row[key] for key in COLUMNS) for row in kept)]
+        lines = [
+            ",".join(COLUMNS),
+            *(",".join(row.get(key, "") for key in COLUMNS) for row in kept),
+        ]
         write_text(path, "\n".join(lines) + "\n")
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")

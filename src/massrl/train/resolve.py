@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -14,6 +14,7 @@ from massrl.data.catalogue import absolute_spec
 from massrl.data.loader import steps_per_epoch
 from massrl.data.sources import Normalization, Source
 from massrl.errors import ConfigError
+from massrl.mappings import flat
 from massrl.train.module import Schedule
 from massrl.views.layouts import Layout, resolve_layout
 
@@ -108,6 +109,61 @@ def resolve_config(config: Config, source: Source, machine: Machine) -> tuple[Co
     return replace(config, train=_resolve_train(config.train, per_epoch, machine)), notes
 
 
+# What may differ when a run goes on: where its images lie, and what it is computed and watched with.
+FREE_ON_RESUME = (
+    "data.train",
+    "data.val",
+    "data.root",
+    "data.download",
+    "data.workers",
+    "data.on_error",
+    "train.accelerator",
+    "train.checkpoint_every",
+    "train.log_every",
+    "train.probe_every",
+)
+
+
+def resolve_resumed(before: Config, after: Config) -> Config:
+    """The configuration that a run goes on with.
+
+    Args:
+        before: the one it has had so far.
+        after: the one that is asked for.
+
+    Raises:
+        ConfigError: if they differ in what would make it another run.
+    """
+    other = [flag for flag in changed_fields(before, after) if flag not in FREE_ON_RESUME]
+    if other:
+        raise ConfigError(
+            f"--resume goes on with the same run, and --{', --'.join(other)} would make it another: "
+            f"beside it stand --{', --'.join(FREE_ON_RESUME)}"
+        )
+    machine = this_machine(after.train.accelerator)
+    return replace(
+        after,
+        data=_absolute(after.data),
+        train=replace(after.train, accelerator=machine.accelerator),
+    )
+
+
+def changed_fields(before: Config, after: Config) -> dict[str, Any]:
+    """The fields that differ, as ``section.field``, with their later values."""
+    old, new = flat(before.to_dict()), flat(after.to_dict())
+    return {key: value for key, value in new.items() if old[key] != value}
+
+
+def _absolute(data: DataConfig) -> DataConfig:
+    """The same images, whatever folder they are asked for from."""
+    return replace(
+        data,
+        train=absolute_spec(data.train),
+        val=absolute_spec(data.val) if data.val else None,
+        root=str(Path(data.root).expanduser().resolve()) if data.root else None,
+    )
+
+
 def _is_small(source: Source) -> bool:
     return source.typical_side <= _SMALL_IMAGE
 
@@ -156,10 +212,7 @@ def _resolve_data(config: Config, source: Source, machine: Machine, notes: _Note
     spare = max(1, min(16, machine.cores - 1))
     normalization = normalization_of(config, source)
     return replace(
-        data,
-        train=absolute_spec(data.train),
-        val=absolute_spec(data.val) if data.val else None,
-        root=str(Path(data.root).expanduser().resolve()) if data.root else None,
+        _absolute(data),
         batch_size=batch_size,
         workers=notes.choose(data.workers, "--data.workers", spare, machine.name),
         mean=normalization.mean,

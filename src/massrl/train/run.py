@@ -26,6 +26,7 @@ from massrl.train.callbacks import Checkpoints, Clock, Health, Probe, Record, Si
 from massrl.train.module import PretrainingModule
 from massrl.train.progress import ProgressLine
 from massrl.train.resolve import make_schedule, normalization_of
+from massrl.views.layouts import resolve_layout
 
 logger = logging.getLogger("massrl")
 
@@ -110,6 +111,23 @@ def _rehearse(module: PretrainingModule, loader: Any, seconds: float) -> list[fl
     return times[_REHEARSAL_WARMUP:] or times
 
 
+def restore_point(folder: RunFolder, source: Source) -> dict[str, Any] | None:
+    """The last checkpoint of a run, ``None`` before its first.
+
+    Raises:
+        CheckpointError: if it cannot be read, or the run learnt from other images.
+    """
+    if not folder.checkpoint.is_file():
+        return None
+    checkpoint = load_checkpoint(folder.checkpoint)
+    if checkpoint["data"] != source.fingerprint():
+        raise CheckpointError(
+            f"{folder.path}: {source.name} is not what the run learnt from (names, sizes or labels "
+            f"differ); a new run can start with another --out"
+        )
+    return checkpoint
+
+
 def train(
     config: Config,
     method: Method,
@@ -117,12 +135,13 @@ def train(
     make_views: MakeViews,
     *,
     folder: RunFolder,
+    checkpoint: dict[str, Any] | None,
     view_names: list[str],
     console: Console,
     measure: Callable[[nn.Module], float] | None,
     title: str = "pre-training",
 ) -> Sitting:
-    """Train until the last step or a signal; goes on from the folder's checkpoint if there is one.
+    """Train until the last step or a signal.
 
     Args:
         config: a resolved configuration.
@@ -130,6 +149,7 @@ def train(
         source: the images.
         make_views: makes the views of one image.
         folder: the run folder.
+        checkpoint: where to go on from, ``None`` for the start.
         view_names: one name per view.
         console: where progress is shown.
         measure: gives the k-NN accuracy of a backbone; ``None`` for no probes.
@@ -149,13 +169,7 @@ def train(
     logger.info(
         "%-8s %d of %d steps", "warm-up", module.schedule.warmup_steps, module.schedule.total_steps
     )
-    if folder.checkpoint.is_file():
-        checkpoint = load_checkpoint(folder.checkpoint)
-        if checkpoint["data"] != source.fingerprint():
-            raise CheckpointError(
-                f"{folder.path}: {source.name} is no longer what the run learnt from (names, sizes or "
-                f"labels have changed); a new run can start with another --out"
-            )
+    if checkpoint is not None:
         module.restore(checkpoint)
         clock.seconds = float(checkpoint["seconds"])
         logger.info("going on from step %d of %d", module.step, module.schedule.total_steps)
@@ -183,6 +197,7 @@ def _loader(config: Config, source: Source, make_views: MakeViews, *, start_step
         make_views,
         batches=batches,
         workers=config.data.workers or 0,
+        image_bytes=resolve_layout(config.views).num_views * config.view_size**2 * 3,
         pin=config.train.accelerator == "gpu",
     )
 
@@ -203,7 +218,7 @@ def _callbacks(
     """
     per_epoch = steps_per_epoch(len(source), config.batch_size)
     every = round(config.train.probe_every * per_epoch)
-    probe = Probe(measure, every=every) if measure is not None and every else None
+    probe = Probe(measure, every=every, clock=clock) if measure is not None and every else None
     health = Health(view_names, folder.matrix)
     record = Record(folder.metrics, clock=clock, health=health, probe=probe)
     checkpoints = Checkpoints(

@@ -1,26 +1,19 @@
-"""The command line: a table of verbs, each with the dataclass its flags are derived from.
+"""The verbs of the command line: a table, and what each does with the words after it.
 
-Nothing heavy is imported until a verb runs, so that ``massrl --help`` answers at once. Only this
-module prints and exits: 0 when done, or stopped by a signal and saved; 2 for a mistake, with one
-line that says what is accepted; 1 for a fault of our own, or when broken images were found; 130 for
-Ctrl-C where there was nothing to save.
+What a verb needs is imported when it runs, so that ``massrl --help`` answers at once.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
+from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from massrl.errors import ConfigError, MassrlError, suggest
-from massrl.words import first, none_left, take
-
-_PROG = "massrl"
-_POSITIONAL = ("--recipe", "--images")  # fields that are given otherwise than by their flag
+from massrl.cli.words import first, none_left, take
+from massrl.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -42,131 +35,45 @@ class Verb:
     own_flags: tuple[tuple[str, str], ...] = ()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code."""
-    # Torch's threads spin while they wait for each other. Beside loader processes, or on a shared
-    # machine, they then burn the very cores that they wait for: a step can take six times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"]
-    try:
-        return _quietly(words)
-    except MassrlError as error:
-        if debug:
-            raise
-        print(f"{_PROG}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        print(f"{_PROG}: stopped", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if debug:
-            raise
-        print(
-            f"{_PROG}: unexpected {type(error).__name__}: {' '.join(str(error).split())} "
-            f"(--debug shows where)",
-            file=sys.stderr,
-        )
-        return 1
-
-
-def _quietly(words: list[str]) -> int:
-    try:
-        return _dispatch(words)
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        sys.stderr.close()
-        return 0
-
-
-def _dispatch(words: list[str]) -> int:
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(_overview())
-        return 0
-    if words[0] == "--version":
-        from massrl import __version__
-
-        print(f"{_PROG} {__version__}")
-        return 0
-    name, rest = words[0], words[1:]
-    if name == "data":
-        name, rest = f"data {rest[0] if rest else ''}".strip(), rest[1:]
-    if name not in VERBS:
-        raise ConfigError(f"unknown command {name!r}: {suggest(name, VERBS)}")
-    if "-h" in rest or "--help" in rest:
-        print(_help(name))
-        return 0
-    return VERBS[name].run(rest)
-
-
-def _overview() -> str:
-    width = max(map(len, VERBS))
-    lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
-    return "\n".join(
-        [
-            "usage: massrl COMMAND [--flags]      massrl COMMAND --help",
-            "",
-            "Pre-train visual backbones without labels, on views of several strategies.",
-            "",
-            *lines,
-            "",
-            "  --debug on any command shows an error's whole traceback; --version the version.",
-        ]
-    )
-
-
-def _help(name: str) -> str:
-    verb = VERBS[name]
-    lines = [f"usage: {_PROG} {name} {verb.usage} [--flags]".replace("  ", " "), "", verb.summary]
-    if verb.own_flags:
-        width = max(len(flag) for flag, _ in verb.own_flags)
-        lines += ["", *(f"  {flag:<{width}}  {text}" for flag, text in verb.own_flags)]
-    if verb.kind is not None:
-        from massrl.configure import help_text, read_layers
-        from massrl.recipes import DEFAULT_RECIPE
-
-        module, _, kind = verb.kind.rpartition(".")
-        defaults = read_layers(DEFAULT_RECIPE) if name == "pretrain" else {}
-        text = help_text(getattr(import_module(module), kind), defaults, skip=_POSITIONAL)
-        lines += ["", text, "", "In brackets: the value when nothing else is asked for."]
-    return "\n".join(lines)
-
-
 def _pretrain(words: list[str]) -> int:
     run, recipe, file = (take(words, flag) for flag in ("--resume", "--recipe", "--config"))
     if run is not None:
-        on_error = take(words, "--data.on_error")
-        if words or recipe or file:
+        if recipe or file:
             raise ConfigError(
-                "--resume goes on with a run as it was started: only --data.on_error fits beside it"
+                "--resume goes on with a run as it was started: no --recipe or --config"
             )
-        from massrl.api import resume
-        from massrl.config import DataConfig
-
-        DataConfig(on_error=on_error or "stop")  # refuses what is neither stop nor skip
-        return _after_training(resume(run, on_error=on_error))
+        return _resume(run, words)
     from massrl.configure import make_config, read_config_file, read_layers
     from massrl.recipes import DEFAULT_RECIPE
 
     layers = [read_layers(recipe or DEFAULT_RECIPE)]
     if file is not None:
-        layers.append(read_layers(_path(file)))
+        layers.append(read_layers(Path(file)))
         if recipe:
-            own = read_config_file(_path(file))
+            own = read_config_file(Path(file))
             if own.get("recipe") not in (None, recipe):
                 raise ConfigError(
                     f"{file} builds on the recipe {own['recipe']!r}: --recipe {recipe} cannot lie "
                     f"under it (leave out --recipe, or edit the file)"
                 )
             layers[-1] = own
-        if (_path(layers[-1].get("out") or file).resolve()) == _path(file).resolve().parent:
+        if (Path(layers[-1].get("out") or file).resolve()) == Path(file).resolve().parent:
             layers.append({"out": ""})  # a run's own configuration: its repeat goes elsewhere
     config = make_config(*layers, arguments=words)
     from massrl.api import pretrain
 
     return _after_training(pretrain(config))
+
+
+def _resume(run: str, words: list[str]) -> int:
+    from massrl.configure import load_config, make_config
+    from massrl.run_folder import RunFolder
+
+    content = load_config(RunFolder.existing(run, flag="--resume").config).to_dict()
+    config = make_config(content, arguments=words)
+    from massrl.api import resume
+
+    return _after_training(resume(run, config))
 
 
 def _after_training(result: Any) -> int:
@@ -280,12 +187,6 @@ def _check(words: list[str]) -> int:
     return 0 if report.ok else 1
 
 
-def _path(text: str) -> Any:
-    from pathlib import Path
-
-    return Path(text)
-
-
 VERBS: dict[str, Verb] = {
     "demo": Verb(
         "pre-train, judge, compare and draw in minutes, with no download",
@@ -323,6 +224,3 @@ VERBS: dict[str, Verb] = {
         kind="massrl.options.CheckConfig",
     ),
 }
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The command line: dispatch, help, errors in one line, exit codes.
+
+Nothing heavy is imported until a verb runs, so that ``massrl --help`` answers at once. Only this
+package prints and exits: 0 when done, or stopped by a signal and saved; 2 for a mistake, with one
+line that says what is accepted; 1 for a fault of our own, or when broken images were found; 130 for
+Ctrl-C where there was nothing to save.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from massrl.cli.verbs import VERBS
+from massrl.errors import ConfigError, MassrlError, suggest
+
+_PROG = "massrl"
+_POSITIONAL = ("--recipe", "--images")  # fields that are given otherwise than by their flag
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    # Torch's threads spin while they wait for each other. Beside loader processes, or on a shared
+    # machine, they then burn the very cores that they wait for: a step can take six times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        return _quietly(words)
+    except MassrlError as error:
+        if debug:
+            raise
+        print(f"{_PROG}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print(f"{_PROG}: stopped", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        print(
+            f"{_PROG}: unexpected {type(error).__name__}: {' '.join(str(error).split())} "
+            f"(--debug shows where)",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def _quietly(words: list[str]) -> int:
+    try:
+        return _dispatch(words)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if words[0] == "--version":
+        from massrl import __version__
+
+        print(f"{_PROG} {__version__}")
+        return 0
+    name, rest = words[0], words[1:]
+    if name == "data":
+        name, rest = f"data {rest[0] if rest else ''}".strip(), rest[1:]
+    if name not in VERBS:
+        raise ConfigError(f"unknown command {name!r}: {suggest(name, VERBS)}")
+    if "-h" in rest or "--help" in rest:
+        print(_help(name))
+        return 0
+    return VERBS[name].run(rest)
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: massrl COMMAND [--flags]      massrl COMMAND --help",
+            "",
+            "Pre-train visual backbones without labels, on views of several strategies.",
+            "",
+            *lines,
+            "",
+            "  --debug on any command shows an error's whole traceback; --version the version.",
+        ]
+    )
+
+
+def _help(name: str) -> str:
+    verb = VERBS[name]
+    lines = [f"usage: {_PROG} {name} {verb.usage} [--flags]".replace("  ", " "), "", verb.summary]
+    if verb.own_flags:
+        width = max(len(flag) for flag, _ in verb.own_flags)
+        lines += ["", *(f"  {flag:<{width}}  {text}" for flag, text in verb.own_flags)]
+    if verb.kind is not None:
+        from massrl.configure import help_text, read_layers
+        from massrl.recipes import DEFAULT_RECIPE
+
+        module, _, kind = verb.kind.rpartition(".")
+        defaults = read_layers(DEFAULT_RECIPE) if name == "pretrain" else {}
+        text = help_text(getattr(import_module(module), kind), defaults, skip=_POSITIONAL)
+        lines += ["", text, "", "In brackets: the value when nothing else is asked for."]
+    return "\n".join(lines)

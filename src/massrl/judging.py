@@ -1,0 +1,157 @@
+"""Which labelled images a backbone is judged by: while a run goes on, and after it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from massrl.config import Config, DataConfig
+from massrl.data.catalogue import is_name, open_source
+from massrl.data.check import drop_broken
+from massrl.data.folders import has_validation_part
+from massrl.data.sources import Source, Subset
+from massrl.data.splits import balanced_subset, holdout
+from massrl.errors import DataError, ImageError
+from massrl.evaluation.features import extract_features
+from massrl.evaluation.judge import check_labels
+from massrl.evaluation.knn import knn_predict
+from massrl.options import JudgeDataConfig
+from massrl.parts import training_source
+from massrl.train.resolve import normalization_of
+
+logger = logging.getLogger("massrl")
+
+_PROBE_BANK = 5000  # images: a probe must cost seconds, not minutes
+_PROBE_QUERIES = 2000
+
+
+def validation_source(data: DataConfig) -> Source | None:
+    """The labelled images to judge by: ``data.val``, or the data set's or folder's own such part."""
+    spec = data.val
+    if spec is None and is_name(data.train):
+        spec = data.train.partition(":")[0]
+    if spec is None and has_validation_part(Path(data.train).expanduser()):
+        spec = data.train
+    if spec is None:
+        return None
+    source = open_source(spec, split="val", root=data.root, download=data.download)
+    if source.labels is None and data.val is not None:
+        raise DataError(
+            f"{source.name} has no labels to judge by: a folder with one sub-folder per class, or the "
+            f"name of a data set, is wanted (--data.val)"
+        )
+    return source if source.labels is not None else None
+
+
+def judging_sources(data: JudgeDataConfig, run: Config | None) -> tuple[Source, Source, bool]:
+    """The images to judge with.
+
+    Args:
+        data: what is asked for.
+        run: the run that the backbone comes from, which says what is left open.
+
+    Returns:
+        The images to learn from, those to predict, and whether the latter were held out of the
+        former for want of others.
+
+    Raises:
+        DataError: if there are no labels to judge by, or both are the same images.
+    """
+    if run is not None:
+        learnt = run.data.train
+        if data.train in (None, learnt) or str(Path(data.train or "").resolve()) == learnt:
+            limit = data.limit if data.limit is not None else run.data.limit
+            val, root = data.val or run.data.val, data.root or run.data.root
+            data = replace(data, train=learnt, val=val, limit=limit, root=root)
+    if not data.train:
+        raise DataError("no labelled images to judge by: --data.train takes a folder or a name")
+    where = DataConfig(
+        train=data.train, val=data.val, limit=data.limit, root=data.root, download=data.download
+    )
+    train_source = training_source(where)
+    test_source = validation_source(where)
+    if test_source is None:
+        if train_source.labels is None:
+            raise DataError(
+                f"{train_source.name} has no labels, and no --data.val is given: a labelled folder or "
+                f"the name of a data set is wanted (--data.train, --data.val)"
+            )
+        logger.warning(
+            "no --data.val: a fifth of %s is held out to be judged by; the backbone may have been "
+            "pre-trained on it",
+            train_source.name,
+        )
+        kept, held = holdout(train_source.labels, 0.2, seed=0)
+        return Subset(train_source, kept), Subset(train_source, held), True
+    if train_source.fingerprint() == test_source.fingerprint():
+        raise DataError(
+            f"{train_source.name} would be judged by the very images it learns from: other images are "
+            f"wanted, or none, to hold out a fifth (--data.val)"
+        )
+    return train_source, test_source, False
+
+
+def make_probe(config: Config, source: Source) -> Callable[[nn.Module], float] | None:
+    """A k-NN probe on images of the run itself, ``None`` where their labels do not allow one.
+
+    With validation images it asks for those; otherwise every training image asks the others. It is
+    shown and never acted on.
+    """
+    labelled = source.labels is not None and len(source.class_names) > 1
+    asked = validation_source(config.data) if labelled or config.data.val else None
+    try:
+        if asked is not None:
+            check_labels(source, asked)
+    except DataError as error:
+        logger.warning("no k-NN while training: %s", error)
+        return None
+    if not labelled:
+        return None
+    bank = _part(source, _PROBE_BANK)
+    asked = asked and _part(asked, _PROBE_QUERIES)
+    if config.data.on_error == "skip":
+        bank = drop_broken(bank)[0]
+        asked = asked and drop_broken(asked)[0]
+    for part in filter(None, (bank, asked)):
+        part.normalization = normalization_of(config, source)
+
+    def measure(backbone: nn.Module) -> float:
+        with way_round_broken_images():
+            known = extract_features(backbone, bank, side=config.view_size)
+            query = (
+                known if asked is None else extract_features(backbone, asked, side=config.view_size)
+            )
+        scores = knn_predict(
+            known.values,
+            known.labels,
+            query.values,
+            num_classes=len(source.class_names),
+            k=min(20, len(bank) - 1),
+            exclude_self=asked is None,
+        )
+        return float((scores.argmax(1) == query.labels).float().mean()) * 100
+
+    return measure
+
+
+@contextmanager
+def way_round_broken_images() -> Iterator[None]:
+    """Add to the error of a broken image how to go on without it."""
+    try:
+        yield
+    except ImageError as error:
+        reason = f"{error.reason} (--data.on_error skip leaves such images out)"
+        raise ImageError(error.name, reason) from None
+
+
+def _part(source: Source, most: int) -> Source:
+    """At most this many images, balanced; a source of its own, whose constants may be set."""
+    if len(source) <= most:
+        return Subset(source, np.arange(len(source)))
+    return Subset(source, balanced_subset(source.labels, most, seed=0, total=len(source)))
