@@ -206,7 +206,11 @@ VERBS: dict[str, Verb] = {
         own_flags=(
             ("--recipe NAME", "start from this recipe: see massrl recipes"),
             ("--config FILE", "start from this file, such as another run's config.yaml"),
-            ("--resume RUN", "go on with a run, as if it had never stopped"),
+            (
+                "--resume RUN",
+                "go on with a run, as if it had never stopped; beside it stand flags that do not "
+                "change its meaning, such as --data.train where the images have moved",
+            ),
         ),
     ),
     "evaluate": Verb(

@@ -1,0 +1,19 @@
+"""What tests of several packages start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+
+def photos(folder: Path, *classes: str, count: int = 5, seed: int = 0) -> Path:
+    """Write ``count`` small images of noise into a sub-folder for each class."""
+    generator = np.random.default_rng(seed)
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            noise = generator.integers(0, 255, (20, 24, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / name / f"{number}.png"), noise)
+    return folder

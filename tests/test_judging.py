@@ -1,0 +1,70 @@
+"""Which labelled images a backbone is judged by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from massrl.config import DataConfig
+from massrl.configure import make_config
+from massrl.errors import DataError
+from massrl.judging import judging_sources, make_probe, validation_source
+from massrl.options import JudgeDataConfig
+from massrl.parts import training_source
+from tests.conftest import photos
+
+
+def test_folder_given_as_labelled_has_no_validation_part_by_its_prefix(tmp_path: Path) -> None:
+    """Guards ``labelled:DIR`` against being taken for a data set called labelled."""
+    folder = photos(tmp_path / "photos", "a", "b")
+    assert validation_source(DataConfig(train=f"labelled:{folder}")) is None
+    assert validation_source(DataConfig(train=f"unlabelled:{folder}")) is None
+
+
+def test_divided_folder_is_judged_by_its_own_part(tmp_path: Path) -> None:
+    """Guards against holding out of train/ while val/ lies beside it."""
+    photos(tmp_path / "split" / "train", "a", "b")
+    photos(tmp_path / "split" / "val", "a", "b", count=3, seed=1)
+    train, test, held_out = judging_sources(JudgeDataConfig(train=str(tmp_path / "split")), None)
+    assert (len(train), len(test), held_out) == (10, 6, False)
+
+
+def test_images_held_out_are_said_to_be(tmp_path: Path) -> None:
+    """Guards a report that calls images new which the backbone has learnt from."""
+    train, test, held_out = judging_sources(
+        JudgeDataConfig(train=str(photos(tmp_path / "photos", "a", "b"))), None
+    )
+    assert (len(train), len(test), held_out) == (8, 2, True)
+
+
+def test_judging_by_the_images_learnt_from_is_refused(tmp_path: Path) -> None:
+    """Guards a k-NN accuracy of 100 percent."""
+    folder = str(photos(tmp_path / "photos", "a", "b"))
+    with pytest.raises(DataError, match="the very images"):
+        judging_sources(JudgeDataConfig(train=folder, val=folder), None)
+
+
+def test_labels_that_do_not_fit_cost_the_probe_and_not_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards "labels are optional": sub-folders that are no classes must not end a run."""
+    photos(tmp_path / "photos", "a", "b")
+    photos(tmp_path / "val", "cat", "dog")
+    config = make_config(
+        {"data": {"train": str(tmp_path / "photos"), "val": str(tmp_path / "val")}},
+    )
+    assert make_probe(config, training_source(config.data)) is None
+    assert "no k-NN while training" in caplog.text
+
+
+def test_what_is_left_open_is_as_in_the_run(tmp_path: Path) -> None:
+    """Guards a judge that remembers more images, or other ones, than the run learnt from."""
+    learnt, other = (
+        str(photos(tmp_path / name, "a", "b", seed=len(name))) for name in ("x", "val")
+    )
+    run = make_config({"data": {"train": learnt, "val": other, "limit": 6}})
+    train, test, held_out = judging_sources(JudgeDataConfig(), run)
+    assert (len(train), len(test), held_out) == (6, 10, False)
+    assert len(judging_sources(JudgeDataConfig(limit=4), run)[0]) == 4
+    assert judging_sources(JudgeDataConfig(train=other), run)[2]  # the run's own val is not asked
