@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from massrl import ViewMaker
+from massrl import ViewMaker, view_maker
 from massrl.errors import ConfigError, ImageError
 from massrl.views.cpu import execute
 from massrl.views.layouts import LAYOUTS, Layout
@@ -121,3 +123,60 @@ def test_image_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         maker(tmp_path / "text.png")
     with pytest.raises(ImageError, match="image 7: "):
         maker(b"no picture", index=7)
+
+
+def jpeg(pixels: np.ndarray, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=95, exif=exif)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("orientation", "shape", "reduced"),
+    [(1, (1200, 1600), True), (3, (1200, 1600), True), (6, (1200, 1600), True)]
+    + [(8, (1200, 1600), True), (1, (1001, 1501), True), (3, (1001, 1501), False)],
+)
+def test_large_jpeg_decoded_at_a_reduced_scale_gives_nearly_the_same_views(
+    orientation: int, shape: tuple[int, int], reduced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the short cut: sides exchanged, a box out of place or aliasing are farther off."""
+    scales = []
+    original = view_maker.decode
+
+    def watched(encoded: Any, *, name: str, reduction: int = 1) -> np.ndarray:
+        scales.append(reduction)
+        return original(encoded, name=name, reduction=reduction)
+
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    photo = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)
+    encoded = jpeg(photo, orientation)
+    layout = Layout(
+        name="own", summary="", arrangement="independent", num_crops=2, policies=("weak",)
+    )
+    maker = ViewMaker(layout, size=32)
+    whole = maker.load(encoded)
+    monkeypatch.setattr(view_maker, "decode", watched)
+    apart = [
+        np.abs(maker(encoded, index=index).astype(int) - maker(whole, index=index)).mean()
+        for index in range(6)
+    ]
+    assert max(apart) <= 1.0
+    assert (sum(scale > 1 for scale in scales) >= 4) == reduced
+
+
+def test_small_jpeg_is_decoded_whole(image: np.ndarray) -> None:
+    """Guards quality: no crop that is less than four views wide may come from a reduced image."""
+    encoded = jpeg(cv2.resize(image, (400, 300)), 1)
+    maker = ViewMaker("massrl", size=96)
+    assert np.array_equal(maker(encoded, index=3), maker(maker.load(encoded), index=3))
+
+
+def test_views_written_into_a_batch_are_the_views(image: np.ndarray) -> None:
+    """Guards the loader's way to the same pixels."""
+    maker = ViewMaker("massrl", size=32, seed=3)
+    batch = np.zeros((*maker.shape[:1], 2, *maker.shape[1:]), np.uint8)
+    maker.write(image, epoch=1, index=5, out=batch[:, 1])
+    assert np.array_equal(batch[:, 1], maker(image, epoch=1, index=5))
+    assert not batch[:, 0].any()

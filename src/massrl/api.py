@@ -96,13 +96,17 @@ def pretrain(
     console = console or Console(stderr=True)
     with logging_to(folder.log, console):
         say_config(resolved, source, notes)
-        maker = make_view_maker(resolved)
+        maker = _view_maker(resolved)
         resolved = _say_stem(resolved, method)
         if resolved.train.max_steps is None:
             resolved = plan_steps(resolved, method, source, maker)
         _save_config(folder, resolved)
         save_sheet(sheet_rows(source, maker, count=_SHEET_ROWS), folder.views)
         return _sit(resolved, folder, source, None, console=console, title=title)
+
+
+def _view_maker(config: Config) -> ViewMaker:
+    return make_view_maker(config.views, size=config.view_size, seed=config.train.seed)
 
 
 def _say_stem(config: Config, method: Method) -> Config:
@@ -168,7 +172,7 @@ def _sit(
         config,
         method,
         source,
-        make_view_maker(config),
+        _view_maker(config),
         folder=folder,
         checkpoint=checkpoint,
         view_names=resolve_layout(config.views).view_names(),
@@ -275,7 +279,7 @@ def draw_views(config: SheetConfig | dict[str, Any]) -> Path:
     layout = resolve_layout(wanted.views)
     side = source.typical_side
     size = wanted.views.size or (side if side <= 64 else 224)
-    maker = ViewMaker(layout, size=size, seed=wanted.seed)
+    maker = make_view_maker(wanted.views, size=size, seed=wanted.seed)
     rows = sheet_rows(source, maker, count=wanted.count, epoch=wanted.epoch)
     if not rows:
         raise DataError(f"{source.name} has no image that can be decoded")

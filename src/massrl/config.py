@@ -24,6 +24,7 @@ STATISTICS = ("own", "online")
 OPTIMISERS = ("lars", "sgd", "adamw")
 STEMS = ("auto", "small", "standard")
 ON_ERROR = ("stop", "skip")
+EXECUTORS = ("auto", "cpu", "device")
 ACCELERATORS = ("auto", "cpu", "gpu")
 
 
@@ -89,6 +90,9 @@ class ViewsConfig:
     """Probability that a view is mirrored left to right."""
     fill: int | None = None
     """Grey level, 0-255, of pixels that a rotation, shear or shift brings in from outside."""
+    executor: str = "auto"
+    """Who makes the pixels: the loader's workers on the `cpu`, or the `device` a batch at a time;
+    `auto` is the device where it is a GPU."""
 
     def __post_init__(self) -> None:
         refuse(
@@ -96,6 +100,7 @@ class ViewsConfig:
                 not isinstance(self.policies, str),
                 f"--views.policies is {self.policies!r}, but a list of texts is wanted",
             ),
+            choice(self.executor, EXECUTORS, "--views.executor"),
             within(self.size, 1, MANY, "--views.size"),
             within(self.fill, 0, 255, "--views.fill"),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from massrl.config import Config, DataConfig
+from massrl.config import Config, DataConfig, ViewsConfig
 from massrl.data.catalogue import is_name, open_source
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import balanced_subset
@@ -14,7 +14,6 @@ from massrl.methods.base import Method
 from massrl.methods.build import build_method
 from massrl.methods.pairs import ViewLabel
 from massrl.view_maker import ViewMaker
-from massrl.views.cpu import execute
 from massrl.views.layouts import resolve_layout
 from massrl.views.sheet import SheetRow
 
@@ -35,10 +34,14 @@ def open_images(images: str, *, root: str | None, whole: bool = False) -> Source
     return open_source(images, split=split, root=root, flag="IMAGES")
 
 
-def make_view_maker(config: Config) -> ViewMaker:
-    """The view maker of a resolved configuration."""
-    layout = resolve_layout(config.views)
-    return ViewMaker(layout, size=config.view_size, seed=config.train.seed)
+def make_view_maker(views: ViewsConfig, *, size: int, seed: int) -> ViewMaker:
+    """The view maker of a configuration, with the executor that it names."""
+    layout = resolve_layout(views)
+    if views.executor == "device":
+        from massrl.device_view_maker import DeviceViewMaker
+
+        return DeviceViewMaker(layout, size=size, seed=seed)
+    return ViewMaker(layout, size=size, seed=seed)
 
 
 def make_method(config: Config) -> Method:
@@ -66,5 +69,5 @@ def sheet_rows(source: Source, maker: ViewMaker, *, count: int, epoch: int = 0) 
             continue
         plan = maker.plan(epoch=epoch, index=index, height=image.shape[0], width=image.shape[1])
         title = Path(source.describe(index)).name
-        rows.append(SheetRow(title, image, plan, execute(image, plan)))
+        rows.append(SheetRow(title, image, plan, maker(image, epoch=epoch, index=index)))
     return rows

@@ -8,9 +8,13 @@ and after a resume, and any view of any past step can be drawn again.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import chain, count
+from threading import local
+
 import numpy as np
 
-_BLOCK = 32  # numbers drawn at a time: more than nearly every crop or policy uses
+_BLOCK = 16  # numbers drawn at a time: more than nearly every crop or policy uses
 _COUNTS_PER_BLOCK = _BLOCK // 4  # Philox 4x64 gives four 64-bit words for each count
 _UNIT = 2.0**-53
 _WORD = 2**64 - 1
@@ -36,14 +40,14 @@ class Draws:
         return Stream(self, number)
 
     def block(self, stream: int, block: int) -> list[float]:
-        """Thirty-two numbers, uniform on [0, 1), of one block of one stream."""
+        """Sixteen numbers, uniform on [0, 1), of one block of one stream."""
         if block == 0:
             return self._first[stream * _BLOCK : (stream + 1) * _BLOCK]
         return self._numbers(stream, block=block, count=_BLOCK)
 
     def _numbers(self, stream: int, *, block: int, count: int) -> list[float]:
         counter = _words(stream * _COUNTS_PER_BLOCK, block, self._index, 0)
-        raw = np.random.Philox(key=self._key, counter=counter).random_raw(count)
+        raw = _raw(self._key, counter, count)
         numbers: list[float] = ((raw >> np.uint64(11)) * _UNIT).tolist()
         return numbers
 
@@ -51,24 +55,13 @@ class Draws:
 class Stream:
     """One endless sequence of random numbers, drawn in order."""
 
-    __slots__ = ("_block", "_draws", "_number", "_numbers", "_position")
+    __slots__ = ("random",)
 
     def __init__(self, draws: Draws, number: int) -> None:
-        self._draws = draws
-        self._number = number
-        self._block = 0
-        self._numbers: list[float] = []
-        self._position = 0
-
-    def random(self) -> float:
-        """A number uniform on [0, 1)."""
-        if self._position == len(self._numbers):
-            self._numbers = self._draws.block(self._number, self._block)
-            self._block += 1
-            self._position = 0
-        number = self._numbers[self._position]
-        self._position += 1
-        return number
+        blocks = (draws.block(number, block) for block in count())
+        # A method in C: a plan draws some forty numbers, and this is most of what each of them costs.
+        self.random: Callable[[], float] = chain.from_iterable(blocks).__next__
+        """Draw a number uniform on [0, 1)."""
 
     def uniform(self, low: float, high: float) -> float:
         """A number uniform on [low, high)."""
@@ -105,6 +98,20 @@ def epoch_permutation(seed: int, *, epoch: int, count: int) -> np.ndarray:
     # The last counter word keeps this sequence apart from every image's own streams, where it is 0.
     philox = np.random.Philox(key=_words(seed, epoch), counter=_words(0, 0, 0, 1))
     return np.argsort(philox.random_raw(count), kind="stable")
+
+
+_LOCAL = local()
+
+
+def _raw(key: np.ndarray, counter: np.ndarray, count: int) -> np.ndarray:
+    """64-bit words from a counter on; a generator that is there already is set, not built anew."""
+    if not hasattr(_LOCAL, "philox"):
+        _LOCAL.philox = np.random.Philox(key=key, counter=counter)
+        _LOCAL.state = _LOCAL.philox.state
+        _LOCAL.state["buffer_pos"] = 4  # nothing left over from before
+    _LOCAL.state["state"] = {"counter": counter, "key": key}
+    _LOCAL.philox.state = _LOCAL.state
+    return np.asarray(_LOCAL.philox.random_raw(count))
 
 
 def _words(*numbers: int) -> np.ndarray:

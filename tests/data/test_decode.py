@@ -12,7 +12,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from massrl.data import decode as module
-from massrl.data.decode import decode, image_size, read_header
+from massrl.data.decode import decode
+from massrl.data.header import image_size, read_header
 from massrl.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
@@ -283,3 +284,34 @@ def test_image_error_survives_a_trip_between_processes():
         decode(b"", name="x.jpg")
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (copy.name, copy.reason) == ("x.jpg", "empty file")
+
+
+@pytest.mark.parametrize("times", [1, 2, 4, 8])
+def test_jpeg_is_decoded_at_a_reduced_scale_in_its_own_colours(times, photo, encode):
+    """Guards the flags of OpenCV, of which one for a scale alone gives blue for red, or grey."""
+    whole = decode(encode(photo, "JPEG", quality=95))
+    reduced = decode(encode(photo, "JPEG", quality=95), reduction=times)
+    assert reduced.shape[:2] == tuple(-(-side // times) for side in whole.shape[:2])
+    assert np.abs(reduced.mean(axis=(0, 1)) - whole.mean(axis=(0, 1))).max() <= 3
+    png = encode(photo, "PNG")
+    assert np.array_equal(decode(png, reduction=times), decode(png))
+
+
+@pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_header_knows_the_upright_size(orientation, photo, encode):
+    """Guards plans that are drawn before the image is decoded."""
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    encoded = encode(photo, "JPEG", exif=exif)
+    header = read_header(encoded)
+    assert header.orientation == orientation
+    assert header.upright == decode(encoded).shape[:2]
+
+
+@pytest.mark.parametrize(
+    "exif", [b"", b"II*", b"II*\0\x08\0\0\0\x09\0", b"MM\0*\0\0\0\x08\0\1\1\x12"]
+)
+def test_header_with_damaged_exif_is_upright(exif, photo, encode):
+    """Guards a whole image against a broken note in it."""
+    encoded = encode(photo, "JPEG", exif=b"Exif\0\0" + exif)
+    assert read_header(encoded).orientation == 1

@@ -20,12 +20,14 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from massrl.views.cpu import apply_steps, execute, geometric_matrix, resize_crop
+from massrl.views.cpu import apply_steps, execute
 from massrl.views.crops import Box
 from massrl.views.layouts import LAYOUTS
 from massrl.views.operations import OPERATIONS
 from massrl.views.plan import Planner, ViewPlan
 from massrl.views.policies import Step
+from massrl.views.program import geometric_matrix
+from massrl.views.resize import resize_crop
 
 
 def photograph(height: int = 64, width: int = 64, seed: int = 0) -> np.ndarray:

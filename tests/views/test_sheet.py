@@ -46,7 +46,7 @@ def make_row(
     plans = tuple(
         ViewPlan("simclr", crop, Box(0, 0, height, width), True, steps) for crop in range(views)
     )
-    plan = Plan(0, 0, 0, height, width, side, 0, plans)
+    plan = Plan(0, 0, 0, height, width, side, 0, 1, plans)
     pixels = np.stack([np.full((side, side, 3), 60 + number, np.uint8) for number in range(views)])
     return SheetRow(title, np.full((height, width, 3), 40, np.uint8), plan, pixels)
 
@@ -172,7 +172,7 @@ def test_box_stands_where_the_crop_was_cut() -> None:
     """Fails when a box is drawn at the wrong scale or with its axes exchanged."""
     image = np.zeros((160, 160, 3), np.uint8)
     view = ViewPlan("simclr", 0, Box(80, 40, 60, 100), False, ())
-    plan = Plan(0, 0, 0, 160, 160, 32, 0, (view,))
+    plan = Plan(0, 0, 0, 160, 160, 32, 0, 1, (view,))
     row = SheetRow("a", image, plan, np.full((1, 32, 32, 3), 60, np.uint8))
     sheet = draw_sheet([row])
     top = row_tops(sheet)[0]
@@ -213,7 +213,7 @@ def test_sampled_policies_stand_under_their_views() -> None:
     """Fails when a column whose policy differs from row to row does not say which one it was."""
     simclr, weak = (make_row(title="a") for _ in range(2))
     other = ViewPlan("weak", 0, Box(0, 0, 120, 160), True, ())
-    weak = SheetRow("a", weak.image, Plan(0, 0, 1, 120, 160, 160, 0, (other,)), weak.views)
+    weak = SheetRow("a", weak.image, Plan(0, 0, 1, 120, 160, 160, 0, 1, (other,)), weak.views)
     same, mixed = draw_sheet([simclr, simclr]), draw_sheet([simclr, weak])
 
     def inked_lines(sheet: np.ndarray) -> int:

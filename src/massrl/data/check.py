@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from massrl.data.decode import decode, read_header
+from massrl.data.decode import decode
 from massrl.data.folders import FileSource
+from massrl.data.header import read_header
 from massrl.data.sources import Source, Subset
 from massrl.errors import ImageError
 

@@ -6,6 +6,7 @@ of ``(seed, epoch)``, and so a loader can start at any step without having seen 
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from massrl.data.sources import Source
 from massrl.errors import ConfigError, ImageError
@@ -26,12 +27,21 @@ _BYTES_AHEAD = 2 << 30  # of finished batches that wait for the training process
 
 
 class MakeViews(Protocol):
-    """Makes the views of one image, a function of the image, the epoch and the index alone."""
+    """Makes the views of images, a function of the image, the epoch and the index alone."""
 
-    def __call__(
-        self, image: bytes | NDArray[np.uint8], *, epoch: int, index: int
-    ) -> NDArray[np.uint8]:
-        """Uint8 ``(N, side, side, 3)``."""
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of what is written for an image: uint8 ``(K, side, side, 3)``."""
+        ...
+
+    def write(
+        self, image: bytes | NDArray[np.uint8], *, epoch: int, index: int, out: NDArray[np.uint8]
+    ) -> Any:
+        """Write one image's part of the batch into ``out``; give back what ``batch`` needs else."""
+        ...
+
+    def batch(self, pixels: Tensor, notes: list[Any]) -> Any:
+        """From uint8 ``(K, B, side, side, 3)`` to what the training process is given."""
         ...
 
 
@@ -47,13 +57,14 @@ class ViewBatch(NamedTuple):
     """The views of one batch of images.
 
     Attributes:
-        views: uint8 ``(N, B, side, side, 3)``, RGB; each view is a channels-last batch as it lies.
+        views: uint8 ``(N, B, side, side, 3)``, RGB, each view a channels-last batch as it lies; or
+            what a device makes them from.
         indices: int64 ``(B,)``, positions of the images in their source.
         failures: name of and reason for every image that could not be decoded; they are not in the
             batch.
     """
 
-    views: Tensor
+    views: Any
     indices: Tensor
     failures: list[tuple[str, str]]
 
@@ -138,23 +149,35 @@ class ViewDataset(Dataset[ViewBatch]):
         self._make_views = make_views
 
     def __getitems__(self, places: list[Place]) -> ViewBatch:
-        """Decode every image once and make all its views."""
-        made: list[NDArray[np.uint8]] = []
+        """Decode every image once and make all its views, each where it stays in the batch."""
+        kinds, *rest = self._make_views.shape
+        pixels = _empty((kinds, len(places), *rest))
+        slots = pixels.numpy()
+        notes: list[Any] = []
         indices: list[int] = []
         failures: list[tuple[str, str]] = []
         for place in places:
             try:
                 image = self._source.read(place.index)
-                views = self._make_views(image, epoch=place.epoch, index=place.index)
+                slot = slots[:, len(indices)]
+                note = self._make_views.write(image, epoch=place.epoch, index=place.index, out=slot)
             except ImageError as error:
                 failures.append((self._source.describe(place.index), error.reason))
             else:
-                made.append(views)
+                notes.append(note)
                 indices.append(place.index)
-        stacked = np.stack(made, axis=1) if made else np.empty((0, 0, 0, 0, 3), np.uint8)
-        return ViewBatch(
-            torch.from_numpy(stacked), torch.tensor(indices, dtype=torch.int64), failures
-        )
+        if failures:
+            pixels = pixels[:, : len(indices)].contiguous()
+        views = self._make_views.batch(pixels, notes)
+        return ViewBatch(views, torch.tensor(indices, dtype=torch.int64), failures)
+
+
+def _empty(shape: tuple[int, ...]) -> Tensor:
+    """An uint8 tensor; in a worker, in memory that the training process shares, to save a copy."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
 
 
 def build_loader(
@@ -163,7 +186,6 @@ def build_loader(
     *,
     batches: StepBatches,
     workers: int,
-    image_bytes: int = 0,
     pin: bool = False,
 ) -> DataLoader[ViewBatch]:
     """A loader over these batches; the same batches come for any number of workers.
@@ -173,10 +195,10 @@ def build_loader(
         make_views: makes the views of one image.
         batches: which images, in which order.
         workers: processes; 0 loads in this one.
-        image_bytes: size of all views of one image, so that what waits is bounded.
         pin: copy batches to pinned memory, for an accelerator.
     """
     cv2.setNumThreads(1)  # images are small and many: OpenCV's own threads only get in the way
+    image_bytes = math.prod(make_views.shape)
     return DataLoader(
         ViewDataset(source, make_views),
         batch_sampler=batches,

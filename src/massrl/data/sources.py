@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from massrl.data.decode import image_size
+from massrl.data.header import image_size
 from massrl.errors import DataError, ImageError
 
 _NUM_SIDES = 32  # images looked at for the typical side

@@ -115,7 +115,7 @@ class Clock(lightning.Callback):
         whole = now - self._last
         self._num_batches += 1
         weight = max(_NEWEST_SHARE, 1 / self._num_batches)
-        speed, before = batch.views.shape[1] / whole, self.images_per_second or 0.0
+        speed, before = len(batch.indices) / whole, self.images_per_second or 0.0
         self.images_per_second = before + weight * (speed - before)
         self.data_wait += weight * (self._waited / whole - self.data_wait)
         self.seconds += whole

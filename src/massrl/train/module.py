@@ -20,6 +20,7 @@ from massrl.methods.base import Method, MethodOutput
 from massrl.optim.build import build_optimizer
 from massrl.optim.groups import parameter_groups
 from massrl.optim.schedules import cosine_momentum, warmup_cosine
+from massrl.views.device import Crops, execute
 
 logger = logging.getLogger("massrl")
 
@@ -99,7 +100,8 @@ class PretrainingModule(lightning.LightningModule):
         parts = self.config.train.accumulate
         seed = self.config.train.seed * 1_000_003 + self.step
         torch.manual_seed(seed * parts + batch_index % parts)
-        output: MethodOutput = self.method(self.normalise(batch.views))
+        views = execute(batch.views) if isinstance(batch.views, Crops) else batch.views
+        output: MethodOutput = self.method(self.normalise(views))
         loss = float(output.loss.detach())
         if not math.isfinite(loss):
             raise TrainingError(
@@ -124,7 +126,7 @@ class PretrainingModule(lightning.LightningModule):
             if name not in self.skipped:
                 logger.warning("skipped %s: %s", name, reason)
             self.skipped[name] = reason
-        if batch.views.shape[1] < 2:
+        if len(batch.indices) < 2:
             raise TrainingError(
                 f"step {self.step} has fewer than two images that can be decoded: massrl data check "
                 f"lists them; a larger --data.batch_size leaves more"

@@ -173,6 +173,7 @@ def _resolve_views(
 ) -> ViewsConfig:
     side = source.typical_side
     fitting = side if _is_small(source) else (224 if machine.has_gpu else 96)
+    executor = views.executor
     why = f"images of about {side} px" + ("" if _is_small(source) else f" on {machine.name}")
     return replace(
         views,
@@ -183,6 +184,7 @@ def _resolve_views(
         crop_scale=layout.crop_scale,
         flip_prob=layout.flip_prob,
         fill=layout.fill,
+        executor=executor if executor != "auto" else "device" if machine.has_gpu else "cpu",
     )
 
 

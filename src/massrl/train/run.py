@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from rich.console import Console
 from torch import nn
 
@@ -26,7 +27,6 @@ from massrl.train.callbacks import Checkpoints, Clock, Health, Probe, Record, Si
 from massrl.train.module import PretrainingModule
 from massrl.train.progress import ProgressLine
 from massrl.train.resolve import make_schedule, normalization_of
-from massrl.views.layouts import resolve_layout
 
 logger = logging.getLogger("massrl")
 
@@ -92,7 +92,7 @@ def _rehearse(module: PretrainingModule, loader: Any, seconds: float) -> list[fl
     times: list[float] = []
     begin = last = time.perf_counter()
     for number, batch in enumerate(loader):
-        on_device = batch._replace(views=batch.views.to(device))
+        on_device = move_data_to_device(batch, device)
         with torch.autocast(device.type, half, enabled=module.config.train.precision != "32-true"):
             loss = module.training_step(on_device, 0)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -197,7 +197,6 @@ def _loader(config: Config, source: Source, make_views: MakeViews, *, start_step
         make_views,
         batches=batches,
         workers=config.data.workers or 0,
-        image_bytes=resolve_layout(config.views).num_views * config.view_size**2 * 3,
         pin=config.train.accelerator == "gpu",
     )
 

@@ -6,12 +6,13 @@ Boxes are whole pixels of the source image, drawn without looking at it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from massrl.errors import ConfigError, suggest
 from massrl.randomness import Stream
 
+_LOG_RATIO = math.log(4 / 3)
 _ATTEMPTS = 10  # as torchvision's RandomResizedCrop, before it falls back to the centre
 
 
@@ -22,6 +23,31 @@ class Box(NamedTuple):
     left: int
     height: int
     width: int
+
+
+def whole_multiples(boxes: Iterable[Box], side: int) -> tuple[int, dict[Box, Box]]:
+    """Move the edges of large boxes to where they lie on whole pixels of a smaller image too.
+
+    Every box must still be shrunk by two or more from the smaller image, so that a view's own
+    antialiased resize decides what it looks like.
+
+    Args:
+        boxes: the parts of one image.
+        side: side of the views, pixels.
+
+    Returns:
+        How many times smaller (1, 2, 4 or 8) the image may be decoded, and each box's place: moved by
+        less than so many pixels.
+    """
+    smallest = min(min(box.height, box.width) for box in boxes)
+    times = next((times for times in (8, 4, 2) if smallest >= times * (2 * side + 1)), 1)
+    return times, {box: _on_multiples(box, times) for box in boxes}
+
+
+def _on_multiples(box: Box, times: int) -> Box:
+    top, left = box.top // times, box.left // times
+    bottom, right = (box.top + box.height) // times, (box.left + box.width) // times
+    return Box(*(times * edge for edge in (top, left, bottom - top, right - left)))
 
 
 def inception_crop(stream: Stream, *, height: int, width: int, scale: tuple[float, float]) -> Box:
@@ -36,18 +62,17 @@ def inception_crop(stream: Stream, *, height: int, width: int, scale: tuple[floa
     Source: Szegedy et al. 2015 (arXiv 1409.4842); the algorithm of torchvision's
     ``RandomResizedCrop``: ten attempts, then the largest central box with an allowed ratio.
     """
-    low, high = 3 / 4, 4 / 3
     for _ in range(_ATTEMPTS):
         area = height * width * stream.uniform(*scale)
-        ratio = math.exp(stream.uniform(math.log(low), math.log(high)))
+        ratio = math.exp(stream.uniform(-_LOG_RATIO, _LOG_RATIO))
         box_width = round(math.sqrt(area * ratio))
         box_height = round(math.sqrt(area / ratio))
         if 0 < box_width <= width and 0 < box_height <= height:
             top = stream.integer(height - box_height + 1)
             left = stream.integer(width - box_width + 1)
             return Box(top, left, box_height, box_width)
-    box_width = max(1, min(width, round(height * high)))
-    box_height = max(1, min(height, round(width / low)))
+    box_width = max(1, min(width, round(height * 4 / 3)))
+    box_height = max(1, min(height, round(width * 4 / 3)))
     return Box((height - box_height) // 2, (width - box_width) // 2, box_height, box_width)
 
 

@@ -7,17 +7,16 @@ A plan is small, prints as a person would say it, goes to JSON and back, and is 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from massrl.randomness import Draws
-from massrl.views.crops import Box, crop_named
+from massrl.views.crops import Box, crop_named, whole_multiples
 from massrl.views.layouts import Layout
 from massrl.views.policies import Step
 from massrl.views.strategies import parse_strategy
 
 
-@dataclass(frozen=True)
-class ViewPlan:
+class ViewPlan(NamedTuple):
     """How one view is made: its part of the image, mirrored or not, then its steps in order.
 
     Attributes:
@@ -52,6 +51,8 @@ class Plan:
         width: width of the image, pixels.
         side: side of every view, pixels.
         fill: grey level that geometric operations bring in from outside.
+        reduction: how many times smaller (1, 2, 4 or 8) the image may be decoded: the edges of all
+            boxes are multiples of it.
         views: one plan per view.
     """
 
@@ -62,6 +63,7 @@ class Plan:
     width: int
     side: int
     fill: int
+    reduction: int
     views: tuple[ViewPlan, ...]
 
     def __str__(self) -> str:
@@ -137,11 +139,22 @@ class Planner:
             )
             for crop in dict.fromkeys(crop for crop, _ in self._cells)
         }
+        reduction, places = whole_multiples(boxes.values(), self.side)
         views = []
         for number, (crop, owner) in enumerate(self._cells):
             stream = draws.stream(2 * number + 1)
             flip = stream.chance(layout.flip_prob)
             policy = owner or layout.policies[stream.integer(len(layout.policies))]
             steps = self._policies[policy].draw(stream, self.side)
-            views.append(ViewPlan(policy, crop, boxes[crop], flip, steps))
-        return Plan(self.seed, epoch, index, height, width, self.side, layout.fill, tuple(views))
+            views.append(ViewPlan(policy, crop, places[boxes[crop]], flip, steps))
+        return Plan(
+            seed=self.seed,
+            epoch=epoch,
+            index=index,
+            height=height,
+            width=width,
+            side=self.side,
+            fill=layout.fill,
+            reduction=reduction,
+            views=tuple(views),
+        )

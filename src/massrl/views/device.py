@@ -1,0 +1,250 @@
+"""Executes many plans at once on a uint8 batch where it lies: on an accelerator, or on the CPU.
+
+The programs are the same as those of ``cpu``. Views that do the same thing next are one group, with
+a row of numbers for each, and a group is a few tensor operations: no loop over images. Between two
+instructions pixels are uint8, as they are there, so both executors round at the same places.
+
+Where the two differ, in grey levels: an OpenCV warp places its samples on 1/32 of a pixel, its blur
+weighs in 1/256, and its way back from hue rounds; see ``tests/views/test_device.py`` for by how much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from massrl.views.program import ERASED, LUMA, Program, blur_length
+
+
+class Group(NamedTuple):
+    """One instruction for several views.
+
+    Attributes:
+        kind: what to do, an ``InstructionKind``.
+        views: int64 ``(n,)``, which views.
+        values: float32 ``(n, P)``, the numbers of each.
+        reach: pixels to each side that a blur looks at; 0 otherwise.
+    """
+
+    kind: str
+    views: Tensor
+    values: Tensor
+    reach: int
+
+
+class Crops(NamedTuple):
+    """What the loader's workers leave to the device: cut and resized crops, and what is to be done.
+
+    Attributes:
+        pixels: uint8 ``(C, B, S, S, 3)``, RGB.
+        shown: int64 ``(N,)``, the crop that each view shows.
+        groups: instructions on the views, numbered ``view · B + image``, in order.
+        fill: grey level that warps bring in from outside.
+    """
+
+    pixels: Tensor
+    shown: Tensor
+    groups: list[Group]
+    fill: int
+
+
+def group_instructions(programs: Sequence[Program], *, side: int) -> list[Group]:
+    """Sort the instructions of many views: all first ones by kind, all second ones, and so on.
+
+    Args:
+        programs: one for each view.
+        side: height and width of the views, pixels.
+    """
+    groups: list[Group] = []
+    for position in range(max(map(len, programs), default=0)):
+        members: dict[str, list[int]] = {}
+        for number, program in enumerate(programs):
+            if position < len(program):
+                members.setdefault(program[position].kind, []).append(number)
+        for kind in sorted(members):
+            values = np.array([programs[number][position].value for number in members[kind]])
+            if kind == "warp":
+                values = _sampling(values, side)
+            reach = blur_length(float(values.max())) // 2 if kind == "blur" else 0
+            rows = values.reshape(len(values), -1).astype(np.float32)
+            groups.append(Group(kind, torch.tensor(members[kind]), torch.from_numpy(rows), reach))
+    return groups
+
+
+def _sampling(matrices: np.ndarray, side: int) -> np.ndarray:
+    """From maps of source to result, in pixels, to torch's of result to source, in -1 … 1."""
+    to_unit = np.array([[2 / side, 0, -1], [0, 2 / side, -1], [0, 0, 1]])
+    inverse: np.ndarray = to_unit @ np.linalg.inv(matrices) @ np.linalg.inv(to_unit)
+    return inverse[:, :2]
+
+
+@torch.no_grad()
+def execute(crops: Crops) -> Tensor:
+    """Make the views of a batch.
+
+    Args:
+        crops: all of whose tensors lie on one device.
+
+    Returns:
+        uint8 ``(N, B, S, S, 3)``, RGB, on that device.
+    """
+    pixels = crops.pixels[crops.shown]
+    views = pixels.flatten(0, 1)
+    for kind, members, values, reach in crops.groups:
+        part = views[members]
+        if kind == "warp":
+            views[members] = _warp(part, values, fill=crops.fill)
+        elif kind == "blur":
+            views[members] = _blur(part, values, reach=reach)
+        else:
+            views[members] = _RUN[kind](part, values)
+    return views.view(pixels.shape)
+
+
+Run = Callable[[Tensor, Tensor], Tensor]  # uint8 (n, S, S, 3), float32 (n, P) -> uint8 (n, S, S, 3)
+
+
+def _column(values: Tensor, number: int = 0) -> Tensor:
+    return values[:, number].view(-1, 1, 1, 1)
+
+
+def _rounded(levels: Tensor) -> Tensor:
+    """To uint8 as OpenCV does it."""
+    return levels.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _truncated(levels: Tensor) -> Tensor:
+    """To uint8 as torchvision does it."""
+    return levels.clamp_(0, 255).to(torch.uint8)
+
+
+def _warp(images: Tensor, values: Tensor, *, fill: int) -> Tensor:
+    channels = images.permute(0, 3, 1, 2).float() - fill  # so that what lies outside is 0
+    grid = F.affine_grid(values.view(-1, 2, 3), list(channels.shape), align_corners=False)
+    warped = F.grid_sample(channels, grid, padding_mode="zeros", align_corners=False)
+    return _rounded(warped.add_(fill)).permute(0, 2, 3, 1)
+
+
+def _table(images: Tensor, tables: Tensor) -> Tensor:
+    """``tables`` is ``(n, 256)`` for all channels, or ``(n, 3 · 256)``, one table for each."""
+    count = tables.numel() // 256
+    first = torch.arange(count, device=images.device, dtype=torch.int32).view(len(images), 1, 1, -1)
+    places = images + 256 * first
+    return tables.to(torch.uint8).flatten().index_select(0, places.flatten()).view(images.shape)
+
+
+def _mix(images: Tensor, values: Tensor) -> Tensor:
+    red, green, blue = images.float().unbind(3)
+    rows = values.view(-1, 3, 3, 1, 1).unbind(1)
+    mixed = [red * row[:, 0] + green * row[:, 1] + blue * row[:, 2] for row in rows]
+    return _rounded(torch.stack(mixed, dim=3))
+
+
+def _contrast(images: Tensor, values: Tensor) -> Tensor:
+    factor = _column(values)
+    levels = images.float()
+    luma = torch.from_numpy(LUMA).to(images.device)
+    mean = (levels.mean(dim=(1, 2)) * luma).sum(dim=1).view(-1, 1, 1, 1)
+    return _truncated(levels * factor + mean * (1 - factor))
+
+
+def _autocontrast(images: Tensor, _: Tensor) -> Tensor:
+    levels = images.float()
+    low, high = levels.amin(dim=(1, 2), keepdim=True), levels.amax(dim=(1, 2), keepdim=True)
+    scale = 1 / (high - low) * 255
+    return torch.where(high > low, _truncated((levels - low) * scale), images)
+
+
+def _equalize(images: Tensor, _: Tensor) -> Tensor:
+    count = 3 * len(images)
+    first = 256 * torch.arange(count, device=images.device).view(-1, 1, 1, 3)
+    counts = torch.bincount((images + first).flatten(), minlength=256 * count).view(count, 256)
+    last = counts.gather(1, 255 - (counts.flip(1) > 0).int().argmax(1, keepdim=True))
+    per_level = (images[0, :, :, 0].numel() - last) // 255
+    below = counts.cumsum(1) - counts
+    tables = ((below + per_level // 2) // per_level.clamp(min=1)).clamp(max=255)
+    unchanged = torch.arange(256, device=images.device)
+    tables = torch.where(per_level > 0, tables, unchanged)
+    return _table(images, tables.view(len(images), -1))
+
+
+def _hue(images: Tensor, values: Tensor) -> Tensor:
+    """OpenCV's 8-bit HSV in its own whole numbers: hue is a 256th of a turn there and a 255th back."""
+    red, green, blue = images.int().unbind(3)
+    value = torch.maximum(torch.maximum(red, green), blue)
+    spread = value - torch.minimum(torch.minimum(red, green), blue)
+    numbers = torch.arange(256, device=images.device, dtype=torch.float64).clamp_(min=1)
+    by_value = ((255 << 12) / numbers).round().int()
+    by_spread = ((256 << 12) / (6 * numbers)).round().int()
+    saturation = (spread * by_value[value] + (1 << 11)) >> 12
+    sector = torch.where(
+        value == red,
+        green - blue,
+        torch.where(value == green, blue - red + 2 * spread, red - green + 4 * spread),
+    )
+    hue = (sector * by_spread[spread] + (1 << 11)) >> 12
+    hue = (hue + values.int().view(-1, 1, 1)) & 255  # wraps around, as the circle does
+    height, share = value.float(), saturation.float() / 255
+    turned = []
+    for start in (5, 3, 1):  # red, green, blue
+        place = (hue.float() * (6 / 255) + start).remainder(6)
+        turned.append(height - height * share * torch.minimum(place, 4 - place).clamp(0, 1))
+    return _rounded(torch.stack(turned, dim=3))
+
+
+def _sharpness(images: Tensor, values: Tensor) -> Tensor:
+    levels = images.float()
+    rows = levels[:, :-2] + levels[:, 1:-1] + levels[:, 2:]
+    square = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
+    smooth = levels.clone()
+    smooth[:, 1:-1, 1:-1] = ((square + 4 * levels[:, 1:-1, 1:-1]) / 13).round_()
+    factor = _column(values)
+    return _rounded(levels * factor + smooth * (1 - factor))
+
+
+def _blur(images: Tensor, values: Tensor, *, reach: int) -> Tensor:
+    sigma = values[:, :1]
+    offsets = torch.arange(-reach, reach + 1, device=images.device)
+    weights = torch.exp(-(offsets**2) / (2 * sigma**2))
+    weights = weights * (offsets.abs() <= torch.ceil(3.5 * sigma))  # as ``blur_length``
+    taps = (weights / weights.sum(dim=1, keepdim=True)).unbind(1)
+    levels = images.float()
+    for axis in (1, 2):
+        padded = levels.index_select(axis, _reflected(levels.shape[axis], reach, images.device))
+        levels = torch.zeros_like(levels)
+        for number, weight in enumerate(taps):
+            shifted = padded.narrow(axis, number, levels.shape[axis])
+            levels.addcmul_(shifted, weight.view(-1, 1, 1, 1))
+    return _rounded(levels)
+
+
+def _reflected(length: int, reach: int, device: torch.device) -> Tensor:
+    """Rows ``-reach`` … ``length + reach``, mirrored at the first and last without repeating them."""
+    period = max(1, 2 * (length - 1))
+    rows = torch.arange(-reach, length + reach, device=device).remainder(period)
+    return torch.minimum(rows, period - rows) if length > 1 else torch.zeros_like(rows)
+
+
+def _erase(images: Tensor, values: Tensor) -> Tensor:
+    top, left, bottom, right = (_column(values, number) for number in range(4))
+    y = torch.arange(images.shape[1], device=images.device).view(1, -1, 1, 1)
+    x = torch.arange(images.shape[2], device=images.device).view(1, 1, -1, 1)
+    inside = (y >= top) & (y < bottom) & (x >= left) & (x < right)
+    return torch.where(inside, torch.tensor(ERASED, dtype=torch.uint8, device=x.device), images)
+
+
+_RUN: dict[str, Run] = {
+    "table": _table,
+    "mix": _mix,
+    "contrast": _contrast,
+    "autocontrast": _autocontrast,
+    "equalize": _equalize,
+    "hue": _hue,
+    "sharpness": _sharpness,
+    "erase": _erase,
+}

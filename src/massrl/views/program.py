@@ -1,0 +1,232 @@
+"""From the steps of a view to the few instructions that both executors follow.
+
+A plan says what a person would say: brightness 1.3, then posterize to 4 bits, then rotate by 20
+degrees. A program says what is to be computed: neighbouring table operations are one 256-entry
+table, neighbouring geometric ones, the flip before them among them, one warp. What an instruction
+means is settled here once; the executors differ in nothing but where the pixels lie.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from massrl.views.operations import OPERATIONS
+from massrl.views.plan import ViewPlan
+from massrl.views.policies import Step
+
+InstructionKind = Literal[
+    "warp",  # float64 (3, 3): source to result, in pixel edges
+    "table",  # uint8 (256,): level to level
+    "mix",  # float32 (3, 3): a pixel's channels to its new ones
+    "contrast",  # factor on the distance from the image's mean grey
+    "autocontrast",  # 0
+    "equalize",  # 0
+    "hue",  # turn of the colour circle in 1/256, a whole number
+    "sharpness",  # factor on the distance from a smoothed image
+    "blur",  # standard deviation, pixels
+    "erase",  # top, left, bottom, right, pixels
+]
+
+
+class Instruction(NamedTuple):
+    """One thing to compute; what ``value`` is stands beside each kind."""
+
+    kind: InstructionKind
+    value: Any
+
+
+Program = list[Instruction]
+Table = NDArray[np.uint8]  # (256,)
+Matrix = NDArray[np.float64]  # (3, 3)
+
+LUMA = np.array([0.2989, 0.587, 0.114], np.float32)  # as torchvision's rgb_to_grayscale
+LEVELS = np.arange(256, dtype=np.float32)
+ERASED = (125, 123, 114)  # Fast AutoAugment's cutout colour, the mean of ImageNet
+_WHOLE = np.arange(256, dtype=np.uint8)
+_UNCHANGED = np.eye(3, dtype=np.float32)
+_GREY = np.tile(LUMA, (3, 1))
+
+
+def compile_view(view: ViewPlan, *, height: int, width: int) -> Program:
+    """The program of one view.
+
+    Args:
+        view: its flip and steps; its box is cut before.
+        height: height of the resized crop, pixels.
+        width: width of the resized crop, pixels.
+    """
+    program: Program = []
+    warp: Matrix | None = mirror(width) if view.flip else None
+    table: Table | None = None
+    for step in view.steps:
+        kind = OPERATIONS[step.operation].kind
+        if kind == "none":
+            continue
+        if warp is not None and kind != "geometric":
+            program.append(Instruction("warp", warp))
+            warp = None
+        if table is not None and kind != "lookup":
+            program.append(Instruction("table", table))
+            table = None
+        if kind == "geometric":
+            matrix = geometric_matrix(step, height=height, width=width)
+            warp = matrix if warp is None else matrix @ warp
+        elif kind == "lookup":
+            level = _TABLES[step.operation](step.values[0] if step.values else 0.0)
+            table = level if table is None else level[table]
+        else:
+            program += _PIXELS[step.operation](step, height, width)
+    if warp is not None:
+        program.append(Instruction("warp", warp))
+    if table is not None:
+        program.append(Instruction("table", table))
+    return program
+
+
+# ---------------------------------------------------------------- geometry
+
+
+def geometric_matrix(step: Step, *, height: int, width: int) -> Matrix:
+    """The map of a geometric operation from source to result.
+
+    Coordinates are pixel edges, x to the right and y down, (0, 0) the upper left corner. Signs and
+    centres are torchvision's: a shear keeps the upper left corner, a rotation the centre, and a
+    translation moves by whole pixels.
+    """
+    name, value = step.operation, step.values[0]
+    if name == "shear_x":
+        return np.array([[1.0, -value, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    if name == "shear_y":
+        return np.array([[1.0, 0.0, 0.0], [-value, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    if name == "translate_x":
+        return np.array([[1.0, 0.0, whole_pixels(value * width)], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    if name == "translate_y":
+        return np.array(
+            [[1.0, 0.0, 0.0], [0.0, 1.0, whole_pixels(value * height)], [0.0, 0.0, 1.0]]
+        )
+    cosine, sine = math.cos(math.radians(value)), math.sin(math.radians(value))
+    x, y = width / 2, height / 2
+    return np.array(
+        [
+            [cosine, sine, x - cosine * x - sine * y],
+            [-sine, cosine, y + sine * x - cosine * y],
+            [0.0, 0.0, 1.0],
+        ]
+    )
+
+
+def whole_pixels(shift: float) -> int:
+    """The fraction cut off, but not where only rounding keeps a whole number from being one."""
+    return int(round(shift, 6))
+
+
+def mirror(width: int) -> Matrix:
+    """The map of a flip from left to right."""
+    return np.array([[-1.0, 0.0, width], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+# ---------------------------------------------------------------- tables
+
+
+def truncated(levels: NDArray[np.float32]) -> Table:
+    """To uint8 as torchvision does it: clamped, the fraction cut off."""
+    table: Table = np.minimum(np.maximum(levels, 0), 255).astype(np.uint8)
+    return table
+
+
+def _brightness(factor: float) -> Table:
+    table: Table = np.minimum(LEVELS * np.float32(factor), 255).astype(np.uint8)
+    return table
+
+
+@lru_cache(maxsize=16)
+def _posterize(bits: float) -> Table:
+    return _WHOLE & np.uint8(256 - (1 << (8 - int(bits))))
+
+
+@lru_cache(maxsize=1024)
+def _solarize(threshold: float) -> Table:
+    return np.where(threshold <= _WHOLE, 255 - _WHOLE, _WHOLE)
+
+
+@lru_cache(maxsize=1)
+def _invert(_: float) -> Table:
+    return 255 - _WHOLE
+
+
+_TABLES: dict[str, Callable[[float], Table]] = {
+    "brightness": _brightness,
+    "posterize": _posterize,
+    "solarize": _solarize,
+    "invert": _invert,
+}
+
+
+def contrast_table(factor: float, mean: float) -> Table:
+    """Contrast once the image's mean grey is known."""
+    return truncated(LEVELS * np.float32(factor) + np.float32(mean) * np.float32(1 - factor))
+
+
+# ---------------------------------------------------------------- pixels
+
+
+def _saturation(step: Step, height: int, width: int) -> Program:
+    factor = np.float32(step.values[0])
+    return [Instruction("mix", _UNCHANGED * factor + _GREY * (1 - factor))]
+
+
+def _grayscale(step: Step, height: int, width: int) -> Program:
+    return [Instruction("mix", _GREY)]
+
+
+def _hue(step: Step, height: int, width: int) -> Program:
+    return [Instruction("hue", round(step.values[0] * 256) % 256)]
+
+
+def _sharpness(step: Step, height: int, width: int) -> Program:
+    # As torchvision: an image of two pixels or less is border alone.
+    return [Instruction("sharpness", step.values[0])] if min(height, width) > 2 else []
+
+
+def _gaussian_blur(step: Step, height: int, width: int) -> Program:
+    return [Instruction("blur", step.values[0])] if step.values[0] > 0 else []
+
+
+def _cutout(step: Step, height: int, width: int) -> Program:
+    """A grey square about a centre anywhere in the image, as Fast AutoAugment's ``CutoutAbs``.
+
+    At the left and upper border it is pushed in and keeps its size; at the others it is cut off.
+    """
+    size, x, y = step.values
+    side = size * width
+    left, top = (int(max(0.0, centre - side / 2)) for centre in (x * width, y * height))
+    bottom, right = int(min(height, top + side)), int(min(width, left + side))
+    return [Instruction("erase", (top, left, bottom, right))]
+
+
+def _by_value(kind: InstructionKind) -> Callable[[Step, int, int], Program]:
+    return lambda step, height, width: [Instruction(kind, step.values[0] if step.values else 0.0)]
+
+
+_PIXELS: dict[str, Callable[[Step, int, int], Program]] = {
+    "contrast": _by_value("contrast"),
+    "autocontrast": _by_value("autocontrast"),
+    "equalize": _by_value("equalize"),
+    "saturation": _saturation,
+    "grayscale": _grayscale,
+    "hue": _hue,
+    "sharpness": _sharpness,
+    "gaussian_blur": _gaussian_blur,
+    "cutout": _cutout,
+}
+
+
+def blur_length(sigma: float) -> int:
+    """Taps of a Gaussian kernel: 3.5 σ to each side leave less than 1/2000 of the weight out."""
+    return 2 * math.ceil(3.5 * sigma) + 1

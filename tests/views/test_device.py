@@ -1,0 +1,145 @@
+"""The device executor against the CPU's, on the same plans, both on the CPU.
+
+Tolerances, in grey levels of 0-255 and over all pixels of a view. For one operation:
+
+* 0: tables, autocontrast, equalize, erase, mirrors and whole-pixel shifts are the same arithmetic.
+* 1: mixes, contrast, sharpness, hue and blur round numbers that differ in their last digits, and
+  OpenCV's blur weighs in 1/256.
+* warp: OpenCV places samples on 1/32 of a pixel; mean 1 at most.
+
+For whole programs of a policy: mean 1 for every view, 0.5 for 99 of 100, and at most one pixel in a
+thousand more than 8 levels apart, since a level that lies at the threshold of a solarisation may fall
+to either side of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from tests.views.test_cpu import EXAMPLES, photograph
+
+from massrl.device_view_maker import DeviceViewMaker
+from massrl.view_maker import ViewMaker
+from massrl.views import cpu
+from massrl.views.crops import Box
+from massrl.views.device import Crops, execute, group_instructions
+from massrl.views.layouts import LAYOUTS, Layout
+from massrl.views.plan import Planner, ViewPlan
+from massrl.views.policies import Step
+from massrl.views.program import Program, compile_view
+
+EXACT = {"brightness", "posterize", "solarize", "invert", "autocontrast", "equalize", "cutout"}
+EXACT |= {"translate_x", "translate_y", "identity"}
+WARPS = {"rotate", "shear_x", "shear_y"}
+POLICIES = [
+    "simclr(solarize_prob=0.3)",
+    "byol-2",
+    "weak",
+    "randaugment(2,9)",
+    "randaugment-expanded(3,9)",
+    "autoaugment(imagenet)",
+    "autoaugment(cifar10)",
+    "autoaugment(svhn)",
+    "fast-autoaugment(imagenet)",
+    "fast-autoaugment(cifar10)",
+    "fast-autoaugment(svhn)",
+    "trivialaugment",
+]
+
+
+def on_device(
+    images: Sequence[np.ndarray], programs: Sequence[Program], *, fill: int = 0
+) -> np.ndarray:
+    """One view of each image, made as a batch."""
+    groups = group_instructions(programs, side=images[0].shape[0])
+    pixels = torch.from_numpy(np.stack(images))[None]
+    return execute(Crops(pixels, torch.tensor([0]), groups, fill))[0].numpy()
+
+
+def on_cpu(
+    images: Sequence[np.ndarray], programs: Sequence[Program], *, fill: int = 0
+) -> np.ndarray:
+    return np.stack([cpu.run(*pair, fill=fill) for pair in zip(images, programs, strict=True)])
+
+
+def program(*steps: Step, side: int, flip: bool = False) -> Program:
+    view = ViewPlan("test", 0, Box(0, 0, side, side), flip, steps)
+    return compile_view(view, height=side, width=side)
+
+
+@pytest.mark.parametrize("name", list(EXAMPLES))
+@pytest.mark.parametrize("side", [1, 2, 3, 17, 64])
+def test_operation_is_the_same_on_both_executors(name: str, side: int) -> None:
+    """Guards one meaning: a sign, a centre, a rounding or a border that only one executor has."""
+    images = [photograph(64, 64, seed=seed)[:side, :side].copy() for seed in range(6)]
+    images.append(np.repeat(images[0][:, :, :1], 3, axis=2))  # grey
+    step = Step(name, EXAMPLES[name])
+    programs = [program(step, side=side, flip=number % 2 == 1) for number in range(len(images))]
+    ours, theirs = on_device(images, programs, fill=90), on_cpu(images, programs, fill=90)
+    apart = np.abs(ours.astype(int) - theirs)
+    if name in WARPS:
+        assert apart.mean() <= 1
+    else:
+        assert apart.max() <= (0 if name in EXACT else 1)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_thousand_plans_of_a_policy_are_the_same_on_both_executors(name: str) -> None:
+    """Guards whole programs: order, grouping and scattering among views that do other things."""
+    layout = Layout(
+        name="one", summary="", arrangement="independent", num_crops=1, policies=(name,)
+    )
+    planner = Planner(layout, side=24, seed=0)
+    photos = [photograph(24, 24, seed=seed) for seed in range(50)]
+    plans = [planner.plan(epoch=0, index=index, height=24, width=24) for index in range(1000)]
+    images = [photos[plan.index % len(photos)] for plan in plans]
+    programs = [compile_view(plan.views[0], height=24, width=24) for plan in plans]
+    ours, theirs = on_device(images, programs), on_cpu(images, programs)
+    apart = np.abs(ours.astype(int) - theirs).reshape(1000, -1)
+    assert apart.mean(axis=1).max() <= 1
+    assert np.quantile(apart.mean(axis=1), 0.99) <= 0.5
+    assert (apart > 8).mean() <= 0.001
+    assert (theirs != np.stack(images)).any() or name == "weak"
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+def test_batch_of_a_layout_is_the_views_of_each_image(name: str) -> None:
+    """Guards which crop a view shows, and a batch whose views and images are exchanged."""
+    layout = LAYOUTS[name]
+    images = [photograph(40 + 8 * seed, 64, seed=seed) for seed in range(5)]
+    makers = ViewMaker(layout, size=32, seed=2), DeviceViewMaker(layout, size=32, seed=2)
+    wanted = np.stack([makers[0](image, epoch=1, index=i) for i, image in enumerate(images)], 1)
+    crops = torch.empty((makers[1].shape[0], len(images), *makers[1].shape[1:]), dtype=torch.uint8)
+    notes = [
+        makers[1].write(image, epoch=1, index=i, out=crops.numpy()[:, i])
+        for i, image in enumerate(images)
+    ]
+    made = execute(makers[1].batch(crops, notes))
+    assert made.shape == wanted.shape
+    assert np.abs(made.numpy().astype(int) - wanted).mean() <= 0.2
+    one = makers[1](images[3], epoch=1, index=3)
+    assert np.array_equal(one, made[:, 3].numpy())
+
+
+def test_input_of_the_device_executor_is_not_written_to() -> None:
+    """Guards crops that several views show."""
+    images = [photograph(16, 16, seed=seed) for seed in range(4)]
+    before = np.stack(images)
+    on_device(images, [program(Step("invert"), side=16)] * 4)
+    assert np.array_equal(np.stack(images), before)
+
+
+def test_views_that_do_the_same_next_are_one_group() -> None:
+    """Guards speed: a loop over images in disguise is a group for each view."""
+    alike = [program(Step("hue", (turn,)), side=8) for turn in (0.1, 0.2, 0.3)]
+    other = program(Step("equalize"), Step("hue", (0.1,)), side=8)
+    groups = group_instructions([*alike, other, []], side=8)
+    assert [(group.kind, group.views.tolist()) for group in groups] == [
+        ("equalize", [3]),
+        ("hue", [0, 1, 2]),
+        ("hue", [3]),
+    ]
+    assert group_instructions([], side=8) == []
