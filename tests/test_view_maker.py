@@ -135,8 +135,11 @@ def jpeg(pixels: np.ndarray, orientation: int) -> bytes:
 
 @pytest.mark.parametrize(
     ("orientation", "shape", "reduced"),
-    [(1, (1200, 1600), True), (3, (1200, 1600), True), (6, (1200, 1600), True)]
-    + [(8, (1200, 1600), True), (1, (1001, 1501), True), (3, (1001, 1501), False)],
+    [
+        *((orientation, (1200, 1600), True) for orientation in (1, 3, 6, 8)),
+        (1, (1001, 1501), True),
+        (3, (1001, 1501), False),
+    ],
 )
 def test_large_jpeg_decoded_at_a_reduced_scale_gives_nearly_the_same_views(
     orientation: int, shape: tuple[int, int], reduced: bool, monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,14 @@ from torchvision.transforms import RandomResizedCrop
 
 from massrl.errors import ConfigError
 from massrl.randomness import Draws
-from massrl.views.crops import CROPS, Box, crop_named, inception_crop, uniform_side_crop
+from massrl.views.crops import (
+    CROPS,
+    Box,
+    crop_named,
+    inception_crop,
+    uniform_side_crop,
+    whole_multiples,
+)
 
 RATIO = (3 / 4, 4 / 3)
 
@@ -112,3 +119,14 @@ def test_unknown_crop_is_refused_with_a_suggestion() -> None:
     """Guards the message: the flag and the nearest name."""
     with pytest.raises(ConfigError, match=r"unknown crop 'incepton'.*'inception'.*--views\.crop"):
         crop_named("incepton")
+
+
+def test_large_boxes_lie_on_whole_pixels_of_the_smaller_image() -> None:
+    """Guards decoding at a reduced scale: exact edges, shapes kept, small boxes left alone."""
+    large = [Box(13, 27, 900, 901), Box(5, 6, 1203, 1203)]
+    times, places = whole_multiples(large, 100)
+    assert times == 4
+    assert places == {large[0]: Box(12, 24, 900, 900), large[1]: Box(4, 4, 1200, 1200)}
+    for side in (452, 600):
+        assert whole_multiples(large, side) == (1, {box: box for box in large})
+    assert whole_multiples([*large, Box(0, 0, 3, 3)], 100)[0] == 1

@@ -40,14 +40,8 @@ def whole_multiples(boxes: Iterable[Box], side: int) -> tuple[int, dict[Box, Box
         less than so many pixels.
     """
     smallest = min(min(box.height, box.width) for box in boxes)
-    times = next((times for times in (8, 4, 2) if smallest >= times * (2 * side + 1)), 1)
-    return times, {box: _on_multiples(box, times) for box in boxes}
-
-
-def _on_multiples(box: Box, times: int) -> Box:
-    top, left = box.top // times, box.left // times
-    bottom, right = (box.top + box.height) // times, (box.left + box.width) // times
-    return Box(*(times * edge for edge in (top, left, bottom - top, right - left)))
+    times = next((times for times in (8, 4, 2) if smallest >= times * 2 * side), 1)
+    return times, {box: Box(*(edge // times * times for edge in box)) for box in boxes}
 
 
 def inception_crop(stream: Stream, *, height: int, width: int, scale: tuple[float, float]) -> Box:
