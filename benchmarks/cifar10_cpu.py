@@ -19,7 +19,8 @@ from typing import Any
 from rich.console import Console
 
 import massrl
-from massrl.configure import make_config, read_layers
+from massrl.config_files import read_layers
+from massrl.configure import make_config
 from massrl.run_folder import RunFolder
 from massrl.train.record import read_metrics
 

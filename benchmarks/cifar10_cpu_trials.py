@@ -21,7 +21,8 @@ from rich.console import Console
 
 import massrl
 from cifar10_cpu import FOUR
-from massrl.configure import make_config, read_layers
+from massrl.config_files import read_layers
+from massrl.configure import make_config
 from massrl.data.catalogue import open_source
 from massrl.data.splits import balanced_subset
 from massrl.mappings import merge

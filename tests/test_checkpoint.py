@@ -49,7 +49,6 @@ def half_written(error: BaseException) -> Any:
     [
         (OSError(errno.ENOSPC, "No space left"), TrainingError, "no room left on the disk"),
         (OSError(errno.EIO, "Input/output error"), TrainingError, "Input/output error"),
-        (RuntimeError("file write failed"), TrainingError, "no room left on the disk"),
         (RuntimeError("a fault of ours"), RuntimeError, "a fault of ours"),
         (ValueError("a fault of ours"), ValueError, "a fault of ours"),
         (KeyboardInterrupt(), KeyboardInterrupt, "^$"),

@@ -12,7 +12,7 @@ from massrl.checkpoint import write_text
 from massrl.cli import main
 from massrl.cli.verbs import VERBS, Verb
 from massrl.config import Config, DataConfig
-from massrl.configure import config_text
+from massrl.config_files import config_text
 from massrl.errors import ConfigError
 from massrl.recipes import recipe_names
 from massrl.views.layouts import LAYOUTS
@@ -282,7 +282,8 @@ def test_recipe_shown_is_a_configuration_that_can_be_read_again(
     capsys: pytest.CaptureFixture[str], tmp_path: Any
 ) -> None:
     """Guards ``massrl recipes NAME > my.yaml``, the way to a recipe of one's own."""
-    from massrl.configure import make_config, read_layers
+    from massrl.config_files import read_layers
+    from massrl.configure import make_config
 
     assert main(["recipes", "cifar10-byol"]) == 0
     file = tmp_path / "my.yaml"

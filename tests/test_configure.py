@@ -9,15 +9,8 @@ import pytest
 import yaml
 
 from massrl.config import Config, ViewsConfig
-from massrl.configure import (
-    config_text,
-    flags,
-    help_text,
-    make,
-    make_config,
-    read_config_file,
-    read_layers,
-)
+from massrl.config_files import config_text, read_config_file, read_layers
+from massrl.configure import flags, help_text, make, make_config
 from massrl.errors import ConfigError
 from massrl.options import DemoConfig, EvaluateConfig, SheetConfig
 

@@ -8,7 +8,9 @@ import pytest
 
 from massrl.config import DataConfig
 from massrl.configure import make_config
+from massrl.data.catalogue import open_source
 from massrl.errors import DataError
+from massrl.evaluation.judge import in_same_classes
 from massrl.judging import judging_sources, make_probe, validation_source
 from massrl.options import JudgeDataConfig
 from massrl.parts import training_source
@@ -68,3 +70,23 @@ def test_what_is_left_open_is_as_in_the_run(tmp_path: Path) -> None:
     assert (len(train), len(test), held_out) == (6, 10, False)
     assert len(judging_sources(JudgeDataConfig(limit=4), run)[0]) == 4
     assert judging_sources(JudgeDataConfig(train=other), run)[2]  # the run's own val is not asked
+
+
+def test_images_to_predict_may_lack_a_class_and_have_none_of_their_own(tmp_path: Path) -> None:
+    """Guards labels by name: class "c" is the third of three, not the second of two."""
+    known = open_source(str(photos(tmp_path / "known", "a", "b", "c")))
+    asked = open_source(str(photos(tmp_path / "asked", "a", "c")))
+    together = in_same_classes(known, asked)
+    assert together.class_names == ("a", "b", "c")
+    assert together.labels.tolist() == [0] * 5 + [2] * 5
+    assert [together.describe(i) for i in range(10)] == [asked.describe(i) for i in range(10)]
+    with pytest.raises(DataError, match="classes that asked has not, such as \\['b'\\]"):
+        in_same_classes(asked, known)
+
+
+def test_own_images_by_their_prefix_are_the_runs_own(tmp_path: Path) -> None:
+    """Guards ``labelled:photos`` against being taken for other images than the run's."""
+    learnt = str(photos(tmp_path / "x", "a", "b"))
+    run = make_config({"data": {"train": f"labelled:{learnt}", "limit": 6}})
+    train, _, _ = judging_sources(JudgeDataConfig(train=f"labelled:{learnt}"), run)
+    assert len(train) == 5  # of the six that the run learnt from, one is held out

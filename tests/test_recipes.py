@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from massrl.config import Config
-from massrl.configure import make_config, read_layers
+from massrl.config_files import read_layers
+from massrl.configure import make_config
 from massrl.errors import ConfigError
 from massrl.recipes import DEFAULT_RECIPE, about_recipe, read_recipe, recipe_names
 from massrl.views.layouts import resolve_layout

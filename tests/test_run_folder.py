@@ -21,6 +21,7 @@ def test_files_have_the_documented_names(tmp_path: Path) -> None:
         "metrics.csv",
         "checkpoints/last.ckpt",
         "backbone.safetensors",
+        "data.json",
         "loss_matrix.json",
         "views.png",
         "results.json",
@@ -70,3 +71,23 @@ def test_free_folder_never_is_one_that_is_taken(
         Path("runs/shapes/train-2"),
         Path("runs/shapes/train-3"),
     ]
+
+
+def test_folder_that_is_held_refuses_a_second_run(tmp_path: Path) -> None:
+    """Guards two runs with one ``--out``, each writing over the other's rows and weights."""
+    folder = RunFolder.new(tmp_path / "run")
+    with folder.held(), pytest.raises(ConfigError, match="another process is training in"):
+        RunFolder(tmp_path / "run").held().__enter__()
+    with folder.held():
+        pass
+
+
+def test_half_written_files_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
+    """Guards the disk: every ``kill -9`` during a save leaves a whole checkpoint's room behind."""
+    folder = RunFolder.new(tmp_path / "run")
+    folder.checkpoint.parent.mkdir()
+    left = folder.checkpoint.with_name(".last.ckpt.4446.part")
+    left.write_bytes(b"half")
+    folder.checkpoint.write_bytes(b"whole")
+    with folder.held():
+        assert [path.name for path in folder.checkpoint.parent.iterdir()] == ["last.ckpt"]

@@ -10,17 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from torch import nn
 
 from massrl.checkpoint import write_json, write_text
 from massrl.config import Config
-from massrl.configure import config_text, load_config, make, make_config, read_layers
+from massrl.config_files import config_text, load_config, read_layers
+from massrl.configure import make, make_config
 from massrl.data.catalogue import holds
 from massrl.data.check import CheckReport, check_source, drop_broken
 from massrl.data.sources import Normalization, Source
 from massrl.errors import ConfigError, DataError
 from massrl.evaluation.features import extract_features
-from massrl.evaluation.judge import check_labels, check_tasks, judge
-from massrl.judging import judging_sources, make_probe, way_round_broken_images
+from massrl.evaluation.judge import check_tasks, in_same_classes, judge
+from massrl.judging import (
+    judging_sources,
+    make_probe,
+    network_to_judge,
+    way_round_broken_images,
+)
 from massrl.methods.base import Method
 from massrl.options import CheckConfig, EvaluateConfig, SheetConfig
 from massrl.parts import (
@@ -30,7 +37,7 @@ from massrl.parts import (
     sheet_rows,
     training_source,
 )
-from massrl.pretrained import load_backbone, save_trained
+from massrl.pretrained import save_trained
 from massrl.run_folder import RunFolder
 from massrl.run_log import TaskProgress, circumstances, describe_source, logging_to, say_config
 from massrl.train.resolve import changed_fields, resolve_config, resolve_resumed, this_machine
@@ -90,12 +97,13 @@ def pretrain(
     folder = (
         RunFolder.new(wanted.out) if wanted.out else RunFolder.free(wanted.recipe or source.name)
     )
-    policies = folder.keep_policies(resolved.views.policies or ())
-    views = replace(resolved.views, policies=policies)
-    resolved = replace(resolved, out=str(folder.path), views=views)
     console = console or Console(stderr=True)
-    with logging_to(folder.log, console):
+    with folder.held(), logging_to(folder.log, console):
+        policies = folder.keep_policies(resolved.views.policies or ())
+        views = replace(resolved.views, policies=policies)
+        resolved = replace(resolved, out=str(folder.path), views=views)
         say_config(resolved, source, notes)
+        write_json(folder.data, describe_source(source))
         maker = _view_maker(resolved)
         resolved = _say_stem(resolved, method)
         if resolved.train.max_steps is None:
@@ -141,9 +149,9 @@ def resume(
     before = load_config(folder.config)
     config = replace(resolve_resumed(before, config or before), out=str(folder.path))
     source = training_source(config.data)
-    checkpoint = restore_point(folder, source)
     console = console or Console(stderr=True)
-    with logging_to(folder.log, console):
+    with folder.held(), logging_to(folder.log, console):
+        checkpoint = restore_point(folder, source)
         for flag, value in changed_fields(replace(before, out=config.out), config).items():
             logger.info("from here on: --%s %s", flag, value)
         _save_config(folder, config)
@@ -152,7 +160,9 @@ def resume(
 
 def _save_config(folder: RunFolder, config: Config) -> None:
     rate = f"{config.scaled_lr:g} = optim.lr × data.batch_size / 256"
-    write_text(folder.config, f"# peak learning rate in use: {rate}\n{config_text(config)}")
+    views = replace(config.views, policies=folder.portable(config.views.policies or ()))
+    text = config_text(replace(config, views=views))
+    write_text(folder.config, f"# peak learning rate in use: {rate}\n{text}")
 
 
 def _sit(
@@ -186,7 +196,7 @@ def _sit(
 
 
 def evaluate(
-    backbone: str | Path,
+    backbone: str | Path | nn.Module,
     config: EvaluateConfig | dict[str, Any] | None = None,
     *,
     console: Console | None = None,
@@ -194,13 +204,13 @@ def evaluate(
     """Judge a backbone on labelled images.
 
     Args:
-        backbone: a run folder or a ``.safetensors`` file.
+        backbone: a run folder, a ``.safetensors`` file, or what ``load_backbone`` gave.
         config: tasks, data and settings; what is left out of the data is as in the run.
         console: where progress is shown; the terminal by default.
 
     Returns:
         The content of ``results.json``: a section for each task, and how the figures came about.
-        It is written into the run folder, or to ``config.out``.
+        It is written into the run folder or beside the file, or to ``config.out`` where it is set.
 
     Raises:
         MassrlError: if something the user gave cannot be used.
@@ -209,12 +219,12 @@ def evaluate(
 
     wanted = config if isinstance(config, EvaluateConfig) else make(EvaluateConfig, config or {})
     check_tasks(wanted.task)
-    folder = RunFolder(backbone) if Path(backbone).is_dir() else None
+    path = None if isinstance(backbone, nn.Module) else Path(backbone)
+    folder = RunFolder(path) if path is not None and path.is_dir() else None
     run = load_config(folder.config) if folder is not None and folder.config.is_file() else None
-    network = load_backbone(backbone, untrained=wanted.untrained)
-    about: dict[str, Any] = network.about  # type: ignore[assignment]
+    network, about = network_to_judge(backbone, run, untrained=wanted.untrained)
     train_source, test_source, held_out = judging_sources(wanted.data, run)
-    check_labels(train_source, test_source)
+    test_source = in_same_classes(train_source, test_source)
     left_out = 0
     if wanted.data.on_error == "skip":
         (train_source, broken), (test_source, more) = map(drop_broken, (train_source, test_source))
@@ -239,7 +249,7 @@ def evaluate(
         figures = judge(known, asked, wanted, class_names=train_source.class_names)
     results = {
         **figures,
-        "backbone": {"path": str(backbone), "untrained": wanted.untrained, **about},
+        "backbone": {"path": path and str(path), "untrained": wanted.untrained, **about},
         "config": asdict(wanted),
         "run": run.to_dict() if run is not None else None,
         "data": {
@@ -251,8 +261,9 @@ def evaluate(
         **circumstances(machine.name),
         "seconds": round(time.perf_counter() - begin, 2),
     }
-    write_json(results_path(backbone, wanted), results)
-    if folder is not None:
+    if wanted.out or path is not None:
+        write_json(results_path(path or "", wanted), results)
+    if folder is not None and not wanted.out:
         report_run(folder)
     return results
 

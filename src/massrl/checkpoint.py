@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import json
 import os
 from collections.abc import Callable
@@ -42,11 +43,9 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        if not isinstance(error, OSError) and "file write failed" not in str(error):
-            raise
-        full = getattr(error, "errno", errno.ENOSPC) == errno.ENOSPC
-        reason = "no room left on the disk" if full else str(error)
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        reason = "no room left on the disk" if full else error.strerror or str(error)
         kept = "; the previous one is intact" if path.exists() else ""
         raise TrainingError(f"cannot write {path}: {reason}{kept}") from None
     finally:  # gone already where all went well; not there to remove where the folder is none
@@ -66,7 +65,9 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Save everything that a run needs to go on: tensors, numbers and strings only."""
-    write_atomically(path, lambda file: torch.save({"format": FORMAT, **content}, file))
+    whole = io.BytesIO()  # in memory first: torch's own writer hides what the disk says
+    torch.save({"format": FORMAT, **content}, whole)
+    write_atomically(path, lambda file: file.write(whole.getbuffer()))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

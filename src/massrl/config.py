@@ -222,8 +222,15 @@ class OptimConfig:
             choice(self.name, OPTIMISERS, "--optim.name"),
             within(self.lr, 0.0, MANY, "--optim.lr"),
             within(self.weight_decay, 0.0, MANY, "--optim.weight_decay"),
-            within(self.momentum, 0.0, 1.0, "--optim.momentum"),
-            within(self.trust_coefficient, 0.0, MANY, "--optim.trust_coefficient"),
+            must(
+                0 <= self.momentum < 1,
+                f"--optim.momentum is {self.momentum:g}, but a number from 0 to below 1 is wanted",
+            ),
+            must(
+                0 < self.trust_coefficient < MANY,
+                f"--optim.trust_coefficient is {self.trust_coefficient:g}, but a number above 0 is "
+                "wanted",
+            ),
             within(self.warmup_epochs, 0.0, MANY, "--optim.warmup_epochs"),
             must(
                 all(0 <= beta < 1 for beta in self.betas),

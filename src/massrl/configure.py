@@ -12,17 +12,14 @@ import json
 import re
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from docstring_parser import parse_from_object
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from massrl.config import Config
 from massrl.errors import ConfigError, suggest
 from massrl.mappings import check_keys, flat, merge, section_of
-from massrl.recipes import DEFAULT_RECIPE, read_recipe
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -143,52 +140,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple | list):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def read_layers(source: str | Path | dict[str, Any] | Config) -> dict[str, Any]:
-    """A configuration from any of its forms, as nested mappings.
-
-    Args:
-        source: a ``Config``, a mapping, the path of a YAML file, or the name of a recipe. A mapping
-            or file is laid over the recipe it names, or else over the default one.
-
-    Raises:
-        ConfigError: if there is no such file or recipe.
-    """
-    if isinstance(source, Config):
-        return source.to_dict()
-    if isinstance(source, str) and not source.endswith((".yaml", ".yml")):
-        return read_recipe(source)
-    content = source if isinstance(source, dict) else read_config_file(Path(source))
-    return lay_over(read_recipe(content.get("recipe") or DEFAULT_RECIPE), content)
-
-
-def load_config(path: Path) -> Config:
-    """The configuration that a run saved, checked anew."""
-    return make_config(read_config_file(path))
-
-
-def read_config_file(path: Path) -> dict[str, Any]:
-    """A configuration file as nested mappings.
-
-    Raises:
-        ConfigError: if it cannot be read or is no mapping.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"cannot read the configuration {path}: {reason} (--config)") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no configuration: a YAML mapping is wanted (--config)")
-    content.pop("about", None)
-    return content
-
-
-def config_text(config: Config) -> str:
-    """The configuration as YAML, to be read again by ``--config``."""
-    text: str = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
-    return text
 
 
 def _build(kind: Any, content: dict[str, Any]) -> Any:

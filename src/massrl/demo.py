@@ -19,7 +19,8 @@ from rich.table import Table as RichTable
 
 from massrl.api import PretrainResult, pretrain
 from massrl.checkpoint import write_json
-from massrl.configure import make_config, read_layers
+from massrl.config_files import read_layers
+from massrl.configure import make_config
 from massrl.data.catalogue import open_source
 from massrl.data.decode import decode
 from massrl.data.sources import Source
@@ -121,9 +122,12 @@ def _empty_folder(folder: Path) -> Path:
     runs = present & {"massrl", "byol"}
     if present - _OWN or not all(RunFolder(folder / name).log.is_file() for name in runs):
         raise ConfigError(f"{folder} holds something else: choose another --out")
-    for name in runs:
-        shutil.rmtree(folder / name, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for name in runs:
+            shutil.rmtree(folder / name)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written to: {error.strerror} (--out)") from None
     return folder
 
 
@@ -172,7 +176,7 @@ def _content(outcome: _Outcome, folder: Path) -> ReportContent:
             ("k-NN, untrained", f"{before:.1f} %"),
             ("k-NN, BYOL", f"{knn['byol']:.1f} %"),
             ("k-NN, MASSRL", f"{after:.1f} %"),
-            ("seconds each", f"{seconds:.0f}"),
+            ("seconds, MASSRL / BYOL", f"{seconds:.0f} / {outcome.byol.sitting.seconds:.0f}"),
             (
                 "steps, MASSRL / BYOL",
                 f"{outcome.massrl.sitting.step} / {outcome.byol.sitting.step}",
@@ -195,9 +199,10 @@ def _content(outcome: _Outcome, folder: Path) -> ReportContent:
                     for name in outcome.networks
                 ],
                 chance=10.0,
-                note=f"Top-1 percent; both were given {seconds:.0f} seconds on the same machine. MASSRL: "
-                "four views of four strategies under InfoNCE; BYOL: two views under BYOL's own loss, "
-                "which needs far longer runs.",
+                note=f"Top-1 percent, on the same machine. MASSRL: {seconds:.0f} seconds, four views of "
+                f"four strategies under InfoNCE. BYOL: planned for as long, took "
+                f"{outcome.byol.sitting.seconds:.0f} seconds, two views under BYOL's own loss, which needs "
+                "far longer runs.",
             )
         ],
         images=[
@@ -240,6 +245,8 @@ def _say(outcome: _Outcome, folder: Path, console: Console) -> None:
     for task, name in TASK_NAMES.items():
         table.add_row(name, *(f"{value:.1f}" for value in outcome.acc1(task).values()))
     console.print(table)
+    if outcome.acc1("knn")["massrl"] <= outcome.acc1("knn")["untrained"]:
+        console.print("MASSRL has not learnt yet: give it longer, such as --seconds 180")
     console.print(f"done in {duration(outcome.seconds)}; open these:")
     for file in ("report.html", "views.png", "results.json"):
         console.print(f"  {folder / file}", highlight=False, soft_wrap=True)

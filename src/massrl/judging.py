@@ -7,22 +7,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
+from typing import Any, cast
 
 import numpy as np
 from torch import nn
 
 from massrl.config import Config, DataConfig
-from massrl.data.catalogue import is_name, open_source
+from massrl.data.catalogue import absolute_spec, is_name, open_source
 from massrl.data.check import drop_broken
 from massrl.data.folders import has_validation_part
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import balanced_subset, holdout
-from massrl.errors import DataError, ImageError
+from massrl.errors import ConfigError, DataError, ImageError
 from massrl.evaluation.features import extract_features
-from massrl.evaluation.judge import check_labels
+from massrl.evaluation.judge import in_same_classes
 from massrl.evaluation.knn import knn_predict
 from massrl.options import JudgeDataConfig
 from massrl.parts import training_source
+from massrl.pretrained import load_backbone
 from massrl.train.resolve import normalization_of
 
 logger = logging.getLogger("massrl")
@@ -65,7 +68,7 @@ def judging_sources(data: JudgeDataConfig, run: Config | None) -> tuple[Source, 
     """
     if run is not None:
         learnt = run.data.train
-        if data.train in (None, learnt) or str(Path(data.train or "").resolve()) == learnt:
+        if data.train is None or absolute_spec(data.train) == absolute_spec(learnt):
             limit = data.limit if data.limit is not None else run.data.limit
             val, root = data.val or run.data.val, data.root or run.data.root
             data = replace(data, train=learnt, val=val, limit=limit, root=root)
@@ -97,6 +100,32 @@ def judging_sources(data: JudgeDataConfig, run: Config | None) -> tuple[Source, 
     return train_source, test_source, False
 
 
+def network_to_judge(
+    backbone: str | Path | nn.Module, run: Config | None, *, untrained: bool
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network, and how its images are to be prepared; says so where its run is not complete."""
+    if isinstance(backbone, nn.Module):
+        about = getattr(backbone, "about", None)
+        if not isinstance(about, dict) or untrained:
+            raise ConfigError(
+                "a module to judge is one from massrl.load_backbone, which says how images are prepared "
+                "for it; load_backbone(…, untrained=True) gives the untrained one"
+            )
+        return backbone, about
+    network = load_backbone(backbone, untrained=untrained)
+    about = cast(dict[str, Any], network.about)
+    total = run.train.max_steps if run is not None else None
+    if total and about["step"] < total and not untrained:
+        logger.warning(
+            "the run is not complete: its weights after step %d of %d are judged; "
+            "massrl pretrain --resume %s completes it",
+            about["step"],
+            total,
+            quote(str(backbone)),
+        )
+    return network, about
+
+
 def make_probe(config: Config, source: Source) -> Callable[[nn.Module], float] | None:
     """A k-NN probe on images of the run itself, ``None`` where their labels do not allow one.
 
@@ -107,7 +136,7 @@ def make_probe(config: Config, source: Source) -> Callable[[nn.Module], float] |
     asked = validation_source(config.data) if labelled or config.data.val else None
     try:
         if asked is not None:
-            check_labels(source, asked)
+            asked = in_same_classes(source, asked)
     except DataError as error:
         logger.warning("no k-NN while training: %s", error)
         return None

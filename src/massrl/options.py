@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from massrl.checks import MANY, choice, refuse, within
+from massrl.checks import MANY, choice, must, refuse, within
 from massrl.config import ON_ERROR, ViewsConfig
 
 
@@ -50,6 +50,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         refuse(
+            must(bool(self.task), "--task is empty, but knn, linear or both are wanted"),
             within(self.k, 1, MANY, "--k"),
             within(self.temperature, 1e-4, MANY, "--temperature"),
             within(self.seed, 0, MANY, "--seed"),

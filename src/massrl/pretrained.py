@@ -57,7 +57,7 @@ def load_backbone(path: str | Path, *, untrained: bool = False) -> nn.Module:
     file = Path(path)
     if file.is_dir():
         file = RunFolder.existing(file, flag="BACKBONE").backbone
-        if not file.is_file() and RunFolder(path).checkpoint.is_file():
+        if not file.is_file():
             raise CheckpointError(
                 f"{path} has no backbone yet, since the run is not complete: "
                 f"massrl pretrain --resume {quote(str(path))} completes it"

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from massrl.checkpoint import write_text
 from massrl.errors import CheckpointError, ConfigError
+from massrl.views.strategies import is_strategy_file
+
+try:
+    import fcntl
+except ImportError:  # not on Windows; two runs in one folder are then the user's own care
+    fcntl = None  # type: ignore[assignment]
 
 
 class RunFolder:
@@ -18,6 +26,7 @@ class RunFolder:
         metrics: a row per logged optimiser step.
         checkpoint: all that is needed to go on.
         backbone: the trained weights, with how to build the network.
+        data: which images the run learns from.
         matrix: mean loss of every pair of views over the last steps.
         views: the contact sheet of the first images.
         results: figures of the evaluations.
@@ -31,6 +40,7 @@ class RunFolder:
         self.metrics = self.path / "metrics.csv"
         self.checkpoint = self.path / "checkpoints" / "last.ckpt"
         self.backbone = self.path / "backbone.safetensors"
+        self.data = self.path / "data.json"
         self.matrix = self.path / "loss_matrix.json"
         self.views = self.path / "views.png"
         self.results = self.path / "results.json"
@@ -79,12 +89,50 @@ class RunFolder:
             path = Path("runs") / f"{name}-{number}"
         return cls.new(path)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training in the folder; clear what a killed one left half-written.
+
+        The system lets go of the lock when the process ends, however it does.
+
+        Raises:
+            ConfigError: if another process holds it, or nothing can be written.
+        """
+        lock = self._locked()
+        try:
+            for part in self.path.rglob(".*.part"):
+                part.unlink(missing_ok=True)
+            yield
+        finally:
+            lock.close()
+
+    def _locked(self) -> IO[str]:
+        try:
+            lock = self.log.open("a")
+        except OSError as error:
+            raise ConfigError(f"{self.path} cannot be written to: {error.strerror}") from None
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise ConfigError(f"another process is training in {self.path}") from None
+        return lock
+
     def keep_policies(self, policies: Sequence[str]) -> tuple[str, ...]:
         """Copy the user's own strategies into the folder, so that the run does not change with them."""
         kept: dict[str, str] = {}
         for policy in policies:
-            if policy.endswith((".yaml", ".yml")) and policy not in kept:
+            if is_strategy_file(policy) and policy not in kept:
                 copy = self.path / "policies" / f"{len(kept) + 1}-{Path(policy).name}"
                 write_text(copy, Path(policy).expanduser().read_text(encoding="utf-8"))
-                kept[policy] = str(copy.resolve())
+                kept[policy] = str(copy)
         return tuple(kept.get(policy, policy) for policy in policies)
+
+    def portable(self, policies: Sequence[str]) -> tuple[str, ...]:
+        """Strategies as the configuration in the folder names them: its own ones from where it lies."""
+        own = str(self.path / "policies")
+        return tuple(
+            str(Path(policy).relative_to(self.path)) if policy.startswith(own) else policy
+            for policy in policies
+        )

@@ -6,7 +6,7 @@ import logging
 import platform
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,8 @@ def logging_to(path: Path, console: Console) -> Iterator[None]:
     finally:
         for handler in handlers:
             logger.removeHandler(handler)
-        file.close()
+        with suppress(OSError):  # a full disk: the error that says so is under way
+            file.close()
 
 
 def say_config(config: Config, source: Source, notes: Sequence[str]) -> None:

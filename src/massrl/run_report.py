@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from massrl.configure import load_config
+from massrl.config_files import load_config
 from massrl.report import Bars, Curve, Matrix, Picture, ReportContent, Table, write_report
 from massrl.run_folder import RunFolder
 from massrl.train.progress import duration
@@ -17,6 +17,7 @@ _CURVES = (
     ("loss", "Loss", "mean over the pairs of views"),
     ("knn", "k-NN accuracy while training", "percent"),
     ("deviation", "Spread of the projections", "1 at random, 0 when collapsed"),
+    ("feature_deviation", "Spread of the features", "1 at random, 0 when collapsed"),
     ("effective_rank", "Effective rank of the projections", "dimensions"),
     ("lr", "Learning rate", "per step"),
     ("tau", "Momentum of the target", "τ"),
@@ -65,12 +66,12 @@ def metric_curves(runs: list[tuple[str, list[dict[str, str]]]]) -> list[Curve]:
     for column, title, label in _CURVES:
         series = []
         for name, rows in runs:
-            points = [(float(row["step"]), float(row[column])) for row in rows if row[column]]
+            points = [(float(row["step"]), float(row[column])) for row in rows if row.get(column)]
             if points:
                 xs, ys = zip(*points, strict=True)
                 series.append((name or title, xs, ys))
         if series:
-            smooth = column in ("loss", "deviation", "effective_rank")
+            smooth = column in ("loss", "deviation", "feature_deviation", "effective_rank")
             curves.append(Curve(title=title, y_label=label, series=series, smooth=smooth))
     return curves
 

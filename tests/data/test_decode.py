@@ -315,3 +315,29 @@ def test_header_with_damaged_exif_is_upright(exif, photo, encode):
     """Guards a whole image against a broken note in it."""
     encoded = encode(photo, "JPEG", exif=b"Exif\0\0" + exif)
     assert read_header(encoded).orientation == 1
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WebP"])
+@pytest.mark.parametrize("share", [0.4, 0.8])
+def test_file_whose_end_was_never_written_is_refused(form, share, photo, encode):
+    """Guards copies that were cut off: the room is there, the bytes are zeros, half the picture grey."""
+    encoded = encode(cv2.resize(photo, (320, 240)), form, quality=90)
+    kept = encoded[: int(len(encoded) * share)]
+    with pytest.raises(ImageError, match="its end is zeros"):
+        decode(kept + bytes(len(encoded) - len(kept)))
+    assert decode(encoded).shape == (240, 320, 3)
+
+
+def test_jpeg_padded_with_zeros_after_its_end_is_fine(photo, encode):
+    """Guards cameras that fill a file up to a block."""
+    encoded = encode(photo, "JPEG")
+    assert np.array_equal(decode(encoded + bytes(512)), decode(encoded))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_floating_point_tiff_is_named_as_such(channels):
+    """Guards the reason: such a file is whole, and of a kind that is not read."""
+    samples = np.zeros((8, 9, channels), np.float32)
+    encoded = cv2.imencode(".tiff", samples)[1].tobytes()
+    with pytest.raises(ImageError, match="floating-point samples"):
+        decode(encoded)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,7 +32,7 @@ TINY = [
 ]
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(folder: Path, *arguments: str, **settings: Any) -> subprocess.Popen[str]:
     """Start ``massrl`` with these arguments in this folder."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     paths = [str(Path(path).resolve()) for path in sys.path if path]
@@ -42,6 +44,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        **settings,
     )
 
 
@@ -137,6 +140,7 @@ def test_folder_of_photos_goes_from_images_to_a_judged_backbone(tmp_path: Path) 
         "backbone.safetensors",
         "checkpoints",
         "config.yaml",
+        "data.json",
         "log.txt",
         "loss_matrix.json",
         "metrics.csv",
@@ -187,3 +191,37 @@ def test_mistake_is_one_line_and_exit_code_two(
     assert len(said.strip().splitlines()) == 1
     assert expected in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_signal_to_the_whole_group_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
+    """Guards ``timeout``, systemd and schedulers, whose SIGTERM reaches the loader's processes too."""
+    settings = [*TINY, "--train.max_steps=4000", "--train.checkpoint_every=2", "--out=run"]
+    process = start(tmp_path, "pretrain", *settings, start_new_session=True)
+    wait_for_saves(process, tmp_path / "run" / "checkpoints" / "last.ckpt", 2)
+    os.killpg(process.pid, signal.SIGTERM)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert "massrl pretrain --resume run" in output
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["step"] >= 2
+
+
+def test_disk_that_takes_no_checkpoint_is_one_line_and_the_last_one_stays(tmp_path: Path) -> None:
+    """Guards against what torch's own writer makes of a full disk: a limit of the system, no mock."""
+    settings = [*TINY, "--train.max_steps=4000", "--train.checkpoint_every=2", "--out=run"]
+    process = start(tmp_path, "pretrain", *settings)
+    wait_for_saves(process, tmp_path / "run" / "checkpoints" / "last.ckpt", 2)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["step"]
+    limit = (2 << 20, 2 << 20)  # bytes of any file; a checkpoint has about five times as many
+    process = start(
+        tmp_path,
+        "pretrain",
+        "--resume",
+        "run",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 2, errors
+    assert "last.ckpt: File too large; the previous one is intact" in errors.splitlines()[-1]
+    assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["step"] == before

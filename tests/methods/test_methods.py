@@ -204,3 +204,24 @@ def test_directional_pairs_pull_only_the_strong_view() -> None:
     assert x.grad is not None
     assert float(x.grad[0].abs().max()) == 0.0
     assert float(x.grad[1].abs().max()) > 0.0
+
+
+def test_every_layer_that_is_asked_for_is_built() -> None:
+    """Guards ``--model.projector.layers`` and ``--model.predictor.layers``."""
+    model = ModelConfig(
+        backbone="resnet10-tiny",
+        projector=ProjectorConfig(layers=3, hidden=10, out=6),
+        predictor=PredictorConfig(layers=4, hidden=12, bias=True),
+    )
+    method = build_method(MethodConfig(objective="byol"), model, views=TWO, image_side=32, seed=0)
+    widths = {
+        name: [
+            layer.out_features
+            for layer in getattr(method, name)
+            if hasattr(layer, "weight") and layer.weight.ndim == 2
+        ]
+        for name in ("projector", "predictor")
+    }
+    assert widths == {"projector": [10, 10, 6], "predictor": [12, 12, 12, 6]}
+    assert method.predictor[-1].bias is not None
+    assert method.projector[-1].bias is None

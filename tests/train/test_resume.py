@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from dataclasses import replace
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from massrl.api import resume
 from massrl.checkpoint import load_checkpoint
-from massrl.configure import load_config
+from massrl.config_files import load_config
 from massrl.errors import CheckpointError, ConfigError, TrainingError
 from massrl.pretrained import load_backbone
 from massrl.train.module import PretrainingModule
@@ -137,7 +138,8 @@ def test_sigterm_finishes_the_step_saves_and_stops(
 def test_saved_configuration_repeats_the_run(tmp_path: Path) -> None:
     """Guards ``--config runs/a/config.yaml``: a field that is not saved changes the weights."""
     from massrl.api import pretrain
-    from massrl.configure import make_config, read_config_file
+    from massrl.config_files import read_config_file
+    from massrl.configure import make_config
 
     first = run(
         tmp_path / "first", train={"seed": 3}, views={"policies": ["weak", "trivialaugment"]}
@@ -179,18 +181,39 @@ def test_loaded_backbone_gives_the_features_of_the_trained_one(tmp_path: Path) -
     assert not torch.allclose(backbone(images), untrained(images))
 
 
+@pytest.mark.parametrize("step", [0, 2])
 def test_run_does_not_go_on_with_other_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards a resumed run against a folder to which images have been added."""
+    """Guards a resumed run against a folder to which images have been added, also before its first save."""
     photos = grey_levels(tmp_path / "photos")
     with monkeypatch.context() as patch:
-        cut_at(patch, 2)
+        cut_at(patch, step)
         with pytest.raises(PowerCutError):
             run(tmp_path / "cut", data={"train": str(photos)}, train={"checkpoint_every": 1})
     grey_levels(photos, first=16, count=1)
     with pytest.raises(CheckpointError, match="not what the run learnt from"):
         resume(tmp_path / "cut", console=quiet())
+
+
+def test_moved_run_goes_on_with_its_own_strategies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards a run folder against the place it was made in: strategies are named from where it lies."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("operations: [{operation: invert, prob: 0.5}]\n")
+    views = {"layout": "simclr", "policies": [str(mine)]}
+    whole = run(tmp_path / "whole", views=views)
+    with monkeypatch.context() as patch:
+        cut_at(patch, 5)
+        with pytest.raises(PowerCutError):
+            run(tmp_path / "cut", views=views, train=EVERY_THIRD)
+    mine.unlink()
+    (tmp_path / "cut").rename(tmp_path / "moved")
+    resume(tmp_path / "moved", console=quiet())
+    assert_identical(weights(whole.folder), weights(tmp_path / "moved"))
+    matrix = json.loads((whole.folder / "loss_matrix.json").read_text())
+    assert matrix["views"] == ["1-mine · crop 1", "1-mine · crop 2"]
 
 
 def test_run_goes_on_where_its_images_have_moved(
@@ -268,16 +291,17 @@ def test_full_disk_is_one_clear_error_and_keeps_the_last_checkpoint(
     """Guards what a full disk destroys: the checkpoint that was whole before it."""
     import errno
 
-    original = torch.save
-    calls = {"count": 0}
+    original = os.fsync
+    saved: list[str] = []
 
-    def full(content: Any, file: Any) -> None:
-        calls["count"] += 1
-        original(content, file)
-        if calls["count"] == 3:
+    def full(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        saved.extend([name] if "last.ckpt" in name else [])
+        if len(saved) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
+        original(descriptor)
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(TrainingError, match="no room left on the disk; the previous one is intact"):
         run(tmp_path / "run", train={"checkpoint_every": 2})
     checkpoints = tmp_path / "run" / "checkpoints"

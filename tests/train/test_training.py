@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -15,12 +18,15 @@ from tests.reference import losses as reference
 from tests.train.conftest import quiet, run, tiny
 
 from massrl.api import pretrain
-from massrl.configure import make_config, read_config_file, read_layers
-from massrl.data.sources import IMAGENET_NORMALIZATION
+from massrl.checkpoint import load_checkpoint
+from massrl.config_files import read_config_file, read_layers
+from massrl.configure import make_config
+from massrl.data.sources import IMAGENET_NORMALIZATION, Normalization
 from massrl.errors import ConfigError, ImageError, TrainingError
 from massrl.methods.byol import BYOL
 from massrl.train.module import PretrainingModule, Schedule
 from massrl.train.record import read_metrics
+from massrl.train.resolve import make_schedule
 
 
 def column(folder: Path, name: str) -> list[float]:
@@ -240,7 +246,8 @@ def test_health_is_written_however_rarely_rows_are(tmp_path: Path) -> None:
     train = {"max_steps": 30, "log_every": 10}
     rows = read_metrics(run(tmp_path / "run", train=train).folder / "metrics.csv")
     assert [row["step"] for row in rows] == ["0", "10", "20", "24", "29"]
-    assert [row["step"] for row in rows if row["deviation"]] == ["24"]
+    for column in ("deviation", "feature_deviation", "effective_rank"):
+        assert [row["step"] for row in rows if row[column]] == ["24", "29"]
 
 
 def test_seconds_become_steps_that_are_saved(tmp_path: Path) -> None:
@@ -266,8 +273,8 @@ def test_collapse_is_said_in_words(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
     health = Health(["a", "b"], tmp_path / "matrix.json")
     same = torch.ones(16, 8) + 1e-4 * torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
-    method = type("Method", (), {"matrix": torch.zeros(2, 2), "projections": same})
-    module = type("Module", (), {"output": method, "step": 50})
+    method = SimpleNamespace(matrix=torch.zeros(2, 2), projections=same, features=same)
+    module = SimpleNamespace(output=method, step=50, schedule=SimpleNamespace(total_steps=60))
     with caplog.at_level(logging.WARNING, logger="massrl"):
         health.after_step(None, module)  # type: ignore[arg-type]
     assert "collapsing" in caplog.text
@@ -299,3 +306,145 @@ def test_shapes_recipe_learns_outlines_in_a_few_steps(tmp_path: Path) -> None:
         for untrained in (True, False)
     }
     assert linear[False] > linear[True] + 10  # percent
+
+
+def test_weights_that_are_not_finite_are_never_kept(tmp_path: Path) -> None:
+    """Guards the last good checkpoint, and a run whose only step ruins the weights."""
+    ruin = {"name": "sgd", "lr": 1e42}
+    with pytest.raises(TrainingError, match="no longer finite after step 0.*--optim.lr"):
+        run(tmp_path / "one", optim=ruin, train={"max_steps": 1})
+    with pytest.raises(TrainingError, match="not finite|no longer finite|loss is"):
+        run(tmp_path / "more", optim=ruin, train={"max_steps": 4, "checkpoint_every": 1})
+    for name in ("one", "more"):
+        assert not (tmp_path / name / "checkpoints" / "last.ckpt").exists()
+        assert not (tmp_path / name / "backbone.safetensors").exists()
+
+
+def plain_network() -> torch.nn.Module:
+    """A backbone without batch norm, whose gradients do not depend on how a batch is cut."""
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 12))
+    network.num_features = 12  # type: ignore[assignment]
+    return network
+
+
+@pytest.mark.parametrize("optim", [{"name": "sgd", "lr": 1.0}, {"name": "lars", "lr": 2.0}])
+def test_accumulated_batches_make_the_update_of_the_whole_batch(
+    optim: dict[str, Any], tmp_path: Path
+) -> None:
+    """Guards §3: gradients that are summed instead of averaged, and a target moved k times a step."""
+    linear = {"layers": 1, "hidden": 8, "out": 8}
+    model = {
+        "backbone": f"{__name__}:plain_network",
+        "projector": linear,
+        "predictor": {"layers": 1, "hidden": 8},
+    }
+    states = []
+    for accumulate in (1, 2, 4):
+        out = tmp_path / str(accumulate)
+        run(out, model=model, optim=optim, train={"accumulate": accumulate, "max_steps": 6})
+        states.append(load_checkpoint(out / "checkpoints" / "last.ckpt")["method"])
+    for other in states[1:]:
+        for name, tensor in states[0].items():
+            torch.testing.assert_close(other[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_settings_of_the_optimiser_reach_it(tmp_path: Path) -> None:
+    """Guards flags that are parsed and ignored."""
+    settings = {
+        "lars": {"momentum": 0.7, "trust_coefficient": 0.03, "clip": True},
+        "adamw": {"betas": (0.8, 0.95)},
+        "sgd": {"momentum": 0.6},
+    }
+    for name, values in settings.items():
+        config = make_config(
+            tiny(tmp_path, optim={"name": name, "lr": 0.5, "weight_decay": 0.125, **values})
+        )
+        module = PretrainingModule(
+            SimpleMethod(),
+            config=config,
+            schedule=make_schedule(config, 5),
+            normalization=IMAGENET_NORMALIZATION,
+        )
+        group = module.configure_optimizers().param_groups[0]
+        assert {key: group[key] for key in values} == values
+        assert (group["weight_decay"], group["lr"]) == (0.125, config.scaled_lr)
+
+
+class SimpleMethod(torch.nn.Module):
+    """Just enough of a method to be optimised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 2)
+
+    def trainable(self) -> list[torch.nn.Module]:
+        """Everything."""
+        return [self.layer]
+
+
+def test_normalisation_that_is_configured_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards ``--data.mean`` and ``--data.std``, in training, at the probe and at the judge's."""
+    from massrl import api, judging
+
+    wanted = Normalization(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    seen: list[Normalization] = []
+    for module in (api, judging):
+        original = module.extract_features
+
+        def watched(*arguments: Any, original: Any = original, **settings: Any) -> Any:
+            seen.append(arguments[1].normalization)
+            return original(*arguments, **settings)
+
+        monkeypatch.setattr(module, "extract_features", watched)
+    built: list[torch.Tensor] = []
+    monkeypatch.setattr(
+        PretrainingModule, "on_train_start", lambda self: built.extend([self.mean, self.std])
+    )
+    data = {"mean": wanted.mean, "std": wanted.std}
+    folder = run(tmp_path / "run", data=data, train={"probe_every": 1, "max_steps": 5}).folder
+    assert [tuple((item / 255).tolist()) for item in built] == [
+        pytest.approx(wanted.mean),
+        pytest.approx(wanted.std),
+    ]
+    probed = len(seen)
+    api.evaluate(folder, {"task": "knn", "k": 3}, console=quiet())
+    assert probed >= 2
+    assert len(seen) == probed + 2
+    assert set(seen) == {wanted}
+
+
+def test_run_that_was_stopped_is_judged_with_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards figures against weights of a few steps that pass for those of a whole run."""
+    from massrl.api import evaluate
+
+    original = PretrainingModule.training_step
+
+    def signalling(self: PretrainingModule, *arguments: Any) -> Any:
+        if self.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(PretrainingModule, "training_step", signalling)
+    folder = run(tmp_path / "run").folder
+    results = evaluate(folder, {"task": ["knn"], "k": 3}, console=quiet())
+    assert results["backbone"]["step"] == 3
+    assert "after step 3 of 10 are judged" in caplog.text
+
+
+def test_loaded_backbone_can_be_judged_itself(tmp_path: Path) -> None:
+    """Guards ``massrl.evaluate(massrl.load_backbone(run))``, and modules that say nothing."""
+    from massrl import load_backbone
+    from massrl.api import evaluate
+
+    folder = run(tmp_path / "run", train={"max_steps": 2}).folder
+    data = {"train": "shapes(count=40,size=16)"}
+    wanted = {"task": ["knn"], "k": 3, "data": data}
+    direct = evaluate(folder, wanted, console=quiet())
+    loaded = evaluate(load_backbone(folder), wanted, console=quiet())
+    assert loaded["knn"]["acc1"] == direct["knn"]["acc1"]
+    with pytest.raises(ConfigError, match="load_backbone"):
+        evaluate(torch.nn.Identity(), wanted, console=quiet())

@@ -102,7 +102,8 @@ def _help(name: str) -> str:
         width = max(len(flag) for flag, _ in verb.own_flags)
         lines += ["", *(f"  {flag:<{width}}  {text}" for flag, text in verb.own_flags)]
     if verb.kind is not None:
-        from massrl.configure import help_text, read_layers
+        from massrl.config_files import read_layers
+        from massrl.configure import help_text
         from massrl.recipes import DEFAULT_RECIPE
 
         module, _, kind = verb.kind.rpartition(".")

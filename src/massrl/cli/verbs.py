@@ -43,30 +43,23 @@ def _pretrain(words: list[str]) -> int:
                 "--resume goes on with a run as it was started: no --recipe or --config"
             )
         return _resume(run, words)
-    from massrl.configure import make_config, read_config_file, read_layers
+    from massrl.config_files import read_layers
+    from massrl.configure import make_config
     from massrl.recipes import DEFAULT_RECIPE
 
-    layers = [read_layers(recipe or DEFAULT_RECIPE)]
-    if file is not None:
-        layers.append(read_layers(Path(file)))
-        if recipe:
-            own = read_config_file(Path(file))
-            if own.get("recipe") not in (None, recipe):
-                raise ConfigError(
-                    f"{file} builds on the recipe {own['recipe']!r}: --recipe {recipe} cannot lie "
-                    f"under it (leave out --recipe, or edit the file)"
-                )
-            layers[-1] = own
-        if (Path(layers[-1].get("out") or file).resolve()) == Path(file).resolve().parent:
-            layers.append({"out": ""})  # a run's own configuration: its repeat goes elsewhere
-    config = make_config(*layers, arguments=words)
+    if file is None:
+        content = read_layers(recipe or DEFAULT_RECIPE)
+    else:
+        content = read_layers(Path(file), recipe=recipe)
+    config = make_config(content, arguments=words)
     from massrl.api import pretrain
 
     return _after_training(pretrain(config))
 
 
 def _resume(run: str, words: list[str]) -> int:
-    from massrl.configure import load_config, make_config
+    from massrl.config_files import load_config
+    from massrl.configure import make_config
     from massrl.run_folder import RunFolder
 
     content = load_config(RunFolder.existing(run, flag="--resume").config).to_dict()
@@ -141,7 +134,8 @@ def _recipes(words: list[str]) -> int:
     from massrl.recipes import about_recipe, recipe_names
 
     if words:
-        from massrl.configure import config_text, make_config, read_layers
+        from massrl.config_files import config_text, read_layers
+        from massrl.configure import make_config
 
         name = first(words, "the recipe")
         none_left(words)

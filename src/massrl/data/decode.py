@@ -26,6 +26,7 @@ from massrl.errors import ImageError
 MAX_PIXELS = 178_956_970  # Pillow's own limit: a picture of 0.5 GB once decoded
 _PILLOW_LOCK = threading.Lock()  # warning filters belong to the process, not to the thread
 _KEPT_PNG_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"))
+_CUT_OFF = 32  # zeros at the end of a file, of which no compressed image has as many
 _REDUCED = {  # the flag of a scale says grey too, which the one for colours overrides
     1: cv2.IMREAD_COLOR_RGB,
     2: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,
@@ -77,10 +78,20 @@ def decode(
     if header.height * header.width > max_pixels:
         size = f"{header.width} x {header.height} pixels"
         raise ImageError(name, f"too large: {size}, at most {max_pixels} pixels are decoded")
+    if _was_cut_off(encoded, header):
+        raise ImageError(name, f"damaged {header.format} file (its end is zeros)")
+    if header.mode.endswith("floating-point"):
+        raise ImageError(name, "floating-point samples; 8 or 16 bits are accepted")
     image = _decode_with_opencv(encoded, header, reduction)
     if image is None:
         image = _decode_with_pillow(encoded, header, name=name)
     return image
+
+
+def _was_cut_off(encoded: bytes, header: Header) -> bool:
+    """Whether the rest of a copy was never written: decoders take its zeros for half a grey picture."""
+    unfinished = header.format == "WebP" or (header.format == "JPEG" and not header.plain)
+    return unfinished and len(encoded) > _CUT_OFF and encoded.endswith(bytes(_CUT_OFF))
 
 
 def _decode_with_opencv(encoded: bytes, header: Header, reduction: int) -> np.ndarray | None:
@@ -140,8 +151,6 @@ def _decode_with_pillow(encoded: bytes, header: Header, *, name: str) -> np.ndar
             with Image.open(io.BytesIO(encoded)) as opened:
                 picture = ImageOps.exif_transpose(opened)
                 deep = picture.mode.startswith("I")
-                if picture.mode == "F":
-                    raise ImageError(name, "floating-point samples; 8 or 16 bits are accepted")
                 pixels = np.array(picture if deep else picture.convert("RGB"))
     except ImageError:
         raise

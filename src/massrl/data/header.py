@@ -141,6 +141,7 @@ def _tiff_header(encoded: bytes) -> Header | None:
     colours = {0: "grey", 1: "grey", 3: "palette", 5: "CMYK"}.get(photometric, "RGB")
     alpha = channels > {"RGB": 3, "CMYK": 4}.get(colours, 1)
     mode = colours + (" with alpha" if alpha else "") + (f" {bits}-bit" if bits > 8 else "")
+    mode += " floating-point" if tags.get(339) == 3 else ""
     # OpenCV multiplies the colours of an 8-bit TIFF by its alpha; alpha is to be dropped.
     return Header("TIFF", tags[257], tags[256], mode, plain=bits > 8 or not alpha)
 

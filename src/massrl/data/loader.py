@@ -220,7 +220,11 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _start_worker(_: int) -> None:
-    """One thread each, and deaf to Ctrl-C: the training process decides when to stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """One thread each, and deaf to what stops a run: the training process decides when to stop.
+
+    Ctrl-C, ``timeout`` and schedulers signal the whole group. A worker whose parent is gone ends.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -132,6 +132,15 @@ class Subset(Source):
         return digest([self.source.fingerprint().encode(), self.indices.tobytes()])
 
 
+def with_classes(source: Source, class_names: tuple[str, ...]) -> Source:
+    """The same images, their labels counted in a list of classes that holds all of theirs."""
+    renumbered = Subset(source, np.arange(len(source)))
+    places = np.array([class_names.index(name) for name in source.class_names], np.int64)
+    renumbered.labels = None if source.labels is None else places[source.labels]
+    renumbered.class_names = class_names
+    return renumbered
+
+
 def digest(parts: Iterable[bytes]) -> str:
     """16 hex digits of a sequence of byte strings; where one ends and the next begins counts."""
     state = hashlib.blake2b(digest_size=8)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from massrl.data.sources import Source
+from massrl.data.sources import Source, with_classes
 from massrl.errors import ConfigError, DataError, suggest
 from massrl.evaluation.features import Features
 from massrl.evaluation.knn import knn_predict
@@ -54,19 +54,24 @@ def check_tasks(tasks: Iterable[str]) -> None:
             raise ConfigError(f"unknown task {task!r}: {suggest(task, TASKS)} (--task)")
 
 
-def check_labels(train: Source, test: Source) -> None:
-    """Refuse images without labels, and two sets whose classes differ."""
+def in_same_classes(train: Source, test: Source) -> Source:
+    """The images to predict, their labels counted as those to learn from; they may lack some classes.
+
+    Raises:
+        DataError: if a set has no labels, or the images to predict have a class of their own.
+    """
     for source, flag in ((train, "--data.train"), (test, "--data.val")):
         if source.labels is None:
             raise DataError(
                 f"{source.name} has no labels to judge by: a folder with one sub-folder per class, "
                 f"or the name of a data set, is wanted ({flag})"
             )
-    if train.class_names != test.class_names:
-        different = sorted(set(train.class_names) ^ set(test.class_names))
+    unknown = sorted(set(test.class_names) - set(train.class_names))
+    if unknown:
         raise DataError(
-            f"{train.name} and {test.name} have different classes, such as {different[:3]} (--data.val)"
+            f"{test.name} has classes that {train.name} has not, such as {unknown[:3]} (--data.val)"
         )
+    return test if test.class_names == train.class_names else with_classes(test, train.class_names)
 
 
 Outcome = tuple[torch.Tensor, dict[str, Any]]

@@ -127,12 +127,14 @@ class Health(StepWatcher):
 
     Attributes:
         deviation: spread of the projections; 1 as if drawn at random, 0 when all are the same.
+        feature_deviation: the same of the backbone's features, which are what is used later.
         effective_rank: how many dimensions they use.
         matrix: ``(N, N)``, mean loss of view i against view j over the last steps.
     """
 
     def __init__(self, view_names: list[str], path: Path) -> None:
         self.deviation: float | None = None
+        self.feature_deviation: float | None = None
         self.effective_rank: float | None = None
         self.matrix: Tensor | None = None
         self._names = view_names
@@ -147,10 +149,12 @@ class Health(StepWatcher):
         self.matrix = (
             matrix if self.matrix is None else torch.lerp(matrix, self.matrix, _MATRIX_DECAY)
         )
-        self.deviation = self.effective_rank = None
-        if module.step % _STEPS_BETWEEN_HEALTH == 0:
+        self.deviation = self.feature_deviation = self.effective_rank = None
+        last = module.step == module.schedule.total_steps
+        if module.step % _STEPS_BETWEEN_HEALTH == 0 or last:
             projections = output.projections.float().cpu()
             self.deviation = feature_deviation(projections)
+            self.feature_deviation = feature_deviation(output.features.float().cpu())
             self.effective_rank = effective_rank(projections[:1024])
             if self.deviation < COLLAPSED_DEVIATION and not self._warned:
                 self._warned = True
@@ -240,6 +244,7 @@ class Record(StepWatcher):
                 "views_per_second": None if speed is None else speed * len(output.matrix),
                 "data_wait": self._clock.data_wait,
                 "deviation": self._health.deviation,
+                "feature_deviation": self._health.feature_deviation,
                 "effective_rank": self._health.effective_rank,
                 "knn": self._probe.accuracy if self._probe and probed else None,
                 "skipped": len(module.skipped),
@@ -265,16 +270,12 @@ class Checkpoints(StepWatcher):
     Args:
         path: the checkpoint.
         every: steps between two saves; ``None`` for five minutes.
-        data: fingerprint of the images, so that nobody goes on with others.
         clock: knows the seconds so far.
         record: is brought to the disk first, so that no row is missing before the checkpoint.
     """
 
-    def __init__(
-        self, path: Path, *, every: int | None, data: str, clock: Clock, record: Record
-    ) -> None:
+    def __init__(self, path: Path, *, every: int | None, clock: Clock, record: Record) -> None:
         self._path = path
-        self._data = data
         self._every = every
         self._clock = clock
         self._record = record
@@ -293,10 +294,11 @@ class Checkpoints(StepWatcher):
     def save(self, module: PretrainingModule) -> None:
         """Save now, unless this step is saved already."""
         if self._saved_step != module.step:
-            about_run = {"seconds": self._clock.now, "data": self._data}
+            module.check_finite()
+            seconds = self._clock.now
             with self._clock.paused():
                 self._record.flush()
-                save_checkpoint(self._path, {**module.checkpoint(), **about_run})
+                save_checkpoint(self._path, {**module.checkpoint(), "seconds": seconds})
             self._saved_step = module.step
         self._saved_at = time.monotonic()
 

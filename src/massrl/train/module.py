@@ -24,6 +24,11 @@ from massrl.views.device import Crops, execute
 
 logger = logging.getLogger("massrl")
 
+_START_ANEW = (
+    "the last checkpoint is kept. A new run with a lower --optim.lr, or with --train.precision 32-true, "
+    "may help: massrl pretrain --config RUN/config.yaml --optim.lr …"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -106,8 +111,7 @@ class PretrainingModule(lightning.LightningModule):
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} at step {self.step}, on the images of indices "
-                f"{batch.indices.tolist()}: the last checkpoint is kept; a lower --optim.lr or "
-                f"--train.precision 32-true may help"
+                f"{batch.indices.tolist()}; {_START_ANEW}"
             )
         share = loss / self.config.train.accumulate
         self.step_loss = (
@@ -162,6 +166,18 @@ class PretrainingModule(lightning.LightningModule):
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.method.update_target(self.schedule.tau(self.step))
         self.step += 1
+
+    def check_finite(self) -> None:
+        """Refuse weights that are of no use, before they are kept in the place of good ones.
+
+        Raises:
+            TrainingError: if a weight is not finite.
+        """
+        norms = torch.stack(torch._foreach_norm(list(self.method.parameters())))
+        if not torch.isfinite(norms).all():
+            raise TrainingError(
+                f"weights are no longer finite after step {self.step - 1}; {_START_ANEW}"
+            )
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything needed to go on from here."""

@@ -22,6 +22,7 @@ COLUMNS = (
     "views_per_second",
     "data_wait",
     "deviation",
+    "feature_deviation",
     "effective_rank",
     "knn",
     "skipped",

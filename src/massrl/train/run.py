@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import time
 import warnings
@@ -117,15 +118,14 @@ def restore_point(folder: RunFolder, source: Source) -> dict[str, Any] | None:
     Raises:
         CheckpointError: if it cannot be read, or the run learnt from other images.
     """
-    if not folder.checkpoint.is_file():
-        return None
-    checkpoint = load_checkpoint(folder.checkpoint)
-    if checkpoint["data"] != source.fingerprint():
+    if not folder.data.is_file():
+        raise CheckpointError(f"{folder.path} does not say what the run learns from: no data.json")
+    if json.loads(folder.data.read_text(encoding="utf-8"))["fingerprint"] != source.fingerprint():
         raise CheckpointError(
             f"{folder.path}: {source.name} is not what the run learnt from (names, sizes or labels "
             f"differ); a new run can start with another --out"
         )
-    return checkpoint
+    return load_checkpoint(folder.checkpoint) if folder.checkpoint.is_file() else None
 
 
 def train(
@@ -223,7 +223,6 @@ def _callbacks(
     checkpoints = Checkpoints(
         folder.checkpoint,
         every=config.train.checkpoint_every,
-        data=source.fingerprint(),
         clock=clock,
         record=record,
     )

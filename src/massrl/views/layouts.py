@@ -10,12 +10,13 @@ Three arrangements say all published variants and everything between them:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from massrl.config import ViewsConfig
 from massrl.errors import ConfigError, suggest
 from massrl.views.crops import crop_named
-from massrl.views.strategies import parse_strategy
+from massrl.views.strategies import is_strategy_file, parse_strategy
 
 Arrangement = Literal["shared", "independent", "sampled"]
 
@@ -85,7 +86,13 @@ class Layout:
 
     def view_names(self) -> list[str]:
         """A short name of each view, for logs, matrices and sheets."""
-        return [f"{policy or 'drawn'} · crop {crop + 1}" for crop, policy in self.cells()]
+        return [f"{_short(policy)} · crop {crop + 1}" for crop, policy in self.cells()]
+
+
+def _short(policy: str | None) -> str:
+    if policy is None:
+        return "drawn"
+    return Path(policy).stem if is_strategy_file(policy) else policy
 
 
 MASSRL_POLICIES = (

@@ -131,6 +131,11 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 
+def is_strategy_file(text: str) -> bool:
+    """Whether a strategy is a file of the user's own, and no name."""
+    return text.endswith((".yaml", ".yml"))
+
+
 def parse_strategy(text: str) -> Policy:
     """Build the policy that a user asks for.
 
@@ -140,7 +145,7 @@ def parse_strategy(text: str) -> Policy:
     Raises:
         ConfigError: for an unknown name, arguments that do not fit, or a file that is no policy.
     """
-    if text.endswith((".yaml", ".yml")):
+    if is_strategy_file(text):
         return read_strategy(Path(text))
     call = parse_call(text, flag=FLAG)
     if call.name not in STRATEGIES:
