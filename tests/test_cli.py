@@ -49,7 +49,8 @@ def fails(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_verbs_of_the_design_are_all_there() -> None:
     """Guards the table of commands that the documentation shows."""
-    wanted = {"demo", "views", "pretrain", "evaluate", "recipes", "policies", "data check"}
+    wanted = {"demo", "views", "pretrain", "evaluate", "recipes", "policies"}
+    wanted |= {"data check", "data pack"}
     assert wanted <= set(VERBS)
 
 
@@ -98,7 +99,7 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "message"),
     [
         (["pretrian"], "unknown command 'pretrian': did you mean 'pretrain'"),
-        (["data"], "unknown command 'data': known: data check"),
+        (["data"], "unknown command 'data': did you mean 'data pack'"),
         (["data", "chek"], "did you mean 'data check'"),
         (["pretrain", "--data.trian=x"], "unknown flag --data.trian: did you mean '--data.train'"),
         (["pretrain", "photos"], "unexpected argument 'photos'"),

@@ -16,8 +16,10 @@ from massrl.checkpoint import write_json, write_text
 from massrl.config import Config
 from massrl.config_files import config_text, load_config, read_layers
 from massrl.configure import make, make_config
+from massrl.data.cache import CachedSource
 from massrl.data.catalogue import holds
 from massrl.data.check import CheckReport, check_source, drop_broken
+from massrl.data.pack import Recoding, pack
 from massrl.data.sources import Normalization, Source
 from massrl.errors import ConfigError, DataError
 from massrl.evaluation.features import extract_features
@@ -29,7 +31,7 @@ from massrl.judging import (
     way_round_broken_images,
 )
 from massrl.methods.base import Method
-from massrl.options import CheckConfig, EvaluateConfig, SheetConfig
+from massrl.options import CheckConfig, EvaluateConfig, PackConfig, SheetConfig
 from massrl.parts import (
     make_method,
     make_view_maker,
@@ -104,6 +106,7 @@ def pretrain(
         resolved = replace(resolved, out=str(folder.path), views=views)
         say_config(resolved, source, notes)
         write_json(folder.data, describe_source(source))
+        source = CachedSource(source) if resolved.data.cache == "memory" else source
         maker = _view_maker(resolved)
         resolved = _say_stem(resolved, method)
         if resolved.train.max_steps is None:
@@ -155,6 +158,7 @@ def resume(
         for flag, value in changed_fields(replace(before, out=config.out), config).items():
             logger.info("from here on: --%s %s", flag, value)
         _save_config(folder, config)
+        source = CachedSource(source) if config.data.cache == "memory" else source
         return _sit(config, folder, source, checkpoint, console=console, title=title)
 
 
@@ -296,6 +300,32 @@ def draw_views(config: SheetConfig | dict[str, Any]) -> Path:
         raise DataError(f"{source.name} has no image that can be decoded")
     save_sheet(rows, Path(wanted.out), title=f"{layout.name}: {layout.summary}")
     return Path(wanted.out)
+
+
+def pack_data(
+    config: PackConfig | dict[str, Any], *, console: Console | None = None
+) -> tuple[int, int]:
+    """Pack images into tar files with an index; ``--data.train 'OUT-*.tar'`` learns from them.
+
+    Args:
+        config: which images, where to, and whether they are made smaller.
+        console: where progress is shown; the terminal by default.
+
+    Returns:
+        Images packed, and broken images left out.
+    """
+    wanted = config if isinstance(config, PackConfig) else make(PackConfig, config)
+    source = open_images(wanted.images, root=wanted.root)
+    recoding = Recoding(wanted.short_side, wanted.quality) if wanted.short_side else None
+    with TaskProgress(console or Console(stderr=True)) as progress:
+        return pack(
+            source,
+            Path(wanted.out).expanduser(),
+            shard_bytes=wanted.shard_megabytes << 20,
+            recoding=recoding,
+            skip_broken=wanted.on_error == "skip",
+            progress=partial(progress, "packing"),
+        )
 
 
 def check_data(

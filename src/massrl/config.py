@@ -24,6 +24,7 @@ STATISTICS = ("own", "online")
 OPTIMISERS = ("lars", "sgd", "adamw")
 STEMS = ("auto", "small", "standard")
 ON_ERROR = ("stop", "skip")
+CACHES = ("auto", "memory", "none")
 EXECUTORS = ("auto", "cpu", "device")
 ACCELERATORS = ("auto", "cpu", "gpu")
 
@@ -46,6 +47,8 @@ class DataConfig:
     """Unique images of one optimiser step, over all devices and accumulated batches."""
     workers: int | None = None
     """Loader processes; 0 loads in the training process itself."""
+    cache: str = "auto"
+    """Keep all images decoded in `memory`, or `none`; `auto` does so where they are small."""
     on_error: str = "stop"
     """What a broken image does: `stop` the run, or `skip` it, counted and reported."""
     mean: tuple[float, float, float] | None = None
@@ -56,6 +59,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         refuse(
             choice(self.on_error, ON_ERROR, "--data.on_error"),
+            choice(self.cache, CACHES, "--data.cache"),
             within(self.batch_size, 1, MANY, "--data.batch_size"),
             within(self.limit, 1, MANY, "--data.limit"),
             within(self.workers, 0, MANY, "--data.workers"),

@@ -94,6 +94,34 @@ class CheckConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PackConfig:
+    """Images to pack into tar files, which are read faster than many small files."""
+
+    images: str = ""
+    """Folder, list of paths or name."""
+    out: str = ""
+    """Folder and beginning of the names of what is written."""
+    root: str | None = None
+    """Folder where named data sets are kept or downloaded to."""
+    short_side: int | None = None
+    """Shrink images to this short side, pixels; without it every file is kept as it is."""
+    quality: int = 95
+    """Quality of the JPEGs that shrunk images become."""
+    shard_megabytes: int = 256
+    """Size at which a tar file is closed and the next one begun."""
+    on_error: str = "stop"
+    """What a broken image does: `stop` the packing, or `skip` it, counted and reported."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            choice(self.on_error, ON_ERROR, "--on_error"),
+            within(self.short_side, 1, MANY, "--short_side"),
+            within(self.quality, 1, 100, "--quality"),
+            within(self.shard_megabytes, 1, MANY, "--shard_megabytes"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoConfig:
     """The demonstration: pre-train, judge, compare and draw on rendered images."""
 

@@ -18,7 +18,7 @@ from lightning.pytorch.plugins.precision import Precision
 from tests.train.conftest import quiet, run
 from torch import Tensor
 
-from massrl.api import resume
+from massrl.api import pack_data, resume
 from massrl.checkpoint import load_checkpoint
 from massrl.config_files import load_config
 from massrl.errors import CheckpointError, ConfigError, TrainingError
@@ -154,6 +154,40 @@ def test_worker_processes_change_nothing(tmp_path: Path) -> None:
     run(tmp_path / "none", train={"max_steps": 4})
     run(tmp_path / "two", train={"max_steps": 4}, data={"workers": 2})
     assert_identical(weights(tmp_path / "none"), weights(tmp_path / "two"))
+
+
+@pytest.mark.filterwarnings(
+    "ignore:This DataLoader will create 4"
+)  # more than this machine's cores
+def test_images_are_the_same_from_files_memory_and_packed(tmp_path: Path) -> None:
+    """Guards one meaning of an image, wherever it comes from and however many workers bring it."""
+    photos = grey_levels(tmp_path / "photos")
+    pack_data({"images": str(photos), "out": str(tmp_path / "set")}, console=quiet())
+    files = run(tmp_path / "files", data={"train": str(photos), "cache": "none"})
+    memory = run(tmp_path / "memory", data={"train": str(photos), "cache": "memory", "workers": 2})
+    packed = run(tmp_path / "packed", data={"train": f"{tmp_path}/set-*.tar", "workers": 4})
+    assert_identical(weights(files.folder), weights(memory.folder))
+    assert_identical(weights(files.folder), weights(packed.folder))
+    chosen = load_config(packed.folder / "config.yaml").data.cache
+    assert chosen == "memory"  # small images, whatever they are read from
+
+
+def test_device_executor_trains_a_run_that_goes_on_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards ``--views.executor device``: it must reach the step, with workers and after a resume."""
+    views = {"executor": "device"}
+    whole = run(tmp_path / "whole", views=views, data={"workers": 1})
+    with monkeypatch.context() as patch:
+        cut_at(patch, 5)
+        with pytest.raises(PowerCutError):
+            run(tmp_path / "cut", views=views, train=EVERY_THIRD)
+    resume(tmp_path / "cut", console=quiet())
+    assert_identical(weights(whole.folder), weights(tmp_path / "cut"))
+    on_cpu = run(tmp_path / "cpu")
+    first = [read_metrics(item.folder / "metrics.csv")[0] for item in (whole, on_cpu)]
+    assert float(first[0]["loss"]) == pytest.approx(float(first[1]["loss"]), rel=1e-2)
+    assert first[0]["loss"] != first[1]["loss"]  # two executors, which round otherwise
 
 
 def test_run_in_a_folder_that_holds_one_is_refused(tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def _help(name: str) -> str:
 
         module, _, kind = verb.kind.rpartition(".")
         defaults = read_layers(DEFAULT_RECIPE) if name == "pretrain" else {}
-        text = help_text(getattr(import_module(module), kind), defaults, skip=_POSITIONAL)
+        skip = _POSITIONAL if "OUT" not in verb.usage else (*_POSITIONAL, "--out")
+        text = help_text(getattr(import_module(module), kind), defaults, skip=skip)
         lines += ["", text, "", "In brackets: the value when nothing else is asked for."]
     return "\n".join(lines)

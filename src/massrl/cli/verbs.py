@@ -181,6 +181,22 @@ def _check(words: list[str]) -> int:
     return 0 if report.ok else 1
 
 
+def _pack(words: list[str]) -> int:
+    from massrl.configure import make
+    from massrl.options import PackConfig
+
+    images = first(words, "the images to pack: a folder, a list or a name")
+    out = first(words, "where to: a folder and the beginning of a name, such as packed/photos")
+    config = make(PackConfig, {"images": images, "out": out}, arguments=words)
+    from massrl.api import pack_data
+
+    packed, left_out = pack_data(config)
+    broken = f", {left_out} broken ones left out" if left_out else ""
+    print(f"{packed} images packed{broken}; learn from them with:")
+    print(f"  massrl pretrain --data.train {quote(out + '-*.tar')}")
+    return 0
+
+
 VERBS: dict[str, Verb] = {
     "demo": Verb(
         "pre-train, judge, compare and draw in minutes, with no download",
@@ -220,5 +236,11 @@ VERBS: dict[str, Verb] = {
         _check,
         usage="IMAGES",
         kind="massrl.options.CheckConfig",
+    ),
+    "data pack": Verb(
+        "pack images into tar files, whole or made smaller, to read them faster",
+        _pack,
+        usage="IMAGES OUT",
+        kind="massrl.options.PackConfig",
     ),
 }

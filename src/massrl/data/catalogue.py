@@ -7,6 +7,7 @@ from pathlib import Path
 
 from massrl.calls import bind_call, parse_call
 from massrl.data import folders, named
+from massrl.data.packed import PackedSource
 from massrl.data.shapes import NUM_SCENES, ShapesSource
 from massrl.data.sources import Source
 from massrl.errors import ConfigError, DataError, MassrlError, suggest
@@ -61,9 +62,9 @@ def open_source(
     Args:
         spec: ``"shapes"`` or ``"shapes(count=4000,size=32,seed=0,objects=1)"``; the name of one of
             torchvision's sets, also as ``"name:split"``; else a path: a folder of images (labelled
-            when every image lies in ``DIR/CLASS/`` and there are two classes or more) or a text
-            file of paths. ``"labelled:DIR"`` and ``"unlabelled:DIR"`` decide it by hand. A ``Path``
-            object is never taken for a name.
+            when every image lies in ``DIR/CLASS/`` and there are two classes or more), a text file of
+            paths, or packed images as ``"OUT-*.tar"``. ``"labelled:DIR"`` and ``"unlabelled:DIR"``
+            decide it by hand. A ``Path`` object is never taken for a name.
         split: ``"train"``, ``"val"`` or ``"unlabelled"``. A folder that holds ``train/`` and
             ``val/`` (or ``test/``) is entered accordingly, but for ``"whole"``.
         root: where torchvision's sets lie; default ``$MASSRL_DATA``, else
@@ -92,6 +93,8 @@ def open_source(
     if colon and kind in _KINDS:
         path, labelled = Path(rest).expanduser(), _KINDS[kind] == "labelled"
         return folders.open_path(path, split=split, labelled=labelled, flag=flag)
+    if text.endswith(".tar"):
+        return PackedSource(text, flag=flag)
     path = Path(text).expanduser()
     if not path.exists():
         known = suggest(text, ["shapes", *named.NAMES])

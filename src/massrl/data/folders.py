@@ -34,6 +34,17 @@ class PackedNames(Sequence[str]):
         self._block = b"".join(encoded)
         self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
 
+    @classmethod
+    def of(cls, block: bytes, ends: np.ndarray) -> PackedNames:
+        """What ``parts`` gave, as names again."""
+        names = cls(())
+        names._block, names._ends = block, ends
+        return names
+
+    def parts(self) -> tuple[bytes, np.ndarray]:
+        """All names in one block, and where each begins and the last ends, int64 ``(n + 1,)``."""
+        return self._block, self._ends
+
     def __len__(self) -> int:
         return len(self._ends) - 1
 
@@ -107,10 +118,21 @@ class FileSource(Source):
 
     def fingerprint(self) -> str:
         """See ``Source.fingerprint``: names count as relative to the root."""
-        sizes = np.array([_size(self.path(index)) for index in range(len(self))], np.int64)
-        names = (name.encode("utf-8", "surrogateescape") for name in self.names)
-        labels = b"" if self.labels is None else self.labels.tobytes()
-        return digest([sizes.tobytes(), labels, repr(self.class_names).encode(), *names])
+        sizes = [_size(self.path(index)) for index in range(len(self))]
+        return files_fingerprint(self.names, sizes, self.labels, self.class_names)
+
+
+def files_fingerprint(
+    names: Sequence[str],
+    sizes: Sequence[int],
+    labels: np.ndarray | None,
+    class_names: tuple[str, ...],
+) -> str:
+    """The fingerprint of images that are files, wherever they lie; see ``Source.fingerprint``."""
+    encoded = (name.encode("utf-8", "surrogateescape") for name in names)
+    lengths = np.array(sizes, np.int64).tobytes()
+    numbers = b"" if labels is None else labels.tobytes()
+    return digest([lengths, numbers, repr(class_names).encode(), *encoded])
 
 
 def open_path(path: Path, *, split: str, labelled: bool | None, flag: str) -> FileSource:

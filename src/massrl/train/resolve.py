@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from massrl.config import Config, DataConfig, ModelConfig, TrainConfig, ViewsConfig
+from massrl.data.cache import fits_in_memory
 from massrl.data.catalogue import absolute_spec
 from massrl.data.loader import steps_per_epoch
 from massrl.data.sources import Normalization, Source
@@ -116,6 +117,7 @@ FREE_ON_RESUME = (
     "data.root",
     "data.download",
     "data.workers",
+    "data.cache",
     "data.on_error",
     "train.accelerator",
     "train.checkpoint_every",
@@ -141,6 +143,8 @@ def resolve_resumed(before: Config, after: Config) -> Config:
             f"beside it stand --{', --'.join(FREE_ON_RESUME)}"
         )
     machine = this_machine(after.train.accelerator)
+    if after.data.cache == "auto":
+        after = replace(after, data=replace(after.data, cache=before.data.cache))
     return replace(
         after,
         data=_absolute(after.data),
@@ -217,9 +221,21 @@ def _resolve_data(config: Config, source: Source, machine: Machine, notes: _Note
         _absolute(data),
         batch_size=batch_size,
         workers=notes.choose(data.workers, "--data.workers", spare, machine.name),
+        cache=_cache(data.cache, source, notes),
         mean=normalization.mean,
         std=normalization.std,
     )
+
+
+def _cache(wanted: str, source: Source, notes: _Notes) -> str:
+    if wanted != "auto":
+        return wanted
+    chosen = "memory" if fits_in_memory(source) else "none"
+    if chosen == "memory":
+        notes.append(
+            f"--data.cache memory: {len(source):,} images of about {source.typical_side} px"
+        )
+    return chosen
 
 
 def _resolve_train(train: TrainConfig, per_epoch: int, machine: Machine) -> TrainConfig:

@@ -1,0 +1,78 @@
+"""Images kept decoded in memory: of small ones, reading and decoding costs as much as a view."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from massrl.data.decode import decode
+from massrl.data.sources import Source
+from massrl.errors import ImageError
+
+_SMALL = 64  # pixels; larger images take more memory than their decoding is worth
+_MOST_BYTES = 2 << 30
+
+
+class CachedSource(Source):
+    """A source whose images have all been decoded; workers that are forked share them.
+
+    A broken image is one here too, with the same reason.
+
+    Args:
+        source: the images.
+        workers: threads that decode.
+    """
+
+    def __init__(self, source: Source, *, workers: int | None = None) -> None:
+        self.name = source.name
+        self.class_names = source.class_names
+        self.labels = source.labels
+        self.normalization = source.normalization
+        self._source = source
+        self._reasons: dict[int, str] = {}
+
+        def pixels(index: int) -> np.ndarray:
+            try:
+                return decode(source.read(index), name=source.describe(index))
+            except ImageError as error:
+                self._reasons[index] = error.reason
+                return np.empty((0, 0, 3), np.uint8)
+
+        with ThreadPoolExecutor(workers or os.cpu_count()) as threads:
+            images = list(threads.map(pixels, range(len(source))))
+        self._shapes = np.array([image.shape[:2] for image in images], np.int32)
+        self._ends = np.cumsum([0, *(image.size for image in images)], dtype=np.int64)
+        self._pixels = np.concatenate([image.reshape(-1) for image in images])
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    def read(self, index: int) -> np.ndarray:
+        """The decoded image, a copy of the caller's own; see ``Source.read``."""
+        if index in self._reasons:
+            raise ImageError(self.describe(index), self._reasons[index])
+        height, width = self._shapes[index]
+        return (
+            self._pixels[self._ends[index] : self._ends[index + 1]].reshape(height, width, 3).copy()
+        )
+
+    def describe(self, index: int) -> str:
+        """See ``Source.describe``."""
+        return self._source.describe(index)
+
+    def fingerprint(self) -> str:
+        """See ``Source.fingerprint``: that of the images themselves."""
+        return self._source.fingerprint()
+
+
+def fits_in_memory(source: Source) -> bool:
+    """Whether it pays to keep a source decoded: small images in files, two gigabytes of them at most."""
+    try:
+        if isinstance(source.read(0), np.ndarray):
+            return False  # in memory already, or rendered on the spot
+    except ImageError:
+        return False
+    side = source.typical_side
+    return side <= _SMALL and 4 * len(source) * side**2 <= _MOST_BYTES  # 3 channels, and some room

@@ -1,0 +1,66 @@
+"""Images kept decoded in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tests.conftest import photos
+
+from massrl.data.cache import CachedSource, fits_in_memory
+from massrl.data.catalogue import open_source
+from massrl.data.decode import decode
+from massrl.data.shapes import ShapesSource
+from massrl.errors import ImageError
+
+
+def test_cached_images_are_the_decoded_ones(tmp_path: Path) -> None:
+    """Guards order, shape and everything that a source says of itself."""
+    folder = photos(tmp_path / "photos", "a", "b")
+    cv2.imwrite(str(folder / "a" / "2.png"), np.full((5, 31, 3), 7, np.uint8))
+    source = open_source(str(folder))
+    cached = CachedSource(source)
+    for index in range(len(source)):
+        assert np.array_equal(cached.read(index), decode(source.read(index)))
+        assert cached.describe(index) == source.describe(index)
+    assert cached.fingerprint() == source.fingerprint()
+    assert (cached.name, cached.class_names) == (source.name, source.class_names)
+    assert np.array_equal(cached.labels, source.labels)
+    assert cached.typical_side == source.typical_side
+
+
+def test_image_that_was_read_belongs_to_the_caller(tmp_path: Path) -> None:
+    """Guards the next epoch against what a reader did to an image in this one."""
+    cached = CachedSource(open_source(str(photos(tmp_path / "photos", "a"))))
+    before = cached.read(1)
+    cached.read(1)[:] = 0
+    assert np.array_equal(cached.read(1), before)
+
+
+def test_broken_image_is_broken_in_memory_too(tmp_path: Path) -> None:
+    """Guards ``--data.on_error`` against a black image, and against an end before the start."""
+    folder = photos(tmp_path / "photos", "a")
+    (folder / "a" / "1.png").write_text("no picture")
+    source = open_source(str(folder))
+    cached = CachedSource(source)
+    with pytest.raises(ImageError) as kept:
+        cached.read(1)
+    with pytest.raises(ImageError) as direct:
+        decode(source.read(1), name=source.describe(1))
+    assert str(kept.value) == str(direct.value)
+
+
+def test_small_images_in_files_are_kept_and_others_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards memory: a folder of photographs must not be decoded as a whole."""
+    small = open_source(str(photos(tmp_path / "small", "a")))
+    assert fits_in_memory(small)
+    assert not fits_in_memory(ShapesSource(6, 16, seed=0, objects=1, split="train"))
+    (tmp_path / "large").mkdir()
+    cv2.imwrite(str(tmp_path / "large" / "a.png"), np.zeros((65, 80, 3), np.uint8))
+    assert not fits_in_memory(open_source(str(tmp_path / "large")))
+    monkeypatch.setattr("massrl.data.cache._MOST_BYTES", 1000)
+    assert not fits_in_memory(small)
