@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,22 @@ from massrl.config_files import config_text, load_config, read_layers
 from massrl.configure import make, make_config
 from massrl.data.cache import CachedSource
 from massrl.data.catalogue import holds
-from massrl.data.check import CheckReport, check_source, drop_broken
+from massrl.data.check import CheckReport, check_source
 from massrl.data.pack import Recoding, pack
-from massrl.data.sources import Normalization, Source
-from massrl.errors import ConfigError, DataError
-from massrl.evaluation.features import extract_features
-from massrl.evaluation.judge import check_tasks, in_same_classes, judge
+from massrl.data.sources import Source
+from massrl.errors import ConfigError
 from massrl.judging import (
-    judging_sources,
+    judge_backbone,
     make_probe,
-    network_to_judge,
-    way_round_broken_images,
 )
 from massrl.methods.base import Method
-from massrl.options import CheckConfig, EvaluateConfig, PackConfig, SheetConfig
+from massrl.options import (
+    CheckConfig,
+    EvaluateConfig,
+    PackConfig,
+    SheetConfig,
+    StrengthsConfig,
+)
 from massrl.parts import (
     make_method,
     make_view_maker,
@@ -41,7 +42,8 @@ from massrl.parts import (
 )
 from massrl.pretrained import save_trained
 from massrl.run_folder import RunFolder
-from massrl.run_log import TaskProgress, circumstances, describe_source, logging_to, say_config
+from massrl.run_log import TaskProgress, describe_source, logging_to, say_config
+from massrl.seeing import save_strengths, save_views
 from massrl.train.resolve import changed_fields, resolve_config, resolve_resumed, this_machine
 from massrl.train.run import Sitting, plan_steps, restore_point, train
 from massrl.view_maker import ViewMaker
@@ -219,87 +221,33 @@ def evaluate(
     Raises:
         MassrlError: if something the user gave cannot be used.
     """
-    from massrl.run_report import report_run
-
     wanted = config if isinstance(config, EvaluateConfig) else make(EvaluateConfig, config or {})
-    check_tasks(wanted.task)
-    path = None if isinstance(backbone, nn.Module) else Path(backbone)
-    folder = RunFolder(path) if path is not None and path.is_dir() else None
-    run = load_config(folder.config) if folder is not None and folder.config.is_file() else None
-    network, about = network_to_judge(backbone, run, untrained=wanted.untrained)
-    train_source, test_source, held_out = judging_sources(wanted.data, run)
-    test_source = in_same_classes(train_source, test_source)
-    left_out = 0
-    if wanted.data.on_error == "skip":
-        (train_source, broken), (test_source, more) = map(drop_broken, (train_source, test_source))
-        left_out = broken + more
-        logger.warning("%d broken images are left out", left_out)
-    constants = Normalization(mean=tuple(about["mean"]), std=tuple(about["std"]))
-    train_source.normalization = test_source.normalization = constants
-    machine = this_machine()
-    begin = time.perf_counter()
-    with TaskProgress(console or Console(stderr=True)) as progress, way_round_broken_images():
-        known, asked = (
-            extract_features(
-                network,
-                source,
-                side=about["size"],
-                device="cuda" if machine.has_gpu else "cpu",
-                workers=machine.cores,
-                progress=partial(progress, f"features of {source.name}"),
-            )
-            for source in (train_source, test_source)
-        )
-        figures = judge(known, asked, wanted, class_names=train_source.class_names)
-    results = {
-        **figures,
-        "backbone": {"path": path and str(path), "untrained": wanted.untrained, **about},
-        "config": asdict(wanted),
-        "run": run.to_dict() if run is not None else None,
-        "data": {
-            "train": describe_source(train_source),
-            "val": describe_source(test_source),
-            "held_out": held_out,
-            "left_out": left_out,
-        },
-        **circumstances(machine.name),
-        "seconds": round(time.perf_counter() - begin, 2),
-    }
-    if wanted.out or path is not None:
-        write_json(results_path(path or "", wanted), results)
-    if folder is not None and not wanted.out:
-        report_run(folder)
-    return results
-
-
-def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:
-    """Where an evaluation's figures go: ``config.out``, else into the run folder or beside the file."""
-    if config.out:
-        return Path(config.out)
-    name = "results-untrained.json" if config.untrained else "results.json"
-    return Path(backbone) / name if Path(backbone).is_dir() else Path(backbone).with_name(name)
+    return judge_backbone(backbone, wanted, console=console or Console(stderr=True))
 
 
 def draw_views(config: SheetConfig | dict[str, Any]) -> Path:
-    """Draw what a layout does to images; nothing is trained.
+    """Draw what a layout does to images, or what a step of a run has seen; nothing is trained.
 
     Args:
         config: which images, which layout, where to.
 
     Returns:
+        The path of the picture or page.
+    """
+    return save_views(config if isinstance(config, SheetConfig) else make(SheetConfig, config))
+
+
+def draw_policy(config: StrengthsConfig | dict[str, Any]) -> Path:
+    """Draw what a strategy does: each of its operations over the range of its numbers, on one image.
+
+    Args:
+        config: which strategy, which image, where to.
+
+    Returns:
         The path of the picture.
     """
-    wanted = config if isinstance(config, SheetConfig) else make(SheetConfig, config)
-    source = open_images(wanted.images, root=wanted.root)
-    layout = resolve_layout(wanted.views)
-    side = source.typical_side
-    size = wanted.views.size or (side if side <= 64 else 224)
-    maker = make_view_maker(wanted.views, size=size, seed=wanted.seed)
-    rows = sheet_rows(source, maker, count=wanted.count, epoch=wanted.epoch)
-    if not rows:
-        raise DataError(f"{source.name} has no image that can be decoded")
-    save_sheet(rows, Path(wanted.out), title=f"{layout.name}: {layout.summary}")
-    return Path(wanted.out)
+    wanted = config if isinstance(config, StrengthsConfig) else make(StrengthsConfig, config)
+    return save_strengths(wanted)
 
 
 def pack_data(

@@ -64,7 +64,7 @@ class SheetConfig:
     images: str = ""
     """Folder, list of paths or name."""
     out: str = "views.png"
-    """Picture to write."""
+    """File to write: a picture, or a page where its name ends in `.html`."""
     root: str | None = None
     """Folder where named data sets are kept or downloaded to."""
     views: ViewsConfig = field(default_factory=ViewsConfig)
@@ -75,11 +75,49 @@ class SheetConfig:
     """Epoch whose views are shown, from 0."""
     seed: int = 0
     """Seed of the views."""
+    replay: str = ""
+    """Run folder: show the very views that it trained on; its layout, seed and images are used."""
+    step: int | None = None
+    """Of a replay: the optimiser step whose images are shown, as `metrics.csv` counts them."""
+    index: int | None = None
+    """Show this image alone, by its position among the images."""
 
     def __post_init__(self) -> None:
         refuse(
             within(self.count, 1, MANY, "--count"),
             within(self.epoch, 0, MANY, "--epoch"),
+            within(self.step, 0, MANY, "--step"),
+            within(self.index, 0, MANY, "--index"),
+            must(
+                self.step is None or bool(self.replay),
+                "--step is a step of a run: --replay RUN is wanted beside it",
+            ),
+            must(
+                not self.replay or (self.views == ViewsConfig() and self.seed == 0),
+                "--replay shows a run's own views: no --views or --seed fits beside it",
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StrengthsConfig:
+    """A chart of what a strategy does, operation by operation."""
+
+    policy: str = ""
+    """The strategy, as `--views.policies` takes it."""
+    image: str = ""
+    """Image to do it to; a rendered scene where it is left out."""
+    out: str = "policy.png"
+    """Picture to write."""
+    size: int = 224
+    """Side of a view, pixels."""
+    fill: int = 0
+    """Grey level, 0-255, of pixels that a rotation, shear or shift brings in from outside."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            within(self.size, 8, MANY, "--size"),
+            within(self.fill, 0, 255, "--fill"),
         )
 
 

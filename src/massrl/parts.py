@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from massrl.config import Config, DataConfig, ViewsConfig
@@ -56,10 +57,17 @@ def make_method(config: Config) -> Method:
     )
 
 
-def sheet_rows(source: Source, maker: ViewMaker, *, count: int, epoch: int = 0) -> list[SheetRow]:
-    """The first images that can be decoded, each with its plan and its views."""
+def sheet_rows(
+    source: Source,
+    maker: ViewMaker,
+    *,
+    count: int,
+    epoch: int = 0,
+    indices: Iterable[int] | None = None,
+) -> list[SheetRow]:
+    """The first images that can be decoded, of all or of these, each with its plan and its views."""
     rows: list[SheetRow] = []
-    for index in range(len(source)):
+    for index in range(len(source)) if indices is None else indices:
         if len(rows) == count:
             break
         try:
@@ -69,5 +77,6 @@ def sheet_rows(source: Source, maker: ViewMaker, *, count: int, epoch: int = 0) 
             continue
         plan = maker.plan(epoch=epoch, index=index, height=image.shape[0], width=image.shape[1])
         title = Path(source.describe(index)).name
-        rows.append(SheetRow(title, image, plan, maker(image, epoch=epoch, index=index)))
+        views = maker(source.read(index), epoch=epoch, index=index)
+        rows.append(SheetRow(title, image, plan, views))
     return rows

@@ -17,7 +17,11 @@ from massrl.cli.verbs import VERBS
 from massrl.errors import ConfigError, MassrlError, suggest
 
 _PROG = "massrl"
-_POSITIONAL = ("--recipe", "--images")  # fields that are given otherwise than by their flag
+_POSITIONAL = (
+    "--recipe",
+    "--images",
+    "--policy",
+)  # fields that are given otherwise than by their flag
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

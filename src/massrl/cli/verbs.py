@@ -96,7 +96,8 @@ def _evaluate(words: list[str]) -> int:
     from massrl.options import EvaluateConfig
 
     config = make(EvaluateConfig, arguments=words)
-    from massrl.api import evaluate, results_path
+    from massrl.api import evaluate
+    from massrl.judging import results_path
 
     results = evaluate(backbone, config)
     for task in config.task:
@@ -111,7 +112,9 @@ def _views(words: list[str]) -> int:
     from massrl.configure import make
     from massrl.options import SheetConfig
 
-    images = first(words, "the images to show: a folder, a list or a name")
+    replayed = any(word.partition("=")[0] == "--replay" for word in words)
+    given = not replayed or (words and not words[0].startswith("--"))
+    images = first(words, "the images to show: a folder, a list or a name") if given else ""
     config = make(SheetConfig, {"images": images}, arguments=words)
     from massrl.api import draw_views
 
@@ -152,7 +155,16 @@ def _recipes(words: list[str]) -> int:
 
 
 def _policies(words: list[str]) -> int:
-    none_left(words)
+    if words:
+        from massrl.configure import make
+        from massrl.options import StrengthsConfig
+
+        policy = first(words, "the strategy to draw")
+        config = make(StrengthsConfig, {"policy": policy}, arguments=words)
+        from massrl.api import draw_policy
+
+        print(draw_policy(config))
+        return 0
     from massrl.views.layouts import LAYOUTS
     from massrl.views.strategies import STRATEGIES
 
@@ -230,7 +242,12 @@ VERBS: dict[str, Verb] = {
         kind="massrl.options.EvaluateConfig",
     ),
     "recipes": Verb("list the recipes, or show one: massrl recipes NAME", _recipes, usage="[NAME]"),
-    "policies": Verb("list the augmentation strategies and the view layouts", _policies),
+    "policies": Verb(
+        "list the strategies and layouts, or draw one strategy: massrl policies NAME",
+        _policies,
+        usage="[NAME]",
+        kind="massrl.options.StrengthsConfig",
+    ),
     "data check": Verb(
         "decode every image once and list what is broken",
         _check,

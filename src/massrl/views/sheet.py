@@ -90,7 +90,30 @@ def save_sheet(rows: Sequence[SheetRow], path: Path, *, tile: int = 160, title: 
     Raises:
         ConfigError: as ``draw_sheet``, and if the file cannot be written.
     """
-    pixels = draw_sheet(rows, tile=tile, title=title)
+    save_picture(draw_sheet(rows, tile=tile, title=title), path)
+
+
+def sheet_colours(rows: Sequence[SheetRow]) -> tuple[dict[str, str], dict[int, str]]:
+    """The colour of each policy and of each crop, the same throughout a sheet."""
+    views = [view for row in rows for view in row.plan.views]
+    policies = list(dict.fromkeys(view.policy for view in views))
+    by_policy = {policy: _COLOURS[number % len(_COLOURS)] for number, policy in enumerate(policies)}
+    pairs = {(view.crop, view.policy) for view in views}
+    crops = sorted({crop for crop, _ in pairs})
+    if len(pairs) == len(crops) == len(policies):  # a crop for each policy: one colour for both
+        return by_policy, {crop: by_policy[policy] for crop, policy in pairs}
+    return by_policy, {
+        crop: _COLOURS[(len(policies) + number) % len(_COLOURS)]
+        for number, crop in enumerate(crops)
+    }
+
+
+def save_picture(pixels: Pixels, path: Path) -> None:
+    """Write a PNG file; the folder is made if need be.
+
+    Raises:
+        ConfigError: if it cannot be written.
+    """
     _, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,20 +130,7 @@ class _Sheet:
         self._title = title
         self._num_columns = max(len(row.plan.views) for row in rows)
         self._width = style.left(self._num_columns) - style.gap + style.margin
-        views = [view for row in rows for view in row.plan.views]
-        policies = list(dict.fromkeys(view.policy for view in views))
-        self._policy_colours = {
-            policy: _COLOURS[number % len(_COLOURS)] for number, policy in enumerate(policies)
-        }
-        pairs = {(view.crop, view.policy) for view in views}
-        crops = sorted({crop for crop, _ in pairs})
-        if len(pairs) == len(crops) == len(policies):  # a crop for each policy: one colour for both
-            self._crop_colours = {crop: self._policy_colours[policy] for crop, policy in pairs}
-        else:
-            self._crop_colours = {
-                crop: _COLOURS[(len(policies) + number) % len(_COLOURS)]
-                for number, crop in enumerate(crops)
-            }
+        self._policy_colours, self._crop_colours = sheet_colours(rows)
         self._column_policies = [
             self._policy_of(rows, column) for column in range(self._num_columns)
         ]

@@ -1,0 +1,123 @@
+"""What a policy does: each of its operations over the whole range of its numbers, on one image."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from massrl.randomness import Draws
+from massrl.views.cpu import apply_steps
+from massrl.views.crops import Box
+from massrl.views.plan import ViewPlan
+from massrl.views.policies import Policy, Step
+from massrl.views.sheet import Pixels
+from massrl.views.typeset import INK, MUTED, Run, Style, wrap, write
+from massrl.views.wording import step_words
+
+_NUM_DRAWS = 4000
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a policy was seen to do with one operation.
+
+    Attributes:
+        operation: name of the operation.
+        share: share of the views in which it is applied at least once.
+        values: numbers to show, from the least drawn to the greatest; empty where it takes none.
+    """
+
+    operation: str
+    share: float
+    values: tuple[float, ...]
+
+
+def ranges(policy: Policy, *, side: int, columns: int = 7) -> list[Range]:
+    """The operations that a policy draws, the most frequent first, over the numbers that it draws.
+
+    They are read off many draws, so this holds for any policy, the user's own among them.
+
+    Args:
+        policy: the policy.
+        side: side of a view, pixels.
+        columns: numbers of each operation to show.
+    """
+    views: defaultdict[str, int] = defaultdict(int)
+    drawn: defaultdict[str, list[float]] = defaultdict(list)
+    for index in range(_NUM_DRAWS):
+        draws = Draws(0, epoch=0, index=index, num_streams=1)
+        steps = policy.draw(draws.stream(0), side)
+        for name in {step.operation for step in steps}:
+            views[name] += 1
+        for step in steps:
+            drawn[step.operation] += step.values[:1]
+    found = []
+    for name in sorted(views, key=lambda name: (-views[name], name)):
+        different = sorted(set(drawn[name]))
+        if len(different) > columns:
+            even = np.linspace(different[0], different[-1], columns)
+            different = [float(value) for value in even]
+            if name == "posterize":
+                different = sorted({float(round(value)) for value in different})
+        found.append(Range(name, views[name] / _NUM_DRAWS, tuple(different)))
+    return found
+
+
+def draw_strengths(
+    image: Pixels, found: Sequence[Range], *, title: str, fill: int = 0, tile: int = 128
+) -> Pixels:
+    """A chart with a row for each operation, its numbers from left to right.
+
+    Args:
+        image: uint8 ``(S, S, 3)``, RGB, at the size of a view; it is not written to.
+        found: what ``ranges`` found.
+        title: heading.
+        fill: grey level that geometric operations bring in from outside.
+        tile: side of a view on the chart, pixels.
+
+    Returns:
+        uint8 ``(height, width, 3)``, RGB.
+    """
+    style = Style(tile)
+    columns = max([1, *(len(item.values) for item in found)])
+    names = style.size(150)
+    width = 2 * style.margin + names + columns * (tile + style.gap) - style.gap
+    heading = wrap([Run(title, INK, style.heading)], width - 2 * style.margin)
+    top = style.margin + len(heading) * style.heading_line + style.size(8)
+    depth = tile + style.line + style.size(16)
+    picture = Image.new("RGB", (width, top + len(found) * depth + style.margin // 2), "white")
+    draw = ImageDraw.Draw(picture)
+    write(draw, heading, left=style.margin, top=style.margin, step=style.heading_line)
+    for number, item in enumerate(found):
+        y = top + number * depth
+        words = step_words(Step(item.operation, _values(item.operation, item.values or (0.0,), 0)))
+        lines = [
+            [Run(words[0], INK, style.bold)],
+            [Run(f"in {_percent(item.share)} of views", MUTED, style.plain)],
+        ]
+        write(draw, lines, left=style.margin, top=y, step=style.line)
+        for column in range(max(1, len(item.values))):
+            step = Step(item.operation, _values(item.operation, item.values, column))
+            view = ViewPlan("", 0, Box(0, 0, *image.shape[:2]), False, (step,))
+            pixels = Image.fromarray(apply_steps(image, view, fill=fill))
+            left = style.margin + names + column * (tile + style.gap)
+            picture.paste(pixels.resize((tile, tile), Image.Resampling.BICUBIC), (left, y))
+            amount = " ".join(step_words(step)[1:]) or "–"
+            label = [[Run(amount, MUTED, style.plain)]]
+            write(draw, label, left=left, top=y + tile + style.size(4), step=style.line)
+    return np.asarray(picture)
+
+
+def _values(operation: str, values: Sequence[float], column: int) -> tuple[float, ...]:
+    """The numbers of a step: a cutout stands in the middle."""
+    if operation == "cutout":
+        return (values[column], 0.5, 0.5)
+    return tuple(values[column : column + 1])
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"

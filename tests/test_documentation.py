@@ -1,0 +1,64 @@
+"""What the documents say is so: figures, links, commands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from massrl.cli.verbs import VERBS
+from massrl.configure import flags
+from massrl.recipes import about_recipe, recipe_names
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def test_rows_of_the_readmes_tables_are_those_that_were_measured() -> None:
+    """Guards figures against being typed in by hand."""
+    measured = "\n".join(path.read_text(encoding="utf-8") for path in RESULTS.glob("*.md"))
+    rows = [line for line in README.splitlines() if re.match(r"\| [^`].*\| [\d.]+ \|", line)]
+    assert len(rows) >= 8
+    assert [row for row in rows if row not in measured] == []
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_figures_that_a_recipe_gives_stand_in_its_source(name: str) -> None:
+    """Guards a recipe's figure to expect: measured and kept, or said to be published or unknown."""
+    expect = about_recipe(name).expect
+    named = re.search(r"\((benchmarks/results/\w+\.md)\)", expect)
+    if named is None:
+        assert re.search("published|not yet measured|depends", expect)
+        return
+    measured = (ROOT / named[1]).read_text(encoding="utf-8")
+    for figure in re.findall(r"\d+\.\d", expect):
+        assert re.search(rf"\| {re.escape(figure)}\d* \|", measured), figure
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    """Guards newcomers against a page that is not there."""
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    local = [link for link in links if not link.startswith("http")]
+    assert len(local) >= 4
+    assert [link for link in local if not (ROOT / link).exists()] == []
+
+
+def test_commands_of_the_readme_exist_with_their_flags() -> None:
+    """Guards the README's commands against a verb or a flag that has been renamed."""
+    from importlib import import_module
+
+    commands = re.findall(r"^massrl ((?:[^\n#]|\\\n)+)", README, flags=re.MULTILINE)
+    assert len(commands) >= 8
+    for command in commands:
+        words = command.replace("\\\n", " ").split()
+        verb = " ".join(words[:2]) if words[0] in ("data", "bench") else words[0]
+        assert verb in VERBS, command
+        known = {flag for flag, _ in VERBS[verb].own_flags}
+        known = {flag.split()[0] for flag in known}
+        if VERBS[verb].kind:
+            module, _, kind = str(VERBS[verb].kind).rpartition(".")
+            known |= set(flags(getattr(import_module(module), kind)))
+        used = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert used <= known, command
