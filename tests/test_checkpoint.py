@@ -11,15 +11,8 @@ from typing import IO, Any
 import pytest
 import torch
 
-from massrl.checkpoint import (
-    load_backbone_file,
-    load_checkpoint,
-    save_backbone,
-    save_checkpoint,
-    write_atomically,
-    write_json,
-    write_text,
-)
+from massrl.atomic import write_atomically, write_json, write_text
+from massrl.checkpoint import load_backbone_file, load_checkpoint, save_backbone, save_checkpoint
 from massrl.errors import CheckpointError, TrainingError
 
 

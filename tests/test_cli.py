@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from massrl.checkpoint import write_text
+from massrl.atomic import write_text
 from massrl.cli import main
 from massrl.cli.verbs import VERBS, Verb
 from massrl.config import Config, DataConfig
@@ -122,7 +122,11 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["views"], "is missing"),
         (["recipes", "shape-byol"], "unknown recipe 'shape-byol': did you mean 'shapes-byol'"),
         (["recipes", "default", "more"], "unexpected argument 'more'"),
-        (["policies", "simclr"], "unexpected argument 'simclr'"),
+        (["policies", "simclrr"], "unknown policy 'simclrr': did you mean 'simclr'"),
+        (["policies", "weak"], "weak has no operations"),
+        (["policies", "simclr", "--sze=3"], "unknown flag --sze: did you mean '--size'"),
+        (["views", "shapes", "--step=3"], "--replay RUN is wanted beside it"),
+        (["views", "--replay", "no/such"], "no/such holds no run"),
         (["data", "check"], "is missing"),
         (["demo", "--secnds=3"], "unknown flag --secnds: did you mean '--seconds'"),
     ],

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from torch import nn
 
-from massrl.checkpoint import write_json, write_text
 from massrl.config import Config
-from massrl.config_files import config_text, load_config, read_layers
+from massrl.config_files import read_layers
 from massrl.configure import make, make_config
-from massrl.data.cache import CachedSource
-from massrl.data.catalogue import holds
 from massrl.data.check import CheckReport, check_source
 from massrl.data.pack import Recoding, pack
-from massrl.data.sources import Source
-from massrl.errors import ConfigError
-from massrl.judging import (
-    judge_backbone,
-    make_probe,
-)
-from massrl.methods.base import Method
 from massrl.options import (
     CheckConfig,
     EvaluateConfig,
@@ -33,41 +20,17 @@ from massrl.options import (
     SheetConfig,
     StrengthsConfig,
 )
-from massrl.parts import (
-    make_method,
-    make_view_maker,
-    open_images,
-    sheet_rows,
-    training_source,
-)
-from massrl.pretrained import save_trained
+from massrl.parts import open_images
 from massrl.run_folder import RunFolder
-from massrl.run_log import TaskProgress, describe_source, logging_to, say_config
+from massrl.run_log import TaskProgress
 from massrl.seeing import save_strengths, save_views
-from massrl.train.resolve import changed_fields, resolve_config, resolve_resumed, this_machine
-from massrl.train.run import Sitting, plan_steps, restore_point, train
-from massrl.view_maker import ViewMaker
-from massrl.views.layouts import resolve_layout
-from massrl.views.sheet import save_sheet
 
-logger = logging.getLogger("massrl")
+if (
+    TYPE_CHECKING
+):  # torch and Lightning take seconds to load, which looking at views need not wait for
+    from torch import nn
 
-_SHEET_ROWS = 6
-
-
-@dataclass(frozen=True)
-class PretrainResult:
-    """What ``pretrain`` gives back.
-
-    Attributes:
-        folder: the run folder.
-        config: the resolved configuration.
-        sitting: steps, seconds, and whether a signal stopped the run.
-    """
-
-    folder: Path
-    config: Config
-    sitting: Sitting
+    from massrl.training import PretrainResult
 
 
 def pretrain(
@@ -87,47 +50,10 @@ def pretrain(
     Raises:
         MassrlError: if something the user gave cannot be used.
     """
+    from massrl.training import start_run
+
     wanted = config if isinstance(config, Config) else make_config(read_layers(config))
-    if not wanted.data.train:
-        raise ConfigError("no images to learn from: --data.train takes a folder, a list or a name")
-    source = training_source(wanted.data)
-    resolved, notes = resolve_config(wanted, source, this_machine(wanted.train.accelerator))
-    method = make_method(resolved)  # refuses what does not fit before anything is written
-    if holds(wanted.data.train, wanted.out or "runs"):
-        raise ConfigError(
-            f"the run folder {wanted.out or 'runs'} would lie among the images {wanted.data.train}, and "
-            f"its pictures be learnt from: another --out is wanted"
-        )
-    folder = (
-        RunFolder.new(wanted.out) if wanted.out else RunFolder.free(wanted.recipe or source.name)
-    )
-    console = console or Console(stderr=True)
-    with folder.held(), logging_to(folder.log, console):
-        policies = folder.keep_policies(resolved.views.policies or ())
-        views = replace(resolved.views, policies=policies)
-        resolved = replace(resolved, out=str(folder.path), views=views)
-        say_config(resolved, source, notes)
-        write_json(folder.data, describe_source(source))
-        source = CachedSource(source) if resolved.data.cache == "memory" else source
-        maker = _view_maker(resolved)
-        resolved = _say_stem(resolved, method)
-        if resolved.train.max_steps is None:
-            resolved = plan_steps(resolved, method, source, maker)
-        _save_config(folder, resolved)
-        save_sheet(sheet_rows(source, maker, count=_SHEET_ROWS), folder.views)
-        return _sit(resolved, folder, source, None, console=console, title=title)
-
-
-def _view_maker(config: Config) -> ViewMaker:
-    return make_view_maker(config.views, size=config.view_size, seed=config.train.seed)
-
-
-def _say_stem(config: Config, method: Method) -> Config:
-    """Which stem ``auto`` came to, said and kept."""
-    used = str(method.backbone.stem_used)
-    if config.model.stem == "auto":
-        logger.info("%-8s --model.stem %s: for views of %s px", "chosen", used, config.views.size)
-    return replace(config, model=replace(config.model, stem=used))
+    return start_run(wanted, console=console or Console(stderr=True), title=title)
 
 
 def resume(
@@ -150,55 +76,10 @@ def resume(
         CheckpointError: if the folder holds no run, or its data are no longer the same.
         ConfigError: if the configuration differs in what would make it another run.
     """
+    from massrl.training import resume_run
+
     folder = RunFolder.existing(run, flag="--resume")
-    before = load_config(folder.config)
-    config = replace(resolve_resumed(before, config or before), out=str(folder.path))
-    source = training_source(config.data)
-    console = console or Console(stderr=True)
-    with folder.held(), logging_to(folder.log, console):
-        checkpoint = restore_point(folder, source)
-        for flag, value in changed_fields(replace(before, out=config.out), config).items():
-            logger.info("from here on: --%s %s", flag, value)
-        _save_config(folder, config)
-        source = CachedSource(source) if config.data.cache == "memory" else source
-        return _sit(config, folder, source, checkpoint, console=console, title=title)
-
-
-def _save_config(folder: RunFolder, config: Config) -> None:
-    rate = f"{config.scaled_lr:g} = optim.lr × data.batch_size / 256"
-    views = replace(config.views, policies=folder.portable(config.views.policies or ()))
-    text = config_text(replace(config, views=views))
-    write_text(folder.config, f"# peak learning rate in use: {rate}\n{text}")
-
-
-def _sit(
-    config: Config,
-    folder: RunFolder,
-    source: Source,
-    checkpoint: dict[str, Any] | None,
-    *,
-    console: Console,
-    title: str,
-) -> PretrainResult:
-    """One sitting of a run, from its start or from its checkpoint; leaves the weights and the page."""
-    from massrl.run_report import report_run
-
-    method = make_method(config)
-    sitting = train(
-        config,
-        method,
-        source,
-        _view_maker(config),
-        folder=folder,
-        checkpoint=checkpoint,
-        view_names=resolve_layout(config.views).view_names(),
-        console=console,
-        measure=make_probe(config, source),
-        title=title,
-    )
-    save_trained(folder.backbone, method.backbone, config, step=sitting.step)
-    report_run(folder)
-    return PretrainResult(folder.path, config, sitting)
+    return resume_run(folder, config, console=console or Console(stderr=True), title=title)
 
 
 def evaluate(
@@ -221,6 +102,8 @@ def evaluate(
     Raises:
         MassrlError: if something the user gave cannot be used.
     """
+    from massrl.judging import judge_backbone
+
     wanted = config if isinstance(config, EvaluateConfig) else make(EvaluateConfig, config or {})
     return judge_backbone(backbone, wanted, console=console or Console(stderr=True))
 

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from massrl.api import PretrainResult, pretrain
-from massrl.checkpoint import write_json
+from massrl.api import pretrain
+from massrl.atomic import write_json
 from massrl.config_files import read_layers
 from massrl.configure import make_config
 from massrl.data.catalogue import open_source
@@ -31,11 +31,11 @@ from massrl.options import DemoConfig, EvaluateConfig
 from massrl.pretrained import load_backbone
 from massrl.report import Bars, Gallery, Picture, ReportContent, write_report
 from massrl.run_folder import RunFolder
-from massrl.run_log import TaskProgress, circumstances
+from massrl.run_log import TaskProgress, circumstances, duration
 from massrl.run_report import TASK_NAMES, loss_matrix, metric_curves
-from massrl.train.progress import duration
 from massrl.train.record import read_metrics
 from massrl.train.resolve import this_machine
+from massrl.training import PretrainResult
 
 _DATA = "shapes"
 _SIDE = 32

@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from torch import nn
 
-from massrl.checkpoint import write_json
+from massrl.atomic import write_json
 from massrl.config import Config, DataConfig
 from massrl.config_files import load_config
 from massrl.data.catalogue import absolute_spec, is_name, open_source

@@ -1,4 +1,4 @@
-"""From a configuration to the parts of a run: images, views, networks."""
+"""From a configuration to the parts of a run: images and views; nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from massrl.config import Config, DataConfig, ViewsConfig
+from massrl.config import DataConfig, ViewsConfig
 from massrl.data.catalogue import is_name, open_source
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import balanced_subset
 from massrl.errors import ImageError
-from massrl.methods.base import Method
-from massrl.methods.build import build_method
-from massrl.methods.pairs import ViewLabel
 from massrl.view_maker import ViewMaker
 from massrl.views.layouts import resolve_layout
 from massrl.views.sheet import SheetRow
@@ -43,18 +40,6 @@ def make_view_maker(views: ViewsConfig, *, size: int, seed: int) -> ViewMaker:
 
         return DeviceViewMaker(layout, size=size, seed=seed)
     return ViewMaker(layout, size=size, seed=seed)
-
-
-def make_method(config: Config) -> Method:
-    """The objective of a resolved configuration, with its networks as the run starts with them."""
-    layout = resolve_layout(config.views)
-    return build_method(
-        config.method,
-        config.model,
-        views=[ViewLabel(policy, crop) for crop, policy in layout.cells()],
-        image_side=config.view_size,
-        seed=config.train.seed,
-    )
 
 
 def sheet_rows(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from massrl.checkpoint import write_text
+from massrl.atomic import write_text
 from massrl.errors import CheckpointError, ConfigError
 from massrl.views.strategies import is_strategy_file
 

@@ -24,7 +24,6 @@ from rich.progress import (
 
 from massrl.config import Config
 from massrl.data.sources import Source
-from massrl.train.progress import duration
 from massrl.views.layouts import resolve_layout
 
 logger = logging.getLogger("massrl")
@@ -107,6 +106,21 @@ def say_config(config: Config, source: Source, notes: Sequence[str]) -> None:
         logger.info("%-8s %s", name, text)
     for note in notes:
         logger.info("%-8s %s", "chosen", note)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them.
+
+    Example:
+        >>> duration(42), duration(125), duration(7300)
+        ('42 s', '2 min 05 s', '2 h 01 min')
+    """
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 class TaskProgress:

@@ -9,7 +9,7 @@ from typing import Any
 from massrl.config_files import load_config
 from massrl.report import Bars, Curve, Matrix, Picture, ReportContent, Table, write_report
 from massrl.run_folder import RunFolder
-from massrl.train.progress import duration
+from massrl.run_log import duration
 from massrl.train.record import read_metrics
 
 TASK_NAMES = {"knn": "k-NN", "linear": "linear probe"}

@@ -6,10 +6,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from massrl.checkpoint import write_text
+from massrl.atomic import write_text
 from massrl.config_files import load_config
 from massrl.data.decode import decode
-from massrl.data.loader import StepBatches, steps_per_epoch
 from massrl.data.shapes import ShapesSource
 from massrl.data.sources import Source
 from massrl.errors import CheckpointError, ConfigError, DataError
@@ -52,6 +51,8 @@ def _planned(config: SheetConfig) -> tuple[list[SheetRow], str]:
 
 def _replayed(config: SheetConfig) -> tuple[list[SheetRow], str]:
     """The rows of a step, or of an epoch, of a run, as it saw them."""
+    from massrl.data.loader import StepBatches, steps_per_epoch  # brings torch
+
     folder = RunFolder.existing(config.replay, flag="--replay")
     run = load_config(folder.config)
     moved = replace(run.data, train=config.images or run.data.train)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from massrl.api import PretrainResult, pretrain
+from massrl.api import pretrain
 from massrl.configure import make_config
+from massrl.training import PretrainResult
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,8 @@ import lightning
 import torch
 from torch import Tensor
 
-from massrl.checkpoint import save_checkpoint, write_json
+from massrl.atomic import write_json
+from massrl.checkpoint import save_checkpoint
 from massrl.errors import TrainingError
 from massrl.evaluation.health import effective_rank, feature_deviation
 from massrl.train.module import PretrainingModule

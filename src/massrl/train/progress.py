@@ -17,25 +17,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from massrl.run_log import duration
 from massrl.train.callbacks import Clock, Probe, StepWatcher
 from massrl.train.module import PretrainingModule
 
 _SECONDS_BETWEEN_LINES = 15.0
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person reads them.
-
-    Example:
-        >>> duration(42), duration(125), duration(7300)
-        ('42 s', '2 min 05 s', '2 h 01 min')
-    """
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 class _TimeLeft(ProgressColumn):

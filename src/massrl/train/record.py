@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from massrl.checkpoint import write_text
+from massrl.atomic import write_text
 from massrl.errors import TrainingError
 
 COLUMNS = (

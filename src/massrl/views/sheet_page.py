@@ -30,10 +30,12 @@ figure { margin: 0; }
 .whole { flex: 0 0 240px; max-width: 100%; overflow-wrap: anywhere; }
 .whole svg { display: block; width: 100%; height: auto; border-radius: 4px; }
 .views { flex: 1 1 480px; display: grid; gap: 16px;
-  grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }
+  grid-template-columns:
+    repeat(auto-fill, minmax(max(140px, calc((100% - 16px * (var(--n) - 1)) / var(--n))), 1fr)); }
+.views figure { max-width: 240px; }
 .views img { display: block; width: 100%; aspect-ratio: 1; border-radius: 4px; }
 .small img { image-rendering: pixelated; }
-.policy { font-weight: 600; margin: 6px 0 2px; overflow-wrap: anywhere; }
+.policy { font-weight: 600; margin: 6px 0 2px; overflow-wrap: break-word; }
 .policy b { color: #fff; border-radius: 3px; padding: 0 5px; margin-right: 6px; font-size: 12px; }
 dl { display: grid; grid-template-columns: auto 1fr; column-gap: 8px; margin: 0; }
 dd { margin: 0; }
@@ -70,10 +72,13 @@ def _row(row: SheetRow, by_policy: dict[str, str], by_crop: dict[int, str]) -> s
         for view, pixels in zip(row.plan.views, row.views, strict=True)
     )
     small = " small" if row.plan.side < 96 else ""
+    count = len(row.plan.views)
+    columns = count if count <= 6 else -(-count // 2)  # of two crops, each has a line
     return (
         f'<section class="row"><figure class="whole">{_whole(row, by_crop)}<figcaption>'
         f'{escape(row.title)} <span class="size">{width} × {height} px, image {row.plan.index}, epoch '
-        f'{row.plan.epoch}</span></figcaption></figure><div class="views{small}">{views}</div></section>'
+        f'{row.plan.epoch}</span></figcaption></figure><div class="views{small}" style="--n:{columns}">'
+        f"{views}</div></section>"
     )
 
 
@@ -114,7 +119,7 @@ def _view(view: ViewPlan, pixels: Pixels, policy_colour: str, crop_colour: str) 
     return (
         f'<figure><img src="{_data(pixels)}" alt="{escape(str(view))}"><figcaption><p class="policy" '
         f'style="color:{policy_colour}"><b style="background:{crop_colour}">{view.crop + 1}</b>'
-        f"{escape(view.policy)}</p><dl>{lines}</dl></figcaption></figure>"
+        f"{escape(view.policy).replace('(', '<wbr>(')}</p><dl>{lines}</dl></figcaption></figure>"
     )
 
 

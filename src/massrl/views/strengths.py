@@ -18,7 +18,7 @@ from massrl.views.sheet import Pixels
 from massrl.views.typeset import INK, MUTED, Run, Style, wrap, write
 from massrl.views.wording import step_words
 
-_NUM_DRAWS = 4000
+_NUM_DRAWS = 16_000
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ def draw_strengths(
 ) -> Pixels:
     """A chart with a row for each operation, its numbers from left to right.
 
+    Operations that take no number, or always the same one, stand side by side in the last rows.
+
     Args:
         image: uint8 ``(S, S, 3)``, RGB, at the size of a view; it is not written to.
         found: what ``ranges`` found.
@@ -83,40 +85,47 @@ def draw_strengths(
         uint8 ``(height, width, 3)``, RGB.
     """
     style = Style(tile)
-    columns = max([1, *(len(item.values) for item in found)])
+    ladders = [item for item in found if len(item.values) > 1]
+    alone = [item for item in found if len(item.values) <= 1]
+    columns = max([4, *(len(item.values) for item in ladders)])
     names = style.size(150)
     width = 2 * style.margin + names + columns * (tile + style.gap) - style.gap
     heading = wrap([Run(title, INK, style.heading)], width - 2 * style.margin)
     top = style.margin + len(heading) * style.heading_line + style.size(8)
-    depth = tile + style.line + style.size(16)
-    picture = Image.new("RGB", (width, top + len(found) * depth + style.margin // 2), "white")
+    depth = tile + 2 * style.line + style.size(12)
+    num_rows = len(ladders) + -(-len(alone) // columns)
+    picture = Image.new("RGB", (width, top + num_rows * depth + style.margin // 2), "white")
     draw = ImageDraw.Draw(picture)
     write(draw, heading, left=style.margin, top=style.margin, step=style.heading_line)
-    for number, item in enumerate(found):
-        y = top + number * depth
-        words = step_words(Step(item.operation, _values(item.operation, item.values or (0.0,), 0)))
-        lines = [
-            [Run(words[0], INK, style.bold)],
-            [Run(f"in {_percent(item.share)} of views", MUTED, style.plain)],
-        ]
-        write(draw, lines, left=style.margin, top=y, step=style.line)
-        for column in range(max(1, len(item.values))):
-            step = Step(item.operation, _values(item.operation, item.values, column))
-            view = ViewPlan("", 0, Box(0, 0, *image.shape[:2]), False, (step,))
-            pixels = Image.fromarray(apply_steps(image, view, fill=fill))
-            left = style.margin + names + column * (tile + style.gap)
-            picture.paste(pixels.resize((tile, tile), Image.Resampling.BICUBIC), (left, y))
-            amount = " ".join(step_words(step)[1:]) or "–"
-            label = [[Run(amount, MUTED, style.plain)]]
-            write(draw, label, left=left, top=y + tile + style.size(4), step=style.line)
+
+    def view(row: int, column: int, step: Step, label: list[list[Run]]) -> None:
+        left, y = style.margin + names + column * (tile + style.gap), top + row * depth
+        plan = ViewPlan("", 0, Box(0, 0, *image.shape[:2]), False, (step,))
+        pixels = Image.fromarray(apply_steps(image, plan, fill=fill))
+        picture.paste(pixels.resize((tile, tile), Image.Resampling.BICUBIC), (left, y))
+        write(draw, label, left=left, top=y + tile + style.size(4), step=style.line)
+
+    for row, item in enumerate(ladders):
+        name = [[Run(step_words(_step(item, 0))[0], INK, style.bold)]]
+        often = [[Run(f"in {_percent(item.share)} of views", MUTED, style.plain)]]
+        write(draw, name + often, left=style.margin, top=top + row * depth, step=style.line)
+        for column in range(len(item.values)):
+            step = _step(item, column)
+            amount = " ".join(step_words(step)[1:])
+            view(row, column, step, [[Run(amount, MUTED, style.plain)]])
+    for number, item in enumerate(alone):
+        step = _step(item, 0)
+        words = [Run(" ".join(step_words(step)), INK, style.bold)]
+        often = [[Run(f"in {_percent(item.share)} of views", MUTED, style.plain)]]
+        row, column = len(ladders) + number // columns, number % columns
+        view(row, column, step, wrap(words, tile)[:1] + often)
     return np.asarray(picture)
 
 
-def _values(operation: str, values: Sequence[float], column: int) -> tuple[float, ...]:
-    """The numbers of a step: a cutout stands in the middle."""
-    if operation == "cutout":
-        return (values[column], 0.5, 0.5)
-    return tuple(values[column : column + 1])
+def _step(item: Range, column: int) -> Step:
+    """One operation at one of its numbers; a cutout stands in the middle."""
+    values = item.values[column : column + 1]
+    return Step(item.operation, (*values, 0.5, 0.5) if item.operation == "cutout" else values)
 
 
 def _percent(share: float) -> str:

@@ -1,0 +1,144 @@
+"""A pre-training run: from a configuration to a folder with trained weights, in one sitting or several."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from massrl.atomic import write_json, write_text
+from massrl.config import Config
+from massrl.config_files import config_text, load_config
+from massrl.data.cache import CachedSource
+from massrl.data.catalogue import holds
+from massrl.data.sources import Source
+from massrl.errors import ConfigError
+from massrl.judging import make_probe
+from massrl.methods.base import Method
+from massrl.parts import make_view_maker, sheet_rows, training_source
+from massrl.pretrained import save_trained
+from massrl.run_folder import RunFolder
+from massrl.run_log import describe_source, logging_to, say_config
+from massrl.run_report import report_run
+from massrl.train.networks import make_method
+from massrl.train.resolve import changed_fields, resolve_config, resolve_resumed, this_machine
+from massrl.train.run import Sitting, plan_steps, restore_point, train
+from massrl.view_maker import ViewMaker
+from massrl.views.layouts import resolve_layout
+from massrl.views.sheet import save_sheet
+
+logger = logging.getLogger("massrl")
+
+_SHEET_ROWS = 6
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """What ``pretrain`` gives back.
+
+    Attributes:
+        folder: the run folder.
+        config: the resolved configuration.
+        sitting: steps, seconds, and whether a signal stopped the run.
+    """
+
+    folder: Path
+    config: Config
+    sitting: Sitting
+
+
+def start_run(wanted: Config, *, console: Console, title: str) -> PretrainResult:
+    """Begin a run; see ``massrl.pretrain``."""
+    if not wanted.data.train:
+        raise ConfigError("no images to learn from: --data.train takes a folder, a list or a name")
+    source = training_source(wanted.data)
+    resolved, notes = resolve_config(wanted, source, this_machine(wanted.train.accelerator))
+    method = make_method(resolved)  # refuses what does not fit before anything is written
+    if holds(wanted.data.train, wanted.out or "runs"):
+        raise ConfigError(
+            f"the run folder {wanted.out or 'runs'} would lie among the images {wanted.data.train}, and "
+            f"its pictures be learnt from: another --out is wanted"
+        )
+    folder = (
+        RunFolder.new(wanted.out) if wanted.out else RunFolder.free(wanted.recipe or source.name)
+    )
+    with folder.held(), logging_to(folder.log, console):
+        policies = folder.keep_policies(resolved.views.policies or ())
+        views = replace(resolved.views, policies=policies)
+        resolved = replace(resolved, out=str(folder.path), views=views)
+        say_config(resolved, source, notes)
+        write_json(folder.data, describe_source(source))
+        source = CachedSource(source) if resolved.data.cache == "memory" else source
+        maker = _view_maker(resolved)
+        resolved = _say_stem(resolved, method)
+        if resolved.train.max_steps is None:
+            resolved = plan_steps(resolved, method, source, maker)
+        _save_config(folder, resolved)
+        save_sheet(sheet_rows(source, maker, count=_SHEET_ROWS), folder.views)
+        return _sit(resolved, folder, source, None, console=console, title=title)
+
+
+def resume_run(
+    folder: RunFolder, config: Config | None, *, console: Console, title: str
+) -> PretrainResult:
+    """Go on with a run; see ``massrl.api.resume``."""
+    before = load_config(folder.config)
+    config = replace(resolve_resumed(before, config or before), out=str(folder.path))
+    source = training_source(config.data)
+    with folder.held(), logging_to(folder.log, console):
+        checkpoint = restore_point(folder, source)
+        for flag, value in changed_fields(replace(before, out=config.out), config).items():
+            logger.info("from here on: --%s %s", flag, value)
+        _save_config(folder, config)
+        source = CachedSource(source) if config.data.cache == "memory" else source
+        return _sit(config, folder, source, checkpoint, console=console, title=title)
+
+
+def _view_maker(config: Config) -> ViewMaker:
+    return make_view_maker(config.views, size=config.view_size, seed=config.train.seed)
+
+
+def _say_stem(config: Config, method: Method) -> Config:
+    """Which stem ``auto`` came to, said and kept."""
+    used = str(method.backbone.stem_used)
+    if config.model.stem == "auto":
+        logger.info("%-8s --model.stem %s: for views of %s px", "chosen", used, config.views.size)
+    return replace(config, model=replace(config.model, stem=used))
+
+
+def _save_config(folder: RunFolder, config: Config) -> None:
+    rate = f"{config.scaled_lr:g} = optim.lr × data.batch_size / 256"
+    views = replace(config.views, policies=folder.portable(config.views.policies or ()))
+    text = config_text(replace(config, views=views))
+    write_text(folder.config, f"# peak learning rate in use: {rate}\n{text}")
+
+
+def _sit(
+    config: Config,
+    folder: RunFolder,
+    source: Source,
+    checkpoint: dict[str, Any] | None,
+    *,
+    console: Console,
+    title: str,
+) -> PretrainResult:
+    """One sitting of a run, from its start or from its checkpoint; leaves the weights and the page."""
+    method = make_method(config)
+    sitting = train(
+        config,
+        method,
+        source,
+        _view_maker(config),
+        folder=folder,
+        checkpoint=checkpoint,
+        view_names=resolve_layout(config.views).view_names(),
+        console=console,
+        measure=make_probe(config, source),
+        title=title,
+    )
+    save_trained(folder.backbone, method.backbone, config, step=sitting.step)
+    report_run(folder)
+    return PretrainResult(folder.path, config, sitting)

@@ -1,0 +1,157 @@
+"""Sheets, pages, replays and charts, as a user asks for them."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from massrl.api import draw_policy, draw_views
+from massrl.errors import CheckpointError, ConfigError
+from massrl.train.module import PretrainingModule
+from massrl.views.policies import Draw, Group
+from massrl.views.strengths import draw_strengths, ranges
+from tests.conftest import photos
+from tests.train.conftest import run
+
+
+def views_of(page: Path) -> list[np.ndarray]:
+    """The views of a page, in order, as pixels."""
+    found = re.findall(
+        r'<img src="data:image/png;base64,([^"]+)"', page.read_text(encoding="utf-8")
+    )
+    images = [np.frombuffer(base64.b64decode(item), np.uint8) for item in found]
+    return [cv2.cvtColor(cv2.imdecode(item, 1), cv2.COLOR_BGR2RGB) for item in images]
+
+
+def test_replay_shows_the_very_views_of_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards "replayable": the pixels of the page are those that the step was given."""
+    seen: dict[int, Any] = {}
+    original = PretrainingModule.training_step
+
+    def watched(self: PretrainingModule, batch: Any, index: int) -> torch.Tensor:
+        seen[self.step] = (batch.indices.tolist(), batch.views.numpy().copy())
+        return original(self, batch, index)
+
+    monkeypatch.setattr(PretrainingModule, "training_step", watched)
+    folder = run(tmp_path / "run").folder
+    indices, views = seen[7]  # in the second epoch
+    page = tmp_path / "page.html"
+    asked = {"replay": str(folder), "step": 7, "index": indices[3], "out": str(page)}
+    assert draw_views(asked) == page
+    shown = views_of(page)
+    assert len(shown) == 4
+    assert all(np.array_equal(one, other) for one, other in zip(shown, views[:, 3], strict=True))
+    draw_views({"replay": str(folder), "step": 7, "count": 99, "out": str(page)})
+    assert len(views_of(page)) == 4 * len(indices)
+    missing = next(index for index in range(40) if index not in indices)
+    with pytest.raises(ConfigError, match=f"image {missing} is not one of step 7"):
+        draw_views({**asked, "index": missing})
+
+
+def test_replay_of_other_images_is_refused_and_of_moved_ones_not(tmp_path: Path) -> None:
+    """Guards a replay against views of images that the run has never seen."""
+    images = photos(tmp_path / "photos", "a", count=16)
+    data = {"train": str(images), "batch_size": 8}
+    folder = run(tmp_path / "run", data=data, train={"max_steps": 2}).folder
+    images.rename(tmp_path / "moved")
+    out = str(tmp_path / "sheet.png")
+    asked = {"replay": str(folder), "step": 1, "out": out}
+    draw_views({**asked, "images": str(tmp_path / "moved")})
+    other = photos(tmp_path / "other", "a", count=9)
+    with pytest.raises(CheckpointError, match="not what the run learnt from"):
+        draw_views({**asked, "images": str(other)})
+
+
+class Tags(HTMLParser):
+    """Counts tags and sees that each is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """An element begins."""
+        self.seen.append(tag)
+        self.links += [str(v) for k, v in attributes if k in ("src", "href")]
+        if tag not in ("meta", "img", "wbr"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """An element without content."""
+        self.seen.append(tag)
+        self.links += [str(v) for k, v in attributes if k in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        """An element ends."""
+        assert self.open.pop() == tag
+
+
+def test_page_is_one_file_with_everything_in_it(tmp_path: Path) -> None:
+    """Guards a page that is sent by mail, and file names that are HTML."""
+    images = photos(tmp_path / "photos", "a", count=3)
+    (images / "a" / "1.png").rename(images / "a" / "<b>&.png")
+    page = tmp_path / "new" / "page.html"
+    draw_views({"images": str(images), "out": str(page), "views": {"layout": "massrl"}})
+    tags = Tags()
+    tags.feed(page.read_text(encoding="utf-8"))
+    assert tags.open == []
+    assert tags.seen.count("img") == 3 * 8
+    assert tags.seen.count("svg") == 3
+    assert tags.seen.count("b") == 3 * 8  # the badges, and no file's name
+    assert all(link.startswith("data:image/png;base64,") for link in tags.links)
+    text = page.read_text(encoding="utf-8")
+    assert "&lt;b&gt;&amp;.png" in text
+    assert "randaugment<wbr>(2,9)" in text
+
+
+def test_ranges_of_a_policy_are_what_it_draws() -> None:
+    """Guards the chart: how often, over which numbers, and that rare operations are not left out."""
+    policy = Group(
+        members=(
+            Draw(operation="rotate", prob=0.5, low=-30.0, high=60.0),
+            Draw(operation="posterize", prob=1.0, low=2.0, high=4.99),
+            Draw(operation="invert", prob=0.02),
+        )
+    )
+    found = {item.operation: item for item in ranges(policy, side=32, columns=5)}
+    assert list(found) == ["posterize", "rotate", "invert"]
+    assert found["posterize"].values == (2.0, 3.0, 4.0)
+    assert found["rotate"].values == pytest.approx((-30, -7.5, 15, 37.5, 60), abs=0.1)
+    assert found["rotate"].share == pytest.approx(0.5, abs=0.02)
+    assert found["invert"].values == ()
+    assert found["invert"].share == pytest.approx(0.02, abs=0.01)
+
+
+def test_chart_shows_each_operation_at_its_numbers() -> None:
+    """Guards the pictures: the first tile is the least number, and the image is not written to."""
+    image = np.full((32, 32, 3), 100, np.uint8)
+    found = ranges(Draw(operation="brightness", low=0.5, high=2.0), side=32, columns=4)
+    chart = draw_strengths(image, found, title="mine", tile=128)
+    levels = {level for level in range(1, 255) if (chart == level).all(axis=2).sum() > 128 * 100}
+    assert len(levels) == 4
+    assert {round(level / 50) * 50 for level in levels} == {50, 100, 150, 200}
+    assert (image == 100).all()
+
+
+def test_policy_is_drawn_into_a_picture(tmp_path: Path) -> None:
+    """Guards ``massrl policies NAME``, with an image of one's own and without."""
+    cv2.imwrite(str(tmp_path / "mine.png"), np.full((90, 60, 3), 40, np.uint8))
+    for image in ("", str(tmp_path / "mine.png")):
+        out = draw_policy(
+            {"policy": "simclr", "image": image, "size": 48, "out": str(tmp_path / "a" / "b.png")}
+        )
+        assert cv2.imread(str(out)).shape[1] > 500
+    with pytest.raises(ConfigError, match="unknown policy"):
+        draw_policy({"policy": "nosuch"})
