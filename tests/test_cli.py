@@ -50,7 +50,7 @@ def fails(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_verbs_of_the_design_are_all_there() -> None:
     """Guards the table of commands that the documentation shows."""
     wanted = {"demo", "views", "pretrain", "evaluate", "recipes", "policies"}
-    wanted |= {"data check", "data pack"}
+    wanted |= {"data check", "data pack", "bench views"}
     assert wanted <= set(VERBS)
 
 

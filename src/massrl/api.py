@@ -19,11 +19,13 @@ from massrl.options import (
     PackConfig,
     SheetConfig,
     StrengthsConfig,
+    ViewCostConfig,
 )
-from massrl.parts import open_images
+from massrl.parts import make_view_maker, open_images
 from massrl.run_folder import RunFolder
 from massrl.run_log import TaskProgress
-from massrl.seeing import save_strengths, save_views
+from massrl.seeing import default_side, save_strengths, save_views
+from massrl.view_cost import ViewCost, view_cost
 
 if (
     TYPE_CHECKING
@@ -131,6 +133,19 @@ def draw_policy(config: StrengthsConfig | dict[str, Any]) -> Path:
     """
     wanted = config if isinstance(config, StrengthsConfig) else make(StrengthsConfig, config)
     return save_strengths(wanted)
+
+
+def measure_views(config: ViewCostConfig | dict[str, Any]) -> ViewCost:
+    """Measure what the views of a layout cost on this machine, of the user's own images.
+
+    Args:
+        config: which images, which layout.
+    """
+    wanted = config if isinstance(config, ViewCostConfig) else make(ViewCostConfig, config)
+    source = open_images(wanted.images, root=wanted.root)
+    size = wanted.views.size or default_side(source)
+    maker = make_view_maker(wanted.views, size=size, seed=0)
+    return view_cost(source, maker, count=wanted.count, rounds=wanted.rounds)
 
 
 def pack_data(

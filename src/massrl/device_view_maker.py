@@ -33,7 +33,7 @@ class DeviceViewMaker(ViewMaker):
         self, image: EncodedOrPixels, *, epoch: int, index: int, out: NDArray[np.uint8]
     ) -> list[Program]:
         """Write the resized crops of one image into ``out``; return the program of each view."""
-        pixels, plan = self._decode_and_plan(image, f"image {index}", epoch, index)
+        pixels, plan = self.decode_and_plan(image, epoch=epoch, index=index)
         for number, crop in crops_of(pixels, plan).items():
             out[number] = crop
         return [compile_view(view, height=self.size, width=self.size) for view in plan.views]

@@ -132,6 +132,31 @@ class CheckConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ViewCostConfig:
+    """What views cost on this machine."""
+
+    images: str = ""
+    """Folder, list of paths or name."""
+    root: str | None = None
+    """Folder where named data sets are kept or downloaded to."""
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    """Which views each image becomes."""
+    count: int = 64
+    """Images to measure, from the first on."""
+    rounds: int = 3
+    """How often each is measured; medians are given."""
+    images_per_second: float | None = None
+    """Speed of the training step, to say how many workers it needs."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            within(self.count, 1, MANY, "--count"),
+            within(self.rounds, 1, MANY, "--rounds"),
+            within(self.images_per_second, 1, MANY, "--images_per_second"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class PackConfig:
     """Images to pack into tar files, which are read faster than many small files."""
 

@@ -25,6 +25,12 @@ from massrl.views.strategies import parse_strategy
 from massrl.views.strengths import draw_strengths, ranges
 
 
+def default_side(source: Source) -> int:
+    """Side of the views of images that are looked at: small ones at their size, others at 224."""
+    side = source.typical_side
+    return side if side <= 64 else 224
+
+
 def save_views(config: SheetConfig) -> Path:
     """Draw what a layout does to images, or the views that a step of a run has seen."""
     rows, title = _replayed(config) if config.replay else _planned(config)
@@ -42,8 +48,7 @@ def save_views(config: SheetConfig) -> Path:
 def _planned(config: SheetConfig) -> tuple[list[SheetRow], str]:
     source = open_images(config.images, root=config.root)
     layout = resolve_layout(config.views)
-    side = source.typical_side
-    size = config.views.size or (side if side <= 64 else 224)
+    size = config.views.size or default_side(source)
     maker = make_view_maker(config.views, size=size, seed=config.seed)
     rows = _rows(config, source, maker, epoch=config.epoch, indices=None)
     return rows, f"{layout.name}: {layout.summary}"

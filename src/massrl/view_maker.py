@@ -68,13 +68,19 @@ class ViewMaker:
             ConfigError: if the epoch or the index is no whole number from 0 up.
         """
         _check_whole(0, epoch=epoch, index=index)
-        pixels, plan = self._decode_and_plan(_content(image), _name(image, index), epoch, index)
+        name = _name(image, index)
+        pixels, plan = self.decode_and_plan(_content(image), name=name, epoch=epoch, index=index)
         return execute(pixels, plan)
 
-    def _decode_and_plan(
-        self, image: EncodedOrPixels, name: str, epoch: int, index: int
+    def decode_and_plan(
+        self, image: EncodedOrPixels, *, index: int, epoch: int = 0, name: str = ""
     ) -> tuple[NDArray[np.uint8], Plan]:
-        """Pixels, at a reduced scale where the plan allows it, and the plan of the whole image."""
+        """Pixels, at a reduced scale where the plan allows it, and the plan of the whole image.
+
+        Raises:
+            ImageError: if the image cannot be decoded.
+        """
+        name = name or f"image {index}"
         header = read_header(image) if isinstance(image, bytes) else None
         if header is not None and header.format == "JPEG":
             height, width = header.upright
@@ -106,7 +112,7 @@ class ViewMaker:
         Raises:
             ImageError: if the image cannot be decoded.
         """
-        execute(*self._decode_and_plan(image, f"image {index}", epoch, index), out=out)
+        execute(*self.decode_and_plan(image, epoch=epoch, index=index), out=out)
 
     def batch(self, pixels: Any, notes: list[Any]) -> Any:
         """What the training process is given.

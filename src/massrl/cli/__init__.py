@@ -73,8 +73,8 @@ def _dispatch(words: list[str]) -> int:
         print(f"{_PROG} {__version__}")
         return 0
     name, rest = words[0], words[1:]
-    if name == "data":
-        name, rest = f"data {rest[0] if rest else ''}".strip(), rest[1:]
+    if name in ("data", "bench"):
+        name, rest = f"{name} {rest[0] if rest else ''}".strip(), rest[1:]
     if name not in VERBS:
         raise ConfigError(f"unknown command {name!r}: {suggest(name, VERBS)}")
     if "-h" in rest or "--help" in rest:

@@ -193,6 +193,24 @@ def _check(words: list[str]) -> int:
     return 0 if report.ok else 1
 
 
+def _bench_views(words: list[str]) -> int:
+    from massrl.configure import make
+    from massrl.options import ViewCostConfig
+
+    images = first(words, "the images to measure with: a folder, a list or a name")
+    config = make(ViewCostConfig, {"images": images}, arguments=words)
+    from massrl.api import measure_views
+
+    cost = measure_views(config)
+    print(f"{images}: {cost.num_images} images, {config.views.layout}, one thread")
+    for line in cost.lines():
+        print(line)
+    speed = config.images_per_second
+    if speed is not None:
+        print(f"\nA step of {speed:,.0f} images/s needs --data.workers {cost.workers(speed)}")
+    return 0
+
+
 def _pack(words: list[str]) -> int:
     from massrl.configure import make
     from massrl.options import PackConfig
@@ -247,6 +265,12 @@ VERBS: dict[str, Verb] = {
         _policies,
         usage="[NAME]",
         kind="massrl.options.StrengthsConfig",
+    ),
+    "bench views": Verb(
+        "measure what views cost on this machine, of your own images",
+        _bench_views,
+        usage="IMAGES",
+        kind="massrl.options.ViewCostConfig",
     ),
     "data check": Verb(
         "decode every image once and list what is broken",

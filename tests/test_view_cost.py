@@ -1,0 +1,42 @@
+"""What views cost: figures that add up, not how large they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from massrl.api import measure_views
+from massrl.errors import DataError
+from massrl.view_cost import ViewCost
+from tests.conftest import photos
+
+
+def test_every_stage_and_operation_is_measured(tmp_path: Path) -> None:
+    """Guards the table: an operation that is drawn and not measured, a count that is not an image's."""
+    folder = photos(tmp_path / "photos", "a", count=6)
+    (folder / "a" / "0.png").write_text("no picture")
+    views = {"layout": "simclr", "policies": ["simclr(strength=0,blur_prob=1)"], "size": 16}
+    cost = measure_views({"images": str(folder), "views": views, "count": 4, "rounds": 2})
+    assert cost.num_images == 4
+    assert list(cost.stages) == ["read", "decode", "plan", "cut and resize", "operations"]
+    assert all(value > 0 for value in cost.stages.values())
+    assert cost.operations["blur"][1] == 2.0  # once in each of two views
+    assert set(cost.operations) <= {"blur", "grey"}
+    text = "\n".join(cost.lines())
+    assert "images/s a core" in text
+    assert "blur" in text
+
+
+def test_workers_keep_up_with_the_step() -> None:
+    """Guards the advice: rounded up, since half a worker is none."""
+    cost = ViewCost(num_images=1, stages={}, whole=4.0, operations={})
+    assert cost.images_per_second == 250
+    assert [cost.workers(speed) for speed in (100, 250, 251, 1000)] == [1, 1, 2, 4]
+
+
+def test_folder_without_an_image_that_can_be_read_is_refused(tmp_path: Path) -> None:
+    """Guards against a division by no images."""
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(DataError):
+        measure_views({"images": str(tmp_path), "views": {"size": 16}})
