@@ -31,6 +31,7 @@ from torchvision.transforms import v2
 
 from massrl import ViewMaker
 from massrl.data.decode import decode
+from massrl.device_view_maker import DeviceViewMaker
 from massrl.run_log import circumstances
 from massrl.train.resolve import this_machine
 from massrl.views.cpu import crops_of, execute
@@ -51,8 +52,12 @@ class PillowBlur:
         return image.filter(ImageFilter.GaussianBlur(float(np.random.uniform(0.1, 2.0))))  # noqa: NPY002
 
 
-def published(size: int, *, shared: int = 0, strategies: int = 4) -> Pipeline:
+def published(size: int, *, shared: int = 0, strategies: int = 4, floats: bool = False) -> Pipeline:
     """Pillow and torchvision v1: every strategy with its own crop, or on each of ``shared`` crops."""
+    finish: Callable[[Image.Image], Any] = np.asarray
+    if floats:
+        constants = v1.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        finish = v1.Compose([v1.ToTensor(), constants])
     crop = v1.RandomResizedCrop(size, (0.08, 1.0), interpolation=v1.InterpolationMode.BICUBIC)
     flip = v1.RandomHorizontalFlip()
     jitter = v1.RandomApply([v1.ColorJitter(0.4, 0.4, 0.2, 0.1)], 0.8)
@@ -63,13 +68,13 @@ def published(size: int, *, shared: int = 0, strategies: int = 4) -> Pipeline:
         v1.Compose([v1.AutoAugment(v1.AutoAugmentPolicy.SVHN), flip]),
     ][:strategies]
 
-    def make(encoded: bytes) -> list[np.ndarray]:
+    def make(encoded: bytes) -> list[Any]:
         with Image.open(io.BytesIO(encoded)) as opened:
             image = opened.convert("RGB")
         if not shared:
-            return [np.asarray(policy(crop(image))) for policy in policies]
+            return [finish(policy(crop(image))) for policy in policies]
         crops = [crop(image) for _ in range(shared)]
-        return [np.asarray(policy(part)) for part in crops for policy in policies]
+        return [finish(policy(part)) for part in crops for policy in policies]
 
     return make
 
@@ -168,6 +173,14 @@ def ours(layout: str | Layout, size: int) -> Pipeline:
     maker = ViewMaker(layout, size=size)
     numbers = iter(range(1 << 60))
     return lambda encoded: maker(encoded, epoch=0, index=next(numbers))
+
+
+def crops_alone(layout: str, size: int) -> Pipeline:
+    """What is left to a worker where a device makes the pixels: decoding, cutting, resizing."""
+    maker = DeviceViewMaker(layout, size=size)
+    out = np.empty(maker.shape, np.uint8)
+    numbers = iter(range(1 << 60))
+    return lambda encoded: maker.write(encoded, epoch=0, index=next(numbers), out=out)
 
 
 def one_simclr(size: int) -> tuple[Pipeline, Pipeline]:
@@ -276,7 +289,9 @@ def main() -> None:
     base = "Pillow + torchvision v1, as published"
     four = {
         "massrl": ours("massrl-4", size),
+        "massrl, a worker's share with the device executor": crops_alone("massrl-4", size),
         base: published(size),
+        f"{base}, to normalised floats": published(size, floats=True),
         **installed(
             {
                 "torchvision v2 on tensors": ("torchvision", lambda: tensors(size)),
@@ -285,7 +300,12 @@ def main() -> None:
             }
         ),
     }
-    eight = {"massrl": ours("massrl", size), base: published(size, shared=2)}
+    eight = {
+        "massrl": ours("massrl", size),
+        "massrl, a worker's share with the device executor": crops_alone("massrl", size),
+        base: published(size, shared=2),
+        f"{base}, to normalised floats": published(size, shared=2, floats=True),
+    }
     single = dict(zip(("massrl", base), one_simclr(size), strict=True))
     about = circumstances(this_machine("cpu").name)
     versions = dict(about["software"])
