@@ -1,6 +1,6 @@
-"""The demonstration as a newcomer runs it: the table of ``results/demo.md``.
+"""The demonstration as a newcomer runs it: from what it left to the table of ``results/demo.md``.
 
-OMP_WAIT_POLICY=PASSIVE python benchmarks/demo.py [--seconds 90]
+``make demo && python benchmarks/demo.py runs/demo/results.json``
 """
 
 from __future__ import annotations
@@ -9,27 +9,21 @@ import argparse
 import json
 from pathlib import Path
 
-from massrl.demo import run_demo
-from massrl.options import DemoConfig
-
 RESULTS = Path(__file__).parent / "results" / "demo.md"
 
 
 def main() -> None:
-    """Run it and write the table."""
+    """Read the figures and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=90)
-    parser.add_argument("--out", default="runs/demo")
-    wanted = parser.parse_args()
-    folder = run_demo(DemoConfig(out=wanted.out, seconds=wanted.seconds))
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    parser.add_argument("results", type=Path, help="the demonstration's results.json")
+    results = json.loads(parser.parse_args().results.read_text(encoding="utf-8"))
     versions = ", ".join(f"{name} {version}" for name, version in results["software"].items())
     steps = {"untrained": 0, **results["steps"]}
     seconds = {"untrained": 0, **results["training_seconds"]}
     lines = [
         "# The demonstration",
         "",
-        f"`OMP_WAIT_POLICY=PASSIVE python benchmarks/demo.py --seconds {wanted.seconds:g}`; commit "
+        "`make demo && python benchmarks/demo.py runs/demo/results.json`; commit "
         f"{results['commit']}; {results['hardware']}; {versions}; one seed; {results['seconds']:.0f} seconds "
         "in all.",
         "Frozen features of rendered shapes, top-1 percent on shapes never learnt from; chance is 10.",
