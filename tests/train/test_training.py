@@ -269,7 +269,7 @@ def test_probe_reports_knn_where_labels_exist(tmp_path: Path) -> None:
 
 def test_collapse_is_said_in_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Guards the warning: a representation that is one point must not look like a good loss."""
-    from massrl.train.callbacks import Health
+    from massrl.train.health import Health
 
     health = Health(["a", "b"], tmp_path / "matrix.json")
     same = torch.ones(16, 8) + 1e-4 * torch.randn(16, 8, generator=torch.Generator().manual_seed(0))

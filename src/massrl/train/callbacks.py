@@ -1,4 +1,4 @@
-"""What watches a run: the record, the checkpoints, the signals to stop, and the run's health."""
+"""What keeps a run: its record, its checkpoints, the signals that stop it, and its k-NN probe."""
 
 from __future__ import annotations
 
@@ -6,179 +6,24 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
 
-from massrl.atomic import write_json
 from massrl.checkpoint import save_checkpoint
 from massrl.errors import TrainingError
-from massrl.evaluation.health import effective_rank, feature_deviation
+from massrl.train.health import Health
 from massrl.train.module import PretrainingModule
 from massrl.train.record import MetricsFile
+from massrl.train.watching import Clock, StepWatcher
 
 logger = logging.getLogger("massrl")
 
 _SECONDS_BETWEEN_CHECKPOINTS = 300.0
-_NEWEST_SHARE = 0.05  # of the last step in a smoothed speed
-_STEPS_BETWEEN_HEALTH = 25
-_MATRIX_DECAY = 0.98  # the loss matrix is a mean over about the last fifty steps
-COLLAPSED_DEVIATION = 0.1
-
-
-class StepWatcher(lightning.Callback):
-    """Calls ``after_step`` once for every optimiser step, however many batches make one."""
-
-    def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Lightning's hook."""
-        module = pl_module
-        assert isinstance(module, PretrainingModule)
-        if (batch_idx + 1) % module.config.train.accumulate == 0:
-            self.after_step(trainer, module)
-
-    def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
-        """What to do when ``module.step`` steps have been made."""
-
-    def close(self) -> None:
-        """What to give back when training ends, well or not."""
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Lightning's hook for a good end.
-
-        It is earlier than ``teardown``, by which Lightning's own signal handlers are gone: giving
-        the signals back then would bring them to life again.
-        """
-        self.close()
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Lightning's hook for any other."""
-        self.close()
-
-
-class Clock(lightning.Callback):
-    """Measures what steps cost, and how much of that was waiting for data.
-
-    Probes and checkpoints are no part of a step: whoever makes one pauses the clock.
-
-    Attributes:
-        seconds: seconds spent on whole steps, those of earlier sittings of the run included.
-        images_per_second: of the last steps, smoothed; ``None`` before the first has ended.
-        data_wait: share of the last steps' time spent waiting for a batch, smoothed.
-    """
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self.images_per_second: float | None = None
-        self._num_batches = 0
-        self.data_wait = 0.0
-        self._last = time.perf_counter()
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Leave out what is done meanwhile."""
-        begin = time.perf_counter()
-        yield
-        self._last += time.perf_counter() - begin
-
-    @property
-    def now(self) -> float:
-        """``seconds``, with those of the step under way."""
-        return self.seconds + time.perf_counter() - self._last
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Start the clock."""
-        self._last = time.perf_counter()
-
-    def on_train_batch_start(
-        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """The batch is there: what has passed since the last one ended was waiting."""
-        self._waited = time.perf_counter() - self._last
-
-    def on_train_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """The batch is done."""
-        now = time.perf_counter()
-        whole = now - self._last
-        self._num_batches += 1
-        weight = max(_NEWEST_SHARE, 1 / self._num_batches)
-        speed, before = len(batch.indices) / whole, self.images_per_second or 0.0
-        self.images_per_second = before + weight * (speed - before)
-        self.data_wait += weight * (self._waited / whole - self.data_wait)
-        self.seconds += whole
-        self._last = now
-
-
-class Health(StepWatcher):
-    """Watches the spread of the projections and the loss of every pair of views.
-
-    Attributes:
-        deviation: spread of the projections; 1 as if drawn at random, 0 when all are the same.
-        feature_deviation: the same of the backbone's features, which are what is used later.
-        effective_rank: how many dimensions they use.
-        matrix: ``(N, N)``, mean loss of view i against view j over the last steps.
-    """
-
-    def __init__(self, view_names: list[str], path: Path) -> None:
-        self.deviation: float | None = None
-        self.feature_deviation: float | None = None
-        self.effective_rank: float | None = None
-        self.matrix: Tensor | None = None
-        self._names = view_names
-        self._path = path
-        self._warned = False
-
-    def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
-        """Take the last batch's losses into the matrix; now and then, measure the projections."""
-        output = module.output
-        assert output is not None
-        matrix = output.matrix.float().cpu()
-        self.matrix = (
-            matrix if self.matrix is None else torch.lerp(matrix, self.matrix, _MATRIX_DECAY)
-        )
-        self.deviation = self.feature_deviation = self.effective_rank = None
-        last = module.step == module.schedule.total_steps
-        if module.step % _STEPS_BETWEEN_HEALTH == 0 or last:
-            projections = output.projections.float().cpu()
-            self.deviation = feature_deviation(projections)
-            self.feature_deviation = feature_deviation(output.features.float().cpu())
-            self.effective_rank = effective_rank(projections[:1024])
-            if self.deviation < COLLAPSED_DEVIATION and not self._warned:
-                self._warned = True
-                logger.warning(
-                    "the representation is collapsing: at step %d the projections of different images "
-                    "are nearly the same (deviation %.3f of 1, effective rank %.1f). Try a lower "
-                    "--optim.lr, a higher --method.target_momentum, a larger --data.batch_size, "
-                    "or --method.objective simclr",
-                    module.step,
-                    self.deviation,
-                    self.effective_rank,
-                )
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write the matrix into the run folder."""
-        if self.matrix is not None:
-            used = pl_module.method.mask.cpu()
-            rows = [
-                [round(float(loss), 5) if use else None for loss, use in zip(*row, strict=True)]
-                for row in zip(self.matrix, used, strict=True)
-            ]
-            content = {"step": pl_module.step, "views": self._names, "loss": rows}
-            write_json(self._path, content)
 
 
 class Probe(StepWatcher):

@@ -18,8 +18,9 @@ from rich.progress import (
 from rich.text import Text
 
 from massrl.run_log import duration
-from massrl.train.callbacks import Clock, Probe, StepWatcher
+from massrl.train.callbacks import Probe
 from massrl.train.module import PretrainingModule
+from massrl.train.watching import Clock, StepWatcher
 
 _SECONDS_BETWEEN_LINES = 15.0
 

@@ -24,10 +24,12 @@ from massrl.data.sources import Source
 from massrl.errors import CheckpointError
 from massrl.methods.base import Method
 from massrl.run_folder import RunFolder
-from massrl.train.callbacks import Checkpoints, Clock, Health, Probe, Record, Signals
+from massrl.train.callbacks import Checkpoints, Probe, Record, Signals
+from massrl.train.health import Health
 from massrl.train.module import PretrainingModule
 from massrl.train.progress import ProgressLine
 from massrl.train.resolve import make_schedule, normalization_of
+from massrl.train.watching import Clock
 
 logger = logging.getLogger("massrl")
 

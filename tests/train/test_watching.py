@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from massrl.train import callbacks
-from massrl.train.callbacks import Clock
+from massrl.train import watching
+from massrl.train.watching import Clock
 
 
 def test_clock_leaves_out_probes_and_counts_the_step_under_way(
@@ -15,7 +15,7 @@ def test_clock_leaves_out_probes_and_counts_the_step_under_way(
 ) -> None:
     """Guards equal seconds: a run that is probed more often must not look slower."""
     now = [100.0]
-    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(watching.time, "perf_counter", lambda: now[0])
     batch = SimpleNamespace(indices=range(8))
     clock = Clock()
     clock.on_train_start(None, None)
