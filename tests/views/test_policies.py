@@ -448,3 +448,19 @@ def test_trivialaugment_takes_its_strength_apart_from_its_operation() -> None:
     """Guards against one number for both draws: each operation would have one strength only."""
     found = values_by_operation(sequences(TrivialAugment(), 3000))
     assert all(len(set(found[name])) > 25 for name in GEOMETRIC | FACTORS)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    ["randaugment(2,9)", "autoaugment(svhn)", "fast-autoaugment(imagenet)", "trivialaugment"],
+)
+@pytest.mark.parametrize("side", [32, 224])
+def test_translations_move_by_whole_pixels_and_not_by_fractions_of_one(
+    policy: str, side: int
+) -> None:
+    """Guards a known bug of other libraries: a fraction of the side taken for a number of pixels."""
+    found = values_by_operation(sequences(policy, 3000, side))
+    shifts = [abs(value) * side for value in found["translate_x"] + found["translate_y"]]
+    assert len(shifts) > 100
+    assert np.mean([shift < 1 for shift in shifts]) <= 0.2  # levels that are next to nothing
+    assert 0.03 * side <= np.median(shifts) <= 0.5 * side
