@@ -94,7 +94,7 @@ def test_functions_of_the_public_surface_take_their_documented_first_arguments()
 
 def test_package_lists_its_public_names_and_no_others_exist() -> None:
     """Guards ``dir(massrl)`` and the error for a name that is not there."""
-    assert set(massrl.__all__) == {"ViewMaker", "evaluate", "load_backbone", "pretrain"}
+    assert set(massrl.__all__) == {"ViewMaker", "evaluate", "load_backbone", "pretrain", "resume"}
     assert set(massrl.__all__) <= set(dir(massrl))
     with pytest.raises(AttributeError, match="no attribute 'pretrian'"):
         _ = massrl.pretrian

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,3 +94,21 @@ def test_half_written_files_of_a_killed_run_are_cleared(tmp_path: Path) -> None:
     folder.checkpoint.write_bytes(b"whole")
     with folder.held():
         assert [path.name for path in folder.checkpoint.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_lock_is_free_as_soon_as_the_process_is_killed(tmp_path: Path) -> None:
+    """Guards a supervisor that restarts at once: loader processes outlive a killed run by seconds."""
+    code = (
+        "import os, signal, sys, time\n"
+        "from massrl.run_folder import RunFolder\n"
+        "with RunFolder.new(sys.argv[1]).held():\n"
+        "    if os.fork() == 0:\n"
+        "        time.sleep(30)\n"
+        "    time.sleep(1)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    begin = time.monotonic()
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=False)
+    with RunFolder(tmp_path / "run").held():
+        pass
+    assert time.monotonic() - begin < 25

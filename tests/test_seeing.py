@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from massrl.api import draw_policy, draw_views
+from massrl.api import draw_policy, draw_views, measure_views
 from massrl.errors import CheckpointError, ConfigError
 from massrl.train.module import PretrainingModule
-from massrl.views.policies import Draw, Group
+from massrl.views.policies import Draw, Group, RandAugment
 from massrl.views.strengths import draw_strengths, ranges
 from tests.conftest import photos
 from tests.train.conftest import run
@@ -56,6 +56,10 @@ def test_replay_shows_the_very_views_of_a_step(
     missing = next(index for index in range(40) if index not in indices)
     with pytest.raises(ConfigError, match=f"image {missing} is not one of step 7"):
         draw_views({**asked, "index": missing})
+    with pytest.raises(ConfigError, match="the run has steps 0 to 9"):
+        draw_views({**asked, "step": 10})
+    with pytest.raises(ConfigError, match="no --epoch fits beside it"):
+        draw_views({**asked, "epoch": 1})
 
 
 def test_replay_of_other_images_is_refused_and_of_moved_ones_not(tmp_path: Path) -> None:
@@ -155,3 +159,32 @@ def test_policy_is_drawn_into_a_picture(tmp_path: Path) -> None:
         assert cv2.imread(str(out)).shape[1] > 500
     with pytest.raises(ConfigError, match="unknown policy"):
         draw_policy({"policy": "nosuch"})
+
+
+def test_randaugment_is_shown_at_all_its_magnitudes() -> None:
+    """Guards "weak to strong": at one magnitude there are two numbers, of either sign."""
+    found = {item.operation: item for item in ranges(RandAugment(magnitude=9), side=32)}
+    assert found["rotate"].values == pytest.approx((-30, -20, -10, 0, 10, 20, 30))
+    assert found["solarize"].values[0] == 0
+    assert found["posterize"].values == (4, 5, 6, 7, 8)
+    assert found["rotate"].share == pytest.approx(1 - (13 / 14) ** 2, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.txt", "a"])
+def test_picture_has_the_format_of_its_name(name: str, tmp_path: Path) -> None:
+    """Guards PNG data under another name."""
+    asked = {"images": "shapes(count=2)", "out": str(tmp_path / name), "count": 1}
+    if name in ("a.txt", "a"):
+        with pytest.raises(ConfigError, match=r"\.png \.jpg .* are accepted \(--out\)"):
+            draw_views(asked)
+        return
+    draw_views(asked)
+    start = (tmp_path / name).read_bytes()[:12]
+    assert start.startswith(b"\xff\xd8") if name == "a.jpg" else start.endswith(b"WEBP")
+
+
+def test_no_images_at_all_is_refused() -> None:
+    """Guards the current folder against being taken for an answer."""
+    for ask in (draw_views, measure_views):
+        with pytest.raises(ConfigError, match="no images"):
+            ask({})

@@ -40,3 +40,12 @@ def test_folder_without_an_image_that_can_be_read_is_refused(tmp_path: Path) -> 
     (tmp_path / "a.png").write_text("no picture")
     with pytest.raises(DataError):
         measure_views({"images": str(tmp_path), "views": {"size": 16}})
+
+
+def test_share_of_a_worker_beside_a_device_has_no_operations(tmp_path: Path) -> None:
+    """Guards shares that add up to more than the whole."""
+    folder = photos(tmp_path / "photos", "a", count=3)
+    views = {"size": 16, "executor": "device"}
+    cost = measure_views({"images": str(folder), "views": views, "count": 3, "rounds": 1})
+    assert "operations" not in cost.stages
+    assert cost.lines()[-1].startswith("the operations are the device's")

@@ -14,10 +14,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["ViewMaker", "evaluate", "load_backbone", "pretrain"]
+__all__ = ["ViewMaker", "evaluate", "load_backbone", "pretrain", "resume"]
 
 if TYPE_CHECKING:
-    from massrl.api import evaluate, pretrain
+    from massrl.api import evaluate, pretrain, resume
     from massrl.pretrained import load_backbone
     from massrl.view_maker import ViewMaker
 
@@ -26,6 +26,7 @@ _HOMES = {
     "evaluate": "massrl.api",
     "load_backbone": "massrl.pretrained",
     "pretrain": "massrl.api",
+    "resume": "massrl.api",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ from massrl.config import Config
 from massrl.config_files import read_layers
 from massrl.configure import make, make_config
 from massrl.data.check import CheckReport, check_source
+from massrl.data.folders import has_validation_part
 from massrl.data.pack import Recoding, pack
+from massrl.errors import ConfigError
 from massrl.options import (
     CheckConfig,
     EvaluateConfig,
@@ -144,7 +147,12 @@ def measure_views(config: ViewCostConfig | dict[str, Any]) -> ViewCost:
     wanted = config if isinstance(config, ViewCostConfig) else make(ViewCostConfig, config)
     source = open_images(wanted.images, root=wanted.root)
     size = wanted.views.size or default_side(source)
-    maker = make_view_maker(wanted.views, size=size, seed=0)
+    views = wanted.views
+    if views.executor == "auto":  # as a run on this machine would choose
+        from massrl.train.resolve import this_machine
+
+        views = replace(views, executor="device" if this_machine().has_gpu else "cpu")
+    maker = make_view_maker(views, size=size, seed=0)
     return view_cost(source, maker, count=wanted.count, rounds=wanted.rounds)
 
 
@@ -161,6 +169,16 @@ def pack_data(
         Images packed, and broken images left out.
     """
     wanted = config if isinstance(config, PackConfig) else make(PackConfig, config)
+    if not wanted.out.strip() or wanted.out.endswith(("/", ".")):
+        raise ConfigError(
+            f"OUT is {wanted.out!r}, but a folder and the beginning of a name, such as packed/photos, "
+            "is wanted"
+        )
+    if has_validation_part(Path(wanted.images).expanduser()):
+        raise ConfigError(
+            f"{wanted.images} is divided into parts to learn from and to judge by: pack each of its folders "
+            f"by itself, such as {wanted.images}/train"
+        )
     source = open_images(wanted.images, root=wanted.root)
     recoding = Recoding(wanted.short_side, wanted.quality) if wanted.short_side else None
     with TaskProgress(console or Console(stderr=True)) as progress:

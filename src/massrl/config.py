@@ -34,7 +34,8 @@ class DataConfig:
     """Which images, and how they are read."""
 
     train: str = ""
-    """Images to learn from: a folder, a text file of paths, `shapes`, or a data set's name."""
+    """Images to learn from: a folder, a text file of paths, tar shards of `massrl data pack`,
+    `shapes`, or a data set's name."""
     val: str | None = None
     """Labelled images to judge by; never learnt from."""
     root: str | None = None

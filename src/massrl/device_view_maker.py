@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from massrl.view_maker import EncodedOrPixels, ViewMaker
+from massrl.view_maker import EncodedOrPixels, ViewMaker, content
 from massrl.views.cpu import crops_of
 from massrl.views.device import Crops, execute, group_instructions
 from massrl.views.program import Program, compile_view
@@ -41,8 +41,9 @@ class DeviceViewMaker(ViewMaker):
     def batch(self, pixels: Tensor, notes: list[list[Program]]) -> Crops:
         """Crops ``(C, B, size, size, 3)`` and what is to be done, sorted for the device."""
         by_view = [program for view in zip(*notes, strict=True) for program in view]
-        groups = group_instructions(by_view, side=self.size)
-        return Crops(pixels, torch.tensor(self._shown()), groups, self.layout.fill)
+        groups, members, values = group_instructions(by_view, side=self.size)
+        shown = torch.tensor(self._shown())
+        return Crops(pixels, shown, groups, members, values, self.layout.fill)
 
     def __call__(
         self,
@@ -53,7 +54,6 @@ class DeviceViewMaker(ViewMaker):
     ) -> NDArray[np.uint8]:
         """Make the views of one image; see ``ViewMaker``."""
         crops = np.empty(self.shape, np.uint8)
-        whole = self.load(image, index=index)
-        notes = self.write(whole, epoch=epoch, index=index, out=crops)
+        notes = self.write(content(image), epoch=epoch, index=index, out=crops)
         views = execute(self.batch(torch.from_numpy(crops)[:, None], [notes]))
         return np.asarray(views[:, 0].numpy())

@@ -93,6 +93,10 @@ class SheetConfig:
                 "--step is a step of a run: --replay RUN is wanted beside it",
             ),
             must(
+                self.step is None or self.epoch == 0,
+                "--step says the epoch too: no --epoch fits beside it",
+            ),
+            must(
                 not self.replay or (self.views == ViewsConfig() and self.seed == 0),
                 "--replay shows a run's own views: no --views or --seed fits beside it",
             ),

@@ -10,7 +10,7 @@ from massrl.config import DataConfig, ViewsConfig
 from massrl.data.catalogue import is_name, open_source
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import balanced_subset
-from massrl.errors import ImageError
+from massrl.errors import ConfigError, ImageError
 from massrl.view_maker import ViewMaker
 from massrl.views.layouts import resolve_layout
 from massrl.views.sheet import SheetRow
@@ -28,6 +28,8 @@ def training_source(data: DataConfig) -> Source:
 
 def open_images(images: str, *, root: str | None, whole: bool = False) -> Source:
     """Images that are only looked at: to learn from, or the whole of a divided folder."""
+    if not images:
+        raise ConfigError("no images: a folder, a list of paths or a name is wanted (IMAGES)")
     split = "whole" if whole and not is_name(images) else "train"
     return open_source(images, split=split, root=root, flag="IMAGES")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,8 +100,12 @@ class RunFolder:
             ConfigError: if another process holds it, or nothing can be written.
         """
         lock = self._locked()
+        if hasattr(
+            os, "register_at_fork"
+        ):  # loader processes must not hold it when this one is killed
+            os.register_at_fork(after_in_child=lock.close)
         try:
-            for part in self.path.rglob(".*.part"):
+            for part in self.checkpoint.parent.glob(".*.part"):
                 part.unlink(missing_ok=True)
             yield
         finally:

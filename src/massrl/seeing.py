@@ -11,7 +11,7 @@ from massrl.config_files import load_config
 from massrl.data.decode import decode
 from massrl.data.shapes import ShapesSource
 from massrl.data.sources import Source
-from massrl.errors import CheckpointError, ConfigError, DataError
+from massrl.errors import CheckpointError, ConfigError, DataError, TrainingError
 from massrl.options import SheetConfig, StrengthsConfig
 from massrl.parts import make_view_maker, open_images, sheet_rows, training_source
 from massrl.run_folder import RunFolder
@@ -39,7 +39,10 @@ def save_views(config: SheetConfig) -> Path:
         lead = (
             "Every view with its operations and their numbers; frames show where it was cut from."
         )
-        write_text(out, sheet_page(rows, title=title, lead=lead))
+        try:
+            write_text(out, sheet_page(rows, title=title, lead=lead))
+        except TrainingError as error:
+            raise ConfigError(f"{error} (--out)") from None
     else:
         save_sheet(rows, out, title=title)
     return out
@@ -60,7 +63,12 @@ def _replayed(config: SheetConfig) -> tuple[list[SheetRow], str]:
 
     folder = RunFolder.existing(config.replay, flag="--replay")
     run = load_config(folder.config)
-    moved = replace(run.data, train=config.images or run.data.train)
+    moved = replace(
+        run.data, train=config.images or run.data.train, root=config.root or run.data.root
+    )
+    total = run.train.max_steps
+    if config.step is not None and total is not None and config.step >= total:
+        raise ConfigError(f"--step is {config.step}, but the run has steps 0 to {total - 1}")
     source = training_source(moved)
     known = json.loads(folder.data.read_text(encoding="utf-8")) if folder.data.is_file() else {}
     if known.get("fingerprint", source.fingerprint()) != source.fingerprint():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from torch import nn
 
 from massrl.atomic import write_json, write_text
 from massrl.config import Config
@@ -16,7 +18,7 @@ from massrl.data.cache import CachedSource
 from massrl.data.catalogue import holds
 from massrl.data.sources import Source
 from massrl.errors import ConfigError
-from massrl.judging import make_probe
+from massrl.judging import make_probe, validation_source
 from massrl.methods.base import Method
 from massrl.parts import make_view_maker, sheet_rows, training_source
 from massrl.pretrained import save_trained
@@ -57,6 +59,7 @@ def start_run(wanted: Config, *, console: Console, title: str) -> PretrainResult
     source = training_source(wanted.data)
     resolved, notes = resolve_config(wanted, source, this_machine(wanted.train.accelerator))
     method = make_method(resolved)  # refuses what does not fit before anything is written
+    validation_source(resolved.data)
     if holds(wanted.data.train, wanted.out or "runs"):
         raise ConfigError(
             f"the run folder {wanted.out or 'runs'} would lie among the images {wanted.data.train}, and "
@@ -71,14 +74,15 @@ def start_run(wanted: Config, *, console: Console, title: str) -> PretrainResult
         resolved = replace(resolved, out=str(folder.path), views=views)
         say_config(resolved, source, notes)
         write_json(folder.data, describe_source(source))
-        source = CachedSource(source) if resolved.data.cache == "memory" else source
+        source = _kept(source, resolved)
         maker = _view_maker(resolved)
         resolved = _say_stem(resolved, method)
         if resolved.train.max_steps is None:
             resolved = plan_steps(resolved, method, source, maker)
+        measure = make_probe(resolved, source)
         _save_config(folder, resolved)
         save_sheet(sheet_rows(source, maker, count=_SHEET_ROWS), folder.views)
-        return _sit(resolved, folder, source, None, console=console, title=title)
+        return _sit(resolved, folder, source, None, measure=measure, console=console, title=title)
 
 
 def resume_run(
@@ -92,9 +96,20 @@ def resume_run(
         checkpoint = restore_point(folder, source)
         for flag, value in changed_fields(replace(before, out=config.out), config).items():
             logger.info("from here on: --%s %s", flag, value)
+        measure = make_probe(
+            config, source
+        )  # opens all that is to be opened, before anything is kept
         _save_config(folder, config)
-        source = CachedSource(source) if config.data.cache == "memory" else source
-        return _sit(config, folder, source, checkpoint, console=console, title=title)
+        source = _kept(source, config)
+        return _sit(
+            config, folder, source, checkpoint, measure=measure, console=console, title=title
+        )
+
+
+def _kept(source: Source, config: Config) -> Source:
+    """The images decoded and in memory, where the configuration says so."""
+    in_memory = config.data.cache == "memory"
+    return CachedSource(source, view_size=config.view_size) if in_memory else source
 
 
 def _view_maker(config: Config) -> ViewMaker:
@@ -122,6 +137,7 @@ def _sit(
     source: Source,
     checkpoint: dict[str, Any] | None,
     *,
+    measure: Callable[[nn.Module], float] | None,
     console: Console,
     title: str,
 ) -> PretrainResult:
@@ -136,7 +152,7 @@ def _sit(
         checkpoint=checkpoint,
         view_names=resolve_layout(config.views).view_names(),
         console=console,
-        measure=make_probe(config, source),
+        measure=measure,
         title=title,
     )
     save_trained(folder.backbone, method.backbone, config, step=sitting.step)

@@ -69,7 +69,7 @@ class ViewMaker:
         """
         _check_whole(0, epoch=epoch, index=index)
         name = _name(image, index)
-        pixels, plan = self.decode_and_plan(_content(image), name=name, epoch=epoch, index=index)
+        pixels, plan = self.decode_and_plan(content(image), name=name, epoch=epoch, index=index)
         return execute(pixels, plan)
 
     def decode_and_plan(
@@ -87,8 +87,9 @@ class ViewMaker:
             if min(height, width) >= 4 * self.size:
                 plan = self._planner.plan(epoch=epoch, index=index, height=height, width=width)
                 times = plan.reduction
-                if header.orientation != 1 and (height % times or width % times):
-                    times = 1  # once turned, the smaller image's grid would not begin at the edge
+                # Once turned, a smaller image of sides that do not divide begins off its edge.
+                while header.orientation != 1 and (height % times or width % times):
+                    times //= 2
                 pixels = decode(image, name=name, reduction=times)
                 if pixels.shape[:2] in ((height, width), (-(-height // times), -(-width // times))):
                     return pixels, plan
@@ -136,11 +137,15 @@ class ViewMaker:
     @staticmethod
     def load(image: EncodedOrPixels | str | Path, *, index: int = 0) -> NDArray[np.uint8]:
         """Decode an image to uint8 ``(height, width, 3)`` RGB, whole; see ``__call__``."""
-        return decode(_content(image), name=_name(image, index))
+        return decode(content(image), name=_name(image, index))
 
 
-def _content(image: EncodedOrPixels | str | Path) -> EncodedOrPixels:
-    """The image itself; the bytes of a file where its path is given."""
+def content(image: EncodedOrPixels | str | Path) -> EncodedOrPixels:
+    """The image itself; the bytes of a file where its path is given.
+
+    Raises:
+        ImageError: if the file cannot be read.
+    """
     if not isinstance(image, str | Path):
         return image
     try:

@@ -14,6 +14,7 @@ from massrl.data.catalogue import open_source
 from massrl.data.decode import decode
 from massrl.data.shapes import ShapesSource
 from massrl.errors import ImageError
+from massrl.view_maker import ViewMaker
 
 
 def test_cached_images_are_the_decoded_ones(tmp_path: Path) -> None:
@@ -21,7 +22,7 @@ def test_cached_images_are_the_decoded_ones(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos", "a", "b")
     cv2.imwrite(str(folder / "a" / "2.png"), np.full((5, 31, 3), 7, np.uint8))
     source = open_source(str(folder))
-    cached = CachedSource(source)
+    cached = CachedSource(source, view_size=16)
     for index in range(len(source)):
         assert np.array_equal(cached.read(index), decode(source.read(index)))
         assert cached.describe(index) == source.describe(index)
@@ -33,7 +34,7 @@ def test_cached_images_are_the_decoded_ones(tmp_path: Path) -> None:
 
 def test_image_that_was_read_belongs_to_the_caller(tmp_path: Path) -> None:
     """Guards the next epoch against what a reader did to an image in this one."""
-    cached = CachedSource(open_source(str(photos(tmp_path / "photos", "a"))))
+    cached = CachedSource(open_source(str(photos(tmp_path / "photos", "a"))), view_size=16)
     before = cached.read(1)
     cached.read(1)[:] = 0
     assert np.array_equal(cached.read(1), before)
@@ -44,7 +45,7 @@ def test_broken_image_is_broken_in_memory_too(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos", "a")
     (folder / "a" / "1.png").write_text("no picture")
     source = open_source(str(folder))
-    cached = CachedSource(source)
+    cached = CachedSource(source, view_size=16)
     with pytest.raises(ImageError) as kept:
         cached.read(1)
     with pytest.raises(ImageError) as direct:
@@ -64,3 +65,19 @@ def test_small_images_in_files_are_kept_and_others_not(
     assert not fits_in_memory(open_source(str(tmp_path / "large")))
     monkeypatch.setattr("massrl.data.cache._MOST_BYTES", 1000)
     assert not fits_in_memory(small)
+
+
+def test_image_that_may_be_decoded_at_a_reduced_scale_stays_encoded(tmp_path: Path) -> None:
+    """Guards one set of views for ``--data.cache`` none and memory: a cached image would come whole."""
+    (tmp_path / "photos").mkdir()
+    coarse = np.random.default_rng(0).integers(0, 255, (9, 12, 3), dtype=np.uint8)
+    for number in range(3):
+        photo = cv2.resize(coarse, (400, 300), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(tmp_path / "photos" / f"{number}.jpg"), photo)
+    source = open_source(str(tmp_path / "photos"))
+    cached = CachedSource(source, view_size=16)
+    maker = ViewMaker("massrl", size=16)
+    for index in range(3):
+        views = (maker(item.read(index), epoch=1, index=index) for item in (source, cached))
+        assert np.array_equal(*views)
+    assert isinstance(CachedSource(source, view_size=96).read(0), np.ndarray)

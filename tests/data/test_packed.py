@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from tests.conftest import photos
 
+from massrl.api import pack_data
 from massrl.data import pack as module
 from massrl.data.catalogue import open_source
 from massrl.data.decode import decode
 from massrl.data.pack import Recoding, pack
 from massrl.data.packed import PackedSource
 from massrl.data.shapes import ShapesSource
-from massrl.errors import DataError, ImageError
+from massrl.errors import ConfigError, DataError, ImageError
 from massrl.view_maker import ViewMaker
 
 
@@ -99,7 +100,8 @@ def test_pixels_of_a_data_set_are_packed_exactly(tmp_path: Path) -> None:
 
 def test_broken_images_stop_the_packing_or_are_counted(folder: Path, tmp_path: Path) -> None:
     """Guards ``--on_error``."""
-    (folder / "c.d" / "2.png").write_text("no picture")
+    broken = folder / "c.d" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:300])  # its header is whole
     source = open_source(str(folder))
     with pytest.raises(ImageError, match=r"2\.png"):
         pack(source, tmp_path / "stopped")
@@ -132,10 +134,15 @@ def test_packing_that_was_cut_off_leaves_nothing_that_looks_whole(
             assert len(tar.getnames()) % 2 == 0
     with pytest.raises(DataError, match="packing was not finished"):
         open_source(str(tmp_path / "set-*.tar"))
+    with pytest.raises(DataError, match=r"\d more are of a packing that was not finished"):
+        pack(source, tmp_path / "set")
+    for shard in whole:
+        shard.unlink()
     assert pack(source, tmp_path / "set", shard_bytes=6000) == (10, 0)
     assert PackedSource(str(tmp_path / "set-*.tar")).fingerprint() == source.fingerprint()
     with pytest.raises(DataError, match="is there already"):
         pack(source, tmp_path / "set")
+    assert not list(tmp_path.glob(".*.part"))
 
 
 def test_faults_of_a_packed_set_are_named(folder: Path, tmp_path: Path) -> None:
@@ -155,3 +162,45 @@ def test_faults_of_a_packed_set_are_named(folder: Path, tmp_path: Path) -> None:
         open_source(str(tmp_path / "set-*.tar"))
     with pytest.raises(DataError, match="no index none-index.safetensors"):
         open_source(str(tmp_path / "none-*.tar"))
+
+
+def test_full_disk_leaves_nothing_behind(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the room that half a shard takes, and the reason against a second error at its closing."""
+    import errno
+
+    def full(tar: tarfile.TarFile, *_: object) -> None:
+        tar.fileobj.close()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tarfile.TarFile, "addfile", full)
+    monkeypatch.setattr(tarfile.TarFile, "close", full)
+    with pytest.raises(DataError, match="No space left"):
+        pack(open_source(str(folder)), tmp_path / "out" / "set")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_labels_of_packed_images_may_be_left_aside(folder: Path, tmp_path: Path) -> None:
+    """Guards ``unlabelled:`` and ``labelled:`` before shards as before folders."""
+    pack(open_source(str(folder)), tmp_path / "set")
+    assert open_source(f"unlabelled:{tmp_path}/set-*.tar").labels is None
+    assert open_source(f"labelled:{tmp_path}/set-*.tar").labels is not None
+    pack(open_source(f"unlabelled:{folder}"), tmp_path / "none")
+    with pytest.raises(DataError, match="has no labels"):
+        open_source(f"labelled:{tmp_path}/none-*.tar")
+
+
+@pytest.mark.parametrize("out", ["", "packed/", "."])
+def test_name_that_names_nothing_is_refused(out: str, folder: Path) -> None:
+    """Guards ``massrl data pack photos packed/``, whose shards would lie elsewhere."""
+    with pytest.raises(ConfigError, match="such as packed/photos"):
+        pack_data({"images": str(folder), "out": out})
+
+
+def test_divided_folder_is_refused(tmp_path: Path) -> None:
+    """Guards a set that silently lacks the images to judge by."""
+    for part in ("train", "val"):
+        photos(tmp_path / "split" / part, "a", "b", count=2)
+    with pytest.raises(ConfigError, match="pack each of its folders by itself"):
+        pack_data({"images": str(tmp_path / "split"), "out": str(tmp_path / "set")})

@@ -21,7 +21,7 @@ from torch import Tensor
 from massrl.api import pack_data, resume
 from massrl.checkpoint import load_checkpoint
 from massrl.config_files import load_config
-from massrl.errors import CheckpointError, ConfigError, TrainingError
+from massrl.errors import CheckpointError, ConfigError, DataError, TrainingError
 from massrl.pretrained import load_backbone
 from massrl.train.module import PretrainingModule
 from massrl.train.record import read_metrics
@@ -285,6 +285,19 @@ def test_resume_with_what_would_make_it_another_run_is_refused(tmp_path: Path) -
     with pytest.raises(ConfigError, match=r"--optim\.lr, --train\.seed would make it another"):
         resume(tmp_path / "run", other, console=quiet())
     assert load_config(tmp_path / "run" / "config.yaml") == before
+
+
+def test_refused_resume_leaves_the_run_as_it_was(tmp_path: Path) -> None:
+    """Guards a run folder against a mistyped path that is kept before it is opened."""
+    run(tmp_path / "run", train={"max_steps": 2})
+    before = load_config(tmp_path / "run" / "config.yaml")
+    other = replace(before, data=replace(before.data, val="/no/such/folder"))
+    with pytest.raises(DataError, match="/no/such/folder"):
+        resume(tmp_path / "run", other, console=quiet())
+    assert load_config(tmp_path / "run" / "config.yaml") == before
+    with pytest.raises(DataError, match="/no/such/folder"):
+        run(tmp_path / "new", data={"val": "/no/such/folder"})
+    assert not (tmp_path / "new").exists()
 
 
 def test_scale_of_sixteen_bit_floats_survives_a_resume(

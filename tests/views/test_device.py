@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -54,9 +55,9 @@ def on_device(
     images: Sequence[np.ndarray], programs: Sequence[Program], *, fill: int = 0
 ) -> np.ndarray:
     """One view of each image, made as a batch."""
-    groups = group_instructions(programs, side=images[0].shape[0])
+    work = group_instructions(programs, side=images[0].shape[0])
     pixels = torch.from_numpy(np.stack(images))[None]
-    return execute(Crops(pixels, torch.tensor([0]), groups, fill))[0].numpy()
+    return execute(Crops(pixels, torch.tensor([0]), *work, fill))[0].numpy()
 
 
 def on_cpu(
@@ -136,10 +137,34 @@ def test_views_that_do_the_same_next_are_one_group() -> None:
     """Guards speed: a loop over images in disguise is a group for each view."""
     alike = [program(Step("hue", (turn,)), side=8) for turn in (0.1, 0.2, 0.3)]
     other = program(Step("equalize"), Step("hue", (0.1,)), side=8)
-    groups = group_instructions([*alike, other, []], side=8)
-    assert [(group.kind, group.views.tolist()) for group in groups] == [
-        ("equalize", [3]),
-        ("hue", [0, 1, 2]),
-        ("hue", [3]),
+    groups, members, values = group_instructions([*alike, other, []], side=8)
+    assert [(group.kind, group.num_views, group.width) for group in groups] == [
+        ("equalize", 1, 1),
+        ("hue", 3, 1),
+        ("hue", 1, 1),
     ]
-    assert group_instructions([], side=8) == []
+    assert members.tolist() == [3, 0, 1, 2, 3]
+    assert values.tolist() == [0, 26, 51, 77, 26]
+    assert group_instructions([], side=8)[0] == []
+
+
+def test_large_jpeg_is_the_same_alone_and_in_a_batch() -> None:
+    """Guards a replay on the device's way: called with one image, it must decode as a batch does."""
+    coarse = np.random.default_rng(0).integers(0, 255, (9, 12, 3), dtype=np.uint8)
+    photo = cv2.resize(coarse, (800, 600), interpolation=cv2.INTER_CUBIC)
+    encoded = cv2.imencode(".jpg", photo)[1].tobytes()
+    maker = DeviceViewMaker("massrl", size=32)
+    crops = torch.empty((maker.shape[0], 1, *maker.shape[1:]), dtype=torch.uint8)
+    note = maker.write(encoded, epoch=0, index=4, out=crops.numpy()[:, 0])
+    made = execute(maker.batch(crops, [note]))[:, 0].numpy()
+    assert np.array_equal(maker(encoded, index=4), made)
+
+
+@pytest.mark.parametrize("shift", [0.9, 1.0, -1.0])
+def test_shifts_that_add_up_to_more_than_the_side_leave_the_fill(shift: float) -> None:
+    """Guards ``randaugment(3,30)``: three shifts one way move the image out of its view."""
+    image = photograph(16, 24)[:, :16].copy()
+    for name in ("translate_x", "translate_y"):
+        steps = program(Step(name, (shift,)), Step(name, (shift,)), side=16, flip=True)
+        for made in (on_cpu([image], [steps], fill=77), on_device([image], [steps], fill=77)):
+            assert (made == 77).all()

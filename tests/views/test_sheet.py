@@ -244,11 +244,12 @@ def test_sheet_file_holds_the_sheet(tmp_path: Path) -> None:
 def test_mistakes_are_named(tmp_path: Path) -> None:
     """Fails when an empty sheet, tiny tiles or a bad path end in a traceback of another kind."""
     row = make_row()
+    (tmp_path / "a.png").mkdir()
     with pytest.raises(ConfigError, match="at least one image"):
         draw_sheet([])
     with pytest.raises(ConfigError, match="tile is 20 px"):
         draw_sheet([row], tile=20)
     with pytest.raises(ConfigError, match="cannot write"):
-        save_sheet([row], tmp_path, tile=80)
+        save_sheet([row], tmp_path / "a.png", tile=80)
     with pytest.raises(ValueError, match="3 views, but 1"):
         draw_sheet([SheetRow("a", row.image, row.plan, np.repeat(row.views, 3, axis=0))])

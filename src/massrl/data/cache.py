@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from massrl.data.decode import decode
+from massrl.data.header import image_size
 from massrl.data.sources import Source
 from massrl.errors import ImageError
 
@@ -18,24 +19,32 @@ _MOST_BYTES = 2 << 30
 class CachedSource(Source):
     """A source whose images have all been decoded; workers that are forked share them.
 
-    A broken image is one here too, with the same reason.
+    An image so much larger than a view that it may be decoded at a reduced scale stays as its file
+    is, so that its views are the same. A broken image is one here too, with the same reason.
 
     Args:
         source: the images.
+        view_size: side of the views, pixels.
         workers: threads that decode.
     """
 
-    def __init__(self, source: Source, *, workers: int | None = None) -> None:
+    def __init__(self, source: Source, *, view_size: int, workers: int | None = None) -> None:
         self.name = source.name
         self.class_names = source.class_names
         self.labels = source.labels
         self.normalization = source.normalization
         self._source = source
         self._reasons: dict[int, str] = {}
+        self._encoded: dict[int, bytes] = {}
 
         def pixels(index: int) -> np.ndarray:
             try:
-                return decode(source.read(index), name=source.describe(index))
+                image = source.read(index)
+                size = image_size(image) if isinstance(image, bytes) else None
+                if isinstance(image, bytes) and size and min(size) >= 4 * view_size:
+                    self._encoded[index] = image
+                    return np.empty((0, 0, 3), np.uint8)
+                return decode(image, name=source.describe(index))
             except ImageError as error:
                 self._reasons[index] = error.reason
                 return np.empty((0, 0, 3), np.uint8)
@@ -49,8 +58,10 @@ class CachedSource(Source):
     def __len__(self) -> int:
         return len(self._shapes)
 
-    def read(self, index: int) -> np.ndarray:
+    def read(self, index: int) -> bytes | np.ndarray:
         """The decoded image, a copy of the caller's own; see ``Source.read``."""
+        if index in self._encoded:
+            return self._encoded[index]
         if index in self._reasons:
             raise ImageError(self.describe(index), self._reasons[index])
         height, width = self._shapes[index]

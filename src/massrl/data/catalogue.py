@@ -90,16 +90,25 @@ def open_source(
             chosen = own_split if colon else split
             return named.open_named(name, split=chosen, root=root, download=download, flag=flag)
     kind, colon, rest = text.partition(":")
+    if text.endswith(".tar"):
+        return _open_packed(rest if colon and kind in _KINDS else text, kind=kind, flag=flag)
     if colon and kind in _KINDS:
         path, labelled = Path(rest).expanduser(), _KINDS[kind] == "labelled"
         return folders.open_path(path, split=split, labelled=labelled, flag=flag)
-    if text.endswith(".tar"):
-        return PackedSource(text, flag=flag)
     path = Path(text).expanduser()
     if not path.exists():
         known = suggest(text, ["shapes", *named.NAMES])
         raise DataError(f"{text!r} is neither a path that exists nor a dataset; {known} ({flag})")
     return folders.open_path(path, split=split, labelled=None, flag=flag)
+
+
+def _open_packed(pattern: str, *, kind: str, flag: str) -> Source:
+    source = PackedSource(pattern, flag=flag)
+    if _KINDS.get(kind) == "unlabelled":
+        source.labels, source.class_names = None, ()
+    elif _KINDS.get(kind) == "labelled" and source.labels is None:
+        raise DataError(f"{pattern} has no labels ({flag})")
+    return source
 
 
 def _open_shapes(spec: str, *, split: str, flag: str) -> Source:

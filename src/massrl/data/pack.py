@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import cv2
 import numpy as np
 from safetensors.numpy import save
 
+from massrl.atomic import write_atomically
 from massrl.data.decode import decode
 from massrl.data.folders import PackedNames
 from massrl.data.header import read_header
@@ -59,12 +61,18 @@ def pack(
         Images packed, and images left out.
 
     Raises:
-        DataError: if the set is there already or cannot be written.
+        DataError: if the set, or a part of one, is there already, or it cannot be written.
         ImageError: at a broken image.
     """
     index = index_path(f"{out}-*.tar")
     if index.exists():
         raise DataError(f"{index} is there already: another name is wanted")
+    left = sorted(out.parent.glob(f"{out.name}-?????.tar")) if out.parent.is_dir() else []
+    if left:
+        raise DataError(
+            f"{left[0]} and {len(left) - 1} more are of a packing that was not finished: delete them, or "
+            "take another name"
+        )
     rows: list[tuple[int, int, int, int]] = []  # shard, offset, size, label
     names: list[str] = []
     try:
@@ -122,18 +130,24 @@ class _Shards:
             self._tar = None
             with self._part().open("rb") as file:
                 os.fsync(file.fileno())
-            self._part().replace(self._out.with_name(self.names[-1]))
+            whole = self._out.with_name(self.names[-1])
+            if whole.exists():
+                raise DataError(f"{whole} is there already: another packing has made it meanwhile")
+            self._part().replace(whole)
 
     def __enter__(self) -> _Shards:
         return self
 
     def __exit__(self, *reason: object) -> None:
         if self._tar is not None:  # something went wrong: a part that is not whole is of no use
-            self._tar.close()
-            self._part().unlink()
+            with contextlib.suppress(
+                OSError
+            ):  # of a disk that is full, which is being told already
+                self._tar.close()
+            self._part().unlink(missing_ok=True)
 
     def _part(self) -> Path:
-        return self._out.with_name(f".{self.names[-1]}.part")
+        return self._out.with_name(f".{self.names[-1]}.{os.getpid()}.part")
 
 
 def _append(tar: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -143,18 +157,16 @@ def _append(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _content(source: Source, number: int, recoding: Recoding | None) -> tuple[bytes, str]:
-    """The bytes to pack, and the suffix of their format."""
+    """The bytes to pack, and the suffix of their format; the image is decoded to see that it can be."""
     image = source.read(number)
-    name = source.describe(number)
+    pixels = decode(image, name=source.describe(number))
     if isinstance(image, np.ndarray):
         return _encoded(image, ".png"), ".png"  # exact, as the source's pixels are
+    if recoding is not None and min(pixels.shape[:2]) > recoding.short_side:
+        shrunk = _shrunk(pixels, recoding.short_side)
+        return _encoded(shrunk, ".jpg", cv2.IMWRITE_JPEG_QUALITY, recoding.quality), ".jpg"
     header = read_header(image)
-    if header is None:
-        decode(image, name=name)  # says what it is instead
-        raise ImageError(name, "not an image")
-    if recoding is not None and min(header.height, header.width) > recoding.short_side:
-        pixels = _shrunk(decode(image, name=name), recoding.short_side)
-        return _encoded(pixels, ".jpg", cv2.IMWRITE_JPEG_QUALITY, recoding.quality), ".jpg"
+    assert header is not None  # or it could not have been decoded
     return image, _SUFFIXES.get(header.format, f".{header.format.lower()}")
 
 
@@ -199,9 +211,5 @@ def _write_index(
         "mean": source.normalization.mean,
         "std": source.normalization.std,
     }
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as file:
-        file.write(save(columns, metadata={"massrl": json.dumps(about)}))
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    content = save(columns, metadata={"massrl": json.dumps(about)})
+    write_atomically(path, lambda file: file.write(content))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from threading import Lock
 
 from safetensors import SafetensorError, safe_open
 
@@ -55,6 +56,7 @@ class PackedSource(Source):
             columns[name] for name in ("shard", "offset", "size")
         )
         self._descriptors: dict[int, int] = {}
+        self._opening = Lock()
 
     def __len__(self) -> int:
         return len(self._size)
@@ -63,8 +65,9 @@ class PackedSource(Source):
         """The bytes of an image's file; see ``Source.read``."""
         shard = int(self._shard[index])
         try:
-            if shard not in self._descriptors:
-                self._descriptors[shard] = os.open(self._shards[shard], os.O_RDONLY)
+            with self._opening:
+                if shard not in self._descriptors:
+                    self._descriptors[shard] = os.open(self._shards[shard], os.O_RDONLY)
             size, offset = int(self._size[index]), int(self._offset[index])
             content = os.pread(self._descriptors[shard], size, offset)
         except OSError as error:
@@ -82,7 +85,12 @@ class PackedSource(Source):
         return files_fingerprint(self.names, self._size.tolist(), self.labels, self.class_names)
 
     def __getstate__(self) -> dict[str, object]:
-        return {**vars(self), "_descriptors": {}}  # a worker opens its own
+        state = {**vars(self), "_descriptors": {}}  # a worker opens its own
+        return {name: value for name, value in state.items() if name != "_opening"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._opening = Lock()
 
     def __del__(self) -> None:
         for descriptor in getattr(self, "_descriptors", {}).values():

@@ -100,6 +100,8 @@ def _shifted(image: Image, x: int, y: int, *, fill: int) -> Image:
         return image
     height, width = image.shape[:2]
     result = np.full_like(image, fill)
+    if abs(x) >= width or abs(y) >= height:
+        return result
     result[max(0, y) : height + y, max(0, x) : width + x] = image[
         max(0, -y) : height - y, max(0, -x) : width - x
     ]

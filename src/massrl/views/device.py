@@ -22,58 +22,74 @@ from massrl.views.program import ERASED, LUMA, Program, blur_length
 
 
 class Group(NamedTuple):
-    """One instruction for several views.
+    """One instruction for several views; which ones, and their numbers, stand in ``Crops``.
 
     Attributes:
         kind: what to do, an ``InstructionKind``.
-        views: int64 ``(n,)``, which views.
-        values: float32 ``(n, P)``, the numbers of each.
+        num_views: how many views.
+        width: numbers of each.
         reach: pixels to each side that a blur looks at; 0 otherwise.
     """
 
     kind: str
-    views: Tensor
-    values: Tensor
+    num_views: int
+    width: int
     reach: int
 
 
 class Crops(NamedTuple):
     """What the loader's workers leave to the device: cut and resized crops, and what is to be done.
 
+    All numbers lie in two tensors: a batch has some forty groups, and each tensor that a worker sends
+    costs file descriptors.
+
     Attributes:
         pixels: uint8 ``(C, B, S, S, 3)``, RGB.
         shown: int64 ``(N,)``, the crop that each view shows.
-        groups: instructions on the views, numbered ``view · B + image``, in order.
+        groups: instructions on the views, in order.
+        members: int64, the views of all groups one after the other, numbered ``view · B + image``.
+        values: float32, the numbers of all groups' views likewise.
         fill: grey level that warps bring in from outside.
     """
 
     pixels: Tensor
     shown: Tensor
     groups: list[Group]
+    members: Tensor
+    values: Tensor
     fill: int
 
 
-def group_instructions(programs: Sequence[Program], *, side: int) -> list[Group]:
+def group_instructions(
+    programs: Sequence[Program], *, side: int
+) -> tuple[list[Group], Tensor, Tensor]:
     """Sort the instructions of many views: all first ones by kind, all second ones, and so on.
 
     Args:
         programs: one for each view.
         side: height and width of the views, pixels.
+
+    Returns:
+        ``groups``, ``members`` and ``values`` of ``Crops``.
     """
     groups: list[Group] = []
+    members: list[int] = []
+    rows: list[np.ndarray] = [np.empty(0, np.float32)]
     for position in range(max(map(len, programs), default=0)):
-        members: dict[str, list[int]] = {}
+        found: dict[str, list[int]] = {}
         for number, program in enumerate(programs):
             if position < len(program):
-                members.setdefault(program[position].kind, []).append(number)
-        for kind in sorted(members):
-            values = np.array([programs[number][position].value for number in members[kind]])
+                found.setdefault(program[position].kind, []).append(number)
+        for kind in sorted(found):
+            values = np.array([programs[number][position].value for number in found[kind]])
             if kind == "warp":
                 values = _sampling(values, side)
             reach = blur_length(float(values.max())) // 2 if kind == "blur" else 0
-            rows = values.reshape(len(values), -1).astype(np.float32)
-            groups.append(Group(kind, torch.tensor(members[kind]), torch.from_numpy(rows), reach))
-    return groups
+            flat = values.astype(np.float32).reshape(-1)
+            groups.append(Group(kind, len(values), flat.size // len(values), reach))
+            members += found[kind]
+            rows.append(flat)
+    return groups, torch.tensor(members, dtype=torch.int64), torch.from_numpy(np.concatenate(rows))
 
 
 def _sampling(matrices: np.ndarray, side: int) -> np.ndarray:
@@ -95,7 +111,10 @@ def execute(crops: Crops) -> Tensor:
     """
     pixels = crops.pixels[crops.shown]
     views = pixels.flatten(0, 1)
-    for kind, members, values, reach in crops.groups:
+    by_group = torch.split(crops.members, [group.num_views for group in crops.groups])
+    numbers = torch.split(crops.values, [group.num_views * group.width for group in crops.groups])
+    for group, members, flat in zip(crops.groups, by_group, numbers, strict=True):
+        kind, values, reach = group.kind, flat.view(group.num_views, group.width), group.reach
         part = views[members]
         if kind == "warp":
             views[members] = _warp(part, values, fill=crops.fill)

@@ -186,7 +186,8 @@ def _grayscale(step: Step, height: int, width: int) -> Program:
 
 
 def _hue(step: Step, height: int, width: int) -> Program:
-    return [Instruction("hue", round(step.values[0] * 256) % 256)]
+    turn = round(step.values[0] * 256) % 256
+    return [Instruction("hue", turn)] if turn else []  # the way to HSV and back alone would round
 
 
 def _sharpness(step: Step, height: int, width: int) -> Program:

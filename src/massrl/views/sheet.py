@@ -26,6 +26,7 @@ __all__ = ["SheetRow", "describe_step", "draw_sheet", "save_sheet"]
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
 
 _RULE = "#d5d9df"
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _COLOURS = (  # all of them at least 4.5 : 1 on white, so that they serve as text too
     "#2563a8",
     "#c2410c",
@@ -109,12 +110,17 @@ def sheet_colours(rows: Sequence[SheetRow]) -> tuple[dict[str, str], dict[int, s
 
 
 def save_picture(pixels: Pixels, path: Path) -> None:
-    """Write a PNG file; the folder is made if need be.
+    """Write a picture in the format of its name; the folder is made if need be.
 
     Raises:
-        ConfigError: if it cannot be written.
+        ConfigError: if it cannot be written, or its name is that of no picture.
     """
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ConfigError(
+            f"{path} is named as no picture: {' '.join(_SUFFIXES)} are accepted (--out)"
+        )
+    _, encoded = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encoded.tobytes())

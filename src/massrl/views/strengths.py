@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -13,7 +14,7 @@ from massrl.randomness import Draws
 from massrl.views.cpu import apply_steps
 from massrl.views.crops import Box
 from massrl.views.plan import ViewPlan
-from massrl.views.policies import Policy, Step
+from massrl.views.policies import Policy, RandAugment, Step
 from massrl.views.sheet import Pixels
 from massrl.views.typeset import INK, MUTED, Run, Style, wrap, write
 from massrl.views.wording import step_words
@@ -39,32 +40,47 @@ class Range:
 def ranges(policy: Policy, *, side: int, columns: int = 7) -> list[Range]:
     """The operations that a policy draws, the most frequent first, over the numbers that it draws.
 
-    They are read off many draws, so this holds for any policy, the user's own among them.
+    They are read off many draws, so this holds for any policy, the user's own among them. RandAugment
+    has one strength at a time; its numbers are those of all magnitudes, 0 to 30.
 
     Args:
         policy: the policy.
         side: side of a view, pixels.
         columns: numbers of each operation to show.
     """
-    views: defaultdict[str, int] = defaultdict(int)
-    drawn: defaultdict[str, list[float]] = defaultdict(list)
-    for index in range(_NUM_DRAWS):
-        draws = Draws(0, epoch=0, index=index, num_streams=1)
-        steps = policy.draw(draws.stream(0), side)
-        for name in {step.operation for step in steps}:
-            views[name] += 1
+    views: Counter[str] = Counter()
+    drawn: defaultdict[str, set[float]] = defaultdict(set)
+    for steps in _draws(policy, side, _NUM_DRAWS):
+        views.update({step.operation for step in steps})
         for step in steps:
-            drawn[step.operation] += step.values[:1]
-    found = []
-    for name in sorted(views, key=lambda name: (-views[name], name)):
-        different = sorted(set(drawn[name]))
-        if len(different) > columns:
-            even = np.linspace(different[0], different[-1], columns)
-            different = [float(value) for value in even]
-            if name == "posterize":
-                different = sorted({float(round(value)) for value in different})
-        found.append(Range(name, views[name] / _NUM_DRAWS, tuple(different)))
-    return found
+            drawn[step.operation].update(step.values[:1])
+    if isinstance(policy, RandAugment):
+        for magnitude in range(31):
+            other = replace(policy, magnitude=magnitude)
+            for step in chain.from_iterable(_draws(other, side, _NUM_DRAWS // 31)):
+                drawn[step.operation].update(step.values[:1])
+    return [
+        Range(name, views[name] / _NUM_DRAWS, _evenly(name, drawn[name], columns))
+        for name in sorted(views, key=lambda name: (-views[name], name))
+    ]
+
+
+def _draws(policy: Policy, side: int, count: int) -> Iterator[tuple[Step, ...]]:
+    for index in range(count):
+        yield policy.draw(Draws(0, epoch=0, index=index, num_streams=1).stream(0), side)
+
+
+def _evenly(name: str, drawn: set[float], columns: int) -> tuple[float, ...]:
+    """Some numbers from the least to the greatest."""
+    values = sorted(drawn)
+    if len(values) <= columns:
+        return tuple(values)
+    even = [float(value) for value in np.linspace(values[0], values[-1], columns)]
+    return (
+        tuple(sorted({float(round(value)) for value in even}))
+        if name == "posterize"
+        else tuple(even)
+    )
 
 
 def draw_strengths(
