@@ -18,6 +18,7 @@ from massrl.run_folder import RunFolder
 from massrl.view_maker import ViewMaker
 from massrl.views.crops import Box
 from massrl.views.layouts import resolve_layout
+from massrl.views.policies import RandAugment
 from massrl.views.resize import resize_crop
 from massrl.views.sheet import SheetRow, save_picture, save_sheet
 from massrl.views.sheet_page import sheet_page
@@ -120,6 +121,9 @@ def save_strengths(config: StrengthsConfig) -> Path:
     found = ranges(policy, side=config.size)
     if not found:
         raise ConfigError(f"{config.policy} has no operations: it crops and flips alone")
-    chart = draw_strengths(square, found, title=config.policy, fill=config.fill)
+    title = config.policy
+    if isinstance(policy, RandAugment):
+        title += f": every magnitude from 0 to 30, of which this draws {policy.magnitude}"
+    chart = draw_strengths(square, found, title=title, fill=config.fill)
     save_picture(chart, Path(config.out))
     return Path(config.out)

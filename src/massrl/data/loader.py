@@ -174,7 +174,7 @@ class ViewDataset(Dataset[ViewBatch]):
 
 def _empty(shape: tuple[int, ...]) -> Tensor:
     """An uint8 tensor; in a worker, in memory that the training process shares, to save a copy."""
-    if get_worker_info() is None:
+    if get_worker_info() is None or not hasattr(torch.UntypedStorage, "_new_shared"):
         return torch.empty(shape, dtype=torch.uint8)
     storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
     return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
