@@ -100,9 +100,8 @@ class RunFolder:
             ConfigError: if another process holds it, or nothing can be written.
         """
         lock = self._locked()
-        if hasattr(
-            os, "register_at_fork"
-        ):  # loader processes must not hold it when this one is killed
+        # The loader's processes outlive a run that is killed by seconds: they must not hold its lock.
+        if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=lock.close)
         try:
             for part in self.checkpoint.parent.glob(".*.part"):

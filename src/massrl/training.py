@@ -96,9 +96,8 @@ def resume_run(
         checkpoint = restore_point(folder, source)
         for flag, value in changed_fields(replace(before, out=config.out), config).items():
             logger.info("from here on: --%s %s", flag, value)
-        measure = make_probe(
-            config, source
-        )  # opens all that is to be opened, before anything is kept
+        # All that is to be opened is open before anything is kept.
+        measure = make_probe(config, source)
         _save_config(folder, config)
         source = _kept(source, config)
         return _sit(
