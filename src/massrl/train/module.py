@@ -96,7 +96,7 @@ class PretrainingModule(lightning.LightningModule):
 
     def normalise(self, views: Tensor) -> Tensor:
         """Uint8 ``(N, B, H, W, 3)`` to normalised float32 ``(N, B, 3, H, W)``, channels-last."""
-        return ((views.float() - self.mean) / self.std).permute(0, 1, 4, 2, 3)
+        return views.float().sub_(self.mean).div_(self.std).permute(0, 1, 4, 2, 3)
 
     def training_step(self, batch: ViewBatch, batch_index: int) -> Tensor:
         """One batch: its loss, for the gradients of an optimiser step or of a part of one."""
