@@ -15,8 +15,9 @@ from massrl.views.crops import (
     Box,
     crop_named,
     inception_crop,
+    on_multiples,
+    reduction_for,
     uniform_side_crop,
-    whole_multiples,
 )
 
 RATIO = (3 / 4, 4 / 3)
@@ -124,9 +125,8 @@ def test_unknown_crop_is_refused_with_a_suggestion() -> None:
 def test_large_boxes_lie_on_whole_pixels_of_the_smaller_image() -> None:
     """Guards decoding at a reduced scale: exact edges, shapes kept, small boxes left alone."""
     large = [Box(13, 27, 900, 901), Box(5, 6, 1203, 1203)]
-    times, places = whole_multiples(large, 100)
-    assert times == 4
-    assert places == {large[0]: Box(12, 24, 900, 900), large[1]: Box(4, 4, 1200, 1200)}
-    for side in (452, 600):
-        assert whole_multiples(large, side) == (1, {box: box for box in large})
-    assert whole_multiples([*large, Box(0, 0, 3, 3)], 100)[0] == 1
+    assert reduction_for(large, 100) == 4
+    assert on_multiples(large[0], 4) == Box(12, 24, 900, 900)
+    assert on_multiples(large[1], 4) == Box(4, 4, 1200, 1200)
+    assert [reduction_for(large, side) for side in (56, 57, 225, 226)] == [8, 4, 2, 1]
+    assert reduction_for([*large, Box(0, 0, 3, 3)], 100) == 1

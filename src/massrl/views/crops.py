@@ -25,23 +25,23 @@ class Box(NamedTuple):
     width: int
 
 
-def whole_multiples(boxes: Iterable[Box], side: int) -> tuple[int, dict[Box, Box]]:
-    """Move the edges of large boxes to where they lie on whole pixels of a smaller image too.
+def reduction_for(boxes: Iterable[Box], side: int) -> int:
+    """How many times smaller (1, 2, 4 or 8) an image may be decoded for these parts of it.
 
-    Every box must still be shrunk by two or more from the smaller image, so that a view's own
-    antialiased resize decides what it looks like.
+    Every part must then still be shrunk by two or more, so that a view's own antialiased resize decides
+    what it looks like.
 
     Args:
-        boxes: the parts of one image.
+        boxes: the parts.
         side: side of the views, pixels.
-
-    Returns:
-        How many times smaller (1, 2, 4 or 8) the image may be decoded, and each box's place: moved by
-        less than so many pixels.
     """
     smallest = min(min(box.height, box.width) for box in boxes)
-    times = next((times for times in (8, 4, 2) if smallest >= times * 2 * side), 1)
-    return times, {box: Box(*(edge // times * times for edge in box)) for box in boxes}
+    return next((times for times in (8, 4, 2) if smallest >= times * 2 * side), 1)
+
+
+def on_multiples(box: Box, times: int) -> Box:
+    """A box moved by less than ``times`` pixels, so that it lies on whole pixels of the smaller image."""
+    return Box(*(edge // times * times for edge in box))
 
 
 def inception_crop(stream: Stream, *, height: int, width: int, scale: tuple[float, float]) -> Box:

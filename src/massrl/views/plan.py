@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from massrl.randomness import Draws
-from massrl.views.crops import Box, crop_named, whole_multiples
+from massrl.views.crops import Box, crop_named, on_multiples, reduction_for
 from massrl.views.layouts import Layout
 from massrl.views.policies import Step
 from massrl.views.strategies import parse_strategy
@@ -139,14 +139,16 @@ class Planner:
             )
             for crop in dict.fromkeys(crop for crop, _ in self._cells)
         }
-        reduction, places = whole_multiples(boxes.values(), self.side)
+        reduction = reduction_for(boxes.values(), self.side)
+        if reduction > 1:
+            boxes = {crop: on_multiples(box, reduction) for crop, box in boxes.items()}
         views = []
         for number, (crop, owner) in enumerate(self._cells):
             stream = draws.stream(2 * number + 1)
             flip = stream.chance(layout.flip_prob)
             policy = owner or layout.policies[stream.integer(len(layout.policies))]
             steps = self._policies[policy].draw(stream, self.side)
-            views.append(ViewPlan(policy, crop, places[boxes[crop]], flip, steps))
+            views.append(ViewPlan(policy, crop, boxes[crop], flip, steps))
         return Plan(
             seed=self.seed,
             epoch=epoch,
