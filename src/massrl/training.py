@@ -59,7 +59,8 @@ def start_run(wanted: Config, *, console: Console, title: str) -> PretrainResult
     source = training_source(wanted.data)
     resolved, notes = resolve_config(wanted, source, this_machine(wanted.train.accelerator))
     method = make_method(resolved)  # refuses what does not fit before anything is written
-    validation_source(resolved.data)
+    if resolved.data.val:
+        validation_source(resolved.data)
     if holds(wanted.data.train, wanted.out or "runs"):
         raise ConfigError(
             f"the run folder {wanted.out or 'runs'} would lie among the images {wanted.data.train}, and "

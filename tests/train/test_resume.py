@@ -300,6 +300,15 @@ def test_refused_resume_leaves_the_run_as_it_was(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_part_to_judge_by_is_not_opened_for_images_without_labels(tmp_path: Path) -> None:
+    """Guards ``stl10:unlabelled`` and the like, whose other parts may not even be there."""
+    folder = tmp_path / "split"
+    (folder / "val").mkdir(parents=True)  # holds no images: opening it is an error
+    grey_levels(folder / "train")
+    result = run(tmp_path / "run", data={"train": str(folder)}, train={"probe_every": 1})
+    assert result.sitting.step == 10
+
+
 def test_scale_of_sixteen_bit_floats_survives_a_resume(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

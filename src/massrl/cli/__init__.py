@@ -17,11 +17,8 @@ from massrl.cli.verbs import VERBS
 from massrl.errors import ConfigError, MassrlError, suggest
 
 _PROG = "massrl"
-_POSITIONAL = (
-    "--recipe",
-    "--images",
-    "--policy",
-)  # fields that are given otherwise than by their flag
+# Fields that are given otherwise than by their flag.
+_POSITIONAL = ("--recipe", "--images", "--policy")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -140,10 +140,8 @@ class _Shards:
 
     def __exit__(self, *reason: object) -> None:
         if self._tar is not None:  # something went wrong: a part that is not whole is of no use
-            with contextlib.suppress(
-                OSError
-            ):  # of a disk that is full, which is being told already
-                self._tar.close()
+            with contextlib.suppress(OSError):
+                self._tar.close()  # on a full disk it fails again, which is being told already
             self._part().unlink(missing_ok=True)
 
     def _part(self) -> Path:
