@@ -21,6 +21,8 @@ class DeviceViewMaker(ViewMaker):
     Called with one image it makes its views on the CPU.
     """
 
+    leaves_pixels = True
+
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of what ``write`` writes for an image: uint8 ``(C, size, size, 3)``, its crops."""

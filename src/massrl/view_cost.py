@@ -120,9 +120,8 @@ def _measure(source: Source, maker: ViewMaker, *, count: int, rounds: int) -> Vi
     }
     whole()  # brings in what is loaded when it is first needed
     figures = {name: _median(run, rounds, len(images)) for name, run in stages.items()}
-    on_device = type(maker) is not ViewMaker
-    operations = {} if on_device else _operations(images, rounds)
-    if not on_device:
+    operations = {} if maker.leaves_pixels else _operations(images, rounds)
+    if not maker.leaves_pixels:
         figures["operations"] = sum(each * often for each, often in operations.values())
     return ViewCost(
         num_images=len(images),

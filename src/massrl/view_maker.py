@@ -35,6 +35,9 @@ class ViewMaker:
         (8, 64, 64, 3)
     """
 
+    leaves_pixels = False
+    """Whether what ``write`` writes are crops, whose operations are left to ``batch``'s receiver."""
+
     def __init__(self, layout: str | Layout = "massrl", size: int = 224, seed: int = 0) -> None:
         _check_whole(1, **{"size of a view": size})
         self.layout = layout_named(layout) if isinstance(layout, str) else layout

@@ -37,6 +37,7 @@ EXACT |= {"translate_x", "translate_y", "identity"}
 WARPS = {"rotate", "shear_x", "shear_y"}
 POLICIES = [
     "simclr(solarize_prob=0.3)",
+    "byol-1",
     "byol-2",
     "weak",
     "randaugment(2,9)",

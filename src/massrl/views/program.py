@@ -168,11 +168,6 @@ _TABLES: dict[str, Callable[[float], Table]] = {
 }
 
 
-def contrast_table(factor: float, mean: float) -> Table:
-    """Contrast once the image's mean grey is known."""
-    return truncated(LEVELS * np.float32(factor) + np.float32(mean) * np.float32(1 - factor))
-
-
 # ---------------------------------------------------------------- pixels
 
 
