@@ -26,6 +26,7 @@ STEMS = ("auto", "small", "standard")
 ON_ERROR = ("stop", "skip")
 CACHES = ("auto", "memory", "none")
 EXECUTORS = ("auto", "cpu", "device")
+MEMORIES = ("joint", "streamed")
 ACCELERATORS = ("auto", "cpu", "gpu")
 
 
@@ -262,6 +263,9 @@ class TrainConfig:
     """`auto`, `cpu` or `gpu`."""
     accumulate: int = 1
     """Batches that `batch_size` is split into; their gradients are averaged for one step."""
+    memory: str | None = None
+    """`streamed` holds the activations of one view at a time, `joint` those of all; gradients are
+    the same. Free of cost for BYOL, which does so by itself; SimCLR computes every view twice."""
     precision: str | None = None
     """`32-true`, `bf16-mixed` or `16-mixed`; losses are always computed in 32 bits."""
     checkpoint_every: int | None = None
@@ -274,6 +278,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         refuse(
             choice(self.accelerator, ACCELERATORS, "--train.accelerator"),
+            choice(self.memory, MEMORIES, "--train.memory"),
             choice(self.precision, ("32-true", "bf16-mixed", "16-mixed"), "--train.precision"),
             within(self.max_steps, 1, MANY, "--train.max_steps"),
             within(self.seed, -(2**31), 2**31, "--train.seed"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tests.reference import losses as reference
 
-from massrl.methods.losses import contrastive_matrix, reduce_pairs, regression_matrix
+from massrl.methods.losses import contrastive_matrix, pair_weight, reduce_pairs, regression_matrix
 
 
 def random_views(num_views: int, batch: int = 5, width: int = 7, seed: int = 0) -> torch.Tensor:
@@ -22,7 +22,7 @@ def off_diagonal(count: int) -> torch.Tensor:
 def test_two_views_with_mean_reduction_are_deepmind_byol() -> None:
     """Guards the factor 2: a plain mean over pairs is half of DeepMind's loss."""
     p, z = random_views(2, seed=1), random_views(2, seed=2)
-    ours = reduce_pairs(regression_matrix(p, z), off_diagonal(2), "mean")
+    ours = reduce_pairs(regression_matrix(p, z), off_diagonal(2), pair_weight(2, "mean"))
     theirs = reference.deepmind_byol(*p.numpy(), *z.numpy())
     assert float(ours) == pytest.approx(theirs, abs=1e-6)
 
@@ -30,7 +30,7 @@ def test_two_views_with_mean_reduction_are_deepmind_byol() -> None:
 def test_eight_views_with_sum_reduction_are_the_released_code() -> None:
     """Guards ``sum``: 56 pairs, each once, none of a view with itself."""
     p, z = random_views(8, batch=2, seed=1), random_views(8, batch=2, seed=2)
-    ours = reduce_pairs(regression_matrix(p, z), off_diagonal(8), "sum")
+    ours = reduce_pairs(regression_matrix(p, z), off_diagonal(8), pair_weight(56, "sum"))
     assert float(ours) == pytest.approx(reference.released_massrl(p.numpy(), z.numpy()), rel=1e-6)
 
 
@@ -49,7 +49,7 @@ def test_sum_over_pairs_equals_one_product_per_view() -> None:
     p = torch.nn.functional.normalize(random_views(4, seed=1).double(), dim=-1)
     z = torch.nn.functional.normalize(random_views(4, seed=2).double(), dim=-1)
     short = sum((2 * 3 - 2 * (p[i] * (z.sum(0) - z[i])).sum(-1)).mean() for i in range(4))
-    ours = reduce_pairs(regression_matrix(p, z), off_diagonal(4), "sum")
+    ours = reduce_pairs(regression_matrix(p, z), off_diagonal(4), pair_weight(12, "sum"))
     assert float(ours) == pytest.approx(float(short), rel=1e-6)
 
 

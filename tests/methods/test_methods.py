@@ -9,8 +9,10 @@ import pytest
 import torch
 from tests.reference import losses as reference
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from massrl.config import MethodConfig, ModelConfig, PredictorConfig, ProjectorConfig
+from massrl.errors import ConfigError
 from massrl.methods.base import Method
 from massrl.methods.build import build_method
 from massrl.methods.byol import BYOL
@@ -21,13 +23,20 @@ PROJECTOR = ProjectorConfig(layers=2, hidden=16, out=8)
 PREDICTOR = PredictorConfig(layers=2, hidden=16)
 
 
-def small(objective: str, views: list[ViewLabel] = TWO, seed: int = 0, **changes: Any) -> Method:
+def small(
+    objective: str,
+    views: list[ViewLabel] = TWO,
+    seed: int = 0,
+    memory: str = "joint",
+    **changes: Any,
+) -> Method:
     return build_method(
         MethodConfig(objective=objective, **changes),
         ModelConfig(backbone="resnet10-narrow", projector=PROJECTOR, predictor=PREDICTOR),
         views=views,
         image_side=16,
         seed=seed,
+        memory=memory,
     )
 
 
@@ -192,6 +201,75 @@ def test_projector_of_any_depth_and_width_fits_any_objective(
         seed=0,
     )
     assert torch.isfinite(method(images()).loss)
+
+
+def gradients(method: Method, views: Any) -> dict[str, torch.Tensor]:
+    """What ``learn`` leaves: gradients, statistics, and all that it gives back."""
+    torch.manual_seed(1)
+    output = method.learn(views, torch.Tensor.backward)
+    assert not output.loss.requires_grad
+    left = {name: item.grad for name, item in method.named_parameters() if item.grad is not None}
+    return {**left, **dict(method.named_buffers()), **output._asdict()}
+
+
+@pytest.mark.parametrize("objective", ["byol", "simclr"])
+@pytest.mark.parametrize("pairs", ["all", "paired", "cross-policy"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_streamed_memory_has_the_gradients_of_the_joint_backward(
+    objective: str, pairs: str, reduction: str
+) -> None:
+    """Guards §3 to rounding of 64 bits: a view left out, a weight too much, statistics counted twice."""
+    views = [ViewLabel(name, 0) for name in "abca"]
+    changes = {"pairs": pairs, "reduction": reduction}
+    joint, streamed = (
+        small(objective, views, memory=memory, **changes).double()
+        for memory in ("joint", "streamed")
+    )
+    x = images(num_views=4).double()
+    expected, ours = gradients(joint, x), gradients(streamed, list(x))
+    assert expected.keys() == ours.keys()
+    assert len(expected) > 40
+    for name, tensor in expected.items():
+        assert torch.allclose(ours[name].double(), tensor.double(), rtol=1e-5, atol=1e-6), name
+
+
+def test_streamed_memory_draws_the_numbers_of_random_layers_once() -> None:
+    """Guards SimCLR's second pass over a view: with other numbers its gradient is of another loss."""
+    joint, streamed = (small("simclr", memory=memory).double() for memory in ("joint", "streamed"))
+    for method in (joint, streamed):
+        method.projector.append(nn.Dropout(0.5))  # type: ignore[operator]
+    x = images().double()
+    expected, ours = gradients(joint, x), gradients(streamed, x)
+    name = "backbone.conv1.weight"
+    assert torch.allclose(ours[name], expected[name], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("objective", ["byol", "simclr"])
+def test_streamed_memory_holds_one_view_at_a_time(objective: str) -> None:
+    """Guards what streaming is for: activations that are alive do not grow with the views."""
+
+    def most_alive(memory: str, count: int) -> int:
+        views = [ViewLabel(str(number), 0) for number in range(count)]
+        method = small(objective, views, memory=memory)
+        made: list[StorageWeakRef] = []
+        alive: list[int] = []
+
+        def watch(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+            made.append(StorageWeakRef(output.untyped_storage()))  # type: ignore[no-untyped-call]
+            alive.append(sum(not item.expired() for item in made))  # type: ignore[no-untyped-call]
+
+        method.backbone.conv1.register_forward_hook(watch)  # type: ignore[union-attr, operator]
+        method.learn(images(num_views=count), torch.Tensor.backward)
+        return max(alive)
+
+    assert most_alive("joint", 8) == 8
+    assert most_alive("streamed", 8) == most_alive("streamed", 2) == 1
+
+
+def test_streamed_memory_is_refused_where_statistics_are_of_all_views() -> None:
+    """Guards against an option that is ignored."""
+    with pytest.raises(ConfigError, match="--train.memory joint fits it"):
+        small("byol", batch_norm="joint", memory="streamed")
 
 
 def test_directional_pairs_pull_only_the_strong_view() -> None:

@@ -9,15 +9,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from massrl.methods.losses import reduce_pairs
+from massrl.errors import ConfigError
+from massrl.methods.losses import pair_weight, reduce_pairs
 from massrl.methods.pairs import ViewLabel, pair_mask
+
+Views = Tensor | Sequence[Tensor]
+"""N views, each float ``(B, 3, H, W)``: one tensor, or a sequence that makes them when asked."""
+
+
+Outputs = tuple[Tensor, ...]
 
 
 class MethodOutput(NamedTuple):
-    """What a forward pass over N views gives.
+    """What N views give.
 
     Attributes:
-        loss: scalar, float32.
+        loss: scalar, float32; with its graph from a forward pass, without one where it has been
+            back-propagated.
         matrix: ``(N, N)``, the loss of view i against view j, without gradient.
         features: ``(N·B, D)``, the backbone's features, without gradient.
         projections: ``(N·B, P)``, the projections, without gradient.
@@ -38,6 +46,11 @@ class Method(nn.Module):
         pairs: which views are compared, see ``pair_mask``.
         reduction: ``mean`` or ``sum`` over the pairs, see ``reduce_pairs``.
         batch_norm: ``per-view`` (each view is a forward pass of its own, as published) or ``joint``.
+        memory: ``joint`` holds the activations of all views for the backward pass, ``streamed`` those
+            of one view at a time; gradients are the same to rounding.
+
+    Raises:
+        ConfigError: if views of joint batch statistics are to be streamed.
     """
 
     mask: Tensor
@@ -50,16 +63,38 @@ class Method(nn.Module):
         pairs: str,
         reduction: str,
         batch_norm: str,
+        memory: str,
     ) -> None:
         super().__init__()
+        if memory == "streamed" and batch_norm == "joint":
+            raise ConfigError(
+                "--train.memory streamed makes one view after the other, but --method.batch_norm joint "
+                "needs all of them at once: --train.memory joint fits it"
+            )
         self.backbone = backbone
-        self.reduction = reduction
         self.batch_norm = batch_norm
-        self.register_buffer("mask", pair_mask(views, pairs), persistent=False)
+        self.memory = memory
+        mask = pair_mask(views, pairs)
+        self.pair_weight = pair_weight(int(mask.sum()), reduction)
+        self.register_buffer("mask", mask, persistent=False)
 
     @abstractmethod
-    def forward(self, views: Tensor) -> MethodOutput:
-        """Learn from views ``(N, B, 3, H, W)``, normalised."""
+    def forward(self, views: Views) -> MethodOutput:
+        """The loss of normalised views, with the graph of all of them."""
+
+    def learn(self, views: Views, backward: Callable[[Tensor], object]) -> MethodOutput:
+        """Back-propagate the loss of normalised views.
+
+        Args:
+            views: normalised.
+            backward: is given the loss, or one part of it after the other, and adds to the gradients.
+
+        Returns:
+            All of it without a graph.
+        """
+        output: MethodOutput = self(views)
+        backward(output.loss)
+        return output._replace(loss=output.loss.detach())
 
     @torch.no_grad()
     def update_target(self, tau: float) -> None:
@@ -69,17 +104,28 @@ class Method(nn.Module):
         """The modules that the optimiser trains."""
         return [module for name, module in self.named_children() if not name.startswith("target")]
 
-    def per_view(self, network: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-        """Apply a network to ``(N, B, …)``, view by view or all at once, as ``batch_norm`` says."""
-        if self.batch_norm == "joint":
-            together = network(inputs.flatten(0, 1))
-            return together.view(*inputs.shape[:2], *together.shape[1:])
-        return torch.stack([network(view) for view in inputs])
+    def per_view(self, network: Callable[[Tensor], Outputs], views: Views) -> Outputs:
+        """Apply networks to N views, one by one or all at once, as ``batch_norm`` says.
 
-    def output(self, matrix: Tensor, features: Tensor, projections: Tensor) -> MethodOutput:
-        """Reduce the matrix to the loss and let go of the graph of everything else."""
+        Args:
+            network: from ``(B, …)`` to several tensors ``(B, …)``.
+            views: N tensors ``(B, …)``.
+
+        Returns:
+            The several tensors, each ``(N, B, …)``.
+        """
+        if self.batch_norm == "joint":
+            together = network(torch.cat(list(views)))
+            return tuple(part.view(len(views), -1, *part.shape[1:]) for part in together)
+        parts = [network(view) for view in views]
+        return tuple(torch.stack(part) for part in zip(*parts, strict=True))
+
+    def output(
+        self, matrix: Tensor, features: Tensor, projections: Tensor, *, mask: Tensor | None = None
+    ) -> MethodOutput:
+        """Reduce the matrix, or some of its rows, to the loss; let go of the rest's graph."""
         return MethodOutput(
-            loss=reduce_pairs(matrix, self.mask, self.reduction),
+            loss=reduce_pairs(matrix, self.mask if mask is None else mask, self.pair_weight),
             matrix=matrix.detach(),
             features=features.detach().flatten(0, 1),
             projections=projections.detach().flatten(0, 1),

@@ -24,6 +24,7 @@ def build_method(
     views: Sequence[ViewLabel],
     image_side: int,
     seed: int,
+    memory: str = "joint",
 ) -> Method:
     """Build an objective with its networks; equal seeds give equal weights.
 
@@ -33,6 +34,7 @@ def build_method(
         views: one label per view.
         image_side: side of the views, pixels.
         seed: seed of the weights.
+        memory: ``joint`` or ``streamed``, see ``Method``.
 
     Raises:
         ConfigError: if a name is unknown or the parts do not fit.
@@ -48,6 +50,7 @@ def build_method(
         "pairs": method.pairs or "all",
         "reduction": method.reduction,
         "batch_norm": method.batch_norm,
+        "memory": memory,
     }
     if method.objective == "byol":
         statistics = method.target_statistics

@@ -61,18 +61,27 @@ def in_float32(tensor: Tensor) -> torch.autocast:
     return torch.autocast(tensor.device.type, enabled=False)
 
 
-def reduce_pairs(matrix: Tensor, mask: Tensor, reduction: str) -> Tensor:
-    """One loss from the matrix of all pairs.
+def pair_weight(count: int, reduction: str) -> float:
+    """What the loss of each pair is multiplied with.
 
     Args:
-        matrix: float ``(N, N)``.
-        mask: bool ``(N, N)``, the pairs in use.
-        reduction: ``mean`` over the pairs in use, times 2, so that two views give exactly BYOL's
-            symmetric loss whatever N is; ``sum`` as the released MASSRL code has it, N (N - 1) / 2
-            times as large, which moves every parameter that LARS does not rescale that much faster.
+        count: number of pairs in use.
+        reduction: ``mean`` over them, times 2, so that two views give exactly BYOL's symmetric loss
+            whatever N is; ``sum`` as the released MASSRL code has it, N (N - 1) / 2 times as large,
+            which moves every parameter that LARS does not rescale that much faster.
+    """
+    return 2 / count if reduction == "mean" else 1.0
+
+
+def reduce_pairs(matrix: Tensor, mask: Tensor, weight: float) -> Tensor:
+    """One loss from the matrix of all pairs, or a part of it from some of its rows.
+
+    Args:
+        matrix: float ``(M, N)``.
+        mask: bool ``(M, N)``, the pairs in use.
+        weight: from ``pair_weight``.
 
     Returns:
         A scalar.
     """
-    used = matrix[mask]
-    return 2 * used.mean() if reduction == "mean" else used.sum()
+    return torch.where(mask, matrix, 0.0).sum() * weight

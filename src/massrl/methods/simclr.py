@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from massrl.methods.base import Method, MethodOutput
+from massrl.methods.base import Method, MethodOutput, Outputs, Views
 from massrl.methods.losses import contrastive_matrix
 from massrl.methods.pairs import ViewLabel
+from massrl.models.batch_norm import buffers_kept
 
 
 class SimCLR(Method):
@@ -24,6 +28,8 @@ class SimCLR(Method):
         pairs: which views are compared.
         reduction: ``mean`` or ``sum`` over the pairs.
         batch_norm: ``per-view`` or ``joint``.
+        memory: ``joint``; or ``streamed``, whose views are each computed a second time when their
+            turn to be back-propagated comes, since every view needs all the others.
     """
 
     def __init__(
@@ -36,13 +42,31 @@ class SimCLR(Method):
         pairs: str = "all",
         reduction: str = "mean",
         batch_norm: str = "per-view",
+        memory: str = "joint",
     ) -> None:
-        super().__init__(backbone, views, pairs=pairs, reduction=reduction, batch_norm=batch_norm)
+        common = {"pairs": pairs, "reduction": reduction, "batch_norm": batch_norm}
+        super().__init__(backbone, views, **common, memory=memory)
         self.projector = projector
         self.temperature = temperature
 
-    def forward(self, views: Tensor) -> MethodOutput:
-        """Learn from views ``(N, B, 3, H, W)``, normalised."""
-        h = self.per_view(self.backbone, views)  # N × B × D
-        z = self.per_view(self.projector, h)  # N × B × P
+    def forward(self, views: Views) -> MethodOutput:
+        """See ``Method.forward``."""
+        if self.memory == "streamed":
+            parts = [self._embed_again(views, number) for number in range(len(views))]
+            h, z = map(torch.stack, zip(*parts, strict=True))
+        else:
+            h, z = self.per_view(self._embed, views)  # N × B × D, N × B × P
         return self.output(contrastive_matrix(z, self.temperature), h, z)
+
+    def _embed(self, view: Tensor) -> Outputs:
+        h = self.backbone(view)
+        return h, self.projector(h)
+
+    def _embed_again(self, views: Views, number: int) -> Outputs:
+        """As ``_embed``, without its activations: they are computed anew in the backward pass."""
+        outputs: Outputs = checkpoint(
+            lambda: self._embed(views[number]),
+            use_reentrant=False,
+            context_fn=lambda: (nullcontext(), buffers_kept(self)),
+        )
+        return outputs

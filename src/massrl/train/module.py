@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +58,28 @@ class Schedule:
         return cosine_momentum(step, base=self.target_momentum, total_steps=self.total_steps)
 
 
+class NormalisedViews(Sequence[Tensor]):
+    """N views, each normalised when it is asked for: at 32 bits all of them would take four times more.
+
+    Args:
+        views: uint8 ``(N, B, H, W, 3)``.
+        mean: of the channels, ``(3,)``, for values of 0-255.
+        std: likewise.
+    """
+
+    def __init__(self, views: Tensor, mean: Tensor, std: Tensor) -> None:
+        self._views, self._mean, self._std = views, mean, std
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __getitem__(self, number: Any) -> Any:
+        """Float32 ``(B, 3, H, W)``, channels-last."""
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self._views[number].float().sub_(self._mean).div_(self._std).permute(0, 3, 1, 2)
+
+
 class PretrainingModule(lightning.LightningModule):
     """Steps of one run: views to loss, gradients to weights, weights to target.
 
@@ -82,6 +105,7 @@ class PretrainingModule(lightning.LightningModule):
         normalization: Normalization,
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False  # a step may back-propagate its views one by one
         self.method = method
         self.config = config
         self.schedule = schedule
@@ -94,31 +118,48 @@ class PretrainingModule(lightning.LightningModule):
         self.register_buffer("mean", channels(normalization.mean), persistent=False)
         self.register_buffer("std", channels(normalization.std), persistent=False)
 
-    def normalise(self, views: Tensor) -> Tensor:
-        """Uint8 ``(N, B, H, W, 3)`` to normalised float32 ``(N, B, 3, H, W)``, channels-last."""
-        return views.float().sub_(self.mean).div_(self.std).permute(0, 1, 4, 2, 3)
+    def normalise(self, views: Tensor) -> NormalisedViews:
+        """Normalised views from uint8 ``(N, B, H, W, 3)``."""
+        return NormalisedViews(views, self.mean, self.std)
 
-    def training_step(self, batch: ViewBatch, batch_index: int) -> Tensor:
-        """One batch: its loss, for the gradients of an optimiser step or of a part of one."""
+    def training_step(self, batch: ViewBatch, batch_index: int) -> None:
+        """One batch: an optimiser step or a part of one, and after each whole one the target's."""
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        parts = self.config.train.accumulate
+        part = batch_index % parts
+        if part == 0:
+            optimizer.zero_grad()
+        self.learn(batch, part, self.manual_backward)
+        if part == parts - 1:
+            for group in optimizer.param_groups:
+                group["lr"] = self.schedule.lr(self.step)
+            optimizer.step()
+            self.method.update_target(self.schedule.tau(self.step))
+            self.step += 1
+
+    def learn(self, batch: ViewBatch, part: int, backward: Callable[[Tensor], object]) -> None:
+        """Add one batch's gradients to those of its optimiser step.
+
+        Args:
+            batch: the views.
+            part: which of the step's batches it is.
+            backward: back-propagates a loss.
+        """
         self.note_failures(batch)
         # Networks with random layers draw the same numbers at the same step of every run.
         parts = self.config.train.accumulate
-        seed = self.config.train.seed * 1_000_003 + self.step
-        torch.manual_seed(seed * parts + batch_index % parts)
+        torch.manual_seed((self.config.train.seed * 1_000_003 + self.step) * parts + part)
         views = execute(batch.views) if isinstance(batch.views, Crops) else batch.views
-        output: MethodOutput = self.method(self.normalise(views))
-        loss = float(output.loss.detach())
+        output = self.method.learn(self.normalise(views), lambda loss: backward(loss / parts))
+        loss = float(output.loss)
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} at step {self.step}, on the images of indices "
                 f"{batch.indices.tolist()}; {_START_ANEW}"
             )
-        share = loss / self.config.train.accumulate
-        self.step_loss = (
-            share if batch_index % self.config.train.accumulate == 0 else self.step_loss + share
-        )
+        self.step_loss = loss / parts + (self.step_loss if part else 0.0)
         self.output = output
-        return output.loss
 
     def note_failures(self, batch: ViewBatch) -> None:
         """Stop at a broken image or count it, as ``--data.on_error`` says."""
@@ -156,16 +197,6 @@ class PretrainingModule(lightning.LightningModule):
         """Give the scaler of 16-bit floats the scale it had."""
         if self._scaler_state:
             self.trainer.precision_plugin.load_state_dict(self._scaler_state)
-
-    def optimizer_step(
-        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
-    ) -> None:
-        """One update of the online networks, and right after it one of the target."""
-        for group in optimizer.param_groups:
-            group["lr"] = self.schedule.lr(self.step)
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        self.method.update_target(self.schedule.tau(self.step))
-        self.step += 1
 
     def check_finite(self) -> None:
         """Refuse weights that are of no use, before they are kept in the place of good ones.

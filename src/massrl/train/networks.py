@@ -18,4 +18,5 @@ def make_method(config: Config) -> Method:
         views=[ViewLabel(policy, crop) for crop, policy in layout.cells()],
         image_side=config.view_size,
         seed=config.train.seed,
+        memory=config.train.memory or "joint",
     )

@@ -107,7 +107,7 @@ def resolve_config(config: Config, source: Source, machine: Machine) -> tuple[Co
         method=replace(config.method, pairs=config.method.pairs or layout.pairs),
     )
     per_epoch = steps_per_epoch(len(source), config.batch_size)
-    return replace(config, train=_resolve_train(config.train, per_epoch, machine)), notes
+    return replace(config, train=_resolve_train(config, per_epoch, machine)), notes
 
 
 # What may differ when a run goes on: where its images lie, and what it is computed and watched with.
@@ -120,6 +120,7 @@ FREE_ON_RESUME = (
     "data.cache",
     "data.on_error",
     "train.accelerator",
+    "train.memory",
     "train.checkpoint_every",
     "train.log_every",
     "train.probe_every",
@@ -238,8 +239,10 @@ def _cache(wanted: str, source: Source, notes: _Notes) -> str:
     return chosen
 
 
-def _resolve_train(train: TrainConfig, per_epoch: int, machine: Machine) -> TrainConfig:
+def _resolve_train(config: Config, per_epoch: int, machine: Machine) -> TrainConfig:
     """``max_steps`` goes before ``seconds``, and ``seconds`` before ``epochs``."""
+    train, method = config.train, config.method
+    free = method.objective == "byol" and method.batch_norm == "per-view"
     steps = train.max_steps
     if steps is None and train.seconds is None:
         steps = max(1, round(train.epochs * per_epoch))
@@ -247,6 +250,7 @@ def _resolve_train(train: TrainConfig, per_epoch: int, machine: Machine) -> Trai
         train,
         max_steps=steps,
         accelerator=machine.accelerator,
+        memory=train.memory or ("streamed" if free else "joint"),
         precision=train.precision or ("bf16-mixed" if machine.has_gpu else "32-true"),
     )
 

@@ -15,7 +15,7 @@ import lightning
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from rich.console import Console
-from torch import nn
+from torch import Tensor, nn
 
 from massrl.checkpoint import load_checkpoint
 from massrl.config import Config
@@ -94,17 +94,18 @@ def _rehearse(module: PretrainingModule, loader: Any, seconds: float) -> list[fl
     optimizer = module.configure_optimizers()
     times: list[float] = []
     begin = last = time.perf_counter()
+    parts = module.config.train.accumulate
     for number, batch in enumerate(loader):
+        part = number % parts
         on_device = move_data_to_device(batch, device)
         with torch.autocast(device.type, half, enabled=module.config.train.precision != "32-true"):
-            loss = module.training_step(on_device, 0)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if (number + 1) % module.config.train.accumulate:
+            module.learn(on_device, part, Tensor.backward)
+        if part < parts - 1:
             continue
         optimizer.step()
         optimizer.zero_grad()
         module.method.update_target(0.99)
-        float(loss.detach())  # waits for the device
+        float(module.method.mask.sum())  # waits for the device
         now = time.perf_counter()
         times.append(now - last)
         last = now
@@ -249,7 +250,6 @@ def _trainer(
         accelerator=config.train.accelerator,
         devices=1,
         precision=config.train.precision,  # type: ignore[arg-type]
-        accumulate_grad_batches=config.train.accumulate,
         max_epochs=1,
         limit_train_batches=num_batches,
         callbacks=callbacks,
