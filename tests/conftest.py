@@ -8,12 +8,14 @@ import cv2
 import numpy as np
 
 
-def photos(folder: Path, *classes: str, count: int = 5, seed: int = 0) -> Path:
-    """Write ``count`` small images of noise into a sub-folder for each class."""
+def photos(
+    folder: Path, *classes: str, count: int = 5, seed: int = 0, size: tuple[int, int] = (20, 24)
+) -> Path:
+    """Write ``count`` images of noise, height and width ``size``, into a sub-folder for each class."""
     generator = np.random.default_rng(seed)
     for name in classes:
         (folder / name).mkdir(parents=True)
         for number in range(count):
-            noise = generator.integers(0, 255, (20, 24, 3), dtype=np.uint8)
+            noise = generator.integers(0, 255, (*size, 3), dtype=np.uint8)
             cv2.imwrite(str(folder / name / f"{number}.png"), noise)
     return folder

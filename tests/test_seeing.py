@@ -16,8 +16,10 @@ import torch
 from massrl.api import draw_policy, draw_views, measure_views
 from massrl.errors import CheckpointError, ConfigError
 from massrl.train.module import PretrainingModule
+from massrl.view_maker import ViewMaker
 from massrl.views.policies import Draw, Group, RandAugment
 from massrl.views.strengths import draw_strengths, ranges
+from massrl.views.wording import step_words
 from tests.conftest import photos
 from tests.train.conftest import run
 
@@ -56,7 +58,7 @@ def test_replay_shows_the_very_views_of_a_step(
     missing = next(index for index in range(40) if index not in indices)
     with pytest.raises(ConfigError, match=f"image {missing} is not one of step 7"):
         draw_views({**asked, "index": missing})
-    with pytest.raises(ConfigError, match="the run has steps 0 to 9"):
+    with pytest.raises(ConfigError, match="the run has made steps 0 to 9"):
         draw_views({**asked, "step": 10})
     with pytest.raises(ConfigError, match="no --epoch fits beside it"):
         draw_views({**asked, "epoch": 1})
@@ -118,6 +120,56 @@ def test_page_is_one_file_with_everything_in_it(tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "&lt;b&gt;&amp;.png" in text
     assert "randaugment<wbr>(2,9)" in text
+
+
+def test_page_says_what_was_planned(tmp_path: Path) -> None:
+    """Guards the page's frames and numbers: each crop where it was cut, each operation with its amount."""
+    images = photos(tmp_path / "photos", "a", count=2)
+    page = tmp_path / "page.html"
+    draw_views({"images": str(images), "out": str(page), "views": {"layout": "massrl", "size": 24}})
+    text = page.read_text(encoding="utf-8")
+    rows = re.findall(r'<section class="row">.*?</section>', text)
+    maker = ViewMaker("massrl", size=24, seed=0)
+    for row, file in zip(rows, sorted((images / "a").iterdir()), strict=True):
+        height, width = cv2.imread(str(file)).shape[:2]
+        plan = maker.plan(index=rows.index(row), height=height, width=width)
+        rects = re.findall(
+            r'<rect x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)" fill="none"', row
+        )
+        frames = {tuple(map(int, item)) for item in rects}
+        assert frames == {
+            (view.box.left, view.box.top, view.box.width, view.box.height) for view in plan.views
+        }
+        figures = re.findall(r"<figure><img .*?</figure>", row)
+        for view, figure in zip(plan.views, figures, strict=True):
+            shown = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", figure)
+            wanted = [("flip", "")] if view.flip else []
+            words = [step_words(step) for step in view.steps]
+            wanted += [(name, " ".join(amount)) for name, *amount in words]
+            assert shown == (wanted or [("crop alone", "")])
+
+
+def test_title_says_what_was_changed(tmp_path: Path) -> None:
+    """Guards a heading that speaks of four strategies over a sheet of one."""
+    page = tmp_path / "page.html"
+    asked = {"images": "shapes(count=1)", "out": str(page), "views": {"policies": ["weak"]}}
+    draw_views(asked)
+    text = page.read_text(encoding="utf-8")
+    assert "massrl-4: changed: 1 view from weak" in text
+    assert "variant D4" not in text
+
+
+def test_replay_of_a_step_that_was_not_made_is_refused(tmp_path: Path) -> None:
+    """Guards "the very views that it trained on": a run that was stopped has not come so far."""
+    folder = run(tmp_path / "run").folder
+    lines = (folder / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    (folder / "metrics.csv").write_text("\n".join(lines[:5]) + "\n", encoding="utf-8")
+    out = str(tmp_path / "sheet.png")
+    draw_views({"replay": str(folder), "step": 3, "out": out})
+    with pytest.raises(ConfigError, match="--step is 4, but the run has made steps 0 to 3"):
+        draw_views({"replay": str(folder), "step": 4, "out": out})
+    with pytest.raises(ConfigError, match="--epoch is 1, but the run has come to epoch 0"):
+        draw_views({"replay": str(folder), "epoch": 1, "out": out})
 
 
 def test_ranges_of_a_policy_are_what_it_draws() -> None:

@@ -27,7 +27,7 @@ from massrl.options import (
 from massrl.parts import make_view_maker, open_images
 from massrl.run_folder import RunFolder
 from massrl.run_log import TaskProgress
-from massrl.seeing import default_side, save_strengths, save_views
+from massrl.seeing import save_strengths, save_views
 from massrl.view_cost import ViewCost, view_cost
 
 if (
@@ -146,12 +146,12 @@ def measure_views(config: ViewCostConfig | dict[str, Any]) -> ViewCost:
     """
     wanted = config if isinstance(config, ViewCostConfig) else make(ViewCostConfig, config)
     source = open_images(wanted.images, root=wanted.root)
-    size = wanted.views.size or default_side(source)
-    views = wanted.views
-    if views.executor == "auto":  # as a run on this machine would choose
-        from massrl.train.resolve import this_machine
+    from massrl.train.resolve import fitting_size, this_machine
 
-        views = replace(views, executor="device" if this_machine().has_gpu else "cpu")
+    machine, views = this_machine(), wanted.views  # what is open is as in a run on this machine
+    if views.executor == "auto":
+        views = replace(views, executor="device" if machine.has_gpu else "cpu")
+    size = views.size or fitting_size(source, machine)
     maker = make_view_maker(views, size=size, seed=0)
     return view_cost(source, maker, count=wanted.count, rounds=wanted.rounds)
 
@@ -180,7 +180,8 @@ def pack_data(
             f"by itself, such as {wanted.images}/train"
         )
     source = open_images(wanted.images, root=wanted.root)
-    recoding = Recoding(wanted.short_side, wanted.quality) if wanted.short_side else None
+    quality = 95 if wanted.quality is None else wanted.quality
+    recoding = Recoding(wanted.short_side, quality) if wanted.short_side else None
     with TaskProgress(console or Console(stderr=True)) as progress:
         return pack(
             source,

@@ -172,8 +172,8 @@ class PackConfig:
     """Folder where named data sets are kept or downloaded to."""
     short_side: int | None = None
     """Shrink images to this short side, pixels; without it every file is kept as it is."""
-    quality: int = 95
-    """Quality of the JPEGs that shrunk images become."""
+    quality: int | None = None
+    """Quality of the JPEGs that shrunk images become; 95 where it is left out."""
     shard_megabytes: int = 256
     """Size at which a tar file is closed and the next one begun."""
     on_error: str = "stop"
@@ -184,6 +184,10 @@ class PackConfig:
             choice(self.on_error, ON_ERROR, "--on_error"),
             within(self.short_side, 1, MANY, "--short_side"),
             within(self.quality, 1, 100, "--quality"),
+            must(
+                self.quality is None or self.short_side is not None,
+                "--quality is that of images that are made smaller: --short_side is missing",
+            ),
             within(self.shard_megabytes, 1, MANY, "--shard_megabytes"),
         )
 

@@ -67,14 +67,12 @@ def _replayed(config: SheetConfig) -> tuple[list[SheetRow], str]:
     moved = replace(
         run.data, train=config.images or run.data.train, root=config.root or run.data.root
     )
-    total = run.train.max_steps
-    if config.step is not None and total is not None and config.step >= total:
-        raise ConfigError(f"--step is {config.step}, but the run has steps 0 to {total - 1}")
     source = training_source(moved)
     known = json.loads(folder.data.read_text(encoding="utf-8")) if folder.data.is_file() else {}
     if known.get("fingerprint", source.fingerprint()) != source.fingerprint():
         raise CheckpointError(f"{folder.path}: {source.name} is not what the run learnt from")
     maker = make_view_maker(run.views, size=run.view_size, seed=run.train.seed)
+    _check_was_made(config, folder, per_epoch=steps_per_epoch(len(source), run.batch_size))
     if config.step is None:
         rows = _rows(config, source, maker, epoch=config.epoch, indices=None)
         return rows, f"{folder.path.name}: epoch {config.epoch}"
@@ -88,11 +86,27 @@ def _replayed(config: SheetConfig) -> tuple[list[SheetRow], str]:
     seen = [place.index for place in next(iter(batches))]
     epoch = config.step // steps_per_epoch(len(source), run.batch_size)
     if config.index is not None and config.index not in seen:
+        some = f"{sorted(seen)[:12]}"[:-1] + (", …]" if len(seen) > 12 else "]")
         raise ConfigError(
-            f"image {config.index} is not one of step {config.step}, which saw {sorted(seen)} (--index)"
+            f"image {config.index} is not one of step {config.step}, which saw {some} (--index)"
         )
     rows = _rows(config, source, maker, epoch=epoch, indices=seen)
     return rows, f"{folder.path.name}: step {config.step}, epoch {epoch}"
+
+
+def _check_was_made(config: SheetConfig, folder: RunFolder, *, per_epoch: int) -> None:
+    """Refuse a step, or an epoch, that the run has not come to."""
+    from massrl.train.record import read_metrics
+
+    rows = read_metrics(folder.metrics)
+    last = int(rows[-1]["step"]) if rows else -1
+    if config.step is not None and config.step > last:
+        made = f"has made steps 0 to {last}" if rows else "has made no step yet"
+        raise ConfigError(f"--step is {config.step}, but the run {made}")
+    if config.epoch > max(0, last) // per_epoch:
+        raise ConfigError(
+            f"--epoch is {config.epoch}, but the run has come to epoch {max(0, last) // per_epoch}"
+        )
 
 
 def _rows(

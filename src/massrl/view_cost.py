@@ -16,7 +16,7 @@ from massrl.data.decode import decode
 from massrl.data.sources import Source
 from massrl.errors import DataError, ImageError
 from massrl.view_maker import ViewMaker
-from massrl.views.cpu import apply_steps, crops_of
+from massrl.views.cpu import apply_steps, crops_of, execute
 from massrl.views.plan import Plan
 from massrl.views.wording import step_words
 
@@ -29,12 +29,15 @@ class ViewCost:
 
     Attributes:
         num_images: images that were measured.
+        views: what was made of each.
         stages: milliseconds an image of each stage, in the order in which they come.
         whole: milliseconds an image of all of them together, as the loader has them.
-        operations: for each operation its milliseconds a time, and its times an image.
+        operations: for each operation alone its milliseconds a time, and its times an image;
+            neighbours that are made together cost less.
     """
 
     num_images: int
+    views: str
     stages: dict[str, float]
     whole: float
     operations: dict[str, tuple[float, float]]
@@ -51,9 +54,10 @@ class ViewCost:
     def lines(self) -> list[str]:
         """The figures for a person, line by line."""
         lines = [f"{'stage':<22}ms an image   share"]
+        rest = self.whole - sum(self.stages.values())
         lines += [
             f"  {name:<20}{value:11.3f}{value / self.whole:8.0%}"
-            for name, value in self.stages.items()
+            for name, value in {**self.stages, "between them": rest}.items()
         ]
         lines.append(
             f"  {'whole':<20}{self.whole:11.3f}   {self.images_per_second:,.0f} images/s a core"
@@ -122,9 +126,13 @@ def _measure(source: Source, maker: ViewMaker, *, count: int, rounds: int) -> Vi
     figures = {name: _median(run, rounds, len(images)) for name, run in stages.items()}
     operations = {} if maker.leaves_pixels else _operations(images, rounds)
     if not maker.leaves_pixels:
-        figures["operations"] = sum(each * often for each, often in operations.values())
+        views = each(lambda index, pixels, plan: execute(pixels, plan, out=out))
+        figures["operations"] = _median(views, rounds, len(images)) - figures["cut and resize"]
+    layout = maker.layout
+    names = ", ".join(dict.fromkeys(layout.policies))
     return ViewCost(
         num_images=len(images),
+        views=f"{layout.num_views} views of {maker.size} px from {names}",
         stages=figures,
         whole=_median(whole, rounds, len(images)),
         operations=operations,

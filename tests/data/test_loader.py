@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.conftest import photos
 
+from massrl.data.catalogue import open_source
 from massrl.data.loader import (
     Place,
     StepBatches,
@@ -17,10 +20,13 @@ from massrl.data.loader import (
     build_loader,
     steps_per_epoch,
 )
+from massrl.data.pack import pack
 from massrl.data.shapes import ShapesSource
 from massrl.data.sources import Source
+from massrl.device_view_maker import DeviceViewMaker
 from massrl.errors import ConfigError, ImageError
 from massrl.view_maker import ViewMaker
+from massrl.views.device import execute
 
 SOURCE = ShapesSource(20, 16, seed=0, objects=1, split="train")
 MAKER = ViewMaker("byol", size=16, seed=3)
@@ -147,13 +153,48 @@ def test_batch_holds_the_views_of_its_images() -> None:
 
 # Python from 3.12 on warns of every fork of a process that has threads, as torch's always has.
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_batches_are_the_same_for_any_number_of_workers() -> None:
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4")
+@pytest.mark.parametrize("executor", ["cpu", "device"])
+def test_batches_are_the_same_for_any_number_of_workers_and_from_shards(
+    executor: str, tmp_path: Path
+) -> None:
     """Guards §2: views must not depend on who makes them, nor their order on who is first."""
-    alone, together = loaded(), loaded(workers=2)
-    assert len(alone) == len(together) == 9
-    for one, other in zip(alone, together, strict=True):
-        assert torch.equal(one.views, other.views)
-        assert torch.equal(one.indices, other.indices)
+    folder = open_source(str(photos(tmp_path / "photos", "a", "b", count=10)))
+    pack(folder, tmp_path / "set", shard_bytes=6000)
+    maker = (ViewMaker if executor == "cpu" else DeviceViewMaker)("massrl", size=16, seed=3)
+
+    def views(source: Source, workers: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        loader = build_loader(source, maker, batches=steps(total_steps=5), workers=workers)
+        return [
+            (execute(item.views) if executor == "device" else item.views, item.indices)
+            for item in loader
+        ]
+
+    alone = views(folder, 0)
+    assert len(alone) == 5
+    shards = open_source(str(tmp_path / "set-*.tar"))
+    for source, workers in ((folder, 1), (folder, 4), (shards, 0), (shards, 4)):
+        for one, other in zip(alone, views(source, workers), strict=True):
+            assert torch.equal(one[0], other[0])
+            assert torch.equal(one[1], other[1])
+
+
+def test_shares_of_all_processes_are_each_image_once() -> None:
+    """Guards several devices: no image twice in an epoch, none left out, one global batch."""
+    whole = list(steps(total_steps=6, accumulate=1))
+    for accumulate, size in ((1, 2), (1, 3), (3, 2)):
+        shares = [
+            list(steps(total_steps=6, accumulate=accumulate, share=(rank, size)))
+            for rank in range(size)
+        ]
+        assert {len(share) for share in shares} == {6 * accumulate}
+        for step, places in enumerate(whole):
+            own = slice(step * accumulate, (step + 1) * accumulate)
+            parts = [share[own] for share in shares]
+            joined = [
+                place for batch in zip(*parts, strict=True) for part in batch for place in part
+            ]
+            assert joined == places
 
 
 def test_loader_from_a_later_step_gives_the_tail_of_all_batches() -> None:

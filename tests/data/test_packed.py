@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import re
+import signal
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -12,7 +16,6 @@ import pytest
 from tests.conftest import photos
 
 from massrl.api import pack_data
-from massrl.data import pack as module
 from massrl.data.catalogue import open_source
 from massrl.data.decode import decode
 from massrl.data.pack import Recoding, pack
@@ -109,24 +112,34 @@ def test_broken_images_stop_the_packing_or_are_counted(folder: Path, tmp_path: P
     assert len(PackedSource(str(tmp_path / "set-*.tar"))) == 9
 
 
-def test_packing_that_was_cut_off_leaves_nothing_that_looks_whole(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from massrl.data import pack
+from massrl.data.catalogue import open_source
+
+calls, original = [], pack._content
+
+def dying(*arguments):
+    calls.append(1)
+    if len(calls) == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return original(*arguments)
+
+pack._content = dying
+pack.pack(open_source(sys.argv[1]), Path(sys.argv[2]), shard_bytes=6000)
+"""
+
+
+def test_packing_that_was_killed_leaves_nothing_that_looks_whole(
+    folder: Path, tmp_path: Path
 ) -> None:
     """Guards against ``kill -9``: no index, no half shard under its name; the next try starts anew."""
     source = open_source(str(folder))
-    original = module._content
-    calls = {"count": 0}
-
-    def dying(*arguments: object) -> object:
-        calls["count"] += 1
-        if calls["count"] == 8:
-            raise SystemExit
-        return original(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "_content", dying)
-        with pytest.raises(SystemExit):
-            pack(source, tmp_path / "set", shard_bytes=6000)
+    command = [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "set")]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    parts = list(tmp_path.glob(".*.part"))
+    assert len(parts) == 1
     whole = sorted(tmp_path.glob("set-*.tar"))
     assert whole
     for shard in whole:
@@ -134,10 +147,12 @@ def test_packing_that_was_cut_off_leaves_nothing_that_looks_whole(
             assert len(tar.getnames()) % 2 == 0
     with pytest.raises(DataError, match="packing was not finished"):
         open_source(str(tmp_path / "set-*.tar"))
-    with pytest.raises(DataError, match=r"\d more are of a packing that was not finished"):
+    with pytest.raises(DataError, match=r"\d more, down to .*, are of a packing"):
         pack(source, tmp_path / "set")
-    for shard in whole:
-        shard.unlink()
+    for left in (*whole, *parts):
+        with pytest.raises(DataError, match=f"{re.escape(parts[0].name)}, are of a packing"):
+            pack(source, tmp_path / "set")
+        left.unlink()
     assert pack(source, tmp_path / "set", shard_bytes=6000) == (10, 0)
     assert PackedSource(str(tmp_path / "set-*.tar")).fingerprint() == source.fingerprint()
     with pytest.raises(DataError, match="is there already"):
@@ -154,6 +169,8 @@ def test_faults_of_a_packed_set_are_named(folder: Path, tmp_path: Path) -> None:
     last.write_bytes(content[:700])
     with pytest.raises(ImageError, match="the shard ends before it"):
         packed.read(9)
+    with pytest.raises(DataError, match=rf"{last.name} has 700 bytes and not the {len(content):,}"):
+        open_source(str(tmp_path / "set-*.tar"))
     last.unlink()
     with pytest.raises(DataError, match=f"{last.name}, which is not there"):
         open_source(str(tmp_path / "set-*.tar"))

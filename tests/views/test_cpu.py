@@ -218,6 +218,7 @@ LADDERS = {
     "posterize": (6.0, 4.0, 2.0),
     "solarize": (220.0, 128.0, 40.0),
     "gaussian_blur": (0.5, 1.5, 5.0),
+    "cutout": (0.1, 0.2, 0.4),
 }
 
 
@@ -225,10 +226,17 @@ LADDERS = {
 def test_operation_at_greater_strength_lies_farther_from_the_original(name: str) -> None:
     """Guards the direction of every scale: magnitude 30 must be more than magnitude 9."""
     image = photograph(96, 96).astype(int)
+    rest = EXAMPLES[name][1:]  # where a cutout lies
     distances = [
-        np.abs(run(photograph(96, 96), Step(name, (v,))) - image).mean() for v in LADDERS[name]
+        np.abs(run(photograph(96, 96), Step(name, (v, *rest))) - image).mean()
+        for v in LADDERS[name]
     ]
     assert 0 < distances[0] < distances[1] < distances[2]
+
+
+def test_every_operation_with_a_strength_is_tried_at_several() -> None:
+    """Guards the test above against an operation that is added and forgotten."""
+    assert {name for name, operation in OPERATIONS.items() if operation.has_value} == set(LADDERS)
 
 
 @pytest.mark.parametrize("name", [*GEOMETRIC_CASES])

@@ -107,6 +107,26 @@ def test_thousand_plans_of_a_policy_are_the_same_on_both_executors(name: str) ->
     assert (theirs != np.stack(images)).any() or name == "weak"
 
 
+@pytest.mark.parametrize("name", [*POLICIES, "all kernels"])
+@pytest.mark.parametrize("side", [24, 64])
+def test_view_does_not_depend_on_its_neighbours_in_the_batch(name: str, side: int) -> None:
+    """Guards replay and accumulation: a view is a function of its image and its plan alone."""
+    photos = [photograph(side, side, seed=seed) for seed in range(60)]
+    if name == "all kernels":
+        sigmas = np.linspace(0.1, 5, 60)
+        programs = [program(Step("gaussian_blur", (float(s),)), side=side) for s in sigmas]
+    else:
+        layout = Layout(
+            name="one", summary="", arrangement="independent", num_crops=1, policies=(name,)
+        )
+        planner = Planner(layout, side=side, seed=1)
+        plans = [planner.plan(epoch=0, index=i, height=side, width=side) for i in range(60)]
+        programs = [compile_view(plan.views[0], height=side, width=side) for plan in plans]
+    together = on_device(photos, programs)
+    alone = [on_device([photo], [own])[0] for photo, own in zip(photos, programs, strict=True)]
+    assert np.array_equal(together, np.stack(alone))
+
+
 @pytest.mark.parametrize("name", list(LAYOUTS))
 def test_batch_of_a_layout_is_the_views_of_each_image(name: str) -> None:
     """Guards which crop a view shows, and a batch whose views and images are exchanged."""

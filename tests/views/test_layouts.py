@@ -128,8 +128,10 @@ def test_resolve_layout_lays_every_given_field_over_the_named_layout() -> None:
         fill=128,
     )
     layout = resolve_layout(config)
+    assert resolve_layout(ViewsConfig(layout="massrl", num_crops=2)) == LAYOUTS["massrl"]
     assert layout == replace(
         LAYOUTS["massrl"],
+        summary="changed: 6 views from weak, trivialaugment",
         policies=("weak", "trivialaugment"),
         num_crops=3,
         crop="uniform-side",

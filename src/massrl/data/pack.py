@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import tarfile
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from massrl.data.header import read_header
 from massrl.data.packed import index_path
 from massrl.data.sources import Source
 from massrl.errors import DataError, ImageError
+
+logger = logging.getLogger("massrl")
 
 _SUFFIXES = {"JPEG": ".jpg"}  # of the others, the format's name in lower case
 
@@ -67,11 +70,15 @@ def pack(
     index = index_path(f"{out}-*.tar")
     if index.exists():
         raise DataError(f"{index} is there already: another name is wanted")
-    left = sorted(out.parent.glob(f"{out.name}-?????.tar")) if out.parent.is_dir() else []
+    left = [
+        path
+        for pattern in (f"{out.name}-?????.tar", f".{out.name}-?????.tar.*.part")
+        for path in sorted(out.parent.glob(pattern))
+    ]
     if left:
         raise DataError(
-            f"{left[0]} and {len(left) - 1} more are of a packing that was not finished: delete them, or "
-            "take another name"
+            f"{left[0]} and {len(left) - 1} more, down to {left[-1].name}, are of a packing that was not "
+            f"finished: delete them, or take another name"
         )
     rows: list[tuple[int, int, int, int]] = []  # shard, offset, size, label
     names: list[str] = []
@@ -81,9 +88,11 @@ def pack(
             for number in range(len(source)):
                 try:
                     content, suffix = _content(source, number, recoding)
-                except ImageError:
+                except ImageError as error:
                     if not skip_broken:
-                        raise
+                        reason = f"{error.reason} (--on_error skip leaves such images out)"
+                        raise ImageError(error.name, reason) from None
+                    logger.warning("left out: %s", error)
                     continue
                 label = -1 if source.labels is None else int(source.labels[number])
                 place = shards.add(f"{number:09}", content, suffix, label)
@@ -94,7 +103,8 @@ def pack(
             shards.close()
         if not rows:
             raise DataError(f"{source.name} has no image that can be packed")
-        _write_index(index, source, rows, names, shards.names)
+        sizes = {name: out.with_name(name).stat().st_size for name in shards.names}
+        _write_index(index, source, rows, names, sizes)
     except OSError as error:
         raise DataError(f"cannot write {out}: {error.strerror}") from None
     return len(rows), len(source) - len(rows)
@@ -190,7 +200,7 @@ def _write_index(
     source: Source,
     rows: list[tuple[int, int, int, int]],
     names: list[str],
-    shards: list[str],
+    sizes: dict[str, int],
 ) -> None:
     shard, offset, size, labels = np.array(rows, np.int64).T
     block, ends = PackedNames(names).parts()
@@ -205,7 +215,7 @@ def _write_index(
     about = {
         "name": source.name,
         "class_names": source.class_names,
-        "shards": shards,
+        "shards": sizes,
         "mean": source.normalization.mean,
         "std": source.normalization.std,
     }

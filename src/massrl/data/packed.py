@@ -44,9 +44,14 @@ class PackedSource(Source):
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise DataError(f"{index} cannot be read as an index: {error} ({flag})") from None
         self._shards = [index.parent / name for name in about["shards"]]
-        missing = [path.name for path in self._shards if not path.is_file()]
-        if missing:
-            raise DataError(f"{index} names {missing[0]}, which is not there ({flag})")
+        for path, size in zip(self._shards, about["shards"].values(), strict=True):
+            if not path.is_file():
+                raise DataError(f"{index} names {path.name}, which is not there ({flag})")
+            if path.stat().st_size != size:
+                raise DataError(
+                    f"{path} has {path.stat().st_size:,} bytes and not the {size:,} that were packed: it "
+                    f"was cut off, or is another set's ({flag})"
+                )
         self.name = about["name"]
         self.class_names = tuple(about["class_names"])
         self.normalization = Normalization(mean=tuple(about["mean"]), std=tuple(about["std"]))

@@ -92,7 +92,6 @@ class ProgressLine(StepWatcher):
             parts.append(f"k-NN {self._probe.accuracy:.1f} %")
         if self._clock.images_per_second is not None:
             parts.append(f"{self._clock.images_per_second:.0f} images/s")
-        if self._clock.data_wait > 0.05:
             parts.append(f"waiting for data {self._clock.data_wait:.0%}")
         if module.skipped:
             parts.append(f"{len(module.skipped)} images skipped")

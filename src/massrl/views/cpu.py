@@ -22,7 +22,7 @@ from massrl.views.program import (
     LUMA,
     Matrix,
     Program,
-    blur_length,
+    blur_taps,
     compile_view,
     truncated,
 )
@@ -52,7 +52,7 @@ def execute(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -
 def crops_of(image: Image, plan: Plan) -> dict[int, Image]:
     """Each crop of a plan by its number, resized; several views may show one."""
     boxes = {view.crop: view.box for view in plan.views}
-    times = round(plan.height / image.shape[0])
+    times = next(each for each in (1, 2, 4, 8) if -(-plan.height // each) == image.shape[0])
     if times > 1:
         boxes = {number: Box(*(edge // times for edge in box)) for number, box in boxes.items()}
     return {number: resize_crop(image, box, plan.side) for number, box in boxes.items()}
@@ -162,7 +162,7 @@ def _sharpness(image: Image, factor: float) -> Image:
 
 
 def _blur(image: Image, sigma: float) -> Image:
-    kernel = cv2.getGaussianKernel(blur_length(sigma), sigma, cv2.CV_32F)
+    kernel = blur_taps(sigma)
     return cv2.sepFilter2D(image, -1, kernel, kernel)
 
 

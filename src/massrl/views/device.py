@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from massrl.views.program import ERASED, LUMA, Program, blur_length
+from massrl.views.program import ERASED, LUMA, Program, blur_taps
 
 
 class Group(NamedTuple):
@@ -28,13 +28,11 @@ class Group(NamedTuple):
         kind: what to do, an ``InstructionKind``.
         num_views: how many views.
         width: numbers of each.
-        reach: pixels to each side that a blur looks at; 0 otherwise.
     """
 
     kind: str
     num_views: int
     width: int
-    reach: int
 
 
 class Crops(NamedTuple):
@@ -81,12 +79,12 @@ def group_instructions(
             if position < len(program):
                 found.setdefault(program[position].kind, []).append(number)
         for kind in sorted(found):
-            values = np.array([programs[number][position].value for number in found[kind]])
+            own = [programs[number][position].value for number in found[kind]]
+            values = _kernels(own) if kind == "blur" else np.array(own)
             if kind == "warp":
                 values = _sampling(values, side)
-            reach = blur_length(float(values.max())) // 2 if kind == "blur" else 0
             flat = values.astype(np.float32).reshape(-1)
-            groups.append(Group(kind, len(values), flat.size // len(values), reach))
+            groups.append(Group(kind, len(values), flat.size // len(values)))
             members += found[kind]
             rows.append(flat)
     return groups, torch.tensor(members, dtype=torch.int64), torch.from_numpy(np.concatenate(rows))
@@ -97,6 +95,17 @@ def _sampling(matrices: np.ndarray, side: int) -> np.ndarray:
     to_unit = np.array([[2 / side, 0, -1], [0, 2 / side, -1], [0, 0, 1]])
     inverse: np.ndarray = to_unit @ np.linalg.inv(matrices) @ np.linalg.inv(to_unit)
     return inverse[:, :2]
+
+
+def _kernels(sigmas: list[float]) -> np.ndarray:
+    """A blur's kernel for each view, with zeros to the length of the longest.
+
+    They are made here and not where the batch lies: a view must not depend on its neighbours', whose
+    zeros would change the order in which weights are added up.
+    """
+    kernels = [blur_taps(sigma) for sigma in sigmas]
+    longest = max(map(len, kernels))
+    return np.stack([np.pad(taps, (longest - len(taps)) // 2) for taps in kernels])
 
 
 @torch.no_grad()
@@ -114,14 +123,11 @@ def execute(crops: Crops) -> Tensor:
     by_group = torch.split(crops.members, [group.num_views for group in crops.groups])
     numbers = torch.split(crops.values, [group.num_views * group.width for group in crops.groups])
     for group, members, flat in zip(crops.groups, by_group, numbers, strict=True):
-        kind, values, reach = group.kind, flat.view(group.num_views, group.width), group.reach
-        part = views[members]
-        if kind == "warp":
+        part, values = views[members], flat.view(group.num_views, group.width)
+        if group.kind == "warp":
             views[members] = _warp(part, values, fill=crops.fill)
-        elif kind == "blur":
-            views[members] = _blur(part, values, reach=reach)
         else:
-            views[members] = _RUN[kind](part, values)
+            views[members] = _RUN[group.kind](part, values)
     return views.view(pixels.shape)
 
 
@@ -166,10 +172,10 @@ def _mix(images: Tensor, values: Tensor) -> Tensor:
 
 def _contrast(images: Tensor, values: Tensor) -> Tensor:
     factor = _column(values)
-    levels = images.float()
-    luma = torch.from_numpy(LUMA).to(images.device)
-    mean = (levels.mean(dim=(1, 2)) * luma).sum(dim=1).view(-1, 1, 1, 1)
-    return _truncated(levels * factor + mean * (1 - factor))
+    sums = images.sum(dim=(1, 2), dtype=torch.int64).double()  # exact, in whatever order
+    luma = torch.from_numpy(LUMA).to(images.device).double()
+    mean = ((sums * luma).sum(dim=1) / images[0, :, :, 0].numel()).float().view(-1, 1, 1, 1)
+    return _truncated(images.float() * factor + mean * (1 - factor))
 
 
 def _autocontrast(images: Tensor, _: Tensor) -> Tensor:
@@ -226,12 +232,9 @@ def _sharpness(images: Tensor, values: Tensor) -> Tensor:
     return _rounded(levels * factor + smooth * (1 - factor))
 
 
-def _blur(images: Tensor, values: Tensor, *, reach: int) -> Tensor:
-    sigma = values[:, :1]
-    offsets = torch.arange(-reach, reach + 1, device=images.device)
-    weights = torch.exp(-(offsets**2) / (2 * sigma**2))
-    weights = weights * (offsets.abs() <= torch.ceil(3.5 * sigma))  # as ``blur_length``
-    taps = (weights / weights.sum(dim=1, keepdim=True)).unbind(1)
+def _blur(images: Tensor, kernels: Tensor) -> Tensor:
+    taps = kernels.unbind(1)
+    reach = len(taps) // 2
     levels = images.float()
     for axis in (1, 2):
         padded = levels.index_select(axis, _reflected(levels.shape[axis], reach, images.device))
@@ -265,5 +268,6 @@ _RUN: dict[str, Run] = {
     "equalize": _equalize,
     "hue": _hue,
     "sharpness": _sharpness,
+    "blur": _blur,
     "erase": _erase,
 }

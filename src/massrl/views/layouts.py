@@ -180,4 +180,10 @@ def resolve_layout(config: ViewsConfig) -> Layout:
         "fill": config.fill,
     }
     given = {key: value for key, value in changes.items() if value is not None}
-    return replace(layout_named(config.layout), **given)  # type: ignore[arg-type]
+    named = layout_named(config.layout)
+    layout = replace(named, **given)  # type: ignore[arg-type]
+    if layout == named:
+        return named
+    names = ", ".join(_short(policy) for policy in layout.policies)
+    views = f"{layout.num_views} view{'s' * (layout.num_views > 1)}"
+    return replace(layout, summary=f"changed: {views} from {names}")

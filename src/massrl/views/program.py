@@ -223,6 +223,9 @@ _PIXELS: dict[str, Callable[[Step, int, int], Program]] = {
 }
 
 
-def blur_length(sigma: float) -> int:
-    """Taps of a Gaussian kernel: 3.5 σ to each side leave less than 1/2000 of the weight out."""
-    return 2 * math.ceil(3.5 * sigma) + 1
+def blur_taps(sigma: float) -> NDArray[np.float32]:
+    """A Gaussian kernel: 3.5 σ to each side leave less than 1/2000 of the weight out."""
+    reach = math.ceil(3.5 * sigma)
+    weights = np.exp(np.arange(-reach, reach + 1) ** 2 / (-2 * sigma**2))
+    taps: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
+    return taps
