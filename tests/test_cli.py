@@ -27,7 +27,7 @@ def pretrained(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     def pretrain(config: Config) -> Any:
         asked.append(config)
         sitting = SimpleNamespace(skipped={}, stopped_by=None, step=3, seconds=1.0)
-        return SimpleNamespace(sitting=sitting, folder=Path("runs/x"))
+        return SimpleNamespace(sitting=sitting, folder=Path("runs/x"), leads=True)
 
     import massrl.api
 
@@ -266,7 +266,7 @@ def test_pretrain_that_was_stopped_says_how_to_go_on(
     run = tmp_path / "my run"
     write_text(run / "config.yaml", config_text(Config()))
     sitting = SimpleNamespace(skipped={"a": "b"}, stopped_by="SIGINT", step=3, seconds=1.0)
-    result = SimpleNamespace(sitting=sitting, folder=run)
+    result = SimpleNamespace(sitting=sitting, folder=run, leads=True)
     asked: list[Config] = []
     monkeypatch.setattr(massrl.api, "resume", lambda _, config: asked.append(config) or result)
     assert main(["pretrain", "--resume", str(run), "--data.workers", "3"]) == 0

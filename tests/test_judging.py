@@ -14,6 +14,7 @@ from massrl.evaluation.judge import in_same_classes
 from massrl.judging import judging_sources, make_probe, validation_source
 from massrl.options import JudgeDataConfig
 from massrl.parts import training_source
+from massrl.world import World
 from tests.conftest import photos
 
 
@@ -56,7 +57,7 @@ def test_labels_that_do_not_fit_cost_the_probe_and_not_the_run(
     config = make_config(
         {"data": {"train": str(tmp_path / "photos"), "val": str(tmp_path / "val")}},
     )
-    assert make_probe(config, training_source(config.data)) is None
+    assert make_probe(config, training_source(config.data), World()) is None
     assert "no k-NN while training" in caplog.text
 
 

@@ -48,7 +48,7 @@ class DataConfig:
     batch_size: int | None = None
     """Unique images of one optimiser step, over all devices and accumulated batches."""
     workers: int | None = None
-    """Loader processes; 0 loads in the training process itself."""
+    """Loader processes of each device; 0 loads in the training process itself."""
     cache: str = "auto"
     """Keep all images decoded in `memory`, or `none`; `auto` does so where they are small."""
     on_error: str = "stop"
@@ -257,8 +257,10 @@ class TrainConfig:
     """Plan the run to last about this long: `max_steps` is set from a few steps that are timed."""
     seed: int = 0
     """Seed of the weights, of the order of the images, and of every view."""
-    devices: int = 1
-    """Devices to train on."""
+    devices: int | None = None
+    """Devices of each machine; where it is left out 1, or as many as torchrun or srun started."""
+    nodes: int | None = None
+    """Machines; more than 1 are started by torchrun or srun, see `scripts/`."""
     accelerator: str = "auto"
     """`auto`, `cpu` or `gpu`."""
     accumulate: int = 1
@@ -284,6 +286,7 @@ class TrainConfig:
             within(self.seed, -(2**31), 2**31, "--train.seed"),
             within(self.seconds, 1, MANY, "--train.seconds"),
             within(self.devices, 1, MANY, "--train.devices"),
+            within(self.nodes, 1, MANY, "--train.nodes"),
             within(self.accumulate, 1, MANY, "--train.accumulate"),
             within(self.checkpoint_every, 1, MANY, "--train.checkpoint_every"),
             within(self.log_every, 1, MANY, "--train.log_every"),
@@ -293,6 +296,11 @@ class TrainConfig:
                 f"--train.epochs is {self.epochs:g}, but a number above 0 is wanted",
             ),
         )
+
+    @property
+    def num_devices(self) -> int:
+        """Devices of all machines."""
+        return (self.devices or 1) * (self.nodes or 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,11 +325,11 @@ class Config:
     """How long, on what, and what is kept."""
 
     def __post_init__(self) -> None:
-        per_step = self.train.devices * self.train.accumulate
+        per_step = self.train.num_devices * self.train.accumulate
         if self.data.batch_size is not None and self.data.batch_size % per_step:
             raise ConfigError(
                 f"--data.batch_size is {self.data.batch_size}, which does not divide by "
-                f"--train.devices × --train.accumulate = {per_step}"
+                f"--train.devices × --train.nodes × --train.accumulate = {per_step}"
             )
 
     @property
@@ -341,7 +349,7 @@ class Config:
     @property
     def device_batch_size(self) -> int:
         """Unique images of one forward pass on one device."""
-        return self.batch_size // (self.train.devices * self.train.accumulate)
+        return self.batch_size // (self.train.num_devices * self.train.accumulate)
 
     @property
     def scaled_lr(self) -> float:

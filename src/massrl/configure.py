@@ -213,6 +213,8 @@ def _parts(text: str) -> list[str]:
 def _flag_fault(argument: str, known: dict[str, str]) -> str | None:
     flag = argument.partition("=")[0]
     if not flag.startswith("--"):
+        if argument.endswith(".tar"):
+            return f"unexpected argument {argument!r}: a pattern is to be quoted, as 'OUT-*.tar'"
         return f"unexpected argument {argument!r}: flags are --section.field VALUE"
     return None if flag in known else f"unknown flag {flag}: {suggest(flag, known)}"
 

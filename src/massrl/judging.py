@@ -13,6 +13,7 @@ from shlex import quote
 from typing import Any, cast
 
 import numpy as np
+import torch
 from rich.console import Console
 from torch import nn
 
@@ -25,7 +26,7 @@ from massrl.data.folders import has_validation_part
 from massrl.data.sources import Normalization, Source, Subset
 from massrl.data.splits import balanced_subset, holdout
 from massrl.errors import ConfigError, DataError, ImageError
-from massrl.evaluation.features import extract_features
+from massrl.evaluation.features import Features, extract_features
 from massrl.evaluation.judge import check_tasks, in_same_classes, judge
 from massrl.evaluation.knn import knn_predict
 from massrl.options import EvaluateConfig, JudgeDataConfig
@@ -34,6 +35,7 @@ from massrl.pretrained import load_backbone
 from massrl.run_folder import RunFolder
 from massrl.run_log import TaskProgress, circumstances, describe_source
 from massrl.train.resolve import normalization_of, this_machine
+from massrl.world import World
 
 logger = logging.getLogger("massrl")
 
@@ -197,11 +199,11 @@ def network_to_judge(
     return network, about
 
 
-def make_probe(config: Config, source: Source) -> Callable[[nn.Module], float] | None:
+def make_probe(config: Config, source: Source, world: World) -> Callable[[nn.Module], float] | None:
     """A k-NN probe on images of the run itself, ``None`` where their labels do not allow one.
 
     With validation images it asks for those; otherwise every training image asks the others. It is
-    shown and never acted on.
+    shown and never acted on. Each process looks at its share of the images.
     """
     labelled = source.labels is not None and len(source.class_names) > 1
     asked = validation_source(config.data) if labelled or config.data.val else None
@@ -221,12 +223,22 @@ def make_probe(config: Config, source: Source) -> Callable[[nn.Module], float] |
     for part in filter(None, (bank, asked)):
         part.normalization = normalization_of(config, source)
 
+    def features(backbone: nn.Module, part: Source) -> Features:
+        share = np.arange(world.rank, len(part), world.size)
+        mine = Subset(part, share) if world.size > 1 else part
+        mine.normalization = part.normalization
+        own = extract_features(backbone, mine, side=config.view_size)
+        parts = world.collect((own.values, own.labels, share))
+        values, labels, places = (
+            torch.cat(list(map(torch.as_tensor, items))) for items in zip(*parts, strict=True)
+        )
+        order = places.argsort()
+        return Features(values[order], labels[order])
+
     def measure(backbone: nn.Module) -> float:
         with way_round_broken_images():
-            known = extract_features(backbone, bank, side=config.view_size)
-            query = (
-                known if asked is None else extract_features(backbone, asked, side=config.view_size)
-            )
+            known = features(backbone, bank)
+            query = known if asked is None else features(backbone, asked)
         scores = knn_predict(
             known.values,
             known.labels,

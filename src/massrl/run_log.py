@@ -85,8 +85,8 @@ def say_config(config: Config, source: Source, notes: Sequence[str]) -> None:
         f"{train.max_steps} steps" if train.max_steps else f"about {duration(train.seconds or 0)}"
     )
     batch = (
-        f"{config.batch_size} unique images = {config.device_batch_size} × {train.devices} device "
-        f"× {train.accumulate} accumulated"
+        f"{config.batch_size} unique images = {config.device_batch_size} × {train.num_devices} "
+        f"device{'s' * (train.num_devices > 1)} × {train.accumulate} accumulated"
     )
     rows = {
         "recipe": config.recipe or "none",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from rich.console import Console
 from torch import nn
 
 from massrl.atomic import write_json, write_text
-from massrl.config import Config
+from massrl.config import Config, TrainConfig
 from massrl.config_files import config_text, load_config
 from massrl.data.cache import CachedSource
 from massrl.data.catalogue import holds
 from massrl.data.sources import Source
-from massrl.errors import ConfigError
+from massrl.errors import ConfigError, DataError, MassrlError
 from massrl.judging import make_probe, validation_source
 from massrl.methods.base import Method
 from massrl.parts import make_view_maker, sheet_rows, training_source
@@ -25,12 +26,14 @@ from massrl.pretrained import save_trained
 from massrl.run_folder import RunFolder
 from massrl.run_log import describe_source, logging_to, say_config
 from massrl.run_report import report_run
+from massrl.train.launch import connected, launched_place, started_again
 from massrl.train.networks import make_method
 from massrl.train.resolve import changed_fields, resolve_config, resolve_resumed, this_machine
 from massrl.train.run import Sitting, plan_steps, restore_point, train
 from massrl.view_maker import ViewMaker
 from massrl.views.layouts import resolve_layout
 from massrl.views.sheet import save_sheet
+from massrl.world import World
 
 logger = logging.getLogger("massrl")
 
@@ -45,18 +48,84 @@ class PretrainResult:
         folder: the run folder.
         config: the resolved configuration.
         sitting: steps, seconds, and whether a signal stopped the run.
+        leads: whether this process wrote the folder; of a run's several processes one does.
     """
 
     folder: Path
     config: Config
     sitting: Sitting
+    leads: bool = True
 
 
 def start_run(wanted: Config, *, console: Console, title: str) -> PretrainResult:
     """Begin a run; see ``massrl.pretrain``."""
     if not wanted.data.train:
         raise ConfigError("no images to learn from: --data.train takes a folder, a list or a name")
+    with _together(wanted.train) as world:
+        if not world.leads:
+            return follow(world)
+        known = RunFolder(wanted.out)
+        if wanted.out and started_again() and known.config.is_file():
+            return _go_on(known, load_config(known.config), world, console=console, title=title)
+        return _begin(wanted, world, console=console, title=title)
+
+
+def resume_run(
+    folder: RunFolder, config: Config | None, *, console: Console, title: str
+) -> PretrainResult:
+    """Go on with a run; see ``massrl.api.resume``."""
+    before = load_config(folder.config)
+    wanted = config or before
+    devices, nodes = (
+        None
+        if launched_place() and asked == had
+        else asked  # the launcher's, unless asked for anew
+        for asked, had in (
+            (wanted.train.devices, before.train.devices),
+            (wanted.train.nodes, before.train.nodes),
+        )
+    )
+    with _together(replace(wanted.train, devices=devices, nodes=nodes)) as world:
+        if not world.leads:
+            return follow(world)
+        return _go_on(folder, wanted, world, console=console, title=title)
+
+
+def join_run(*, gpu: bool) -> None:
+    """Take part in a run as the process of a further device; its place is in the environment."""
+    with connected(TrainConfig(), gpu=gpu) as world:
+        follow(world)
+
+
+def follow(world: World) -> PretrainResult:
+    """Take part in a run that another process leads."""
+    logger.disabled = True  # what is to be said, the other one says
+    try:
+        config, checkpoint = world.share()
+        try:
+            source = training_source(config.data)
+        except MassrlError as error:
+            world.collect(("", str(error)))
+            raise
+        _same_images(world, source)
+        source = _kept(source, config)
+        measure = make_probe(config, source, world)
+        sitting, _ = _learn(config, source, checkpoint, world, None, measure=measure)
+        return PretrainResult(Path(config.out), config, sitting, leads=False)
+    finally:
+        logger.disabled = False
+
+
+@contextmanager
+def _together(train: TrainConfig) -> Iterator[World]:
+    with connected(train, gpu=this_machine(train.accelerator).has_gpu) as world:
+        yield world
+
+
+def _begin(wanted: Config, world: World, *, console: Console, title: str) -> PretrainResult:
     source = training_source(wanted.data)
+    devices = replace(wanted.train, devices=world.local_size, nodes=world.nodes)
+    wanted = replace(wanted, train=devices)
     resolved, notes = resolve_config(wanted, source, this_machine(wanted.train.accelerator))
     method = make_method(resolved)  # refuses what does not fit before anything is written
     if resolved.data.val:
@@ -79,30 +148,45 @@ def start_run(wanted: Config, *, console: Console, title: str) -> PretrainResult
         maker = _view_maker(resolved)
         resolved = _say_stem(resolved, method)
         if resolved.train.max_steps is None:
-            resolved = plan_steps(resolved, method, source, maker)
-        measure = make_probe(resolved, source)
+            resolved = plan_steps(resolved, method, source, maker, world=world)
+        measure = make_probe(resolved, source, world)
         _save_config(folder, resolved)
         save_sheet(sheet_rows(source, maker, count=_SHEET_ROWS), folder.views)
-        return _sit(resolved, folder, source, None, measure=measure, console=console, title=title)
+        return _lead(
+            resolved, folder, source, None, world, measure=measure, console=console, title=title
+        )
 
 
-def resume_run(
-    folder: RunFolder, config: Config | None, *, console: Console, title: str
+def _go_on(
+    folder: RunFolder, wanted: Config, world: World, *, console: Console, title: str
 ) -> PretrainResult:
-    """Go on with a run; see ``massrl.api.resume``."""
     before = load_config(folder.config)
-    config = replace(resolve_resumed(before, config or before), out=str(folder.path))
+    devices = replace(wanted.train, devices=world.local_size, nodes=world.nodes)
+    config = replace(resolve_resumed(before, replace(wanted, train=devices)), out=str(folder.path))
     source = training_source(config.data)
     with folder.held(), logging_to(folder.log, console):
         checkpoint = restore_point(folder, source)
         for flag, value in changed_fields(replace(before, out=config.out), config).items():
             logger.info("from here on: --%s %s", flag, value)
         # All that is to be opened is open before anything is kept.
-        measure = make_probe(config, source)
+        measure = make_probe(config, source, world)
         _save_config(folder, config)
         source = _kept(source, config)
-        return _sit(
-            config, folder, source, checkpoint, measure=measure, console=console, title=title
+        return _lead(
+            config, folder, source, checkpoint, world, measure=measure, console=console, title=title
+        )
+
+
+def _same_images(world: World, source: Source) -> None:
+    """Refuse a run whose processes would learn from different images."""
+    found = world.collect((source.fingerprint(), None))
+    for rank, (_, problem) in enumerate(found):
+        if problem is not None:
+            raise DataError(f"process {rank}: {problem}")
+    if len(set(found)) > 1:
+        raise DataError(
+            f"{source.name} is not the same for all {world.size} processes (names, sizes or labels "
+            f"differ from one machine to another)"
         )
 
 
@@ -131,30 +215,51 @@ def _save_config(folder: RunFolder, config: Config) -> None:
     write_text(folder.config, f"# peak learning rate in use: {rate}\n{text}")
 
 
-def _sit(
+def _lead(
     config: Config,
     folder: RunFolder,
     source: Source,
     checkpoint: dict[str, Any] | None,
+    world: World,
     *,
     measure: Callable[[nn.Module], float] | None,
     console: Console,
     title: str,
 ) -> PretrainResult:
     """One sitting of a run, from its start or from its checkpoint; leaves the weights and the page."""
+    world.share((config, checkpoint))
+    _same_images(world, source)
+    sitting, method = _learn(
+        config, source, checkpoint, world, folder, measure=measure, console=console, title=title
+    )
+    save_trained(folder.backbone, method.backbone, config, step=sitting.step)
+    report_run(folder)
+    return PretrainResult(folder.path, config, sitting)
+
+
+def _learn(
+    config: Config,
+    source: Source,
+    checkpoint: dict[str, Any] | None,
+    world: World,
+    folder: RunFolder | None,
+    *,
+    measure: Callable[[nn.Module], float] | None,
+    console: Console | None = None,
+    title: str = "",
+) -> tuple[Sitting, Method]:
     method = make_method(config)
     sitting = train(
         config,
         method,
         source,
         _view_maker(config),
+        world=world,
         folder=folder,
         checkpoint=checkpoint,
         view_names=resolve_layout(config.views).view_names(),
-        console=console,
+        console=console or Console(quiet=True),
         measure=measure,
         title=title,
     )
-    save_trained(folder.backbone, method.backbone, config, step=sitting.step)
-    report_run(folder)
-    return PretrainResult(folder.path, config, sitting)
+    return sitting, method

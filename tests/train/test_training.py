@@ -217,7 +217,9 @@ def test_broken_labelled_image_is_skipped_by_the_probe_and_by_evaluation_too(
 
 def test_single_image_at_a_time_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     """Guards batch norm, which needs two images, against an accumulation that leaves one."""
-    with pytest.raises(ConfigError, match=r"--data.batch_size is 4: with --train.accumulate 4"):
+    with pytest.raises(
+        ConfigError, match=r"--data.batch_size is 4: in 4 parts .* 1 image at a time"
+    ):
         run(tmp_path / "run", data={"batch_size": 4}, train={"accumulate": 4})
     assert not (tmp_path / "run").exists()
 

@@ -8,6 +8,7 @@ import pytest
 
 from massrl.train import watching
 from massrl.train.watching import Clock
+from massrl.world import World
 
 
 def test_clock_leaves_out_probes_and_counts_the_step_under_way(
@@ -17,7 +18,7 @@ def test_clock_leaves_out_probes_and_counts_the_step_under_way(
     now = [100.0]
     monkeypatch.setattr(watching.time, "perf_counter", lambda: now[0])
     batch = SimpleNamespace(indices=range(8))
-    clock = Clock()
+    clock, two = Clock(), SimpleNamespace(world=World(size=2))
     clock.on_train_start(None, None)
     for _ in range(2):
         now[0] += 1.0  # waits for the batch
@@ -26,7 +27,7 @@ def test_clock_leaves_out_probes_and_counts_the_step_under_way(
         with clock.paused():
             now[0] += 50.0  # probes
         assert clock.now == pytest.approx(clock.seconds + 4.0)
-        clock.on_train_batch_end(None, None, None, batch, 0)
+        clock.on_train_batch_end(None, two, None, batch, 0)
     assert clock.seconds == pytest.approx(8.0)
-    assert clock.images_per_second == pytest.approx(2.0)
+    assert clock.images_per_second == pytest.approx(4.0)  # of both processes
     assert clock.data_wait == pytest.approx(0.25)

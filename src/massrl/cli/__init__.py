@@ -70,6 +70,8 @@ def _dispatch(words: list[str]) -> int:
         print(f"{_PROG} {__version__}")
         return 0
     name, rest = words[0], words[1:]
+    if name == "join":
+        return _join(gpu=rest == ["gpu"])
     if name in ("data", "bench"):
         name, rest = f"{name} {rest[0] if rest else ''}".strip(), rest[1:]
     if name not in VERBS:
@@ -78,6 +80,17 @@ def _dispatch(words: list[str]) -> int:
         print(_help(name))
         return 0
     return VERBS[name].run(rest)
+
+
+def _join(*, gpu: bool) -> int:
+    """What ``pretrain`` starts for each further device; the process that leads says what goes wrong."""
+    from massrl.training import join_run
+
+    try:
+        join_run(gpu=gpu)
+    except MassrlError:
+        return 2
+    return 0
 
 
 def _overview() -> str:

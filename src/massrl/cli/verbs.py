@@ -71,6 +71,8 @@ def _resume(run: str, words: list[str]) -> int:
 
 def _after_training(result: Any) -> int:
     sitting, folder = result.sitting, result.folder
+    if not result.leads:
+        return 0
     if sitting.skipped:
         print(
             f"{len(sitting.skipped)} broken images were skipped; log.txt names them",
@@ -202,7 +204,7 @@ def _bench_views(words: list[str]) -> int:
     from massrl.api import measure_views
 
     cost = measure_views(config)
-    print(f"{images}: {cost.num_images} images, {config.views.layout}, one thread")
+    print(f"{images}: {cost.num_images} images, {cost.views}, one thread")
     for line in cost.lines():
         print(line)
     speed = config.images_per_second

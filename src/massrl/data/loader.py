@@ -73,7 +73,8 @@ class StepBatches(Sampler[list[Place]]):
     """The places of every batch from one optimiser step to another.
 
     Every epoch is a permutation of all images, cut into steps of ``batch_size``; what is left over
-    at its end, less than a step, is left out. Each step is cut into ``accumulate`` batches.
+    at its end, less than a step, is left out. Each step is cut into ``accumulate`` batches, and each
+    batch into one share for every process.
 
     Args:
         count: images in the source.
@@ -82,6 +83,7 @@ class StepBatches(Sampler[list[Place]]):
         accumulate: batches of one optimiser step.
         start_step: first optimiser step.
         total_steps: optimiser step to stop before.
+        share: which share is wanted, and of how many.
 
     Raises:
         ConfigError: if there are fewer images than one step needs.
@@ -96,6 +98,7 @@ class StepBatches(Sampler[list[Place]]):
         accumulate: int = 1,
         start_step: int = 0,
         total_steps: int,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.steps_per_epoch = steps_per_epoch(count, batch_size)
         self._count = count
@@ -104,11 +107,12 @@ class StepBatches(Sampler[list[Place]]):
         self._accumulate = accumulate
         self._start_step = start_step
         self._total_steps = total_steps
+        self._rank, self._processes = share
 
     @property
     def images(self) -> int:
-        """Images of one batch."""
-        return self._batch_size // self._accumulate
+        """Images of this process's share of one batch."""
+        return self._batch_size // self._accumulate // self._processes
 
     def __len__(self) -> int:
         """Batches that are left."""
@@ -121,8 +125,10 @@ class StepBatches(Sampler[list[Place]]):
                 epoch = step // self.steps_per_epoch
                 order = epoch_permutation(self._seed, epoch=epoch, count=self._count)
             first = step % self.steps_per_epoch * self._batch_size
-            for begin in range(first, first + self._batch_size, self.images):
-                yield [Place(epoch, int(index)) for index in order[begin : begin + self.images]]
+            batch = self._batch_size // self._accumulate
+            for begin in range(first, first + self._batch_size, batch):
+                own = begin + self._rank * self.images
+                yield [Place(epoch, int(index)) for index in order[own : own + self.images]]
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:

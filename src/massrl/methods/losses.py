@@ -30,7 +30,9 @@ def regression_matrix(predictions: Tensor, projections: Tensor) -> Tensor:
     return 2 - 2 * cosines
 
 
-def contrastive_matrix(projections: Tensor, temperature: float) -> Tensor:
+def contrastive_matrix(
+    projections: Tensor, temperature: float, *, others: Tensor | None = None, start: int = 0
+) -> Tensor:
     """InfoNCE of every pair of views: positives are the image's other views, negatives other images.
 
     For view i of image b and its view j, the one positive is set against **all** views of all other
@@ -40,6 +42,8 @@ def contrastive_matrix(projections: Tensor, temperature: float) -> Tensor:
     Args:
         projections: ``(N, B, D)``.
         temperature: divisor of the cosines.
+        others: ``(N, T, D)``, those of all processes, one's own among them.
+        start: where one's own begin among them.
 
     Returns:
         float32 ``(N, N)``, mean over B; the diagonal has no meaning.
@@ -47,12 +51,17 @@ def contrastive_matrix(projections: Tensor, temperature: float) -> Tensor:
     Source: arXiv 2002.05709, equation 1.
     """
     num_views, batch_size, _ = projections.shape
+    everyone = projections if others is None else others
     with in_float32(projections):
         z = F.normalize(projections.float(), dim=-1).flatten(0, 1)  # N·B × D
-        logits = (z @ z.T / temperature).view(num_views, batch_size, num_views, batch_size)
-    positives = torch.diagonal(logits, dim1=1, dim2=3)  # N × N × B
-    own_image = torch.eye(batch_size, dtype=torch.bool, device=z.device)[None, :, None, :]
-    negatives = logits.masked_fill(own_image, float("-inf")).flatten(2).logsumexp(2)  # N × B
+        z_all = F.normalize(everyone.float(), dim=-1).flatten(0, 1)  # N·T × D
+        logits = (z @ z_all.T / temperature).view(num_views, batch_size, num_views, -1)
+    own_images = logits.narrow(3, start, batch_size)
+    positives = torch.diagonal(own_images, dim1=1, dim2=3)  # N × N × B
+    own = torch.arange(batch_size, device=z.device)
+    same_image = own[:, None] + start == torch.arange(logits.shape[3], device=z.device)  # B × T
+    hidden = same_image[None, :, None, :]
+    negatives = logits.masked_fill(hidden, float("-inf")).flatten(2).logsumexp(2)  # N × B
     return F.softplus(negatives[:, None] - positives).mean(2)
 
 

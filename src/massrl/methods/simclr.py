@@ -13,6 +13,7 @@ from massrl.methods.base import Method, MethodOutput, Outputs, Views
 from massrl.methods.losses import contrastive_matrix
 from massrl.methods.pairs import ViewLabel
 from massrl.models.batch_norm import buffers_kept
+from massrl.world import gathered
 
 
 class SimCLR(Method):
@@ -56,7 +57,9 @@ class SimCLR(Method):
             h, z = map(torch.stack, zip(*parts, strict=True))
         else:
             h, z = self.per_view(self._embed, views)  # N × B × D, N × B × P
-        return self.output(contrastive_matrix(z, self.temperature), h, z)
+        z_all, start = gathered(z, dim=1)  # negatives come from all processes
+        matrix = contrastive_matrix(z, self.temperature, others=z_all, start=start)
+        return self.output(matrix, h, z)
 
     def _embed(self, view: Tensor) -> Outputs:
         h = self.backbone(view)

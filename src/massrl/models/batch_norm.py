@@ -1,11 +1,91 @@
-"""Batch normalisation in a forward pass that is made a second time."""
+"""Batch normalisation over several processes, and in a forward pass that is made a second time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from torch import nn
+import torch
+from timm.layers import norm_act
+from torch import Tensor, nn
+
+from massrl.errors import ConfigError
+from massrl.world import summed
+
+_PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def synchronise_batch_norm(network: nn.Module, *, gpu: bool) -> None:
+    """Let every batch norm use the statistics of the batches of all processes.
+
+    Args:
+        network: changed in place; its parameters, buffers and their names stay.
+        gpu: whether it will run on GPUs, where torch has its own synchronised batch norm.
+
+    Raises:
+        ConfigError: on a CPU, if the network has a batch norm of a kind that is not torch's own.
+    """
+    for name, child in network.named_children():
+        if gpu:
+            setattr(network, name, norm_act.convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]
+        elif isinstance(child, _PLAIN):
+            setattr(network, name, SummedBatchNorm.of(child))
+        elif isinstance(child, nn.modules.batchnorm._BatchNorm):
+            raise ConfigError(
+                f"{type(child).__name__} cannot be synchronised over processes on the CPU: "
+                f"--train.devices 1, GPUs, or another --model.backbone fits it"
+            )
+        else:
+            synchronise_batch_norm(child, gpu=gpu)
+
+
+class SummedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm over all processes, from sums that any backend can add up.
+
+    Mean and variance are those of the whole batch, as if one process had all of it; the running
+    variance is the unbiased one, as torch's own.
+    """
+
+    @classmethod
+    def of(cls, norm: Any) -> SummedBatchNorm:
+        """The same batch norm, parameters and buffers shared, over all processes."""
+        new = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+        new._parameters, new._buffers = norm._parameters, norm._buffers
+        new.training = norm.training
+        return new
+
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 (torch's own name)
+        pass
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """Normalise float ``(B, C, …)``."""
+        if not self.training and self.running_mean is not None:
+            return super().forward(input)
+        x = input.float() if input.element_size() < 4 else input
+        axes = [0, *range(2, x.ndim)]
+        shape = [1, -1, *[1] * (x.ndim - 2)]
+        own = x.new_tensor([x.numel() / x.shape[1]])
+        sums = summed(torch.cat([x.sum(axes), own]))
+        mean, count = sums[:-1] / sums[-1], sums[-1]
+        centred = x - mean.view(shape)
+        variance = summed(centred.square().sum(axes)) / count
+        if self.running_mean is not None and self.running_var is not None:
+            self._remember(mean.detach(), variance.detach() * (count / (count - 1)))
+        normal = centred * torch.rsqrt(variance + self.eps).view(shape)
+        if self.affine:
+            normal = normal * self.weight.view(shape) + self.bias.view(shape)
+        return normal.to(input.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
+        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance, share)
 
 
 @contextmanager

@@ -152,17 +152,24 @@ class Checkpoints(StepWatcher):
 class Signals(StepWatcher):
     """Ctrl-C and SIGTERM: finish the step, save, stop. A second Ctrl-C stops at once.
 
+    Of several processes all stop after the same step, whichever of them was told to.
+
+    Args:
+        checkpoints: saves, in the process that leads.
+
     Attributes:
         received: name of the signal that stopped the run, ``None`` if none did.
     """
 
-    def __init__(self, checkpoints: Checkpoints) -> None:
+    def __init__(self, checkpoints: Checkpoints | None) -> None:
         self.received: str | None = None
+        self._module: PretrainingModule | None = None
         self._checkpoints = checkpoints
         self._before: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Listen, where the process's main thread is ours to listen in."""
+        self._module = pl_module
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._receive)
@@ -171,12 +178,16 @@ class Signals(StepWatcher):
         if self.received is not None and number == signal.SIGINT:
             raise TrainingError("stopped at once by a second Ctrl-C; the last checkpoint is kept")
         self.received = signal.Signals(number).name
+        assert self._module is not None
+        self._module.stop_wanted = True
         logger.info("%s: finishing this step and saving; Ctrl-C again stops at once", self.received)
 
     def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
         """Save and stop, if a signal has come."""
-        if self.received is not None:
-            self._checkpoints.save(module)
+        if module.stops:
+            self.received = self.received or "a signal to another process"
+            if self._checkpoints is not None:
+                self._checkpoints.save(module)
             trainer.should_stop = True
 
     def close(self) -> None:

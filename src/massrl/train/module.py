@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning
 import torch
@@ -22,6 +22,7 @@ from massrl.optim.build import build_optimizer
 from massrl.optim.groups import parameter_groups
 from massrl.optim.schedules import cosine_momentum, warmup_cosine
 from massrl.views.device import Crops, execute
+from massrl.world import World
 
 logger = logging.getLogger("massrl")
 
@@ -77,7 +78,7 @@ class NormalisedViews(Sequence[Tensor]):
         """Float32 ``(B, 3, H, W)``, channels-last."""
         if not 0 <= number < len(self):
             raise IndexError(number)
-        return self._views[number].float().sub_(self._mean).div_(self._std).permute(0, 3, 1, 2)
+        return (self._views[number] - self._mean).div_(self._std).permute(0, 3, 1, 2)
 
 
 class PretrainingModule(lightning.LightningModule):
@@ -91,6 +92,7 @@ class PretrainingModule(lightning.LightningModule):
         config: the resolved configuration.
         schedule: learning rate and τ by step.
         normalization: constants of the images.
+        world: this process's place among those of the run.
     """
 
     mean: Tensor
@@ -103,12 +105,16 @@ class PretrainingModule(lightning.LightningModule):
         config: Config,
         schedule: Schedule,
         normalization: Normalization,
+        world: World | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False  # a step may back-propagate its views one by one
         self.method = method
         self.config = config
         self.schedule = schedule
+        self.world = world or World()
+        self.stop_wanted = False
+        self._stop_agreed = False
         self.step = 0
         self.step_loss = 0.0
         self.output: MethodOutput | None = None
@@ -132,6 +138,7 @@ class PretrainingModule(lightning.LightningModule):
             optimizer.zero_grad()
         self.learn(batch, part, self.manual_backward)
         if part == parts - 1:
+            self.world.average_gradients(self.parameters())
             for group in optimizer.param_groups:
                 group["lr"] = self.schedule.lr(self.step)
             optimizer.step()
@@ -146,24 +153,49 @@ class PretrainingModule(lightning.LightningModule):
             part: which of the step's batches it is.
             backward: back-propagates a loss.
         """
-        self.note_failures(batch)
+        weight = self._agree(batch)
         # Networks with random layers draw the same numbers at the same step of every run.
-        parts = self.config.train.accumulate
-        torch.manual_seed((self.config.train.seed * 1_000_003 + self.step) * parts + part)
+        parts, world = self.config.train.accumulate, self.world
+        place = (self.config.train.seed * 1_000_003 + self.step) * parts + part
+        torch.manual_seed(place * world.size + world.rank)
         views = execute(batch.views) if isinstance(batch.views, Crops) else batch.views
-        output = self.method.learn(self.normalise(views), lambda loss: backward(loss / parts))
-        loss = float(output.loss)
+        output = self.method.learn(
+            self.normalise(views), lambda loss: backward(loss * (weight / parts))
+        )
+        figures = torch.cat([output.loss[None], output.matrix.flatten()])
+        loss, *matrix = world.mean(figures * weight).tolist()
         if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at step {self.step}, on the images of indices "
-                f"{batch.indices.tolist()}; {_START_ANEW}"
-            )
+            self._refuse(loss, float(output.loss), batch)
         self.step_loss = loss / parts + (self.step_loss if part else 0.0)
-        self.output = output
+        self.output = output._replace(matrix=torch.tensor(matrix).view(output.matrix.shape))
 
-    def note_failures(self, batch: ViewBatch) -> None:
+    def _agree(self, batch: ViewBatch) -> float:
+        """Let all processes go on with this batch, or none of them.
+
+        Returns:
+            The weight of this process's mean loss in that of all images: 1 unless some were skipped.
+
+        Raises:
+            ImageError: if an image is broken and ``--data.on_error`` is ``stop``.
+            TrainingError: if too few are left.
+        """
+        own = [len(batch.indices), len(batch.failures), self.stop_wanted]
+        counts, failures, stops = self.world.exchange(own).T
+        self._stop_agreed = bool(stops.any())
+        if failures.any():
+            self._note_failures(
+                [each for some in self.world.collect(batch.failures) for each in some]
+            )
+        if counts.min() < 2:
+            raise TrainingError(
+                f"step {self.step} has fewer than two images that can be decoded: massrl data check "
+                f"lists them; a larger --data.batch_size leaves more"
+            )
+        return float(counts[self.world.rank] / counts.mean())
+
+    def _note_failures(self, failures: list[tuple[str, str]]) -> None:
         """Stop at a broken image or count it, as ``--data.on_error`` says."""
-        for name, reason in batch.failures:
+        for name, reason in failures:
             if self.config.data.on_error == "stop":
                 raise ImageError(
                     name, f"{reason} (--data.on_error skip goes on without such images)"
@@ -171,11 +203,19 @@ class PretrainingModule(lightning.LightningModule):
             if name not in self.skipped:
                 logger.warning("skipped %s: %s", name, reason)
             self.skipped[name] = reason
-        if len(batch.indices) < 2:
-            raise TrainingError(
-                f"step {self.step} has fewer than two images that can be decoded: massrl data check "
-                f"lists them; a larger --data.batch_size leaves more"
-            )
+
+    def _refuse(self, loss: float, own: float, batch: ViewBatch) -> NoReturn:
+        """Stop at a loss that is not finite, and name the images of the processes that had it."""
+        indices = [] if math.isfinite(own) else batch.indices.tolist()
+        named = [index for some in self.world.collect(indices) for index in some]
+        raise TrainingError(
+            f"the loss is {loss} at step {self.step}, on the images of indices {named}; {_START_ANEW}"
+        )
+
+    @property
+    def stops(self) -> bool:
+        """Whether to stop after this step: all processes do, once one of them wants to."""
+        return self._stop_agreed if self.world.size > 1 else self.stop_wanted
 
     def configure_optimizers(self) -> Optimizer:
         """The optimiser of the online networks, with a checkpoint's state where there is one."""

@@ -91,10 +91,6 @@ def resolve_config(config: Config, source: Source, machine: Machine) -> tuple[Co
     Raises:
         ConfigError: if the parts do not fit together.
     """
-    if config.train.devices > 1:
-        raise ConfigError(
-            f"--train.devices is {config.train.devices}, but this version trains on 1 device"
-        )
     notes = _Notes()
     if config.data.limit is not None and config.data.limit > len(source):
         notes.append(f"all {len(source):,} images: --data.limit {config.data.limit:,} is more")
@@ -120,6 +116,8 @@ FREE_ON_RESUME = (
     "data.cache",
     "data.on_error",
     "train.accelerator",
+    "train.devices",
+    "train.nodes",
     "train.memory",
     "train.checkpoint_every",
     "train.log_every",
@@ -169,6 +167,12 @@ def _absolute(data: DataConfig) -> DataConfig:
     )
 
 
+def fitting_size(source: Source, machine: Machine) -> int:
+    """Side of the views that a run takes unless it is told otherwise, pixels."""
+    large = 224 if machine.has_gpu else 96
+    return source.typical_side if _is_small(source) else large
+
+
 def _is_small(source: Source) -> bool:
     return source.typical_side <= _SMALL_IMAGE
 
@@ -176,13 +180,12 @@ def _is_small(source: Source) -> bool:
 def _resolve_views(
     views: ViewsConfig, layout: Layout, source: Source, machine: Machine, notes: _Notes
 ) -> ViewsConfig:
-    side = source.typical_side
-    fitting = side if _is_small(source) else (224 if machine.has_gpu else 96)
     executor = views.executor
-    why = f"images of about {side} px" + ("" if _is_small(source) else f" on {machine.name}")
+    why = f"images of about {source.typical_side} px"
+    why += "" if _is_small(source) else f" on {machine.name}"
     return replace(
         views,
-        size=notes.choose(views.size, "--views.size", fitting, why),
+        size=notes.choose(views.size, "--views.size", fitting_size(source, machine), why),
         policies=layout.policies,
         num_crops=layout.num_crops,
         crop=layout.crop,
@@ -203,20 +206,20 @@ def _resolve_model(
 
 
 def _resolve_data(config: Config, source: Source, machine: Machine, notes: _Notes) -> DataConfig:
-    data, accumulate = config.data, config.train.accumulate
+    data, parts = config.data, config.train.num_devices * config.train.accumulate
     batch_size = notes.choose(
         data.batch_size,
         "--data.batch_size",
-        _batch_size(len(source), 256 if machine.has_gpu or _is_small(source) else 64, accumulate),
+        _batch_size(len(source), 256 if machine.has_gpu or _is_small(source) else 64, parts),
         f"for {len(source)} images on {machine.name}",
     )
-    per_device = batch_size // (config.train.devices * accumulate)
+    per_device = batch_size // parts
     if per_device < 2:
         raise ConfigError(
-            f"--data.batch_size is {batch_size}: with --train.accumulate {accumulate} that is "
-            f"{per_device} image at a time, but batch norm needs 2 or more"
+            f"--data.batch_size is {batch_size}: in {parts} parts (--train.devices × --train.nodes × "
+            f"--train.accumulate) that is {per_device} image at a time, but 2 or more are wanted"
         )
-    spare = max(1, min(16, machine.cores - 1))
+    spare = max(1, min(16, machine.cores // (config.train.devices or 1) - 1))
     normalization = normalization_of(config, source)
     return replace(
         _absolute(data),
@@ -255,12 +258,12 @@ def _resolve_train(config: Config, per_epoch: int, machine: Machine) -> TrainCon
     )
 
 
-def _batch_size(count: int, most: int, accumulate: int) -> int:
+def _batch_size(count: int, most: int, parts: int) -> int:
     """As many images as fit, but no more than a quarter of a small folder, in powers of two."""
     size = most
-    while size > 2 * accumulate and size > count / 4:
+    while size > 2 * parts and size > count / 4:
         size //= 2
-    return max(2, size // accumulate) * accumulate
+    return max(2, size // parts) * parts
 
 
 def normalization_of(config: Config, source: Source) -> Normalization:

@@ -13,7 +13,9 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
 from torch import Tensor, nn
 
@@ -23,6 +25,7 @@ from massrl.data.loader import MakeViews, StepBatches, build_loader, steps_per_e
 from massrl.data.sources import Source
 from massrl.errors import CheckpointError
 from massrl.methods.base import Method
+from massrl.models.batch_norm import synchronise_batch_norm
 from massrl.run_folder import RunFolder
 from massrl.train.callbacks import Checkpoints, Probe, Record, Signals
 from massrl.train.health import Health
@@ -30,6 +33,7 @@ from massrl.train.module import PretrainingModule
 from massrl.train.progress import ProgressLine
 from massrl.train.resolve import make_schedule, normalization_of
 from massrl.train.watching import Clock
+from massrl.world import World
 
 logger = logging.getLogger("massrl")
 
@@ -54,14 +58,19 @@ class Sitting:
     skipped: dict[str, str]
 
 
-def plan_steps(config: Config, method: Method, source: Source, make_views: MakeViews) -> Config:
+def plan_steps(
+    config: Config, method: Method, source: Source, make_views: MakeViews, *, world: World
+) -> Config:
     """Turn ``train.seconds`` into ``train.max_steps`` by timing a few steps on a copy of the networks.
+
+    Of several processes this one is timed alone, on its share of the batches.
 
     Args:
         config: a resolved configuration whose ``max_steps`` is still open.
         method: the networks; they are not changed.
         source: the images.
         make_views: makes the views of one image.
+        world: this process's place among those of the run.
     """
     assert config.train.seconds is not None
     per_epoch = steps_per_epoch(len(source), config.batch_size)
@@ -73,7 +82,9 @@ def plan_steps(config: Config, method: Method, source: Source, make_views: MakeV
         normalization=normalization_of(config, source),
     )
     times = _rehearse(
-        module, _loader(rehearsal, source, make_views, start_step=0), config.train.seconds
+        module,
+        _loader(rehearsal, source, make_views, start_step=0, world=world),
+        config.train.seconds,
     )
     step_seconds = sum(times) / len(times)
     steps = max(1, round(config.train.seconds / step_seconds))
@@ -137,7 +148,8 @@ def train(
     source: Source,
     make_views: MakeViews,
     *,
-    folder: RunFolder,
+    world: World,
+    folder: RunFolder | None,
     checkpoint: dict[str, Any] | None,
     view_names: list[str],
     console: Console,
@@ -151,7 +163,8 @@ def train(
         method: the networks, changed in place.
         source: the images.
         make_views: makes the views of one image.
-        folder: the run folder.
+        world: this process's place among those of the run.
+        folder: the run folder; ``None`` in a process that does not lead.
         checkpoint: where to go on from, ``None`` for the start.
         view_names: one name per view.
         console: where progress is shown.
@@ -162,11 +175,15 @@ def train(
         MassrlError: if the run cannot go on; the last checkpoint is kept.
     """
     per_epoch = steps_per_epoch(len(source), config.batch_size)
+    if world.size > 1:
+        synchronise_batch_norm(method, gpu=config.train.accelerator == "gpu")
+        logger.info("%-8s batch norm synchronised over %d processes", "devices", world.size)
     module = PretrainingModule(
         method,
         config=config,
         schedule=make_schedule(config, per_epoch),
         normalization=normalization_of(config, source),
+        world=world,
     )
     clock = Clock()
     logger.info(
@@ -181,12 +198,14 @@ def train(
     signals, callbacks = _callbacks(
         config, source, folder, view_names, console, measure, clock, title
     )
-    loader = _loader(config, source, make_views, start_step=module.step)
-    _trainer(config, callbacks, num_batches=len(loader)).fit(module, loader)
+    loader = _loader(config, source, make_views, start_step=module.step, world=world)
+    _trainer(config, callbacks, num_batches=len(loader), world=world).fit(module, loader)
     return Sitting(module.step, clock.seconds, signals.received, module.skipped)
 
 
-def _loader(config: Config, source: Source, make_views: MakeViews, *, start_step: int) -> Any:
+def _loader(
+    config: Config, source: Source, make_views: MakeViews, *, start_step: int, world: World
+) -> Any:
     batches = StepBatches(
         len(source),
         config.batch_size,
@@ -194,6 +213,7 @@ def _loader(config: Config, source: Source, make_views: MakeViews, *, start_step
         accumulate=config.train.accumulate,
         start_step=start_step,
         total_steps=config.train.max_steps or 1,
+        share=(world.rank, world.size),
     )
     return build_loader(
         source,
@@ -207,7 +227,7 @@ def _loader(config: Config, source: Source, make_views: MakeViews, *, start_step
 def _callbacks(
     config: Config,
     source: Source,
-    folder: RunFolder,
+    folder: RunFolder | None,
     view_names: list[str],
     console: Console,
     measure: Callable[[nn.Module], float] | None,
@@ -216,11 +236,16 @@ def _callbacks(
 ) -> tuple[Signals, list[lightning.Callback]]:
     """In the order in which they act after a step: measure, write, save, show, stop.
 
-    The clock comes last, so that between two steps it sees nothing but the wait for data.
+    The clock comes last, so that between two steps it sees nothing but the wait for data. A process
+    that does not lead takes part in measuring and in stopping.
     """
     per_epoch = steps_per_epoch(len(source), config.batch_size)
     every = round(config.train.probe_every * per_epoch)
     probe = Probe(measure, every=every, clock=clock) if measure is not None and every else None
+    probes: list[lightning.Callback] = [probe] if probe is not None else []
+    if folder is None:
+        signals = Signals(None)
+        return signals, [*probes, signals, clock]
     health = Health(view_names, folder.matrix)
     record = Record(folder.metrics, clock=clock, health=health, probe=probe)
     checkpoints = Checkpoints(
@@ -231,24 +256,36 @@ def _callbacks(
     )
     signals = Signals(checkpoints)
     progress = ProgressLine(console, title=title, clock=clock, probe=probe)
-    watching: list[lightning.Callback] = [health]
-    if probe is not None:
-        watching.append(probe)
-    return signals, [*watching, record, checkpoints, progress, signals, clock]
+    return signals, [health, *probes, record, checkpoints, progress, signals, clock]
+
+
+class OneMessage(DDPStrategy):
+    """Lightning's strategy of one process a device, with the gradients left to the module.
+
+    A step back-propagates its views one after the other, and its batches too; what is to be averaged is
+    known after the last of them. It then takes one message, in place of torch's one for every backward.
+    """
+
+    def configure_ddp(self) -> None:
+        """Leave the module as it is."""
 
 
 def _trainer(
-    config: Config, callbacks: list[lightning.Callback], *, num_batches: int
+    config: Config, callbacks: list[lightning.Callback], *, num_batches: int, world: World
 ) -> lightning.Trainer:
     """Lightning's trainer, with everything that this package does itself left out.
 
     To Lightning the rest of a run is one epoch: the loader knows the epochs of the data.
     """
+    together = world.size > 1
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
     return lightning.Trainer(
         accelerator=config.train.accelerator,
-        devices=1,
+        devices=world.local_size,
+        num_nodes=world.nodes,
+        strategy=OneMessage() if together else "auto",
+        plugins=[TorchElasticEnvironment()] if together else None,
         precision=config.train.precision,  # type: ignore[arg-type]
         max_epochs=1,
         limit_train_batches=num_batches,

@@ -98,7 +98,8 @@ class Clock(lightning.Callback):
         whole = now - self._last
         self._num_batches += 1
         weight = max(_NEWEST_SHARE, 1 / self._num_batches)
-        speed, before = len(batch.indices) / whole, self.images_per_second or 0.0
+        images = len(batch.indices) * pl_module.world.size
+        speed, before = images / whole, self.images_per_second or 0.0
         self.images_per_second = before + weight * (speed - before)
         self.data_wait += weight * (self._waited / whole - self.data_wait)
         self.seconds += whole

@@ -1,0 +1,199 @@
+"""Brings the processes of a run together: started by us, by torchrun or by SLURM.
+
+Whoever starts them, each finds its place in the variables that torchrun sets. Without a launcher
+the process that the user started leads, and starts one more for each further device of its machine.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+from massrl.config import TrainConfig
+from massrl.errors import ConfigError, TrainingError
+from massrl.train.resolve import this_machine
+from massrl.world import World
+
+_PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_LONGEST_STEP = timedelta(minutes=60)  # of what others wait for: opening the images is part of it
+_LAST_WORDS = 20.0  # seconds that the other processes are given to end
+
+
+@contextmanager
+def connected(train: TrainConfig, *, gpu: bool) -> Iterator[World]:
+    """This process's place in its run, with the others of the run connected for as long as this lasts.
+
+    Args:
+        train: how many devices and machines are asked for.
+        gpu: whether they are GPUs.
+
+    Raises:
+        ConfigError: if a launcher has started other processes than are asked for, or is missing.
+        TrainingError: if one of the processes ends before the run does.
+    """
+    place = launched_place()
+    with ExitStack() as stack:
+        if place is None:
+            devices = train.devices or 1
+            if (train.nodes or 1) > 1:
+                raise ConfigError(
+                    f"--train.nodes is {train.nodes}, but this process was started alone: scripts/ shows "
+                    f"how torchrun or srun starts one for every device of every machine"
+                )
+            if devices == 1:
+                yield World()
+                return
+            place = _own_place(devices)
+            stack.enter_context(_environment(place))
+            stack.enter_context(_others(place, gpu=gpu))
+        else:
+            stack.enter_context(_environment(place))
+        here = place_of(place)
+        _check(here, train)
+        stack.enter_context(_group(here, gpu=gpu))
+        yield here
+
+
+def launched_place(variables: Mapping[str, str] = os.environ) -> dict[str, str] | None:
+    """The variables of a process that torchrun or SLURM started, ``None`` for one of the user's own."""
+    if "RANK" in variables and "WORLD_SIZE" in variables and "MASTER_ADDR" in variables:
+        size = variables["WORLD_SIZE"]
+        return {"LOCAL_WORLD_SIZE": size} | {
+            name: variables[name] for name in _PLACE if name in variables
+        }
+    if "SLURM_PROCID" in variables and SLURMEnvironment.detect():
+        slurm = SLURMEnvironment(auto_requeue=False)
+        nodes = int(variables.get("SLURM_NNODES", "1"))
+        return {
+            "RANK": str(slurm.global_rank()),
+            "WORLD_SIZE": str(slurm.world_size()),
+            "LOCAL_RANK": str(slurm.local_rank()),
+            "LOCAL_WORLD_SIZE": str(slurm.world_size() // nodes),
+            "MASTER_ADDR": slurm.main_address,
+            "MASTER_PORT": str(slurm.main_port),
+        }
+    return None
+
+
+def place_of(place: Mapping[str, str]) -> World:
+    """What a launcher's variables say."""
+    return World(
+        rank=int(place["RANK"]),
+        size=int(place["WORLD_SIZE"]),
+        local_rank=int(place["LOCAL_RANK"]),
+        local_size=int(place["LOCAL_WORLD_SIZE"]),
+    )
+
+
+def started_again() -> bool:
+    """Whether a launcher has started this run anew, after a failure or a preemption."""
+    counts = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
+    return any(int(os.environ.get(name, "0")) > 0 for name in counts)
+
+
+def _own_place(devices: int) -> dict[str, str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    values = ("0", str(devices), "0", str(devices), "127.0.0.1", str(port))
+    return dict(zip(_PLACE, values, strict=True))
+
+
+def _check(here: World, train: TrainConfig) -> None:
+    for flag, asked, found in (
+        ("devices", train.devices, here.local_size),
+        ("nodes", train.nodes, here.nodes),
+    ):
+        if asked is not None and asked != found:
+            raise ConfigError(
+                f"--train.{flag} is {asked}, but the launcher has started processes for {found}: "
+                f"leave it out, or start as many"
+            )
+
+
+@contextmanager
+def _environment(place: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in place}
+    os.environ.update(place)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _others(place: Mapping[str, str], *, gpu: bool) -> Iterator[None]:
+    """The other processes of this machine, started and seen to their end."""
+    devices = int(place["WORLD_SIZE"])
+    shared = {**os.environ, **place, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "massrl", "join", "gpu" if gpu else "cpu"]
+    others = [
+        subprocess.Popen(command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(1, devices)
+    ]
+    try:
+        yield
+    except BaseException:
+        for other in others:
+            other.terminate()
+        raise
+    finally:
+        for other in others:
+            try:
+                other.wait(_LAST_WORDS)
+            except subprocess.TimeoutExpired:
+                other.kill()
+                other.wait()
+
+
+@contextmanager
+def _group(here: World, *, gpu: bool) -> Iterator[None]:
+    """The connection of all processes; an error in it becomes one line."""
+    threads = torch.get_num_threads()
+    if gpu:
+        torch.cuda.set_device(here.local_rank)
+    else:  # as many as there are cores, over all processes of this machine
+        torch.set_num_threads(max(1, this_machine("cpu").cores // here.local_size))
+    try:
+        if here.size > 1:
+            backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+            dist.init_process_group(
+                backend, rank=here.rank, world_size=here.size, timeout=_LONGEST_STEP
+            )
+        yield
+    except dist.DistError as error:
+        raise TrainingError(_lost(error)) from None
+    except RuntimeError as error:
+        if not _is_lost(error):
+            raise
+        raise TrainingError(_lost(error)) from None
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        torch.set_num_threads(threads)
+
+
+def _is_lost(error: RuntimeError) -> bool:
+    text = str(error).lower()
+    return any(word in text for word in ("connection", "gloo", "nccl", "peer"))
+
+
+def _lost(error: Exception) -> str:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (
+        f"another process of the run has ended, or cannot be reached ({first}); the last checkpoint "
+        f"is kept: massrl pretrain --resume RUN goes on"
+    )
