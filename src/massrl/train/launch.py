@@ -71,7 +71,10 @@ def launched_place(variables: Mapping[str, str] = os.environ) -> dict[str, str] 
             name: variables[name] for name in _PLACE if name in variables
         }
     if "SLURM_PROCID" in variables and SLURMEnvironment.detect():
-        slurm = SLURMEnvironment(auto_requeue=False)
+        try:
+            slurm = SLURMEnvironment(auto_requeue=False)
+        except RuntimeError as error:
+            raise ConfigError(" ".join(str(error).split())) from None
         nodes = int(variables.get("SLURM_NNODES", "1"))
         return {
             "RANK": str(slurm.global_rank()),
