@@ -20,6 +20,7 @@ OBJECTIVES = ("byol", "simclr")
 PAIRS = ("all", "cross-policy", "within-policy", "cross-crop", "directional", "paired")
 REDUCTIONS = ("mean", "sum")
 BATCH_NORMS = ("per-view", "joint")
+TARGETS = ("each", "mean")
 STATISTICS = ("own", "online")
 OPTIMISERS = ("lars", "sgd", "adamw")
 STEMS = ("auto", "small", "standard")
@@ -96,6 +97,17 @@ class ViewsConfig:
     """Probability that a view is mirrored left to right."""
     fill: int | None = None
     """Grey level, 0-255, of pixels that a rotation, shear or shift brings in from outside."""
+    target_policy: str | None = None
+    """Strategy of one more view of each crop, for BYOL's target alone, such as `weak`; the other views
+    are then the online network's alone."""
+    local_crops: int | None = None
+    """Small views of small parts of the image, for the online network alone."""
+    local_size: float | None = None
+    """Side of a local view as a fraction of that of the others."""
+    local_scale: tuple[float, float] | None = None
+    """Smallest and largest area of a local crop, as a fraction of the image."""
+    ramp_epochs: float | None = None
+    """Epochs in which the strength of all strategies rises from nothing to all of it."""
     executor: str = "auto"
     """Who makes the pixels: the loader's workers on the `cpu`, or the `device` a batch at a time;
     `auto` is the device where it is a GPU."""
@@ -109,6 +121,8 @@ class ViewsConfig:
             choice(self.executor, EXECUTORS, "--views.executor"),
             within(self.size, 1, MANY, "--views.size"),
             within(self.fill, 0, 255, "--views.fill"),
+            within(self.local_crops, 0, MANY, "--views.local_crops"),
+            within(self.ramp_epochs, 0, MANY, "--views.ramp_epochs"),
         )
 
 
@@ -130,6 +144,9 @@ class MethodConfig:
     """Momentum τ of BYOL's target at the first step; it rises to 1 along a cosine."""
     target_statistics: str = "own"
     """Batch-norm statistics of BYOL's target: its `own`, or copied from the `online` network."""
+    target: str = "each"
+    """What a view of BYOL's predicts: `each` of the target's views that it is paired with, or their
+    `mean`."""
 
     def __post_init__(self) -> None:
         refuse(
@@ -137,6 +154,7 @@ class MethodConfig:
             choice(self.pairs, PAIRS, "--method.pairs"),
             choice(self.reduction, REDUCTIONS, "--method.reduction"),
             choice(self.batch_norm, BATCH_NORMS, "--method.batch_norm"),
+            choice(self.target, TARGETS, "--method.target"),
             choice(self.target_statistics, STATISTICS, "--method.target_statistics"),
             within(self.temperature, 1e-4, MANY, "--method.temperature"),
             within(self.target_momentum, 0.0, 1.0, "--method.target_momentum"),
@@ -174,6 +192,8 @@ class PredictorConfig:
     """Width of the hidden layers."""
     bias: bool = False
     """Whether the last layer has a bias; DeepMind's has none."""
+    per_policy: bool = False
+    """Whether each strategy's views have a predictor of their own."""
 
     def __post_init__(self) -> None:
         refuse(

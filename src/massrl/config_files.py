@@ -64,9 +64,12 @@ def read_config_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} holds no configuration: a YAML mapping is wanted (--config)")
     content.pop("about", None)
     views = content.get("views")
-    if isinstance(views, dict) and isinstance(views.get("policies"), list):
-        policies = [_beside(path, policy) for policy in views["policies"]]
-        content = {**content, "views": {**views, "policies": policies}}
+    if isinstance(views, dict):
+        found = {"target_policy": _beside(path, views.get("target_policy"))}
+        if isinstance(views.get("policies"), list):
+            found["policies"] = [_beside(path, policy) for policy in views["policies"]]
+        known = {name: value for name, value in found.items() if name in views}
+        content = {**content, "views": {**views, **known}}
     return content
 
 

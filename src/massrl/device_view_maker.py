@@ -29,7 +29,7 @@ class DeviceViewMaker(ViewMaker):
         return len(set(self._shown())), self.size, self.size, 3
 
     def _shown(self) -> list[int]:
-        return [crop for crop, _ in self.layout.cells()]
+        return [cell.crop for cell in self.layout.cells()]
 
     def write(
         self, image: EncodedOrPixels, *, epoch: int, index: int, out: NDArray[np.uint8]

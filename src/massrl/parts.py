@@ -38,6 +38,11 @@ def make_view_maker(views: ViewsConfig, *, size: int, seed: int) -> ViewMaker:
     """The view maker of a configuration, with the executor that it names."""
     layout = resolve_layout(views)
     if views.executor == "device":
+        if layout.local_crops:
+            raise ConfigError(
+                "--views.executor device makes views of one size: local crops need the cpu's, or "
+                "--views.local_crops 0"
+            )
         from massrl.device_view_maker import DeviceViewMaker
 
         return DeviceViewMaker(layout, size=size, seed=seed)
@@ -65,5 +70,5 @@ def sheet_rows(
         plan = maker.plan(epoch=epoch, index=index, height=image.shape[0], width=image.shape[1])
         title = Path(source.describe(index)).name
         views = maker(source.read(index), epoch=epoch, index=index)
-        rows.append(SheetRow(title, image, plan, views))
+        rows.append(SheetRow(title, image, plan, plan.cut(views)))
     return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import nn
 
 from massrl.atomic import write_json, write_text
-from massrl.config import Config, TrainConfig
+from massrl.config import Config, TrainConfig, ViewsConfig
 from massrl.config_files import config_text, load_config
 from massrl.data.cache import CachedSource
 from massrl.data.catalogue import holds
@@ -139,8 +139,7 @@ def _begin(wanted: Config, world: World, *, console: Console, title: str) -> Pre
         RunFolder.new(wanted.out) if wanted.out else RunFolder.free(wanted.recipe or source.name)
     )
     with folder.held(), logging_to(folder.log, console):
-        policies = folder.keep_policies(resolved.views.policies or ())
-        views = replace(resolved.views, policies=policies)
+        views = _with_policies(resolved.views, folder.keep_policies)
         resolved = replace(resolved, out=str(folder.path), views=views)
         say_config(resolved, source, notes)
         write_json(folder.data, describe_source(source))
@@ -208,9 +207,19 @@ def _say_stem(config: Config, method: Method) -> Config:
     return replace(config, model=replace(config.model, stem=used))
 
 
+def _with_policies(
+    views: ViewsConfig, change: Callable[[Sequence[str]], tuple[str, ...]]
+) -> ViewsConfig:
+    """The views with all strategies changed, the target's among them."""
+    own, target = views.policies or (), views.target_policy
+    changed = change([*own, *([target] if target else [])])
+    policies, rest = changed[: len(own)], changed[len(own) :]
+    return replace(views, policies=policies, target_policy=rest[0] if rest else None)
+
+
 def _save_config(folder: RunFolder, config: Config) -> None:
     rate = f"{config.scaled_lr:g} = optim.lr × data.batch_size / 256"
-    views = replace(config.views, policies=folder.portable(config.views.policies or ()))
+    views = _with_policies(config.views, folder.portable)
     text = config_text(replace(config, views=views))
     write_text(folder.config, f"# peak learning rate in use: {rate}\n{text}")
 

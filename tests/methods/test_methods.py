@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,13 @@ def small(
     views: list[ViewLabel] = TWO,
     seed: int = 0,
     memory: str = "joint",
+    per_policy: bool = False,
     **changes: Any,
 ) -> Method:
+    predictor = replace(PREDICTOR, per_policy=per_policy)
     return build_method(
         MethodConfig(objective=objective, **changes),
-        ModelConfig(backbone="resnet10-narrow", projector=PROJECTOR, predictor=PREDICTOR),
+        ModelConfig(backbone="resnet10-narrow", projector=PROJECTOR, predictor=predictor),
         views=views,
         image_side=16,
         seed=seed,
@@ -209,7 +212,8 @@ def gradients(method: Method, views: Any) -> dict[str, torch.Tensor]:
     output = method.learn(views, torch.Tensor.backward)
     assert not output.loss.requires_grad
     left = {name: item.grad for name, item in method.named_parameters() if item.grad is not None}
-    return {**left, **dict(method.named_buffers()), **output._asdict()}
+    given = {name: item for name, item in output._asdict().items() if item is not None}
+    return {**left, **dict(method.named_buffers()), **given}
 
 
 @pytest.mark.parametrize("objective", ["byol", "simclr"])
@@ -303,3 +307,113 @@ def test_every_layer_that_is_asked_for_is_built() -> None:
     assert widths == {"projector": [10, 10, 6], "predictor": [12, 12, 12, 6]}
     assert method.predictor[-1].bias is not None
     assert method.projector[-1].bias is None
+
+
+# ---------------------------------------------------------------- what later work adds
+
+WEAK = [ViewLabel("a", 0, "online"), ViewLabel("b", 1, "online"), ViewLabel("weak", 0, "target")]
+
+
+def test_networks_look_at_their_own_views_alone() -> None:
+    """Guards roles: weak views for the target, local ones for the online network."""
+    views = [*WEAK, ViewLabel("weak", 1, "target"), ViewLabel("c", 2, "online")]
+    method = small("byol", views)
+    assert isinstance(method, BYOL)
+    seen: dict[str, list[float]] = {"online": [], "target": []}
+    for name, network in (("online", method.backbone), ("target", method.target_backbone)):
+        network.register_forward_hook(
+            lambda module, inputs, output, name=name: seen[name].append(float(inputs[0].mean()))
+        )
+    x = images(num_views=5)
+    output = method(x)
+    means = [float(view.mean()) for view in x]
+    assert seen["online"] == pytest.approx([means[0], means[1], means[4]])
+    assert seen["target"] == pytest.approx([means[2], means[3]])
+    assert method.mask.sum() == 6
+    used = output.matrix[method.mask]
+    assert (used > 0).all()
+    assert (output.matrix[~method.mask] == 0).all()
+    assert float(output.loss.detach()) == pytest.approx(2 * float(used.mean()), rel=1e-5)
+
+
+def test_views_for_a_target_are_refused_where_there_is_none() -> None:
+    """Guards ``--views.target_policy`` against SimCLR, which would learn from them too."""
+    with pytest.raises(ConfigError, match="--method.objective byol has one"):
+        small("simclr", WEAK)
+
+
+def test_local_views_of_another_size_are_learnt_from() -> None:
+    """Guards multi-crop: N views need not be of one size."""
+    views = [ViewLabel("a", 0), ViewLabel("b", 1), ViewLabel("a", 2, "online")]
+    x = [*images(), images(num_views=1)[0, :, :, :8, :8]]
+    for objective in ("byol", "simclr"):
+        expected, ours = (
+            gradients(small(objective, views, memory=memory).double(), [v.double() for v in x])
+            for memory in ("joint", "streamed")
+        )
+        for name, tensor in expected.items():
+            assert torch.allclose(ours[name].double(), tensor.double(), rtol=1e-5, atol=1e-6), name
+
+
+def test_mean_of_the_targets_views_is_numpys() -> None:
+    """Guards ``--method.target mean``: of unit vectors, of the pairs in use, to unit length again."""
+    views = [ViewLabel(name, 0) for name in "aabb"]
+    method = small("byol", views, target="mean", pairs="cross-policy")
+    assert isinstance(method, BYOL)
+    x = images(num_views=4)
+    with torch.no_grad():
+        p = [method.predictor(method.projector(method.backbone(view))).numpy() for view in x]
+        z = [method.target_projector(method.target_backbone(view)).numpy() for view in x]
+        loss = float(method(x).loss)
+
+    def unit(vectors: np.ndarray) -> np.ndarray:
+        return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+    losses = []
+    for i in range(4):
+        others = [unit(z[j]) for j in range(4) if j // 2 != i // 2]
+        losses.append((2 - 2 * (unit(p[i]) * unit(np.mean(others, 0))).sum(-1)).mean())
+    assert loss == pytest.approx(2 * np.mean(losses), abs=1e-5)
+    two = (small("byol", target=target)(images()).loss for target in ("each", "mean"))
+    one, other = (float(item.detach()) for item in two)
+    assert one == pytest.approx(other, abs=1e-6)  # with two views, the mean is the other one
+
+
+@pytest.mark.parametrize("memory", ["joint", "streamed"])
+def test_each_strategy_has_a_predictor_of_its_own(memory: str) -> None:
+    """Guards ``per_policy``: a view of one strategy moves no other's predictor."""
+    views = [ViewLabel("a", 0), ViewLabel("b", 1), ViewLabel("a", 2)]
+    method = small("byol", views, per_policy=True, memory=memory)
+    assert isinstance(method.predictor, nn.ModuleList)
+    assert len(method.predictor) == 2
+    assert not torch.equal(method.predictor[0][0].weight, method.predictor[1][0].weight)
+    method.mask[:] = False
+    method.mask[1, 0] = True  # "b" alone learns
+    method.used = method.mask
+    method.learn(images(num_views=3), torch.Tensor.backward)
+    norms = [
+        sum(float(item.grad.norm()) for item in head.parameters() if item.grad is not None)
+        for head in method.predictor
+    ]
+    assert norms[0] == 0.0
+    assert norms[1] > 0.0
+    with pytest.raises(ConfigError, match="draws it anew"):
+        small("byol", [ViewLabel(None, 0), ViewLabel(None, 1)], per_policy=True)
+    with pytest.raises(ConfigError, match="per-view fits it"):
+        small("byol", views, per_policy=True, batch_norm="joint")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"target": "mean"}, {"per_policy": True}, {"pairs": "directional"}]
+)
+def test_what_later_work_adds_streams_too(changes: dict[str, Any]) -> None:
+    """Guards the gradients of every combination that may be asked for together."""
+    views = [ViewLabel("a", 0), ViewLabel("b", 0), ViewLabel("a", 1), ViewLabel("b", 1)]
+    x = images(num_views=4).double()
+    expected, ours = (
+        gradients(small("byol", views, memory=memory, **changes).double(), x)
+        for memory in ("joint", "streamed")
+    )
+    assert expected.keys() == ours.keys()
+    for name, tensor in expected.items():
+        assert torch.allclose(ours[name].double(), tensor.double(), rtol=1e-5, atol=1e-6), name

@@ -125,8 +125,12 @@ def test_unknown_crop_is_refused_with_a_suggestion() -> None:
 def test_large_boxes_lie_on_whole_pixels_of_the_smaller_image() -> None:
     """Guards decoding at a reduced scale: exact edges, shapes kept, small boxes left alone."""
     large = [Box(13, 27, 900, 901), Box(5, 6, 1203, 1203)]
-    assert reduction_for(large, 100) == 4
+    assert reduction_for([(box, 100) for box in large]) == 4
     assert on_multiples(large[0], 4) == Box(12, 24, 900, 900)
     assert on_multiples(large[1], 4) == Box(4, 4, 1200, 1200)
-    assert [reduction_for(large, side) for side in (56, 57, 225, 226)] == [8, 4, 2, 1]
-    assert reduction_for([*large, Box(0, 0, 3, 3)], 100) == 1
+    reductions = [reduction_for([(box, side) for box in large]) for side in (56, 57, 225, 226)]
+    assert reductions == [8, 4, 2, 1]
+    assert reduction_for([(large[0], 100), (Box(0, 0, 3, 3), 100)]) == 1
+    assert (
+        reduction_for([(large[0], 56), (Box(0, 0, 200, 200), 25)]) == 4
+    )  # a local view is smaller

@@ -5,14 +5,19 @@ from __future__ import annotations
 import collections
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from scipy import stats
 
 from massrl.config import ViewsConfig
 from massrl.errors import ConfigError
+from massrl.randomness import Draws
+from massrl.views.cpu import execute
 from massrl.views.crops import Box
 from massrl.views.layouts import LAYOUTS, MASSRL_POLICIES, Layout, layout_named, resolve_layout
+from massrl.views.operations import OPERATIONS
 from massrl.views.plan import Plan, Planner
+from massrl.views.policies import Step, weakened
 
 AUTO = "autoaugment(imagenet)"
 
@@ -32,6 +37,7 @@ def test_layouts_that_the_public_surface_names_are_all_there() -> None:
     assert set(LAYOUTS) == {
         "massrl",
         "massrl-4",
+        "massrl-directional",
         "massrl-sampled",
         "massrl-paired",
         "byol",
@@ -99,6 +105,8 @@ def test_every_view_of_every_policy_is_flipped_with_probability_one_half(name: s
     flips = [[view.flip for view in plan.views] for plan in plans(name, count)]
     for number, column in enumerate(zip(*flips, strict=True)):
         assert stats.binomtest(sum(column), count).pvalue > 0.001, number
+    if LAYOUTS[name].arrangement == "stacked":  # a strong view is made of the standard one
+        return
     first, second = list(zip(*flips, strict=True))[:2]
     same = sum(a == b for a, b in zip(first, second, strict=True))
     assert stats.binomtest(same, count).pvalue > 0.001  # each view has a coin of its own
@@ -180,3 +188,124 @@ def test_layout_that_cannot_be_is_refused_in_one_line(
     with pytest.raises(ConfigError, match=message) as caught:
         resolve_layout(ViewsConfig(**fields))  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+# ---------------------------------------------------------------- what later work adds
+
+
+def drawn(layout: Layout, *, index: int = 0, epoch: int = 0, side: int = 32) -> Plan:
+    planner = Planner(layout, side=side, seed=0)
+    return planner.plan(epoch=epoch, index=index, height=200, width=240)
+
+
+def test_strong_view_of_a_stacked_layout_begins_as_its_standard_view() -> None:
+    """Guards DSSL's "after": crop, flip and steps of the standard view first, then the strong ones."""
+    layout = LAYOUTS["massrl-directional"]
+    assert [(cell.crop, cell.after) for cell in layout.cells()] == [
+        (0, None),
+        (0, 0),
+        (1, None),
+        (1, 2),
+    ]
+    shared = replace(layout, arrangement="shared")
+    longer = 0
+    for index in range(50):
+        standard, strong, second, other = drawn(layout, index=index).views
+        for base, view in ((standard, strong), (second, other)):
+            assert (view.box, view.flip) == (base.box, base.flip)
+            assert view.steps[: len(base.steps)] == base.steps
+            longer += len(view.steps) - len(base.steps)
+        # Its own part is what the same strategy would have drawn alone.
+        alone = drawn(shared, index=index).views[1]
+        assert strong.steps[len(standard.steps) :] == alone.steps
+        assert standard.steps != second.steps
+    assert longer > 50
+
+
+def test_target_has_a_view_of_its_own_of_every_crop() -> None:
+    """Guards "weak views for the target": after the others, of the same crops, seen by it alone."""
+    layout = replace(LAYOUTS["massrl"], target_policy="weak")
+    cells = layout.cells()
+    assert layout.num_views == 10
+    assert [cell.role for cell in cells] == ["online"] * 8 + ["target"] * 2
+    plan = drawn(layout)
+    assert [view.box for view in plan.views[8:]] == [plan.views[0].box, plan.views[4].box]
+    assert [view.steps for view in plan.views[8:]] == [(), ()]
+    assert plan.views[:8] == drawn(LAYOUTS["massrl"]).views  # what was there before is as it was
+    assert len(set(layout.view_names())) == 10
+
+
+def test_local_views_are_small_and_of_small_parts() -> None:
+    """Guards multi-crop: size, area, role, and pixels that fill their own corner exactly."""
+    layout = replace(
+        LAYOUTS["byol"], local_crops=4, local_size=0.5, local_scale=(0.05, 0.2), num_crops=1
+    )
+    assert layout.sides(32) == [32, 32, 16, 16, 16, 16]
+    assert [cell.role for cell in layout.cells()] == ["both"] * 2 + ["online"] * 4
+    image = np.random.default_rng(0).integers(1, 256, (200, 240, 3), dtype=np.uint8)
+    for index in range(20):
+        plan = drawn(layout, index=index)
+        assert len({view.crop for view in plan.views}) == 6
+        for view in plan.views[2:]:
+            area = view.box.height * view.box.width / (200 * 240)
+            assert 0.04 < area < 0.21
+            assert view.side == 16
+        views = execute(image, plan, out=np.full((6, 32, 32, 3), 7, np.uint8))
+        assert (views[2:, 16:] == 0).all()
+        assert (views[2:, :, 16:] == 0).all()
+        assert views[2:, :16, :16].std() > 3
+        alone = replace(plan, side=16, views=(plan.views[3]._replace(side=None),))
+        assert np.array_equal(execute(image, alone)[0], views[3, :16, :16])
+        assert Plan.from_json(plan.to_json()) == plan
+        assert [cut.shape[0] for cut in plan.cut(views)] == layout.sides(32)
+
+
+def test_strength_rises_over_the_ramp_and_stays() -> None:
+    """Guards ``ramp_epochs``: weak at first, all of it afterwards, the same draws throughout."""
+    policies = ("simclr", "randaugment(2,30)", "trivialaugment")
+    layout = replace(LAYOUTS["massrl-4"], policies=policies)
+    ramp = replace(layout, ramp_epochs=9.0)
+
+    def strength(epoch: int) -> float:
+        distances = []
+        for index in range(100):
+            for view in drawn(ramp, index=index, epoch=epoch).views:
+                for step in view.steps:
+                    known = OPERATIONS[step.operation]
+                    if known.identity is not None and known.kind == "geometric":
+                        distances.append(abs(step.values[0] - known.identity) / known.high)
+        return float(np.mean(distances))
+
+    rising = [strength(epoch) for epoch in (0, 3, 6, 9)]
+    assert rising == sorted(rising)
+    assert rising[0] == pytest.approx(0.1 * rising[-1], rel=0.3)
+    for epoch in (9, 10, 30):
+        assert drawn(ramp, epoch=epoch) == drawn(layout, epoch=epoch)
+    assert drawn(ramp, epoch=0) != drawn(layout, epoch=0)
+
+
+def test_weakened_steps_go_towards_nothing() -> None:
+    """Guards every operation's way: at strength 0 nothing is left, at 1 all of it."""
+    steps = (
+        Step("brightness", (1.8,)),
+        Step("posterize", (2.0,)),
+        Step("solarize", (56.0,)),
+        Step("cutout", (0.4, 0.3, 0.7)),
+        Step("invert", ()),
+    )
+
+    def at(strength: float, index: int = 0) -> tuple[Step, ...]:
+        stream = Draws(0, epoch=0, index=index, num_streams=1).stream(0)
+        return weakened(steps, strength, stream)
+
+    assert at(1.0) == steps
+    half = at(0.5)
+    assert half[:4] == (
+        Step("brightness", (1.4,)),
+        Step("posterize", (5.0,)),
+        Step("solarize", (156.0,)),
+        Step("cutout", (0.2, 0.3, 0.7)),
+    )
+    kept = sum(len(at(0.3, index)) == 5 for index in range(500))
+    assert stats.binomtest(kept, 500, 0.3).pvalue > 0.001
+    assert [step.values[0] for step in at(0.0)] == [1.0, 8.0, 256.0, 0.0]

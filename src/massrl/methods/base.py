@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from massrl.errors import ConfigError
-from massrl.methods.losses import pair_weight, reduce_pairs
+from massrl.methods.losses import pair_weight
 from massrl.methods.pairs import ViewLabel, pair_mask
 
 Views = Tensor | Sequence[Tensor]
@@ -29,12 +29,28 @@ class MethodOutput(NamedTuple):
         matrix: ``(N, N)``, the loss of view i against view j, without gradient.
         features: ``(N·B, D)``, the backbone's features, without gradient.
         projections: ``(N·B, P)``, the projections, without gradient.
+        predictions: ``(N·B, P)``, of methods that predict, without gradient.
     """
 
     loss: Tensor
     matrix: Tensor
     features: Tensor
     projections: Tensor
+    predictions: Tensor | None = None
+
+
+class LazyViews(Sequence[Tensor]):
+    """Some of the views, each made when it is asked for."""
+
+    def __init__(self, views: Views, numbers: Sequence[int]) -> None:
+        self._views, self._numbers = views, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, place: Any) -> Any:
+        """Float ``(B, 3, H, W)``."""
+        return self._views[self._numbers[place]]
 
 
 class Method(nn.Module):
@@ -76,6 +92,8 @@ class Method(nn.Module):
         self.memory = memory
         mask = pair_mask(views, pairs)
         self.pair_weight = pair_weight(int(mask.sum()), reduction)
+        self.online = [number for number, view in enumerate(views) if view.role != "target"]
+        self.targets = [number for number, view in enumerate(views) if view.role != "online"]
         self.register_buffer("mask", mask, persistent=False)
 
     @abstractmethod
@@ -119,14 +137,3 @@ class Method(nn.Module):
             return tuple(part.view(len(views), -1, *part.shape[1:]) for part in together)
         parts = [network(view) for view in views]
         return tuple(torch.stack(part) for part in zip(*parts, strict=True))
-
-    def output(
-        self, matrix: Tensor, features: Tensor, projections: Tensor, *, mask: Tensor | None = None
-    ) -> MethodOutput:
-        """Reduce the matrix, or some of its rows, to the loss; let go of the rest's graph."""
-        return MethodOutput(
-            loss=reduce_pairs(matrix, self.mask if mask is None else mask, self.pair_weight),
-            matrix=matrix.detach(),
-            features=features.detach().flatten(0, 1),
-            projections=projections.detach().flatten(0, 1),
-        )

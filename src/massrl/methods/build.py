@@ -11,7 +11,7 @@ from torch import nn
 from massrl.config import MethodConfig, ModelConfig, PredictorConfig, ProjectorConfig
 from massrl.methods.base import Method
 from massrl.methods.byol import BYOL
-from massrl.methods.pairs import ViewLabel
+from massrl.methods.pairs import ViewLabel, policies_of
 from massrl.methods.simclr import SimCLR
 from massrl.models.backbones import build_backbone
 from massrl.models.heads import build_head
@@ -45,6 +45,10 @@ def build_method(
         width = model.projector.out if model.projector.layers else features
         projector = _head(features, model.projector, out=width)
         predictor = _head(width, model.predictor, out=width)
+        if model.predictor.per_policy and method.objective == "byol":
+            kinds = policies_of([view for view in views if view.role != "target"])
+            others = [_head(width, model.predictor, out=width) for _ in kinds[1:]]
+            predictor = nn.ModuleList([predictor, *others])
     common: dict[str, Any] = {
         "views": views,
         "pairs": method.pairs or "all",
@@ -53,8 +57,8 @@ def build_method(
         "memory": memory,
     }
     if method.objective == "byol":
-        statistics = method.target_statistics
-        return BYOL(backbone, projector, predictor, target_statistics=statistics, **common)
+        common |= {"target_statistics": method.target_statistics, "target": method.target}
+        return BYOL(backbone, projector, predictor, **common)
     return SimCLR(backbone, projector, temperature=method.temperature, **common)
 
 

@@ -7,9 +7,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from massrl.methods.base import Method, MethodOutput, Outputs, Views
-from massrl.methods.losses import regression_matrix
-from massrl.methods.pairs import ViewLabel
+from massrl.errors import ConfigError
+from massrl.methods.base import LazyViews, Method, MethodOutput, Outputs, Views
+from massrl.methods.losses import (
+    mean_target_losses,
+    pair_weight,
+    reduce_pairs,
+    regression_matrix,
+)
+from massrl.methods.pairs import ViewLabel, policies_of
 from massrl.models.momentum import copy_as_target, update_target
 
 
@@ -21,7 +27,8 @@ class BYOL(Method):
     Args:
         backbone: images to features.
         projector: features to projections.
-        predictor: projections to predictions of the target's projections.
+        predictor: projections to predictions of the target's projections; a ``ModuleList`` of one for
+            each strategy of the online views, in their order (a predictor for each kind of view).
         views: one label per view.
         pairs: which views are compared.
         reduction: ``mean`` or ``sum`` over the pairs.
@@ -30,7 +37,15 @@ class BYOL(Method):
             loss of a view is known, and back-propagated, before the next one is looked at.
         target_statistics: whether the target keeps its ``own`` batch-norm statistics, or takes over
             those of the ``online`` network at every update.
+        target: what a view is to predict: ``each`` of the target's views that it is paired with, or
+            their ``mean``.
+
+    Raises:
+        ConfigError: if a predictor for each strategy is asked for and the strategies are not known, or
+            share their batch statistics.
     """
+
+    used: Tensor
 
     def __init__(
         self,
@@ -44,20 +59,44 @@ class BYOL(Method):
         batch_norm: str = "per-view",
         memory: str = "joint",
         target_statistics: str = "own",
+        target: str = "each",
     ) -> None:
         common = {"pairs": pairs, "reduction": reduction, "batch_norm": batch_norm}
         super().__init__(backbone, views, **common, memory=memory)
         self.projector = projector
         self.predictor = predictor
         self.target_statistics = target_statistics
+        self.target = target
+        used = self.mask[self.online][:, self.targets]
+        self.register_buffer("used", used, persistent=False)
+        if target == "mean":
+            self.pair_weight = pair_weight(int(used.any(1).sum()), reduction)
+        self._kinds = self._predictor_of_each(views)
         self.target_backbone = copy_as_target(backbone)
         self.target_projector = copy_as_target(projector)
+
+    def _predictor_of_each(self, views: Sequence[ViewLabel]) -> list[int] | None:
+        """For each online view the number of its predictor, ``None`` where one serves all."""
+        if not isinstance(self.predictor, nn.ModuleList):
+            return None
+        if self.batch_norm == "joint":
+            raise ConfigError(
+                "--model.predictor.per_policy makes predictions view by view: --method.batch_norm "
+                "per-view fits it"
+            )
+        kinds = policies_of([views[number] for number in self.online])
+        return [kinds.index(str(views[number].policy)) for number in self.online]
 
     def forward(self, views: Views) -> MethodOutput:
         """See ``Method.forward``."""
         z_target = self._target(views)
-        y, z, p = self.per_view(self._online, views)  # N × B × D, N × B × P, N × B × P
-        return self.output(regression_matrix(p, z_target), y, z)
+        if self.batch_norm == "joint":
+            y, z, p = self.per_view(self._embed, [views[number] for number in self.online])
+        else:
+            parts = [self._embed(views[number], place) for place, number in enumerate(self.online)]
+            y, z, p = map(torch.stack, zip(*parts, strict=True))
+        loss, rows = self._losses(p, z_target, self.used)
+        return self._output(loss, rows, y, z, p)
 
     def learn(self, views: Views, backward: Callable[[Tensor], object]) -> MethodOutput:
         """See ``Method.learn``."""
@@ -65,27 +104,44 @@ class BYOL(Method):
             return super().learn(views, backward)
         z_target = self._target(views)
         parts = []
-        for view, mask in zip(views, self.mask, strict=True):
-            y, z, p = self._online(view)
-            row = regression_matrix(p[None], z_target)  # 1 × N
-            part = self.output(row, y[None], z[None], mask=mask[None])
-            backward(part.loss)
-            parts.append(part._replace(loss=part.loss.detach()))
-        loss, *rest = zip(*parts, strict=True)
-        return MethodOutput(torch.stack(loss).sum(), *map(torch.cat, rest))
+        for place, number in enumerate(self.online):
+            y, z, p = self._embed(views[number], place)
+            loss, row = self._losses(p[None], z_target, self.used[place : place + 1])
+            backward(loss)
+            parts.append((loss.detach(), row[0], y.detach(), z.detach(), p.detach()))
+        losses, rows, y, z, p = map(torch.stack, zip(*parts, strict=True))
+        return self._output(losses.sum(), rows, y, z, p)
 
-    def _online(self, view: Tensor) -> Outputs:
-        y = self.backbone(view)
-        z = self.projector(y)
-        return y, z, self.predictor(z)
+    def _embed(self, view: Tensor, place: int = 0) -> Outputs:
+        y = self.backbone(view)  # B × D
+        z = self.projector(y)  # B × P
+        predictor = self.predictor
+        if self._kinds is not None:
+            predictor = self.predictor.get_submodule(str(self._kinds[place]))
+        return y, z, predictor(z)
 
     @torch.no_grad()
     def _target(self, views: Views) -> Tensor:
-        """Projections ``(N, B, P)`` of the target network."""
+        """Projections ``(T, B, P)`` of the target network, of the views that it looks at."""
         (z,) = self.per_view(
-            lambda view: (self.target_projector(self.target_backbone(view)),), views
+            lambda view: (self.target_projector(self.target_backbone(view)),),
+            LazyViews(views, self.targets),
         )
         return z
+
+    def _losses(self, p: Tensor, z_target: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of predictions ``(M, B, P)``, and against each target view ``(M, T)``."""
+        matrix = regression_matrix(p, z_target)
+        if self.target == "each":
+            return reduce_pairs(matrix, used, self.pair_weight), matrix.detach()
+        losses = mean_target_losses(p, z_target, used)
+        return reduce_pairs(losses, used.any(1), self.pair_weight), matrix.detach()
+
+    def _output(self, loss: Tensor, rows: Tensor, y: Tensor, z: Tensor, p: Tensor) -> MethodOutput:
+        matrix = rows.new_zeros(self.mask.shape)
+        matrix[torch.tensor(self.online)[:, None], torch.tensor(self.targets)] = rows
+        features, projections, predictions = (part.detach().flatten(0, 1) for part in (y, z, p))
+        return MethodOutput(loss, matrix, features, projections, predictions)
 
     @torch.no_grad()
     def update_target(self, tau: float) -> None:

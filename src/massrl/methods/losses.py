@@ -30,6 +30,29 @@ def regression_matrix(predictions: Tensor, projections: Tensor) -> Tensor:
     return 2 - 2 * cosines
 
 
+def mean_target_losses(predictions: Tensor, projections: Tensor, mask: Tensor) -> Tensor:
+    """BYOL's loss of every prediction against the mean of the target projections it is paired with.
+
+    The mean is of unit vectors and is brought to unit length again: an image whose views the target
+    disagrees about counts as much as any other.
+
+    Args:
+        predictions: ``(M, B, D)``, of the online network.
+        projections: ``(N, B, D)``, of the target network, without gradient.
+        mask: bool ``(M, N)``, the pairs in use.
+
+    Returns:
+        float32 ``(M,)``, mean over B; without meaning where no pair is in use.
+
+    Source: mean of the views' embeddings as their common target, EMP-SSL, arXiv 2304.03977.
+    """
+    with in_float32(predictions):
+        p = F.normalize(predictions.float(), dim=-1)
+        z = F.normalize(projections.float(), dim=-1)
+        means = F.normalize((mask.float() @ z.flatten(1)).view(len(mask), *z.shape[1:]), dim=-1)
+    return 2 - 2 * (p * means).sum(-1).mean(1)
+
+
 def contrastive_matrix(
     projections: Tensor, temperature: float, *, others: Tensor | None = None, start: int = 0
 ) -> Tensor:

@@ -12,14 +12,35 @@ from massrl.errors import ConfigError
 
 
 class ViewLabel(NamedTuple):
-    """What is known of a view: the strategy that made it, ``None`` if drawn anew, and its crop."""
+    """What is known of a view.
+
+    Attributes:
+        policy: the strategy that made it, ``None`` if drawn anew.
+        crop: number of its crop.
+        role: which networks look at it: ``both``, the ``online`` or the ``target`` one.
+    """
 
     policy: str | None
     crop: int
+    role: str = "both"
+
+
+def policies_of(views: Sequence[ViewLabel]) -> list[str]:
+    """The strategies of some views, each once, in the order of the views.
+
+    Raises:
+        ConfigError: if the layout draws each view's strategy anew.
+    """
+    policies = [view.policy for view in views if view.policy is not None]
+    if len(policies) < len(views):
+        raise ConfigError(
+            "--model.predictor.per_policy needs to know each view's policy, but this layout draws it anew"
+        )
+    return list(dict.fromkeys(policies))
 
 
 def pair_mask(views: Sequence[ViewLabel], pairs: str) -> Tensor:
-    """The ordered pairs (i, j) in use: view i is compared with view j.
+    """The ordered pairs (i, j) in use: view i of the online network with view j of the target.
 
     Args:
         views: one label per view.
@@ -53,6 +74,8 @@ def pair_mask(views: Sequence[ViewLabel], pairs: str) -> Tensor:
             same_policy = first.policy == second.policy
             mask[i, j] = (
                 i != j
+                and first.role != "target"
+                and second.role != "online"
                 and {
                     "all": True,
                     "cross-policy": not same_policy,

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from massrl.errors import ConfigError
 from massrl.methods.base import Method, MethodOutput, Outputs, Views
-from massrl.methods.losses import contrastive_matrix
+from massrl.methods.losses import contrastive_matrix, reduce_pairs
 from massrl.methods.pairs import ViewLabel
 from massrl.models.batch_norm import buffers_kept
 from massrl.world import gathered
@@ -31,6 +32,9 @@ class SimCLR(Method):
         batch_norm: ``per-view`` or ``joint``.
         memory: ``joint``; or ``streamed``, whose views are each computed a second time when their
             turn to be back-propagated comes, since every view needs all the others.
+
+    Raises:
+        ConfigError: if views are for a target network alone.
     """
 
     def __init__(
@@ -47,6 +51,10 @@ class SimCLR(Method):
     ) -> None:
         common = {"pairs": pairs, "reduction": reduction, "batch_norm": batch_norm}
         super().__init__(backbone, views, **common, memory=memory)
+        if any(view.role == "target" for view in views):
+            raise ConfigError(
+                "--views.target_policy makes views for a target network: --method.objective byol has one"
+            )
         self.projector = projector
         self.temperature = temperature
 
@@ -59,7 +67,12 @@ class SimCLR(Method):
             h, z = self.per_view(self._embed, views)  # N × B × D, N × B × P
         z_all, start = gathered(z, dim=1)  # negatives come from all processes
         matrix = contrastive_matrix(z, self.temperature, others=z_all, start=start)
-        return self.output(matrix, h, z)
+        return MethodOutput(
+            loss=reduce_pairs(matrix, self.mask, self.pair_weight),
+            matrix=matrix.detach(),
+            features=h.detach().flatten(0, 1),
+            projections=z.detach().flatten(0, 1),
+        )
 
     def _embed(self, view: Tensor) -> Outputs:
         h = self.backbone(view)

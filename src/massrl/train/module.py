@@ -22,6 +22,7 @@ from massrl.optim.build import build_optimizer
 from massrl.optim.groups import parameter_groups
 from massrl.optim.schedules import cosine_momentum, warmup_cosine
 from massrl.views.device import Crops, execute
+from massrl.views.layouts import resolve_layout
 from massrl.world import World
 
 logger = logging.getLogger("massrl")
@@ -66,10 +67,13 @@ class NormalisedViews(Sequence[Tensor]):
         views: uint8 ``(N, B, H, W, 3)``.
         mean: of the channels, ``(3,)``, for values of 0-255.
         std: likewise.
+        sides: height and width of each view, which lies in the upper left corner; all of it by default.
     """
 
-    def __init__(self, views: Tensor, mean: Tensor, std: Tensor) -> None:
-        self._views, self._mean, self._std = views, mean, std
+    def __init__(
+        self, views: Tensor, mean: Tensor, std: Tensor, sides: Sequence[int] | None = None
+    ) -> None:
+        self._views, self._mean, self._std, self._sides = views, mean, std, sides
 
     def __len__(self) -> int:
         return len(self._views)
@@ -78,7 +82,10 @@ class NormalisedViews(Sequence[Tensor]):
         """Float32 ``(B, 3, H, W)``, channels-last."""
         if not 0 <= number < len(self):
             raise IndexError(number)
-        return (self._views[number] - self._mean).div_(self._std).permute(0, 3, 1, 2)
+        view = self._views[number]
+        if self._sides is not None:
+            view = view[:, : self._sides[number], : self._sides[number]]
+        return (view - self._mean).div_(self._std).permute(0, 3, 1, 2)
 
 
 class PretrainingModule(lightning.LightningModule):
@@ -112,6 +119,7 @@ class PretrainingModule(lightning.LightningModule):
         self.method = method
         self.config = config
         self.schedule = schedule
+        self._sides = resolve_layout(config.views).sides(config.view_size)
         self.world = world or World()
         self.stop_wanted = False
         self._stop_agreed = False
@@ -126,7 +134,7 @@ class PretrainingModule(lightning.LightningModule):
 
     def normalise(self, views: Tensor) -> NormalisedViews:
         """Normalised views from uint8 ``(N, B, H, W, 3)``."""
-        return NormalisedViews(views, self.mean, self.std)
+        return NormalisedViews(views, self.mean, self.std, self._sides)
 
     def training_step(self, batch: ViewBatch, batch_index: int) -> None:
         """One batch: an optimiser step or a part of one, and after each whole one the target's."""

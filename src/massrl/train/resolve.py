@@ -17,7 +17,7 @@ from massrl.data.sources import Normalization, Source
 from massrl.errors import ConfigError
 from massrl.mappings import flat
 from massrl.train.module import Schedule
-from massrl.views.layouts import Layout, resolve_layout
+from massrl.views.layouts import SETTINGS, Layout, resolve_layout
 
 T = TypeVar("T")
 
@@ -180,19 +180,14 @@ def _is_small(source: Source) -> bool:
 def _resolve_views(
     views: ViewsConfig, layout: Layout, source: Source, machine: Machine, notes: _Notes
 ) -> ViewsConfig:
-    executor = views.executor
+    executor, on_device = views.executor, machine.has_gpu and not layout.local_crops
     why = f"images of about {source.typical_side} px"
     why += "" if _is_small(source) else f" on {machine.name}"
     return replace(
         views,
         size=notes.choose(views.size, "--views.size", fitting_size(source, machine), why),
-        policies=layout.policies,
-        num_crops=layout.num_crops,
-        crop=layout.crop,
-        crop_scale=layout.crop_scale,
-        flip_prob=layout.flip_prob,
-        fill=layout.fill,
-        executor=executor if executor != "auto" else "device" if machine.has_gpu else "cpu",
+        **{name: getattr(layout, name) for name in SETTINGS},
+        executor=executor if executor != "auto" else "device" if on_device else "cpu",
     )
 
 

@@ -39,23 +39,27 @@ def execute(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -
         out: where to write the views; made where it is left out.
 
     Returns:
-        uint8 ``(N, side, side, 3)``, RGB.
+        uint8 ``(N, side, side, 3)``, RGB; a view of a smaller side lies in the upper left corner of zeros.
     """
     side = plan.side
     views = np.empty((len(plan.views), side, side, 3), np.uint8) if out is None else out
     crops = crops_of(image, plan)
     for view, result in zip(plan.views, views, strict=True):
-        result[...] = apply_steps(crops[view.crop], view, fill=plan.fill)
+        own = view.side or side
+        if own < side:
+            result[...] = 0
+        result[:own, :own] = apply_steps(crops[view.crop], view, fill=plan.fill)
     return views
 
 
 def crops_of(image: Image, plan: Plan) -> dict[int, Image]:
     """Each crop of a plan by its number, resized; several views may show one."""
     boxes = {view.crop: view.box for view in plan.views}
+    sides = {view.crop: view.side or plan.side for view in plan.views}
     times = next(each for each in (1, 2, 4, 8) if -(-plan.height // each) == image.shape[0])
     if times > 1:
         boxes = {number: Box(*(edge // times for edge in box)) for number, box in boxes.items()}
-    return {number: resize_crop(image, box, plan.side) for number, box in boxes.items()}
+    return {number: resize_crop(image, box, sides[number]) for number, box in boxes.items()}
 
 
 def apply_steps(crop: Image, view: ViewPlan, *, fill: int) -> Image:

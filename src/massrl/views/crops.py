@@ -25,18 +25,17 @@ class Box(NamedTuple):
     width: int
 
 
-def reduction_for(boxes: Iterable[Box], side: int) -> int:
+def reduction_for(crops: Iterable[tuple[Box, int]]) -> int:
     """How many times smaller (1, 2, 4 or 8) an image may be decoded for these parts of it.
 
     Every part must then still be shrunk by two or more, so that a view's own antialiased resize decides
     what it looks like.
 
     Args:
-        boxes: the parts.
-        side: side of the views, pixels.
+        crops: the parts, each with the side of its view, pixels.
     """
-    smallest = min(min(box.height, box.width) for box in boxes)
-    return next((times for times in (8, 4, 2) if smallest >= times * 2 * side), 1)
+    shrunk = min(min(box.height, box.width) / side for box, side in crops)
+    return next((times for times in (8, 4, 2) if shrunk >= times * 2), 1)
 
 
 def on_multiples(box: Box, times: int) -> Box:

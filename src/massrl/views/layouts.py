@@ -1,24 +1,47 @@
 """Layouts: how crops and strategies combine into the N views of an image.
 
-Three arrangements say all published variants and everything between them:
+Four arrangements say all published variants and everything between them:
 
 * ``shared``: a few crops, and **every** strategy applied to each of them; N = crops × strategies;
 * ``independent``: every strategy has crops of its own; N = crops × strategies;
-* ``sampled``: each view has a crop of its own and one strategy drawn at random; N = crops.
+* ``sampled``: each view has a crop of its own and one strategy drawn at random; N = crops;
+* ``stacked``: as ``shared``, with every further strategy applied to what the first one has made of
+  the same crop, its flip included (DSSL, CVPR 2022); N = crops × strategies.
+
+To these may be added views for the target network alone, and small ones for the online network alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from massrl.config import ViewsConfig
 from massrl.errors import ConfigError, suggest
 from massrl.views.crops import crop_named
 from massrl.views.strategies import is_strategy_file, parse_strategy
 
-Arrangement = Literal["shared", "independent", "sampled"]
+Arrangement = Literal["shared", "independent", "sampled", "stacked"]
+Role = Literal["both", "online", "target"]
+
+
+class Cell(NamedTuple):
+    """What is known of a view before anything is drawn.
+
+    Attributes:
+        crop: number of its crop.
+        policy: its strategy; ``None`` where it is drawn.
+        role: which networks look at it: ``both``, the ``online`` or the ``target`` one.
+        after: number of the view whose flip and steps come before its own; ``None`` for none.
+        local: whether it is a small view of a small part of the image.
+    """
+
+    crop: int
+    policy: str | None
+    role: Role = "both"
+    after: int | None = None
+    local: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +59,14 @@ class Layout:
         flip_prob: probability that a view is mirrored left to right.
         pairs: the pairs of views that the method compares unless it is told otherwise.
         fill: grey level, 0-255, of pixels that a geometric operation brings in from outside.
+        target_policy: strategy of a further view of each crop, for the target network alone; the
+            others are then the online network's alone (weak views for the teacher: ReSSL, arXiv
+            2107.09282).
+        local_crops: small views of small parts, for the online network alone, each of a crop of its
+            own and of the strategies in turn (multi-crop: SwAV, arXiv 2006.09882).
+        local_size: side of a local view as a fraction of that of the others.
+        local_scale: smallest and largest area of a local crop, as a fraction of the image.
+        ramp_epochs: epochs in which the strategies' strength rises from nothing to all of it.
     """
 
     name: str
@@ -48,18 +79,29 @@ class Layout:
     flip_prob: float = 0.5
     pairs: str = "all"
     fill: int = 0
+    target_policy: str | None = None
+    local_crops: int = 0
+    local_size: float = 3 / 7
+    local_scale: tuple[float, float] = (0.05, 0.25)
+    ramp_epochs: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.policies:
             raise ConfigError("a layout needs at least one policy (--views.policies)")
-        for policy in self.policies:
+        for policy in (*self.policies, *filter(None, [self.target_policy])):
             parse_strategy(policy)
         crop_named(self.crop)
-        low, high = self.crop_scale
-        if not 0.0 < low <= high <= 1.0:
+        for name in ("crop_scale", "local_scale"):
+            low, high = getattr(self, name)
+            if not 0.0 < low <= high <= 1.0:
+                raise ConfigError(
+                    f"{name.replace('_', ' ')} is [{low:g}, {high:g}], but 0 < low <= high <= 1 is "
+                    f"wanted (--views.{name})"
+                )
+        if not 0.0 < self.local_size <= 1.0:
             raise ConfigError(
-                f"crop scale is [{low:g}, {high:g}], but 0 < low <= high <= 1 is wanted "
-                "(--views.crop_scale)"
+                f"size of local views is {self.local_size:g} of the others', but more than 0 and at "
+                f"most 1 is wanted (--views.local_size)"
             )
         if self.num_crops < 1:
             raise ConfigError(
@@ -73,20 +115,45 @@ class Layout:
     @property
     def num_views(self) -> int:
         """Views of each image."""
-        return self.num_crops * (1 if self.arrangement == "sampled" else len(self.policies))
+        return len(self.cells())
 
-    def cells(self) -> list[tuple[int, str | None]]:
-        """For each view, the number of its crop and its policy (``None`` where it is drawn)."""
+    def cells(self) -> list[Cell]:
+        """Every view, in the order of the batch: the strategies', the target's own, the local ones."""
+        role: Role = "both" if self.target_policy is None else "online"
+        policies, crops = self.policies, range(self.num_crops)
         if self.arrangement == "sampled":
-            return [(crop, None) for crop in range(self.num_crops)]
-        if self.arrangement == "shared":
-            return [(crop, policy) for crop in range(self.num_crops) for policy in self.policies]
-        owners = [policy for policy in self.policies for _ in range(self.num_crops)]
-        return list(enumerate(owners))
+            cells = [Cell(crop, None, role) for crop in crops]
+        elif self.arrangement == "independent":
+            owners = [policy for policy in policies for _ in crops]
+            cells = [Cell(crop, policy, role) for crop, policy in enumerate(owners)]
+        else:
+            stacked = self.arrangement == "stacked"
+            cells = [
+                Cell(crop, policy, role, crop * len(policies) if stacked and place else None)
+                for crop in crops
+                for place, policy in enumerate(policies)
+            ]
+        shown = sorted({cell.crop for cell in cells})
+        if self.target_policy is not None:
+            cells += [Cell(crop, self.target_policy, "target") for crop in shown]
+        return cells + [
+            Cell(len(shown) + number, policies[number % len(policies)], "online", local=True)
+            for number in range(self.local_crops)
+        ]
+
+    def sides(self, size: int) -> list[int]:
+        """Height and width of every view where a whole one has ``size`` pixels."""
+        local = max(1, round(self.local_size * size))
+        return [local if cell.local else size for cell in self.cells()]
 
     def view_names(self) -> list[str]:
         """A short name of each view, for logs, matrices and sheets."""
-        return [f"{_short(policy)} · crop {crop + 1}" for crop, policy in self.cells()]
+        marks = {"both": "", "online": "", "target": " · target"}
+        return [
+            f"{_short(cell.policy)} · {'local ' if cell.local else ''}crop {cell.crop + 1}"
+            + marks[cell.role]
+            for cell in self.cells()
+        ]
 
 
 def _short(policy: str | None) -> str:
@@ -118,6 +185,14 @@ LAYOUTS: dict[str, Layout] = {
             arrangement="independent",
             num_crops=1,
             policies=MASSRL_POLICIES,
+        ),
+        Layout(
+            name="massrl-directional",
+            summary="2 crops, SimCLR's view of each and a strong one made of it and pulled to it (DSSL)",
+            arrangement="stacked",
+            num_crops=2,
+            policies=("simclr", "randaugment(2,9)"),
+            pairs="directional",
         ),
         Layout(
             name="massrl-sampled",
@@ -154,6 +229,22 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
+# The fields of a layout that a configuration may set in its place.
+SETTINGS = (
+    "policies",
+    "num_crops",
+    "crop",
+    "crop_scale",
+    "flip_prob",
+    "fill",
+    "target_policy",
+    "local_crops",
+    "local_size",
+    "local_scale",
+    "ramp_epochs",
+)
+
+
 def layout_named(name: str) -> Layout:
     """Look a layout up by name.
 
@@ -171,17 +262,10 @@ def resolve_layout(config: ViewsConfig) -> Layout:
     Raises:
         ConfigError: if a name is unknown or the parts do not fit.
     """
-    changes = {
-        "policies": config.policies,
-        "num_crops": config.num_crops,
-        "crop": config.crop,
-        "crop_scale": config.crop_scale,
-        "flip_prob": config.flip_prob,
-        "fill": config.fill,
-    }
+    changes = {name: getattr(config, name) for name in SETTINGS}
     given = {key: value for key, value in changes.items() if value is not None}
     named = layout_named(config.layout)
-    layout = replace(named, **given)  # type: ignore[arg-type]
+    layout = replace(named, **given)
     if layout == named:
         return named
     names = ", ".join(_short(policy) for policy in layout.policies)

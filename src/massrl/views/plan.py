@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from massrl.randomness import Draws
 from massrl.views.crops import Box, crop_named, on_multiples, reduction_for
 from massrl.views.layouts import Layout
-from massrl.views.policies import Step
+from massrl.views.policies import Step, weakened
 from massrl.views.strategies import parse_strategy
 
 
@@ -25,6 +28,7 @@ class ViewPlan(NamedTuple):
         box: that part, in pixels of the image.
         flip: whether the crop is mirrored left to right.
         steps: the operations, first to last.
+        side: side of the view, pixels, where it is not the plan's.
     """
 
     policy: str
@@ -32,6 +36,7 @@ class ViewPlan(NamedTuple):
     box: Box
     flip: bool
     steps: tuple[Step, ...]
+    side: int | None = None
 
     def __str__(self) -> str:
         parts = [f"crop {self.box.width}×{self.box.height}+{self.box.left}+{self.box.top}"]
@@ -49,7 +54,7 @@ class Plan:
         index: position of the image in its source.
         height: height of the image, pixels.
         width: width of the image, pixels.
-        side: side of every view, pixels.
+        side: side of every view that has none of its own, pixels.
         fill: grey level that geometric operations bring in from outside.
         reduction: how many times smaller (1, 2, 4 or 8) the image may be decoded: the edges of all
             boxes are multiples of it.
@@ -73,6 +78,11 @@ class Plan:
         lines = (f"  {number}. {view}" for number, view in enumerate(self.views, start=1))
         return "\n".join([f"{head} to {len(self.views)} views of {self.side} px", *lines])
 
+    def cut(self, views: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        """Each view in its own size, from uint8 ``(N, side, side, 3)``."""
+        sides = [view.side or self.side for view in self.views]
+        return [pixels[:side, :side] for pixels, side in zip(views, sides, strict=True)]
+
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON's own types."""
         return asdict(self) | {
@@ -83,6 +93,7 @@ class Plan:
                     "box": list(view.box),
                     "flip": view.flip,
                     "steps": [[step.operation, *step.values] for step in view.steps],
+                    **({} if view.side is None else {"side": view.side}),
                 }
                 for view in self.views
             ]
@@ -98,6 +109,7 @@ class Plan:
                 box=Box(*view["box"]),
                 flip=view["flip"],
                 steps=tuple(Step(name, tuple(values)) for name, *values in view["steps"]),
+                side=view.get("side"),
             )
             for view in content["views"]
         )
@@ -118,8 +130,12 @@ class Planner:
         self.side = side
         self.seed = seed
         self._cells = layout.cells()
+        self._sides = layout.sides(side)
         self._crop = crop_named(layout.crop)
-        self._policies = {name: parse_strategy(name) for name in layout.policies}
+        names = (*layout.policies, *filter(None, [layout.target_policy]))
+        self._policies = {name: parse_strategy(name) for name in names}
+        cells = zip(self._cells, self._sides, strict=True)
+        self._crops = {cell.crop: (own, cell.local) for cell, own in cells}
 
     def plan(self, *, epoch: int, index: int, height: int, width: int) -> Plan:
         """Draw the plan of one image.
@@ -135,20 +151,29 @@ class Planner:
         # Streams: crop k draws from 2k, view v from 2v + 1, so that neither count shifts the other.
         boxes = {
             crop: self._crop(
-                draws.stream(2 * crop), height=height, width=width, scale=layout.crop_scale
+                draws.stream(2 * crop),
+                height=height,
+                width=width,
+                scale=layout.local_scale if local else layout.crop_scale,
             )
-            for crop in dict.fromkeys(crop for crop, _ in self._cells)
+            for crop, (_, local) in self._crops.items()
         }
-        reduction = reduction_for(boxes.values(), self.side)
+        reduction = reduction_for((boxes[crop], side) for crop, (side, _) in self._crops.items())
         if reduction > 1:
             boxes = {crop: on_multiples(box, reduction) for crop, box in boxes.items()}
-        views = []
-        for number, (crop, owner) in enumerate(self._cells):
+        strength = min(1.0, (epoch + 1) / (layout.ramp_epochs + 1)) if layout.ramp_epochs else 1.0
+        views: list[ViewPlan] = []
+        for number, (cell, side) in enumerate(zip(self._cells, self._sides, strict=True)):
             stream = draws.stream(2 * number + 1)
             flip = stream.chance(layout.flip_prob)
-            policy = owner or layout.policies[stream.integer(len(layout.policies))]
-            steps = self._policies[policy].draw(stream, self.side)
-            views.append(ViewPlan(policy, crop, boxes[crop], flip, steps))
+            policy = cell.policy or layout.policies[stream.integer(len(layout.policies))]
+            steps = self._policies[policy].draw(stream, side)
+            if strength < 1.0:
+                steps = weakened(steps, strength, stream)
+            if cell.after is not None:
+                flip, steps = views[cell.after].flip, views[cell.after].steps + steps
+            own = None if side == self.side else side
+            views.append(ViewPlan(policy, cell.crop, boxes[cell.crop], flip, steps, own))
         return Plan(
             seed=self.seed,
             epoch=epoch,

@@ -107,6 +107,25 @@ class Group:
         return tuple(step for member in order for step in self.members[member].draw(stream, side))
 
 
+def weakened(steps: tuple[Step, ...], strength: float, stream: Stream) -> tuple[Step, ...]:
+    """Steps at a part of their strength, from 0, which changes nothing, to 1, which is all of it.
+
+    A number moves towards the one at which its operation does nothing, in that proportion; an operation
+    without a number is kept with that probability.
+    """
+    weaker = []
+    for step in steps:
+        known = OPERATIONS[step.operation]
+        if known.identity is None:
+            weaker += [step] if stream.chance(strength) else []
+            continue
+        value, *rest = step.values
+        value = known.identity + strength * (value - known.identity)
+        whole = step.operation == "posterize"  # of bits, there are no parts
+        weaker.append(Step(step.operation, (float(round(value)) if whole else value, *rest)))
+    return tuple(weaker)
+
+
 def check_prob(prob: float, what: str) -> None:
     """Refuse what is not a probability."""
     if not 0.0 <= prob <= 1.0:

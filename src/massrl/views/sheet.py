@@ -49,13 +49,13 @@ class SheetRow:
         title: what to call the image.
         image: uint8 ``(H, W, 3)``, RGB; it is not written to.
         plan: what was drawn for it.
-        views: uint8 ``(N, S, S, 3)``, RGB: the plan executed.
+        views: N times uint8 ``(S, S, 3)``, RGB: the plan executed.
     """
 
     title: str
     image: Pixels
     plan: Plan
-    views: NDArray[np.uint8]
+    views: Sequence[Pixels]
 
 
 def draw_sheet(rows: Sequence[SheetRow], *, tile: int = 160, title: str = "") -> Pixels:
