@@ -114,7 +114,7 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["views", "shapes(size=3)"], "size >= 16"),
         (["views", "shapes(size=3)"], "(IMAGES)"),
         (["pretrain", "--resume", "x"], "x holds no run"),
-        (["pretrain", "--resume", "x", "--recipe=default"], "no --recipe or --config"),
+        (["pretrain", "--resume", "x", "--recipe=default"], "no --recipe, --config or --init-from"),
         (["pretrain", "--data.limit=many"], "--data.limit is 'many', but a whole number"),
         (["pretrain", "--data.limit=0", "--train.seed=x"], "--train.seed is 'x'"),
         (["evaluate"], "run folder or .safetensors file to judge is missing"),

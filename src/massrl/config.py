@@ -211,6 +211,9 @@ class ModelConfig:
     `module:function` of your own."""
     stem: str = "auto"
     """First layers of a ResNet: `standard`, `small` (3×3, no pooling) or `auto`: by size."""
+    init_from: str | None = None
+    """Weights to start from: another run, or a backbone's `.safetensors` file. `--init-from` is short
+    for it."""
     projector: ProjectorConfig = field(default_factory=ProjectorConfig)
     """From backbone features to projections."""
     predictor: PredictorConfig = field(default_factory=PredictorConfig)

@@ -5,7 +5,8 @@
     ├── DataError            a folder, file list or dataset that cannot be used
     │   └── ImageError       one image that cannot be decoded; carries the image's name
     ├── CheckpointError      a run folder, checkpoint or weights file that cannot be used
-    └── TrainingError        a run that cannot go on: non-finite loss, no room on the disk
+    └── TrainingError        a run that cannot go on: no room on the disk, weights of no use
+        └── NonFiniteError   a loss that is no number; carries its step and its images
 
 A message is one line: what was wrong, the value given, what is accepted, and which flag sets it.
 """
@@ -52,6 +53,23 @@ class CheckpointError(MassrlError):
 
 class TrainingError(MassrlError):
     """A run that cannot go on."""
+
+
+class NonFiniteError(TrainingError):
+    """A loss that is not finite.
+
+    Args:
+        message: the whole line.
+        step: the optimiser step.
+        loss: the loss, as text.
+        indices: positions of the images in their source.
+    """
+
+    def __init__(self, message: str, *, step: int, loss: str, indices: list[int]) -> None:
+        super().__init__(message)
+        self.step = step
+        self.loss = loss
+        self.indices = indices
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -30,6 +30,7 @@ class RunFolder:
         data: which images the run learns from.
         matrix: mean loss of every pair of views over the last steps.
         views: the contact sheet of the first images.
+        non_finite: step, images and plans of a loss that was not finite.
         results: figures of the evaluations.
         report: the page a person reads.
         log: what was said.
@@ -44,6 +45,7 @@ class RunFolder:
         self.data = self.path / "data.json"
         self.matrix = self.path / "loss_matrix.json"
         self.views = self.path / "views.png"
+        self.non_finite = self.path / "non_finite.json"
         self.results = self.path / "results.json"
         self.report = self.path / "report.html"
         self.log = self.path / "log.txt"

@@ -18,8 +18,11 @@ _CURVES = (
     ("knn", "k-NN accuracy while training", "percent"),
     ("deviation", "Spread of the projections", "1 at random, 0 when collapsed"),
     ("feature_deviation", "Spread of the features", "1 at random, 0 when collapsed"),
+    ("prediction_deviation", "Spread of the predictions", "1 at random, 0 when collapsed"),
     ("effective_rank", "Effective rank of the projections", "dimensions"),
     ("lr", "Learning rate", "per step"),
+    ("gradient_norm", "Length of the gradient", "all networks together"),
+    ("data_wait", "Waiting for data", "share of a step's time"),
     ("tau", "Momentum of the target", "τ"),
 )
 
@@ -71,7 +74,7 @@ def metric_curves(runs: list[tuple[str, list[dict[str, str]]]]) -> list[Curve]:
                 xs, ys = zip(*points, strict=True)
                 series.append((name or title, xs, ys))
         if series:
-            smooth = column in ("loss", "deviation", "feature_deviation", "effective_rank")
+            smooth = column not in ("knn", "lr", "tau")
             curves.append(Curve(title=title, y_label=label, series=series, smooth=smooth))
     return curves
 

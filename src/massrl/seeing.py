@@ -100,8 +100,10 @@ def _check_was_made(config: SheetConfig, folder: RunFolder, *, per_epoch: int) -
 
     rows = read_metrics(folder.metrics)
     last = int(rows[-1]["step"]) if rows else -1
+    if folder.non_finite.is_file():  # the step that a loss that is no number ended is looked at too
+        last = max(last, int(json.loads(folder.non_finite.read_text(encoding="utf-8"))["step"]))
     if config.step is not None and config.step > last:
-        made = f"has made steps 0 to {last}" if rows else "has made no step yet"
+        made = f"has made steps 0 to {last}" if last >= 0 else "has made no step yet"
         raise ConfigError(f"--step is {config.step}, but the run {made}")
     if config.epoch > max(0, last) // per_epoch:
         raise ConfigError(

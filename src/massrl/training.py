@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -17,8 +18,9 @@ from massrl.config import Config, TrainConfig, ViewsConfig
 from massrl.config_files import config_text, load_config
 from massrl.data.cache import CachedSource
 from massrl.data.catalogue import holds
+from massrl.data.loader import steps_per_epoch
 from massrl.data.sources import Source
-from massrl.errors import ConfigError, DataError, MassrlError
+from massrl.errors import ConfigError, DataError, MassrlError, NonFiniteError
 from massrl.judging import make_probe, validation_source
 from massrl.methods.base import Method
 from massrl.parts import make_view_maker, sheet_rows, training_source
@@ -26,8 +28,9 @@ from massrl.pretrained import save_trained
 from massrl.run_folder import RunFolder
 from massrl.run_log import describe_source, logging_to, say_config
 from massrl.run_report import report_run
-from massrl.train.launch import connected, launched_place, started_again
-from massrl.train.networks import make_method
+from massrl.train.doubts import doubts
+from massrl.train.launch import connected, launched_place, requeue, started_again
+from massrl.train.networks import make_method, without_start
 from massrl.train.resolve import changed_fields, resolve_config, resolve_resumed, this_machine
 from massrl.train.run import Sitting, plan_steps, restore_point, train
 from massrl.view_maker import ViewMaker
@@ -142,6 +145,8 @@ def _begin(wanted: Config, world: World, *, console: Console, title: str) -> Pre
         views = _with_policies(resolved.views, folder.keep_policies)
         resolved = replace(resolved, out=str(folder.path), views=views)
         say_config(resolved, source, notes)
+        for doubt in doubts(resolved, source):
+            logger.warning("%-8s %s", "doubtful", doubt)
         write_json(folder.data, describe_source(source))
         source = _kept(source, resolved)
         maker = _view_maker(resolved)
@@ -243,6 +248,8 @@ def _lead(
     )
     save_trained(folder.backbone, method.backbone, config, step=sitting.step)
     report_run(folder)
+    if sitting.stopped_by == "SIGUSR1":
+        requeue()
     return PretrainResult(folder.path, config, sitting)
 
 
@@ -257,18 +264,44 @@ def _learn(
     console: Console | None = None,
     title: str = "",
 ) -> tuple[Sitting, Method]:
-    method = make_method(config)
-    sitting = train(
-        config,
-        method,
-        source,
-        _view_maker(config),
-        world=world,
-        folder=folder,
-        checkpoint=checkpoint,
-        view_names=resolve_layout(config.views).view_names(),
-        console=console or Console(quiet=True),
-        measure=measure,
-        title=title,
-    )
+    started = config if checkpoint is None else without_start(config)
+    method, maker = make_method(started), _view_maker(config)
+    try:
+        sitting = train(
+            config,
+            method,
+            source,
+            maker,
+            world=world,
+            folder=folder,
+            checkpoint=checkpoint,
+            view_names=resolve_layout(config.views).view_names(),
+            console=console or Console(quiet=True),
+            measure=measure,
+            title=title,
+        )
+    except NonFiniteError as error:
+        if folder is not None:
+            epoch = error.step // steps_per_epoch(len(source), config.batch_size)
+            _keep_plans(error, folder, source, maker, epoch=epoch)
+        raise
     return sitting, method
+
+
+def _keep_plans(
+    error: NonFiniteError, folder: RunFolder, source: Source, maker: ViewMaker, *, epoch: int
+) -> None:
+    """Write down what was learnt from when the loss was no number, for ``massrl views --replay``."""
+    plans = []
+    for index in error.indices:
+        height, width = maker.load(source.read(index), index=index).shape[:2]
+        plan = maker.plan(epoch=epoch, index=index, height=height, width=width)
+        plans.append({"image": source.describe(index), **plan.to_json()})
+    about = {"step": error.step, "epoch": epoch, "loss": error.loss, "indices": error.indices}
+    write_json(folder.non_finite, {**about, "plans": plans})
+    logger.warning(
+        "its images and views are kept in %s: massrl views --replay %s --step %d shows them",
+        folder.non_finite.name,
+        quote(str(folder.path)),
+        error.step,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -17,16 +18,19 @@ import torch
 from tests.reference import losses as reference
 from tests.train.conftest import quiet, run, tiny
 
-from massrl.api import pretrain
+from massrl.api import draw_views, pretrain
 from massrl.checkpoint import load_checkpoint
 from massrl.config_files import read_config_file, read_layers
 from massrl.configure import make_config
 from massrl.data.sources import IMAGENET_NORMALIZATION, Normalization
-from massrl.errors import ConfigError, ImageError, TrainingError
+from massrl.errors import ConfigError, ImageError, NonFiniteError, TrainingError
+from massrl.methods.base import MethodOutput
 from massrl.methods.byol import BYOL
 from massrl.train.module import PretrainingModule, Schedule
 from massrl.train.record import read_metrics
 from massrl.train.resolve import make_schedule
+from massrl.view_maker import ViewMaker
+from massrl.views.plan import Plan
 
 
 def column(folder: Path, name: str) -> list[float]:
@@ -143,10 +147,10 @@ def test_views_are_normalised_whatever_made_them(tmp_path: Path) -> None:
     assert ours[0].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_non_finite_loss_stops_the_run_and_keeps_the_checkpoint(
+def test_non_finite_loss_stops_the_run_and_keeps_what_it_was_made_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards against hours of NaN: step and images are named."""
+    """Guards against hours of NaN: step and images are named, the views kept and shown again."""
     original = BYOL.learn
 
     def broken(self: BYOL, *arguments: Any) -> Any:
@@ -156,11 +160,41 @@ def test_non_finite_loss_stops_the_run_and_keeps_the_checkpoint(
 
     broken.calls = 0  # type: ignore[attr-defined]
     monkeypatch.setattr(BYOL, "learn", broken)
-    with pytest.raises(TrainingError, match=r"nan at step 5, on the images of indices \[\d+"):
-        run(tmp_path / "run", train={"checkpoint_every": 2})
-    assert (
-        torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["step"] == 4
-    )
+    folder = tmp_path / "run"
+    with pytest.raises(NonFiniteError, match=r"nan at step 5, on the images of indices \[\d+"):
+        run(folder, train={"checkpoint_every": 2})
+    assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["step"] == 4
+    kept = json.loads((folder / "non_finite.json").read_text(encoding="utf-8"))
+    assert (kept["step"], kept["epoch"], kept["loss"]) == (5, 1, "nan")
+    assert len(kept["indices"]) == len(kept["plans"]) == 8
+    maker = ViewMaker("massrl-4", size=16, seed=0)
+    for index, content in zip(kept["indices"], kept["plans"], strict=True):
+        assert content.pop("image").endswith(f"[{index}]")
+        assert Plan.from_json(content) == maker.plan(epoch=1, index=index, height=16, width=16)
+    page = tmp_path / "page.html"
+    draw_views({"replay": str(folder), "step": 5, "index": kept["indices"][0], "out": str(page)})
+    assert "step 5" in page.read_text(encoding="utf-8")
+    with pytest.raises(ConfigError, match="has made steps 0 to 5"):
+        draw_views({"replay": str(folder), "step": 6, "out": str(page)})
+
+
+def test_gradient_norm_is_that_of_the_whole_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the column against the gradient of a part of a step, or of what is left after it."""
+    seen: list[float] = []
+    original = torch.optim.SGD.step
+
+    def watched(self: torch.optim.SGD, **arguments: Any) -> Any:
+        grads = [item.grad for group in self.param_groups for item in group["params"]]
+        seen.append(float(torch.cat([item.flatten() for item in grads]).double().norm()))
+        return original(self, **arguments)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", watched)
+    optim = {"name": "sgd", "lr": 0.1}
+    folder = run(tmp_path / "run", optim=optim, train={"accumulate": 2}).folder
+    assert len(seen) == 10
+    assert column(folder, "gradient_norm") == pytest.approx(seen, rel=1e-4)
 
 
 def folder_with_a_broken_image(folder: Path) -> Path:
@@ -275,7 +309,7 @@ def test_collapse_is_said_in_words(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
     health = Health(["a", "b"], tmp_path / "matrix.json")
     same = torch.ones(16, 8) + 1e-4 * torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
-    method = SimpleNamespace(matrix=torch.zeros(2, 2), projections=same, features=same)
+    method = MethodOutput(torch.zeros(()), torch.zeros(2, 2), same, same)
     module = SimpleNamespace(output=method, step=50, schedule=SimpleNamespace(total_steps=60))
     with caplog.at_level(logging.WARNING, logger="massrl"):
         health.after_step(None, module)  # type: ignore[arg-type]

@@ -36,11 +36,13 @@ class Verb:
 
 
 def _pretrain(words: list[str]) -> int:
-    run, recipe, file = (take(words, flag) for flag in ("--resume", "--recipe", "--config"))
+    run, recipe, file, weights = (
+        take(words, flag) for flag in ("--resume", "--recipe", "--config", "--init-from")
+    )
     if run is not None:
-        if recipe or file:
+        if recipe or file or weights:
             raise ConfigError(
-                "--resume goes on with a run as it was started: no --recipe or --config"
+                "--resume goes on with a run as it was started: no --recipe, --config or --init-from"
             )
         return _resume(run, words)
     from massrl.config_files import read_layers
@@ -51,6 +53,8 @@ def _pretrain(words: list[str]) -> int:
         content = read_layers(recipe or DEFAULT_RECIPE)
     else:
         content = read_layers(Path(file), recipe=recipe)
+    if weights is not None:
+        words += ["--model.init_from", weights]
     config = make_config(content, arguments=words)
     from massrl.api import pretrain
 
@@ -248,6 +252,7 @@ VERBS: dict[str, Verb] = {
         own_flags=(
             ("--recipe NAME", "start from this recipe: see massrl recipes"),
             ("--config FILE", "start from this file, such as another run's config.yaml"),
+            ("--init-from RUN", "start anew from the weights of a run, or of a .safetensors file"),
             (
                 "--resume RUN",
                 "go on with a run, as if it had never stopped; beside it stand flags that do not "

@@ -118,6 +118,10 @@ class Method(nn.Module):
     def update_target(self, tau: float) -> None:
         """Move the target, where there is one, towards the online network."""
 
+    @torch.no_grad()
+    def restart_target(self) -> None:
+        """Make the target, where there is one, a copy of the online network."""
+
     def trainable(self) -> list[nn.Module]:
         """The modules that the optimiser trains."""
         return [module for name, module in self.named_children() if not name.startswith("target")]

@@ -149,3 +149,9 @@ class BYOL(Method):
         copied = self.target_statistics == "online"
         update_target(self.target_backbone, self.backbone, tau, copy_buffers=copied)
         update_target(self.target_projector, self.projector, tau, copy_buffers=copied)
+
+    @torch.no_grad()
+    def restart_target(self) -> None:
+        """See ``Method.restart_target``."""
+        self.target_backbone.load_state_dict(self.backbone.state_dict())
+        self.target_projector.load_state_dict(self.projector.state_dict())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -86,11 +87,13 @@ class Record(StepWatcher):
                 "loss": module.step_loss,
                 "lr": trainer.optimizers[0].param_groups[0]["lr"],
                 "tau": module.schedule.tau(step) if config.method.objective == "byol" else None,
+                "gradient_norm": module.gradient_norm,
                 "images_per_second": speed,
                 "views_per_second": None if speed is None else speed * len(output.matrix),
                 "data_wait": self._clock.data_wait,
                 "deviation": self._health.deviation,
                 "feature_deviation": self._health.feature_deviation,
+                "prediction_deviation": self._health.prediction_deviation,
                 "effective_rank": self._health.effective_rank,
                 "knn": self._probe.accuracy if self._probe and probed else None,
                 "skipped": len(module.skipped),
@@ -149,8 +152,14 @@ class Checkpoints(StepWatcher):
         self._saved_at = time.monotonic()
 
 
+def stopping_signals() -> list[signal.Signals]:
+    """Ctrl-C and SIGTERM; in a job of SLURM's also the one that comes before its time is up."""
+    warned = [signal.SIGUSR1] if "SLURM_JOB_ID" in os.environ else []  # as --signal=SIGUSR1@90 asks
+    return [signal.SIGINT, signal.SIGTERM, *warned]
+
+
 class Signals(StepWatcher):
-    """Ctrl-C and SIGTERM: finish the step, save, stop. A second Ctrl-C stops at once.
+    """Signals to stop: finish the step, save, stop. A second Ctrl-C stops at once.
 
     Of several processes all stop after the same step, whichever of them was told to.
 
@@ -171,7 +180,7 @@ class Signals(StepWatcher):
         """Listen, where the process's main thread is ours to listen in."""
         self._module = pl_module
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in stopping_signals():
                 self._before[number] = signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:

@@ -28,13 +28,15 @@ class Health(StepWatcher):
     Attributes:
         deviation: spread of the projections; 1 as if drawn at random, 0 when all are the same.
         feature_deviation: the same of the backbone's features, which are what is used later.
-        effective_rank: how many dimensions they use.
+        prediction_deviation: the same of the predictions, of methods that predict.
+        effective_rank: how many dimensions the projections use.
         matrix: ``(N, N)``, mean loss of view i against view j over the last steps.
     """
 
     def __init__(self, view_names: list[str], path: Path) -> None:
         self.deviation: float | None = None
         self.feature_deviation: float | None = None
+        self.prediction_deviation: float | None = None
         self.effective_rank: float | None = None
         self.matrix: Tensor | None = None
         self._names = view_names
@@ -49,12 +51,15 @@ class Health(StepWatcher):
         self.matrix = (
             matrix if self.matrix is None else torch.lerp(matrix, self.matrix, _MATRIX_DECAY)
         )
-        self.deviation = self.feature_deviation = self.effective_rank = None
+        self.deviation = self.feature_deviation = self.prediction_deviation = None
+        self.effective_rank = None
         last = module.step == module.schedule.total_steps
         if module.step % _STEPS_BETWEEN_HEALTH == 0 or last:
             projections = output.projections.float().cpu()
             self.deviation = feature_deviation(projections)
             self.feature_deviation = feature_deviation(output.features.float().cpu())
+            if output.predictions is not None:
+                self.prediction_deviation = feature_deviation(output.predictions.float().cpu())
             self.effective_rank = effective_rank(projections[:1024])
             if self.deviation < COLLAPSED_DEVIATION and not self._warned:
                 self._warned = True

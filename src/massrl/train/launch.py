@@ -6,6 +6,7 @@ the process that the user started leads, and starts one more for each further de
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from massrl.config import TrainConfig
 from massrl.errors import ConfigError, TrainingError
 from massrl.train.resolve import this_machine
 from massrl.world import World
+
+logger = logging.getLogger("massrl")
 
 _PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _LONGEST_STEP = timedelta(minutes=60)  # of what others wait for: opening the images is part of it
@@ -101,6 +104,17 @@ def started_again() -> bool:
     """Whether a launcher has started this run anew, after a failure or a preemption."""
     counts = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
     return any(int(os.environ.get(name, "0")) > 0 for name in counts)
+
+
+def requeue() -> None:
+    """Ask SLURM to start this job again, where it goes on: its time was nearly up."""
+    job = os.environ["SLURM_JOB_ID"]
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("SLURM did not take job %s back into its queue: %s", job, error)
+    else:
+        logger.info("job %s is in SLURM's queue again, and goes on from here", job)
 
 
 def _own_place(devices: int) -> dict[str, str]:

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from massrl.config import Config
 from massrl.data.loader import ViewBatch
 from massrl.data.sources import Normalization
-from massrl.errors import ImageError, TrainingError
+from massrl.errors import ImageError, NonFiniteError, TrainingError
 from massrl.methods.base import Method, MethodOutput
 from massrl.optim.build import build_optimizer
 from massrl.optim.groups import parameter_groups
@@ -125,12 +125,20 @@ class PretrainingModule(lightning.LightningModule):
         self._stop_agreed = False
         self.step = 0
         self.step_loss = 0.0
+        self.gradient_norm = 0.0
         self.output: MethodOutput | None = None
         self.skipped: dict[str, str] = {}
         self._optimizer_state: dict[str, Any] | None = None
         self._scaler_state: dict[str, Any] = {}
         self.register_buffer("mean", channels(normalization.mean), persistent=False)
         self.register_buffer("std", channels(normalization.std), persistent=False)
+
+    def _gradient_norm(self) -> float:
+        """Length of all gradients together, before the optimiser; without the scale of 16-bit floats."""
+        gradients = [item.grad for item in self.method.parameters() if item.grad is not None]
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        norm = float(torch.stack(torch._foreach_norm(gradients)).norm())
+        return norm / scaler.get_scale() if scaler is not None else norm
 
     def normalise(self, views: Tensor) -> NormalisedViews:
         """Normalised views from uint8 ``(N, B, H, W, 3)``."""
@@ -147,6 +155,7 @@ class PretrainingModule(lightning.LightningModule):
         self.learn(batch, part, self.manual_backward)
         if part == parts - 1:
             self.world.average_gradients(self.parameters())
+            self.gradient_norm = self._gradient_norm()
             for group in optimizer.param_groups:
                 group["lr"] = self.schedule.lr(self.step)
             optimizer.step()
@@ -216,8 +225,11 @@ class PretrainingModule(lightning.LightningModule):
         """Stop at a loss that is not finite, and name the images of the processes that had it."""
         indices = [] if math.isfinite(own) else batch.indices.tolist()
         named = [index for some in self.world.collect(indices) for index in some]
-        raise TrainingError(
-            f"the loss is {loss} at step {self.step}, on the images of indices {named}; {_START_ANEW}"
+        raise NonFiniteError(
+            f"the loss is {loss} at step {self.step}, on the images of indices {named}; {_START_ANEW}",
+            step=self.step,
+            loss=str(loss),
+            indices=named,
         )
 
     @property

@@ -197,7 +197,11 @@ def _resolve_model(
     on_cpu = "resnet10-narrow" if _is_small(source) else "resnet18"
     backbone = "resnet50" if machine.has_gpu else on_cpu
     why = f"for {machine.name}"
-    return replace(model, backbone=notes.choose(model.backbone, "--model.backbone", backbone, why))
+    return replace(
+        model,
+        backbone=notes.choose(model.backbone, "--model.backbone", backbone, why),
+        init_from=str(Path(model.init_from).expanduser().resolve()) if model.init_from else None,
+    )
 
 
 def _resolve_data(config: Config, source: Source, machine: Machine, notes: _Notes) -> DataConfig:
