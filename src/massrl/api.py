@@ -35,6 +35,7 @@ if (
 ):  # torch and Lightning take seconds to load, which looking at views need not wait for
     from torch import nn
 
+    from massrl.train.step_cost import StepCost
     from massrl.training import PretrainResult
 
 
@@ -154,6 +155,18 @@ def measure_views(config: ViewCostConfig | dict[str, Any]) -> ViewCost:
     size = views.size or fitting_size(source, machine)
     maker = make_view_maker(views, size=size, seed=0)
     return view_cost(source, maker, count=wanted.count, rounds=wanted.rounds)
+
+
+def measure_step(config: Config | dict[str, Any] | str | Path) -> StepCost:
+    """Measure what an optimiser step costs on this machine; nothing is kept.
+
+    Args:
+        config: as ``pretrain`` takes it; ``train.max_steps`` steps are measured, twenty by default.
+    """
+    from massrl.training import cost_of_steps
+
+    wanted = config if isinstance(config, Config) else make_config(read_layers(config))
+    return cost_of_steps(wanted)
 
 
 def pack_data(

@@ -293,6 +293,8 @@ class TrainConfig:
     the same. Free of cost for BYOL, which does so by itself; SimCLR computes every view twice."""
     precision: str | None = None
     """`32-true`, `bf16-mixed` or `16-mixed`; losses are always computed in 32 bits."""
+    compile: bool = False
+    """Compile the networks with `torch.compile`: a slow start, then faster steps on a GPU."""
     checkpoint_every: int | None = None
     """Optimiser steps between checkpoints; every five minutes where it is left out."""
     log_every: int = 1

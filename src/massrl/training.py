@@ -32,7 +32,8 @@ from massrl.train.doubts import doubts
 from massrl.train.launch import connected, launched_place, requeue, started_again
 from massrl.train.networks import make_method, without_start
 from massrl.train.resolve import changed_fields, resolve_config, resolve_resumed, this_machine
-from massrl.train.run import Sitting, plan_steps, restore_point, train
+from massrl.train.run import Sitting, measure_steps, plan_steps, restore_point, train
+from massrl.train.step_cost import StepCost
 from massrl.view_maker import ViewMaker
 from massrl.views.layouts import resolve_layout
 from massrl.views.sheet import save_sheet
@@ -41,6 +42,7 @@ from massrl.world import World
 logger = logging.getLogger("massrl")
 
 _SHEET_ROWS = 6
+_MEASURED_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,18 @@ def _same_images(world: World, source: Source) -> None:
             f"{source.name} is not the same for all {world.size} processes (names, sizes or labels "
             f"differ from one machine to another)"
         )
+
+
+def cost_of_steps(wanted: Config) -> StepCost:
+    """Measure a few steps of a run that is not begun; see ``massrl.measure_step``."""
+    if not wanted.data.train:
+        raise ConfigError("no images to learn from: --data.train takes a folder, a list or a name")
+    source = training_source(wanted.data)
+    resolved, _ = resolve_config(wanted, source, this_machine(wanted.train.accelerator))
+    steps = resolved.train.max_steps if wanted.train.max_steps else _MEASURED_STEPS
+    resolved = replace(resolved, train=replace(resolved.train, max_steps=steps))
+    source = _kept(source, resolved)
+    return measure_steps(resolved, make_method(resolved), source, _view_maker(resolved))
 
 
 def _kept(source: Source, config: Config) -> Source:

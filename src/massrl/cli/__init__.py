@@ -121,7 +121,7 @@ def _help(name: str) -> str:
         from massrl.recipes import DEFAULT_RECIPE
 
         module, _, kind = verb.kind.rpartition(".")
-        defaults = read_layers(DEFAULT_RECIPE) if name == "pretrain" else {}
+        defaults = read_layers(DEFAULT_RECIPE) if kind == "Config" else {}
         skip = _POSITIONAL if "OUT" not in verb.usage else (*_POSITIONAL, "--out")
         text = help_text(getattr(import_module(module), kind), defaults, skip=skip)
         lines += ["", text, "", "In brackets: the value when nothing else is asked for."]

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from massrl.cli.words import first, none_left, take
 from massrl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from massrl.config import Config
 
 
 @dataclass(frozen=True)
@@ -36,29 +39,33 @@ class Verb:
 
 
 def _pretrain(words: list[str]) -> int:
-    run, recipe, file, weights = (
-        take(words, flag) for flag in ("--resume", "--recipe", "--config", "--init-from")
-    )
+    run = take(words, "--resume")
     if run is not None:
-        if recipe or file or weights:
+        if any(take(words, flag) for flag in ("--recipe", "--config", "--init-from")):
             raise ConfigError(
                 "--resume goes on with a run as it was started: no --recipe, --config or --init-from"
             )
         return _resume(run, words)
+    config = _asked(words)
+    from massrl.api import pretrain
+
+    return _after_training(pretrain(config))
+
+
+def _asked(words: list[str]) -> Config:
+    """The configuration of a new run: flags over a file or a recipe, or over the default recipe."""
     from massrl.config_files import read_layers
     from massrl.configure import make_config
     from massrl.recipes import DEFAULT_RECIPE
 
+    recipe, file, weights = (take(words, flag) for flag in ("--recipe", "--config", "--init-from"))
     if file is None:
         content = read_layers(recipe or DEFAULT_RECIPE)
     else:
         content = read_layers(Path(file), recipe=recipe)
     if weights is not None:
         words += ["--model.init_from", weights]
-    config = make_config(content, arguments=words)
-    from massrl.api import pretrain
-
-    return _after_training(pretrain(config))
+    return make_config(content, arguments=words)
 
 
 def _resume(run: str, words: list[str]) -> int:
@@ -217,6 +224,18 @@ def _bench_views(words: list[str]) -> int:
     return 0
 
 
+def _bench_step(words: list[str]) -> int:
+    config = _asked(words)
+    from massrl.api import measure_step
+
+    cost = measure_step(config)
+    views = f"{cost.num_views} view{'s' * (cost.num_views > 1)}"
+    print(f"a step of {cost.batch_size} images, {views} of each")
+    for line in cost.lines():
+        print(line)
+    return 0
+
+
 def _pack(words: list[str]) -> int:
     from massrl.configure import make
     from massrl.options import PackConfig
@@ -232,6 +251,12 @@ def _pack(words: list[str]) -> int:
     print(f"  massrl pretrain --data.train {quote(out + '-*.tar')}")
     return 0
 
+
+_STARTS = (
+    ("--recipe NAME", "start from this recipe: see massrl recipes"),
+    ("--config FILE", "start from this file, such as another run's config.yaml"),
+    ("--init-from RUN", "start anew from the weights of a run, or of a .safetensors file"),
+)
 
 VERBS: dict[str, Verb] = {
     "demo": Verb(
@@ -250,9 +275,7 @@ VERBS: dict[str, Verb] = {
         _pretrain,
         kind="massrl.config.Config",
         own_flags=(
-            ("--recipe NAME", "start from this recipe: see massrl recipes"),
-            ("--config FILE", "start from this file, such as another run's config.yaml"),
-            ("--init-from RUN", "start anew from the weights of a run, or of a .safetensors file"),
+            *_STARTS,
             (
                 "--resume RUN",
                 "go on with a run, as if it had never stopped; beside it stand flags that do not "
@@ -278,6 +301,12 @@ VERBS: dict[str, Verb] = {
         _bench_views,
         usage="IMAGES",
         kind="massrl.options.ViewCostConfig",
+    ),
+    "bench step": Verb(
+        "measure what a training step costs on this machine, stage by stage",
+        _bench_step,
+        kind="massrl.config.Config",
+        own_flags=_STARTS[:2],
     ),
     "data check": Verb(
         "decode every image once and list what is broken",

@@ -119,6 +119,7 @@ FREE_ON_RESUME = (
     "train.devices",
     "train.nodes",
     "train.memory",
+    "train.compile",
     "train.checkpoint_every",
     "train.log_every",
     "train.probe_every",

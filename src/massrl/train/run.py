@@ -32,6 +32,7 @@ from massrl.train.health import Health
 from massrl.train.module import PretrainingModule
 from massrl.train.progress import ProgressLine
 from massrl.train.resolve import make_schedule, normalization_of
+from massrl.train.step_cost import WARMUP, StepCost, step_cost
 from massrl.train.watching import Clock
 from massrl.world import World
 
@@ -96,6 +97,25 @@ def plan_steps(
         config.train.seconds,
     )
     return replace(config, train=replace(config.train, max_steps=steps))
+
+
+def measure_steps(
+    config: Config, method: Method, source: Source, make_views: MakeViews
+) -> StepCost:
+    """What ``train.max_steps`` steps of a resolved configuration cost here, a few more before them."""
+    assert config.train.max_steps is not None
+    longer = replace(config, train=replace(config.train, max_steps=config.train.max_steps + WARMUP))
+    module = PretrainingModule(
+        method,
+        config=longer,
+        schedule=make_schedule(longer, steps_per_epoch(len(source), config.batch_size)),
+        normalization=normalization_of(config, source),
+    )
+    if config.train.compile:
+        for network in method.children():
+            network.compile()
+    loader = _loader(longer, source, make_views, start_step=0, world=World())
+    return step_cost(module, loader, steps=config.train.max_steps)
 
 
 def _rehearse(module: PretrainingModule, loader: Any, seconds: float) -> list[float]:
@@ -175,6 +195,9 @@ def train(
         MassrlError: if the run cannot go on; the last checkpoint is kept.
     """
     per_epoch = steps_per_epoch(len(source), config.batch_size)
+    if config.train.compile:
+        for network in method.children():
+            network.compile()
     if world.size > 1:
         synchronise_batch_norm(method, gpu=config.train.accelerator == "gpu")
         logger.info("%-8s batch norm synchronised over %d processes", "devices", world.size)
