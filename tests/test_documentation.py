@@ -49,12 +49,19 @@ def test_links_of_the_readme_lead_somewhere() -> None:
     assert [link for link in local if not (ROOT / link).exists()] == []
 
 
-def test_commands_of_the_readme_exist_with_their_flags() -> None:
+def test_commands_of_the_readme_and_of_the_scripts_exist_with_their_flags() -> None:
     """Guards the README's commands against a verb or a flag that has been renamed."""
     from importlib import import_module
 
     commands = re.findall(r"^massrl ((?:[^\n#]|\\\n)+)", README, flags=re.MULTILINE)
     assert len(commands) >= 8
+    scripts = [path for path in (ROOT / "scripts").iterdir() if path.suffix in (".sh", ".slurm")]
+    assert len(scripts) >= 6
+    for script in scripts:
+        text = script.read_text(encoding="utf-8")
+        found = re.findall(r"^[^#\n]*?(?<![-\w])massrl ((?:[^\n|]|\\\n)+)", text, flags=re.MULTILINE)
+        assert found, script
+        commands += found
     for command in commands:
         words = command.replace("\\\n", " ").split()
         verb = " ".join(words[:2]) if words[0] in ("data", "bench") else words[0]

@@ -26,6 +26,8 @@ def test_files_have_the_documented_names(tmp_path: Path) -> None:
         "backbone.safetensors",
         "data.json",
         "loss_matrix.json",
+        "loss_matrix.png",
+        "non_finite.json",
         "views.png",
         "results.json",
         "report.html",

@@ -27,6 +27,7 @@ STEMS = ("auto", "small", "standard")
 ON_ERROR = ("stop", "skip")
 CACHES = ("auto", "memory", "none")
 EXECUTORS = ("auto", "cpu", "device")
+LOGGERS = ("tensorboard", "wandb", "mlflow")
 MEMORIES = ("joint", "streamed")
 ACCELERATORS = ("auto", "cpu", "gpu")
 
@@ -299,12 +300,19 @@ class TrainConfig:
     """Optimiser steps between checkpoints; every five minutes where it is left out."""
     log_every: int = 1
     """Optimiser steps between rows of `metrics.csv`."""
+    loggers: tuple[str, ...] = ()
+    """Where figures and pictures go beside the run folder: `tensorboard`, `wandb`, `mlflow`."""
     probe_every: float = 5.0
     """Epochs between k-NN probes, where labels exist; 0 for none."""
 
     def __post_init__(self) -> None:
         refuse(
             choice(self.accelerator, ACCELERATORS, "--train.accelerator"),
+            must(
+                not isinstance(self.loggers, str),
+                f"--train.loggers is {self.loggers!r}, but a list of texts is wanted",
+            ),
+            *(choice(name, LOGGERS, "--train.loggers") for name in self.loggers),
             choice(self.memory, MEMORIES, "--train.memory"),
             choice(self.precision, ("32-true", "bf16-mixed", "16-mixed"), "--train.precision"),
             within(self.max_steps, 1, MANY, "--train.max_steps"),

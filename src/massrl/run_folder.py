@@ -29,6 +29,7 @@ class RunFolder:
         backbone: the trained weights, with how to build the network.
         data: which images the run learns from.
         matrix: mean loss of every pair of views over the last steps.
+        matrix_picture: the same to look at.
         views: the contact sheet of the first images.
         non_finite: step, images and plans of a loss that was not finite.
         results: figures of the evaluations.
@@ -44,6 +45,7 @@ class RunFolder:
         self.backbone = self.path / "backbone.safetensors"
         self.data = self.path / "data.json"
         self.matrix = self.path / "loss_matrix.json"
+        self.matrix_picture = self.path / "loss_matrix.png"
         self.views = self.path / "views.png"
         self.non_finite = self.path / "non_finite.json"
         self.results = self.path / "results.json"

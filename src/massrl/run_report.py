@@ -8,9 +8,11 @@ from typing import Any
 
 from massrl.config_files import load_config
 from massrl.report import Bars, Curve, Matrix, Picture, ReportContent, Table, write_report
+from massrl.report.matrix_picture import draw_matrix
 from massrl.run_folder import RunFolder
 from massrl.run_log import duration
 from massrl.train.record import read_metrics
+from massrl.views.sheet import save_picture
 
 TASK_NAMES = {"knn": "k-NN", "linear": "linear probe"}
 _CURVES = (
@@ -56,6 +58,8 @@ def report_run(folder: RunFolder) -> Path:
         if folder.views.is_file()
         else [],
     )
+    if content.matrix is not None:
+        save_picture(draw_matrix(content.matrix), folder.matrix_picture)
     return write_report(folder.path, content)
 
 

@@ -30,13 +30,14 @@ from massrl.run_log import describe_source, logging_to, say_config
 from massrl.run_report import report_run
 from massrl.train.doubts import doubts
 from massrl.train.launch import connected, launched_place, requeue, started_again
+from massrl.train.loggers import Loggers, check_loggers
 from massrl.train.networks import make_method, without_start
 from massrl.train.resolve import changed_fields, resolve_config, resolve_resumed, this_machine
 from massrl.train.run import Sitting, measure_steps, plan_steps, restore_point, train
 from massrl.train.step_cost import StepCost
 from massrl.view_maker import ViewMaker
 from massrl.views.layouts import resolve_layout
-from massrl.views.sheet import save_sheet
+from massrl.views.sheet import read_picture, save_sheet
 from massrl.world import World
 
 logger = logging.getLogger("massrl")
@@ -66,6 +67,7 @@ def start_run(wanted: Config, *, console: Console, title: str) -> PretrainResult
     """Begin a run; see ``massrl.pretrain``."""
     if not wanted.data.train:
         raise ConfigError("no images to learn from: --data.train takes a folder, a list or a name")
+    check_loggers(wanted.train.loggers)
     with _together(wanted.train) as world:
         if not world.leads:
             return follow(world)
@@ -81,6 +83,7 @@ def resume_run(
     """Go on with a run; see ``massrl.api.resume``."""
     before = load_config(folder.config)
     wanted = config or before
+    check_loggers(wanted.train.loggers)
     devices, nodes = (
         None
         if launched_place() and asked == had
@@ -257,11 +260,27 @@ def _lead(
     """One sitting of a run, from its start or from its checkpoint; leaves the weights and the page."""
     world.share((config, checkpoint))
     _same_images(world, source)
-    sitting, method = _learn(
-        config, source, checkpoint, world, folder, measure=measure, console=console, title=title
-    )
-    save_trained(folder.backbone, method.backbone, config, step=sitting.step)
-    report_run(folder)
+    loggers = Loggers(config, folder)
+    try:
+        if checkpoint is None and folder.views.is_file():
+            loggers.picture("views", read_picture(folder.views), 0)
+        sitting, method = _learn(
+            config,
+            source,
+            checkpoint,
+            world,
+            folder,
+            measure=measure,
+            loggers=loggers,
+            console=console,
+            title=title,
+        )
+        save_trained(folder.backbone, method.backbone, config, step=sitting.step)
+        report_run(folder)
+        if folder.matrix_picture.is_file():
+            loggers.picture("loss of every pair", read_picture(folder.matrix_picture), sitting.step)
+    finally:
+        loggers.close()
     if sitting.stopped_by == "SIGUSR1":
         requeue()
     return PretrainResult(folder.path, config, sitting)
@@ -275,6 +294,7 @@ def _learn(
     folder: RunFolder | None,
     *,
     measure: Callable[[nn.Module], float] | None,
+    loggers: Loggers | None = None,
     console: Console | None = None,
     title: str = "",
 ) -> tuple[Sitting, Method]:
@@ -292,6 +312,7 @@ def _learn(
             view_names=resolve_layout(config.views).view_names(),
             console=console or Console(quiet=True),
             measure=measure,
+            loggers=loggers,
             title=title,
         )
     except NonFiniteError as error:

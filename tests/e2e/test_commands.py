@@ -143,6 +143,7 @@ def test_folder_of_photos_goes_from_images_to_a_judged_backbone(tmp_path: Path) 
         "data.json",
         "log.txt",
         "loss_matrix.json",
+        "loss_matrix.png",
         "metrics.csv",
         "report.html",
         "results.json",

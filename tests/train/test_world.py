@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,9 +22,9 @@ from tests.train.conftest import quiet, run, tiny
 from tests.train.test_resume import assert_identical, weights
 from torch import nn
 
-from massrl.api import resume
+from massrl.api import pretrain, resume
 from massrl.config import TrainConfig
-from massrl.config_files import load_config
+from massrl.config_files import load_config, read_layers
 from massrl.configure import make_config
 from massrl.errors import ConfigError, MassrlError, TrainingError
 from massrl.mappings import plain
@@ -276,6 +277,75 @@ def test_torchrun_starts_again_what_was_killed_and_the_run_goes_on(tmp_path: Pat
     log = (out / "log.txt").read_text(encoding="utf-8")
     assert "going on from step" in log
     whole = run(tmp_path / "whole", train={**train, **TWO}).folder
+    assert_identical(weights(whole), weights(out))
+
+
+def test_two_hosts_are_one_run_by_the_script_for_them(tmp_path: Path) -> None:
+    """Guards ``scripts/two_hosts.sh``: two launchers, each with a process of its own, over the network."""
+    script = Path(__file__).parents[2] / "scripts" / "two_hosts.sh"
+    out = tmp_path / "run"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    flags = arguments(out, train={"max_steps": 4})[3:]
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+        "DATA": "shapes(count=40,size=16)",
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "OUT": str(out),
+        "DEVICES": "1",
+        "RECIPE": "shapes-byol",
+    }
+    hosts = [
+        subprocess.Popen(
+            ["bash", str(script), *flags],
+            env={**environment, "NODE": str(node)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for node in (0, 1)
+    ]
+    said = [host.communicate(timeout=240)[1] for host in hosts]
+    assert [host.returncode for host in hosts] == [0, 0], said
+    kept = load_config(out / "config.yaml").train
+    assert (kept.devices, kept.nodes) == (1, 2)
+    changes = tiny(tmp_path / "one", train={"max_steps": 4})
+    config = make_config(read_layers("shapes-byol"), changes)
+    one = pretrain(config, console=quiet()).folder
+    assert figures(out, "loss")[0] == pytest.approx(figures(one, "loss")[0], rel=1e-4)
+
+
+def test_job_whose_time_is_up_is_queued_again_and_goes_on(tmp_path: Path) -> None:
+    """Guards SLURM's signal: saved, exit 0, one ``scontrol requeue``, and the same weights in the end."""
+    (tmp_path / "bin").mkdir()
+    scontrol = tmp_path / "bin" / "scontrol"
+    scontrol.write_text(f"#!/bin/sh\necho $@ >> {tmp_path}/asked\n")
+    scontrol.chmod(0o755)
+    out = tmp_path / "run"
+    train = {"max_steps": 60}
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": "4711",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [*MASSRL, *arguments(out, train=train)]
+    first = subprocess.Popen(command, env=environment)
+    deadline = time.monotonic() + 120
+    while len(read_metrics(out / "metrics.csv")) < 1:
+        assert first.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    first.send_signal(signal.SIGUSR1)
+    assert first.wait(120) == 0
+    assert (tmp_path / "asked").read_text() == "requeue 4711\n"
+    again = {**environment, "SLURM_RESTART_COUNT": "1"}
+    assert subprocess.run(command, env=again, check=False).returncode == 0
+    assert "going on from step" in (out / "log.txt").read_text(encoding="utf-8")
+    whole = run(tmp_path / "whole", train=train).folder
     assert_identical(weights(whole), weights(out))
 
 

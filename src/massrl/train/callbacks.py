@@ -18,6 +18,7 @@ import torch
 from massrl.checkpoint import save_checkpoint
 from massrl.errors import TrainingError
 from massrl.train.health import Health
+from massrl.train.loggers import Loggers
 from massrl.train.module import PretrainingModule
 from massrl.train.record import MetricsFile
 from massrl.train.watching import Clock, StepWatcher
@@ -54,10 +55,19 @@ class Probe(StepWatcher):
 
 
 class Record(StepWatcher):
-    """Writes ``metrics.csv``."""
+    """Writes ``metrics.csv``, and tells the loggers the same."""
 
-    def __init__(self, path: Path, *, clock: Clock, health: Health, probe: Probe | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock,
+        health: Health,
+        probe: Probe | None,
+        loggers: Loggers,
+    ) -> None:
         self._path = path
+        self._loggers = loggers
         self._clock = clock
         self._health = health
         self._probe = probe
@@ -80,26 +90,26 @@ class Record(StepWatcher):
         assert self._file is not None
         per_epoch = trainer.train_dataloader.batch_sampler.steps_per_epoch  # type: ignore[union-attr]
         speed = self._clock.images_per_second
-        self._file.row(
-            {
-                "step": step,
-                "epoch": module.step / per_epoch,
-                "loss": module.step_loss,
-                "lr": trainer.optimizers[0].param_groups[0]["lr"],
-                "tau": module.schedule.tau(step) if config.method.objective == "byol" else None,
-                "gradient_norm": module.gradient_norm,
-                "images_per_second": speed,
-                "views_per_second": None if speed is None else speed * len(output.matrix),
-                "data_wait": self._clock.data_wait,
-                "deviation": self._health.deviation,
-                "feature_deviation": self._health.feature_deviation,
-                "prediction_deviation": self._health.prediction_deviation,
-                "effective_rank": self._health.effective_rank,
-                "knn": self._probe.accuracy if self._probe and probed else None,
-                "skipped": len(module.skipped),
-                "seconds": self._clock.now,
-            }
-        )
+        row = {
+            "step": step,
+            "epoch": module.step / per_epoch,
+            "loss": module.step_loss,
+            "lr": trainer.optimizers[0].param_groups[0]["lr"],
+            "tau": module.schedule.tau(step) if config.method.objective == "byol" else None,
+            "gradient_norm": module.gradient_norm,
+            "images_per_second": speed,
+            "views_per_second": None if speed is None else speed * len(output.matrix),
+            "data_wait": self._clock.data_wait,
+            "deviation": self._health.deviation,
+            "feature_deviation": self._health.feature_deviation,
+            "prediction_deviation": self._health.prediction_deviation,
+            "effective_rank": self._health.effective_rank,
+            "knn": self._probe.accuracy if self._probe and probed else None,
+            "skipped": len(module.skipped),
+            "seconds": self._clock.now,
+        }
+        self._file.row(row)
+        self._loggers.row(row, step)
 
     def flush(self) -> None:
         """See that the rows so far are on the disk."""

@@ -122,6 +122,7 @@ FREE_ON_RESUME = (
     "train.compile",
     "train.checkpoint_every",
     "train.log_every",
+    "train.loggers",
     "train.probe_every",
 )
 

@@ -29,6 +29,7 @@ from massrl.models.batch_norm import synchronise_batch_norm
 from massrl.run_folder import RunFolder
 from massrl.train.callbacks import Checkpoints, Probe, Record, Signals
 from massrl.train.health import Health
+from massrl.train.loggers import Loggers
 from massrl.train.module import PretrainingModule
 from massrl.train.progress import ProgressLine
 from massrl.train.resolve import make_schedule, normalization_of
@@ -174,6 +175,7 @@ def train(
     view_names: list[str],
     console: Console,
     measure: Callable[[nn.Module], float] | None,
+    loggers: Loggers | None,
     title: str = "pre-training",
 ) -> Sitting:
     """Train until the last step or a signal.
@@ -189,6 +191,7 @@ def train(
         view_names: one name per view.
         console: where progress is shown.
         measure: gives the k-NN accuracy of a backbone; ``None`` for no probes.
+        loggers: are told what ``metrics.csv`` is told; ``None`` in a process that does not lead.
         title: what progress calls the run.
 
     Raises:
@@ -219,7 +222,7 @@ def train(
     if module.step >= module.schedule.total_steps:
         return Sitting(module.step, clock.seconds, None, module.skipped)
     signals, callbacks = _callbacks(
-        config, source, folder, view_names, console, measure, clock, title
+        config, source, folder, view_names, console, measure, clock, title, loggers
     )
     loader = _loader(config, source, make_views, start_step=module.step, world=world)
     _trainer(config, callbacks, num_batches=len(loader), world=world).fit(module, loader)
@@ -256,6 +259,7 @@ def _callbacks(
     measure: Callable[[nn.Module], float] | None,
     clock: Clock,
     title: str,
+    loggers: Loggers | None,
 ) -> tuple[Signals, list[lightning.Callback]]:
     """In the order in which they act after a step: measure, write, save, show, stop.
 
@@ -266,11 +270,11 @@ def _callbacks(
     every = round(config.train.probe_every * per_epoch)
     probe = Probe(measure, every=every, clock=clock) if measure is not None and every else None
     probes: list[lightning.Callback] = [probe] if probe is not None else []
-    if folder is None:
+    if folder is None or loggers is None:
         signals = Signals(None)
         return signals, [*probes, signals, clock]
     health = Health(view_names, folder.matrix)
-    record = Record(folder.metrics, clock=clock, health=health, probe=probe)
+    record = Record(folder.metrics, clock=clock, health=health, probe=probe, loggers=loggers)
     checkpoints = Checkpoints(
         folder.checkpoint,
         every=config.train.checkpoint_every,

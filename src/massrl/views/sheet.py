@@ -109,6 +109,12 @@ def sheet_colours(rows: Sequence[SheetRow]) -> tuple[dict[str, str], dict[int, s
     }
 
 
+def read_picture(path: Path) -> Pixels:
+    """A picture of our own making, as uint8 ``(height, width, 3)``, RGB."""
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert("RGB"))
+
+
 def save_picture(pixels: Pixels, path: Path) -> None:
     """Write a picture in the format of its name; the folder is made if need be.
 

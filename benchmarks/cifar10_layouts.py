@@ -1,0 +1,155 @@
+"""Five view layouts under two objectives, at equal seconds and epochs: ``results/cifar10_layouts.md``.
+
+    OMP_NUM_THREADS=1 python benchmarks/cifar10_layouts.py --data DIR [--seeds 0 1 2] [--most 9]
+
+``DIR`` holds CIFAR-10 as ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``. Every run learns from the same
+10,000 images with the same network and the settings of ``cifar10_cpu.py``, and is judged on all test images
+by k-NN and by a linear probe. What a step of each combination costs is measured first, on one thread,
+and kept with the figures: ``--seconds`` of one core are so many steps, however busy the machine is when
+they are made. Figures that are there already are not made again, so the table can grow over several days.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+import massrl
+from massrl.api import measure_step
+from massrl.atomic import write_json
+from massrl.config import Config
+from massrl.config_files import read_layers
+from massrl.configure import make_config
+from massrl.run_log import circumstances
+from massrl.train.resolve import this_machine
+
+KEPT = Path(__file__).parent / "results" / "cifar10_layouts.json"
+RESULTS = KEPT.with_suffix(".md")
+SIMCLR = "simclr(blur_prob=0)"
+FOUR = [SIMCLR, "randaugment(2,9)", "autoaugment(cifar10)", "fast-autoaugment(cifar10)"]
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "2 views": {"layout": "simclr", "policies": [SIMCLR], "num_crops": 2},
+    "4 views of one strategy": {"layout": "simclr", "policies": [SIMCLR], "num_crops": 4},
+    "4 views of 4 strategies": {"layout": "massrl-4", "policies": FOUR, "num_crops": 1},
+    "variant D, 8 views": {"layout": "massrl", "policies": FOUR, "num_crops": 2},
+    "directional, 4 views": {
+        "layout": "massrl-directional",
+        "policies": [SIMCLR, "randaugment(2,9)"],
+        "num_crops": 2,
+    },
+}
+RECIPES = {"InfoNCE": "cifar10-cpu-simclr", "BYOL": "cifar10-cpu-byol"}
+IMAGES = 10_000
+HEAD = "| objective, views | ms a step | steps | k-NN | linear | seeds |"
+
+
+def configuration(objective: str, layout: str, data: Path, **train: Any) -> Config:
+    """One combination; its pairs are the layout's own."""
+    changes: dict[str, Any] = {
+        "data": {"train": str(data / "train"), "val": str(data / "test"), "workers": 0},
+        "views": LAYOUTS[layout],
+        "train": {"probe_every": 0, "seconds": None, **train},
+    }
+    return make_config(read_layers(RECIPES[objective]), changes)
+
+
+def judged(config: Config, folder: Path, console: Console) -> dict[str, Any]:
+    """Pre-train and judge."""
+    run = {**config.to_dict(), "out": str(folder)}
+    sitting = massrl.pretrain(make_config(run), console=console).sitting
+    if sitting.stopped_by is not None:
+        raise SystemExit(f"stopped by {sitting.stopped_by}: what is done is kept")
+    results = massrl.evaluate(folder, console=console)
+    return {
+        "steps": sitting.step,
+        "knn": results["knn"]["acc1"],
+        "linear": results["linear"]["acc1"],
+        "commit": results["commit"],
+    }
+
+
+def main() -> None:
+    """Measure steps, train, judge, and write the table after every run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and test/")
+    parser.add_argument("--seconds", type=float, default=400, help="seconds of one core")
+    parser.add_argument("--epochs", type=float, default=5, help="passes over the images")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--most", type=int, default=10_000, help="runs to make this time")
+    wanted = parser.parse_args()
+    console = Console(quiet=True)
+    torch.set_num_threads(1)
+    names = [f"{objective}, {layout}" for layout in LAYOUTS for objective in RECIPES]
+    kept: dict[str, Any] = {"milliseconds": {}, "runs": {}}
+    if KEPT.is_file():
+        kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    for name in names:
+        if name not in kept["milliseconds"]:
+            objective, _, layout = name.partition(", ")
+            config = configuration(objective, layout, wanted.data, max_steps=12)
+            kept["milliseconds"][name] = measure_step(config).step
+            write_json(KEPT, kept)
+    made = 0
+    for seed in wanted.seeds:
+        for budget in ("seconds", "epochs"):
+            for name in names:
+                key = f"{name}; {getattr(wanted, budget):g} {budget}; seed {seed}"
+                if key in kept["runs"] or made == wanted.most:
+                    continue
+                objective, _, layout = name.partition(", ")
+                if budget == "seconds":
+                    train = {"max_steps": round(1000 * wanted.seconds / kept["milliseconds"][name])}
+                else:
+                    train = {"epochs": wanted.epochs}
+                config = configuration(objective, layout, wanted.data, seed=seed, **train)
+                with tempfile.TemporaryDirectory() as folder:
+                    kept["runs"][key] = judged(config, Path(folder) / "run", console)
+                made += 1
+                kept["about"] = circumstances(this_machine("cpu").name)
+                write_json(KEPT, kept)
+                RESULTS.write_text(table(kept, names, wanted), encoding="utf-8")
+                print(key, kept["runs"][key], flush=True)
+
+
+def table(kept: dict[str, Any], names: list[str], wanted: argparse.Namespace) -> str:
+    """The figures as Markdown: mean and standard deviation over the seeds that are done."""
+    versions = ", ".join(f"{name} {value}" for name, value in kept["about"]["software"].items())
+    lines = [
+        "# Layouts and objectives on CIFAR-10",
+        "",
+        f"`OMP_NUM_THREADS=1 python benchmarks/cifar10_layouts.py --data DIR --seconds {wanted.seconds:g} "
+        f"--epochs {wanted.epochs:g}`; {kept['about']['hardware']}; {versions}.",
+        f"{IMAGES:,} training images, all 10,000 test images, top-1 percent of frozen features; mean ± "
+        "standard deviation over the seeds, whose number stands behind. Seconds are those of one thread.",
+    ]
+    for budget in ("seconds", "epochs"):
+        amount = f"{getattr(wanted, budget):g} {budget}"
+        lines += ["", f"## {amount} each", "", HEAD, "|---|---|---|---|---|---|"]
+        for name in names:
+            runs = [
+                run for key, run in kept["runs"].items() if key.startswith(f"{name}; {amount};")
+            ]
+            if runs:
+                cells = [spread([run[figure] for run in runs]) for figure in ("knn", "linear")]
+                lines.append(
+                    f"| {name} | {kept['milliseconds'][name]:.0f} | {runs[0]['steps']:,} | "
+                    f"{' | '.join(cells)} | {len(runs)} |"
+                )
+    return "\n".join(lines) + "\n"
+
+
+def spread(values: list[float]) -> str:
+    """Mean, and standard deviation where there are several."""
+    mean = f"{statistics.mean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Where a run's figures and pictures go beside its own files: TensorBoard, Weights & Biases, MLflow.
+
+Lightning's loggers do the talking. None of them may hold a run up: Weights & Biases writes into the run
+folder unless a key for its service is there, and MLflow does unless it is told of a server.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from netrc import NetrcParseError, netrc
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from massrl.config import Config
+from massrl.errors import ConfigError
+from massrl.mappings import flat
+from massrl.run_folder import RunFolder
+
+logger = logging.getLogger("massrl")
+
+Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
+_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
+
+
+def check_loggers(names: Sequence[str]) -> None:
+    """Refuse a logger whose package is not installed, before a run is begun.
+
+    Raises:
+        ConfigError: with the command that installs it.
+    """
+    for name in names:
+        if importlib.util.find_spec(_PACKAGES[name]) is None:
+            raise ConfigError(
+                f"--train.loggers {name} needs its package: pip install 'massrl[{name}]'"
+            )
+
+
+class Loggers:
+    """Those that a run has asked for; each gets every row and every picture.
+
+    A logger that fails costs its own part of the record and a word in the log, never the run.
+
+    Args:
+        config: the resolved configuration.
+        folder: the run folder.
+    """
+
+    def __init__(self, config: Config, folder: RunFolder) -> None:
+        self._open: dict[str, tuple[Any, Callable[[str, Pixels, int], None]]] = {}
+        for name in config.train.loggers:
+            self._try(name, partial(self._add, name, config, folder))
+
+    def _add(self, name: str, config: Config, folder: RunFolder) -> None:
+        self._open[name] = _KINDS[name](folder)
+        self._open[name][0].log_hyperparams(flat(config.to_dict()))
+
+    def row(self, values: dict[str, Any], step: int) -> None:
+        """The figures of a step."""
+        numbers = {
+            key: float(value)
+            for key, value in values.items()
+            if isinstance(value, int | float) and key != "step"
+        }
+        for name, (kept, _) in list(self._open.items()):
+            self._try(name, partial(kept.log_metrics, numbers, step=step))
+
+    def picture(self, title: str, pixels: Pixels, step: int) -> None:
+        """A picture."""
+        for name, (_, show) in list(self._open.items()):
+            self._try(name, partial(show, title, pixels, step))
+
+    def close(self) -> None:
+        """See that everything is written."""
+        for name, (kept, _) in list(self._open.items()):
+            self._try(name, partial(kept.finalize, "success"))
+            if name == "wandb":
+                self._try(name, kept.experiment.finish)
+        self._open.clear()
+
+    def _try(self, name: str, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except Exception as error:  # of somebody else's package: whatever it is, the run goes on
+            logger.warning("--train.loggers %s is given up: %s", name, " ".join(str(error).split()))
+            self._open.pop(name, None)
+
+
+def _tensorboard(folder: RunFolder) -> tuple[Any, Callable[[str, Pixels, int], None]]:
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    made = TensorBoardLogger(folder.path, name="", version="tensorboard")
+
+    def show(title: str, pixels: Pixels, step: int) -> None:
+        made.experiment.add_image(title, pixels, step, dataformats="HWC")
+
+    return made, show
+
+
+def _wandb(folder: RunFolder) -> tuple[Any, Callable[[str, Pixels, int], None]]:
+    from lightning.pytorch.loggers import WandbLogger
+
+    made = WandbLogger(
+        name=folder.path.name,
+        project=os.environ.get("WANDB_PROJECT", "massrl"),
+        save_dir=folder.path,
+        offline=not _has_wandb_key(),
+        settings={"console": "off", "init_timeout": 30},
+    )
+
+    def show(title: str, pixels: Pixels, step: int) -> None:
+        made.log_image(title, [pixels], step=step)
+
+    return made, show
+
+
+def _has_wandb_key() -> bool:
+    if "WANDB_MODE" in os.environ:
+        return os.environ["WANDB_MODE"] == "online"
+    if "WANDB_API_KEY" in os.environ:
+        return True
+    try:
+        return any("wandb" in host for host in netrc().hosts)
+    except (OSError, NetrcParseError):
+        return False
+
+
+def _mlflow(folder: RunFolder) -> tuple[Any, Callable[[str, Pixels, int], None]]:
+    from lightning.pytorch.loggers import MLFlowLogger
+
+    here = f"sqlite:///{(folder.path / 'mlflow.db').resolve()}"
+    made = MLFlowLogger(
+        experiment_name="massrl",
+        run_name=folder.path.name,
+        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", here),
+        artifact_location=None
+        if "MLFLOW_TRACKING_URI" in os.environ
+        else (folder.path / "mlflow").resolve().as_uri(),
+    )
+
+    def show(title: str, pixels: Pixels, step: int) -> None:
+        made.experiment.log_image(made.run_id, pixels, f"{title.replace(' ', '_')}_{step}.png")
+
+    return made, show
+
+
+_KINDS: dict[str, Callable[[RunFolder], tuple[Any, Callable[[str, Pixels, int], None]]]] = {
+    "tensorboard": _tensorboard,
+    "wandb": _wandb,
+    "mlflow": _mlflow,
+}

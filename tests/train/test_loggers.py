@@ -1,0 +1,142 @@
+"""Loggers: what ``metrics.csv`` is told, told elsewhere too, and never in the way of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.train.conftest import quiet, run
+
+from massrl.api import resume
+from massrl.errors import ConfigError
+from massrl.report.content import Matrix
+from massrl.report.matrix_picture import draw_matrix
+from massrl.train import loggers as module
+from massrl.train.record import read_metrics
+
+LABELLED = {"probe_every": 1.0, "max_steps": 6}
+
+
+def test_tensorboard_has_every_figure_and_the_pictures(tmp_path: Path) -> None:
+    """Guards the record against rows that are lost, steps that are shifted, pictures left out."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = run(tmp_path / "run", train={**LABELLED, "loggers": ["tensorboard"]}).folder
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    rows = read_metrics(folder / "metrics.csv")
+    for name in ("loss", "lr", "tau", "gradient_norm", "images_per_second", "knn"):
+        kept = [(item.step, item.value) for item in events.Scalars(name)]
+        wanted = [(int(row["step"]), float(row[name])) for row in rows if row[name]]
+        assert [step for step, _ in kept] == [step for step, _ in wanted]
+        assert [v for _, v in kept] == pytest.approx([v for _, v in wanted], rel=1e-4)
+    assert set(events.Tags()["images"]) == {"views", "loss of every pair"}
+    assert (folder / "loss_matrix.png").is_file()
+
+
+def test_run_goes_on_with_loggers_added(tmp_path: Path) -> None:
+    """Guards loggers as what a resume may change."""
+    pytest.importorskip("tensorboard")
+    from massrl.config_files import load_config
+    from massrl.configure import make_config
+
+    with pytest.MonkeyPatch.context() as patch:
+        from tests.train.test_resume import EVERY_THIRD, PowerCutError, cut_at
+
+        cut_at(patch, 5)
+        with pytest.raises(PowerCutError):
+            run(tmp_path / "run", train=EVERY_THIRD)
+    before = load_config(tmp_path / "run" / "config.yaml").to_dict()
+    after = make_config({**before, "train": {**before["train"], "loggers": ["tensorboard"]}})
+    resume(tmp_path / "run", after, console=quiet())
+    assert any((tmp_path / "run" / "tensorboard").iterdir())
+
+
+class Failing:
+    """A logger whose disk, server or package fails from the second row on."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def log_hyperparams(self, values: dict[str, Any]) -> None:
+        """Takes the configuration."""
+        assert values["train.max_steps"] == 10
+
+    def log_metrics(self, values: dict[str, float], *, step: int) -> None:
+        """Fails."""
+        self.rows += 1
+        if self.rows > 1:
+            raise OSError("no such server")
+
+    def finalize(self, status: str) -> None:
+        """Never comes to this."""
+        raise AssertionError
+
+
+def test_logger_that_fails_is_given_up_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards hours of training against a server that is gone."""
+    failing = Failing()
+    monkeypatch.setitem(module._KINDS, "mlflow", lambda folder: (failing, lambda *_: None))
+    monkeypatch.setattr(module, "check_loggers", lambda names: None)
+    monkeypatch.setattr("massrl.training.check_loggers", lambda names: None)
+    result = run(tmp_path / "run", train={"loggers": ["mlflow"]})
+    assert result.sitting.step == 10
+    assert failing.rows == 2
+    log = (result.folder / "log.txt").read_text(encoding="utf-8")
+    assert log.count("--train.loggers mlflow is given up: no such server") == 1
+
+
+def test_logger_that_is_not_installed_is_refused_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards a run that would go on for days without the record that was asked for."""
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'massrl\[wandb\]'"):
+        run(tmp_path / "run", train={"loggers": ["wandb"]})
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError, match="--train.loggers"):
+        run(tmp_path / "run", train={"loggers": ["nosuch"]})
+
+
+def test_key_decides_whether_a_service_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards "offline use never blocks": without a key nothing is asked of anyone."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    assert not module._has_wandb_key()
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    assert module._has_wandb_key()
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert not module._has_wandb_key()
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_other_loggers_write_where_there_is_no_service(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the other two where their packages are installed."""
+    pytest.importorskip(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    result = run(tmp_path / "run", train={**LABELLED, "loggers": [name]})
+    log = (result.folder / "log.txt").read_text(encoding="utf-8")
+    assert "given up" not in log
+    assert any(name in path.name for path in result.folder.iterdir())
+
+
+def test_picture_of_the_matrix_is_dark_where_the_loss_is_high() -> None:
+    """Guards orientation: rows are rows, and pairs that are not in use are blank."""
+    rows = [[None, 4.0], [0.5, None]]
+    picture = draw_matrix(Matrix(names=["first", "second"], rows=rows)).astype(int)
+    dark = np.argwhere((picture[:, :, 2] - picture[:, :, 0] > 60) & (picture.sum(2) < 330))
+    assert len(dark) > 500
+    blank = np.argwhere((picture == (0xF1, 0xF2, 0xF4)).all(axis=2))
+    centre, middle = dark.mean(axis=0), blank.mean(axis=0)
+    assert centre[0] < middle[0]  # the first row
+    assert centre[1] > middle[1]  # the second column
