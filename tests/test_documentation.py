@@ -59,7 +59,9 @@ def test_commands_of_the_readme_and_of_the_scripts_exist_with_their_flags() -> N
     assert len(scripts) >= 6
     for script in scripts:
         text = script.read_text(encoding="utf-8")
-        found = re.findall(r"^[^#\n]*?(?<![-\w])massrl ((?:[^\n|]|\\\n)+)", text, flags=re.MULTILINE)
+        found = re.findall(
+            r"^[^#\n]*?(?<![-\w])massrl ((?:[^\n|]|\\\n)+)", text, flags=re.MULTILINE
+        )
         assert found, script
         commands += found
     for command in commands:

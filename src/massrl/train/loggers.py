@@ -133,14 +133,13 @@ def _has_wandb_key() -> bool:
 def _mlflow(folder: RunFolder) -> tuple[Any, Callable[[str, Pixels, int], None]]:
     from lightning.pytorch.loggers import MLFlowLogger
 
-    here = f"sqlite:///{(folder.path / 'mlflow.db').resolve()}"
+    server = os.environ.get("MLFLOW_TRACKING_URI")
+    here = folder.path.resolve()
     made = MLFlowLogger(
         experiment_name="massrl",
         run_name=folder.path.name,
-        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI", here),
-        artifact_location=None
-        if "MLFLOW_TRACKING_URI" in os.environ
-        else (folder.path / "mlflow").resolve().as_uri(),
+        tracking_uri=server or f"sqlite:///{here / 'mlflow.db'}",
+        artifact_location=None if server else (here / "mlflow").as_uri(),
     )
 
     def show(title: str, pixels: Pixels, step: int) -> None:
