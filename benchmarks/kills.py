@@ -2,10 +2,10 @@
 
     python benchmarks/kills.py [--kills 100] [--at_once 2]
 
-A small run of BYOL on rendered shapes, with a loader process, accumulation and a checkpoint every third step,
-is started anew for every kill; ``kill -9`` meets the whole process group somewhere between its first file and its
-last step. Then it is gone on with until it is complete. The weights it ends with, target and optimiser
-included, are compared bit for bit with those of a run that nothing happened to.
+A small run of BYOL on rendered shapes, with a loader process, accumulation and a checkpoint every third
+step, is started anew for every kill; ``kill -9`` meets the whole process group somewhere between its
+first file and its last step. Then it is gone on with until it is complete. The weights it ends with,
+target and optimiser included, are compared bit for bit with those of a run that nothing happened to.
 """
 
 from __future__ import annotations
