@@ -117,6 +117,7 @@ def test_key_decides_whether_a_service_is_asked(
     assert not module._has_wandb_key()
 
 
+@pytest.mark.filterwarnings("default")  # what their packages are warned of is not ours
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_other_loggers_write_where_there_is_no_service(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
