@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import cv2
@@ -30,7 +31,7 @@ from massrl.errors import ConfigError, MassrlError, TrainingError
 from massrl.mappings import plain
 from massrl.methods.pairs import ViewLabel
 from massrl.models.batch_norm import SummedBatchNorm, synchronise_batch_norm
-from massrl.train.launch import connected, launched_place, place_of
+from massrl.train.launch import connected, end_with, launched_place, place_of
 from massrl.train.module import PretrainingModule
 from massrl.train.record import read_metrics
 from massrl.world import World
@@ -187,6 +188,33 @@ def test_process_that_dies_ends_the_run_in_one_line(
     resume(tmp_path / "run", console=quiet())
     whole = run(tmp_path / "whole", train={"max_steps": 6, **TWO}).folder
     assert_identical(weights(whole), weights(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(("code", "ends"), [(1, True), (-9, True), (0, False), (None, False)])
+def test_process_that_waits_in_vain_is_ended(
+    monkeypatch: pytest.MonkeyPatch, code: int | None, ends: bool
+) -> None:
+    """Guards GPUs, which wait for a dead process where no error reaches them; and runs that end well."""
+    left: list[int] = []
+    ended = Event()
+
+    class Other:
+        returncode = code
+
+        def poll(self) -> int | None:
+            if code in (0, None) and waits.count > 3:  # type: ignore[attr-defined]
+                ended.set()
+            return code
+
+    def waits(seconds: float) -> bool:
+        waits.count += 1  # type: ignore[attr-defined]
+        return bool(left) or ended.is_set()
+
+    waits.count = 0  # type: ignore[attr-defined]
+    monkeypatch.setattr(ended, "wait", waits)
+    monkeypatch.setattr("massrl.train.launch.os._exit", left.append)
+    end_with([Other()], ended)  # type: ignore[list-item]
+    assert left == ([2] if ends else [])
 
 
 def test_signal_to_the_one_that_leads_stops_all_after_the_same_step(

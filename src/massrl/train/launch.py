@@ -11,9 +11,10 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from threading import Event, Thread
 
 import torch
 import torch.distributed as dist
@@ -161,6 +162,8 @@ def _others(place: Mapping[str, str], *, gpu: bool) -> Iterator[None]:
         subprocess.Popen(command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(1, devices)
     ]
+    ended = Event()
+    Thread(target=end_with, args=(others, ended), daemon=True).start()
     try:
         yield
     except BaseException:
@@ -168,12 +171,30 @@ def _others(place: Mapping[str, str], *, gpu: bool) -> Iterator[None]:
             other.terminate()
         raise
     finally:
+        ended.set()
         for other in others:
             try:
                 other.wait(_LAST_WORDS)
             except subprocess.TimeoutExpired:
                 other.kill()
                 other.wait()
+
+
+def end_with(others: Sequence[subprocess.Popen[bytes]], ended: Event) -> None:
+    """End this process when another one has failed and the connection does not tell it so.
+
+    On a CPU the lost connection is an error at once. A GPU waits for the others inside its driver, where
+    no error and no signal reaches it.
+    """
+    while not ended.wait(1.0):
+        failed = [other for other in others if other.poll()]
+        if failed and not ended.wait(_LAST_WORDS):
+            logger.error(
+                "a process of the run has ended with code %d, and this one waits for it in vain: the last "
+                "checkpoint is kept, massrl pretrain --resume RUN goes on",
+                failed[0].returncode,
+            )
+            os._exit(2)
 
 
 @contextmanager
