@@ -100,7 +100,8 @@ def say_config(config: Config, source: Source, notes: Sequence[str]) -> None:
         "batch": batch,
         "lr": f"{config.scaled_lr:g} = {optim.lr:g} × {config.batch_size} / 256, {optim.name}, "
         f"weight decay {optim.weight_decay:g}",
-        "train": f"{steps} on {train.accelerator}, {train.precision}, seed {train.seed}",
+        "train": f"{steps} on {train.accelerator}, {train.precision}, {train.memory} memory, "
+        f"seed {train.seed}",
     }
     for name, text in rows.items():
         logger.info("%-8s %s", name, text)
