@@ -108,7 +108,7 @@ class ViewsConfig:
     local_scale: tuple[float, float] | None = None
     """Smallest and largest area of a local crop, as a fraction of the image."""
     ramp_epochs: float | None = None
-    """Epochs in which the strength of all strategies rises from nothing to all of it."""
+    """Epochs in which the strength of all strategies rises in equal steps to all of it."""
     executor: str = "auto"
     """Who makes the pixels: the loader's workers on the `cpu`, or the `device` a batch at a time;
     `auto` is the device where it is a GPU."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
+from threading import Thread
 from typing import Any
 
 from rich.console import Console
@@ -29,7 +30,13 @@ from massrl.run_folder import RunFolder
 from massrl.run_log import describe_source, logging_to, say_config
 from massrl.run_report import report_run
 from massrl.train.doubts import doubts
-from massrl.train.launch import connected, launched_place, requeue, started_again
+from massrl.train.launch import (
+    connected,
+    end_without,
+    launched_place,
+    requeue,
+    started_again,
+)
 from massrl.train.loggers import Loggers, check_loggers
 from massrl.train.networks import make_method, without_start
 from massrl.train.resolve import changed_fields, resolve_config, resolve_resumed, this_machine
@@ -99,8 +106,9 @@ def resume_run(
         return _go_on(folder, wanted, world, console=console, title=title)
 
 
-def join_run(*, gpu: bool) -> None:
+def join_run(*, gpu: bool, parent: int) -> None:
     """Take part in a run as the process of a further device; its place is in the environment."""
+    Thread(target=end_without, args=(parent,), daemon=True).start()
     with connected(TrainConfig(), gpu=gpu) as world:
         follow(world)
 
@@ -203,6 +211,10 @@ def cost_of_steps(wanted: Config) -> StepCost:
     """Measure a few steps of a run that is not begun; see ``massrl.measure_step``."""
     if not wanted.data.train:
         raise ConfigError("no images to learn from: --data.train takes a folder, a list or a name")
+    if wanted.train.num_devices > 1:
+        raise ConfigError(
+            "a step is measured on one device: --train.devices 1, and a --data.batch_size of its share"
+        )
     source = training_source(wanted.data)
     resolved, _ = resolve_config(wanted, source, this_machine(wanted.train.accelerator))
     steps = resolved.train.max_steps if wanted.train.max_steps else _MEASURED_STEPS
@@ -279,11 +291,23 @@ def _lead(
         report_run(folder)
         if folder.matrix_picture.is_file():
             loggers.picture("loss of every pair", read_picture(folder.matrix_picture), sitting.step)
-    finally:
-        loggers.close()
+    except BaseException:
+        loggers.close("failed")
+        logger.info("%s", _what_is_left(folder))
+        raise
+    loggers.close("success")
     if sitting.stopped_by == "SIGUSR1":
         requeue()
     return PretrainResult(folder.path, config, sitting)
+
+
+def _what_is_left(folder: RunFolder) -> str:
+    """What a run that could not go on has kept."""
+    if not folder.checkpoint.is_file():
+        return "no checkpoint had been made yet"
+    return (
+        f"the last checkpoint is kept: massrl pretrain --resume {quote(str(folder.path))} goes on"
+    )
 
 
 def _learn(

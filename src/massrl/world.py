@@ -7,7 +7,9 @@ is to itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,9 +86,22 @@ class World:
             gradient.copy_(part.view(gradient.shape))
 
 
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Do something without the other processes, such as timing a step, while they wait."""
+    before = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(before)
+
+
 def world() -> World:
     """The place of this process in the group that is connected, by rank and size alone."""
-    if dist.is_available() and dist.is_initialized():
+    if not _ALONE.get() and dist.is_available() and dist.is_initialized():
         return World(rank=dist.get_rank(), size=dist.get_world_size())
     return World()
 

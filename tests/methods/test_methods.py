@@ -417,3 +417,22 @@ def test_what_later_work_adds_streams_too(changes: dict[str, Any]) -> None:
     assert expected.keys() == ours.keys()
     for name, tensor in expected.items():
         assert torch.allclose(ours[name].double(), tensor.double(), rtol=1e-5, atol=1e-6), name
+
+
+def test_views_that_would_be_compared_with_none_are_refused() -> None:
+    """Guards against views that are made, computed, and learnt nothing from."""
+    local = [ViewLabel("a", 0), ViewLabel("b", 0), ViewLabel("b", 1, "online")]
+    with pytest.raises(ConfigError, match="compared with none.* b on crop 1"):
+        small("byol", local, pairs="directional")
+    with pytest.raises(ConfigError, match="has nothing to compare: a higher --views.num_crops"):
+        small("simclr", [ViewLabel("a", 0)])
+
+
+def test_directional_pairs_go_to_the_targets_own_views_where_there_are_some() -> None:
+    """Guards weak views for the target under DSSL's pairs: each strong view to that of its own crop."""
+    views = [
+        *(ViewLabel(name, crop, "online") for crop in (0, 1) for name in ("standard", "strong")),
+        *(ViewLabel("weak", crop, "target") for crop in (0, 1)),
+    ]
+    mask = small("byol", views, pairs="directional").mask
+    assert [row.nonzero().flatten().tolist() for row in mask] == [[4, 5], [4], [4, 5], [5], [], []]

@@ -48,6 +48,18 @@ def said(tmp_path: Path, **sections: dict[str, Any]) -> str:
             "the views of an image differ in nothing",
         ),
         ({"views": {"layout": "simclr", "policies": ("weak",)}}, ""),
+        (
+            {
+                "views": {
+                    "layout": "simclr",
+                    "policies": ("weak",),
+                    "crop_scale": (1.0, 1.0),
+                    "flip_prob": 0.0,
+                    "target_policy": "simclr",
+                }
+            },
+            "",
+        ),
     ],
 )
 def test_usual_mistakes_are_told_with_what_to_try(

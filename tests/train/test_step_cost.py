@@ -113,6 +113,8 @@ def test_no_images_are_refused() -> None:
     """Guards the message: it is ``pretrain``'s."""
     with pytest.raises(ConfigError, match="no images to learn from"):
         measure_step({})
+    with pytest.raises(ConfigError, match="a step is measured on one device"):
+        measure_step({"data": {"train": "shapes"}, "train": {"devices": 2}})
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")

@@ -18,7 +18,7 @@ import torch
 from tests.reference import losses as reference
 from tests.train.conftest import quiet, run, tiny
 
-from massrl.api import draw_views, pretrain
+from massrl.api import draw_views, pretrain, resume
 from massrl.checkpoint import load_checkpoint
 from massrl.config_files import read_config_file, read_layers
 from massrl.configure import make_config
@@ -26,6 +26,7 @@ from massrl.data.sources import IMAGENET_NORMALIZATION, Normalization
 from massrl.errors import ConfigError, ImageError, NonFiniteError, TrainingError
 from massrl.methods.base import MethodOutput
 from massrl.methods.byol import BYOL
+from massrl.train.health import Health
 from massrl.train.module import PretrainingModule, Schedule
 from massrl.train.record import read_metrics
 from massrl.train.resolve import make_schedule
@@ -178,6 +179,44 @@ def test_non_finite_loss_stops_the_run_and_keeps_what_it_was_made_of(
         draw_views({"replay": str(folder), "step": 6, "out": str(page)})
 
 
+def test_gradient_that_is_not_finite_stops_the_run_before_it_ruins_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the images that are named: they are this step's, and the weights are those before it."""
+    original = BYOL.learn
+
+    def broken(self: BYOL, *arguments: Any) -> Any:
+        output = original(self, *arguments)
+        broken.calls += 1  # type: ignore[attr-defined]
+        if broken.calls == 8:  # type: ignore[attr-defined]
+            self.backbone.conv1.weight.grad[0] = math.inf  # type: ignore[union-attr, index]
+        return output
+
+    broken.calls = 0  # type: ignore[attr-defined]
+    monkeypatch.setattr(BYOL, "learn", broken)
+    folder = tmp_path / "run"
+    with pytest.raises(NonFiniteError, match="the gradient is inf at step 3") as caught:
+        run(folder, train={"checkpoint_every": 3, "accumulate": 2})
+    assert len(caught.value.indices) == 8  # of both parts
+    kept = json.loads((folder / "non_finite.json").read_text(encoding="utf-8"))
+    assert (kept["step"], kept["loss"]) == (3, "inf")
+    assert "--resume" in (folder / "log.txt").read_text(encoding="utf-8").splitlines()[-1]
+    resume(folder, console=quiet())
+    assert len(read_metrics(folder / "metrics.csv")) == 10
+
+
+def test_matrix_is_a_mean_over_the_last_steps(tmp_path: Path) -> None:
+    """Guards the picture against one batch's noise."""
+    health = Health(["a", "b"], tmp_path / "matrix.json")
+    module = SimpleNamespace(step=1, schedule=SimpleNamespace(total_steps=60))
+    for value in (1.0, 2.0):
+        features = torch.randn(4, 3)
+        module.output = MethodOutput(torch.zeros(()), torch.full((2, 2), value), features, features)
+        health.after_step(None, module)  # type: ignore[arg-type]
+    assert health.matrix is not None
+    assert torch.allclose(health.matrix, torch.full((2, 2), 1.02))
+
+
 def test_gradient_norm_is_that_of_the_whole_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,8 +344,6 @@ def test_probe_reports_knn_where_labels_exist(tmp_path: Path) -> None:
 
 def test_collapse_is_said_in_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Guards the warning: a representation that is one point must not look like a good loss."""
-    from massrl.train.health import Health
-
     health = Health(["a", "b"], tmp_path / "matrix.json")
     same = torch.ones(16, 8) + 1e-4 * torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
     method = MethodOutput(torch.zeros(()), torch.zeros(2, 2), same, same)

@@ -27,12 +27,15 @@ from massrl.api import pretrain, resume
 from massrl.config import TrainConfig
 from massrl.config_files import load_config, read_layers
 from massrl.configure import make_config
+from massrl.data.loader import ViewBatch
+from massrl.data.sources import IMAGENET_NORMALIZATION
 from massrl.errors import ConfigError, MassrlError, TrainingError
 from massrl.mappings import plain
+from massrl.methods.base import MethodOutput
 from massrl.methods.pairs import ViewLabel
 from massrl.models.batch_norm import SummedBatchNorm, synchronise_batch_norm
 from massrl.train.launch import connected, end_with, launched_place, place_of
-from massrl.train.module import PretrainingModule
+from massrl.train.module import PretrainingModule, Schedule
 from massrl.train.record import read_metrics
 from massrl.world import World
 
@@ -159,6 +162,85 @@ def test_broken_image_of_another_process_stops_the_run_with_its_name(tmp_path: P
     with pytest.raises(MassrlError, match=r"3\.png.*--data.on_error skip"):
         run(tmp_path / "run", data=data, train={"max_steps": 3, **TWO})
     assert time.monotonic() - begin < 60
+
+
+def test_error_of_another_process_alone_is_told(tmp_path: Path) -> None:
+    """Guards the cause: an image that only one process looked at, outside the step."""
+    photos(tmp_path / "photos", "a", "b", count=8)
+    val = photos(tmp_path / "val", "a", "b", count=2)
+    (val / "a" / "1.png").write_bytes(b"no picture")  # the second image is the second process's
+    data = {"train": str(tmp_path / "photos"), "val": str(val), "batch_size": 8}
+    with pytest.raises(TrainingError, match=r"process 1: .*a/1\.png: .*--data.on_error skip"):
+        run(tmp_path / "run", data=data, train={"max_steps": 4, "probe_every": 1, **TWO})
+    assert "no checkpoint had been made yet" in (tmp_path / "run" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("objective", ["byol", "simclr"])
+def test_seconds_are_planned_by_the_one_that_leads_alone(tmp_path: Path, objective: str) -> None:
+    """Guards against a leader that times a step which others would have to take part in."""
+    train = {"seconds": 1.0, "max_steps": None, **TWO}
+    folder = run(tmp_path / "run", method={"objective": objective}, train=train).folder
+    assert read_metrics(folder / "metrics.csv")
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    """Guards against orphans: the one that leads is ended before they are connected."""
+    words = arguments(tmp_path / "run", train={"max_steps": 400, **TWO})
+    process = subprocess.Popen([*MASSRL, *words], stderr=subprocess.DEVNULL)
+
+    def children() -> list[str]:
+        found = subprocess.run(
+            ["pgrep", "-f", "massrl join cpu"], capture_output=True, text=True, check=False
+        )
+        mine = subprocess.run(
+            ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False
+        )
+        return sorted({*found.stdout.split()} & {*mine.stdout.split(), *known})
+
+    known: list[str] = []
+    deadline = time.monotonic() + 60
+    while not known:
+        assert time.monotonic() < deadline
+        known = children()
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while children():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_random_layers_of_two_processes_draw_different_numbers(tmp_path: Path) -> None:
+    """Guards dropout: equal masks on every device would be half the noise that was asked for."""
+
+    class Place(World):
+        def exchange(self, values: Any) -> torch.Tensor:
+            return torch.tensor([values, values], dtype=torch.float64)
+
+        def mean(self, tensor: torch.Tensor) -> torch.Tensor:
+            return tensor
+
+    class Drawing(nn.Module):
+        def learn(self, views: Any, backward: Any) -> MethodOutput:
+            drawn.append(float(torch.rand(())))
+            return MethodOutput(torch.zeros(()), torch.zeros(1, 1), views[0], views[0])
+
+    drawn: list[float] = []
+    config = make_config(tiny(tmp_path))
+    schedule = Schedule(peak_lr=1.0, warmup_steps=0, total_steps=1, target_momentum=0.9)
+    batch = ViewBatch(torch.zeros(4, 2, 16, 16, 3, dtype=torch.uint8), torch.arange(2), [])
+    for rank in (0, 1, 0):
+        module = PretrainingModule(
+            Drawing(),  # type: ignore[arg-type]
+            config=config,
+            schedule=schedule,
+            normalization=IMAGENET_NORMALIZATION,
+            world=Place(rank=rank, size=2),
+        )
+        module.learn(batch, 0, torch.Tensor.backward)
+    assert drawn[0] != drawn[1]
+    assert drawn[0] == drawn[2]
 
 
 def test_process_that_dies_ends_the_run_in_one_line(
@@ -354,20 +436,21 @@ def test_job_whose_time_is_up_is_queued_again_and_goes_on(tmp_path: Path) -> Non
     scontrol.chmod(0o755)
     out = tmp_path / "run"
     train = {"max_steps": 60}
+    data = {"workers": 1}  # its process is signalled too
     environment = {
         **os.environ,
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
         "SLURM_JOB_ID": "4711",
         "OMP_NUM_THREADS": "1",
     }
-    command = [*MASSRL, *arguments(out, train=train)]
-    first = subprocess.Popen(command, env=environment)
+    command = [*MASSRL, *arguments(out, train=train, data=data)]
+    first = subprocess.Popen(command, env=environment, start_new_session=True)
     deadline = time.monotonic() + 120
     while len(read_metrics(out / "metrics.csv")) < 1:
         assert first.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    first.send_signal(signal.SIGUSR1)
+    os.killpg(first.pid, signal.SIGUSR1)
     assert first.wait(120) == 0
     assert (tmp_path / "asked").read_text() == "requeue 4711\n"
     again = {**environment, "SLURM_RESTART_COUNT": "1"}

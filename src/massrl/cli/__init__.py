@@ -71,7 +71,7 @@ def _dispatch(words: list[str]) -> int:
         return 0
     name, rest = words[0], words[1:]
     if name == "join":
-        return _join(gpu=rest == ["gpu"])
+        return _join(*rest)
     if name in ("data", "bench"):
         name, rest = f"{name} {rest[0] if rest else ''}".strip(), rest[1:]
     if name not in VERBS:
@@ -82,14 +82,11 @@ def _dispatch(words: list[str]) -> int:
     return VERBS[name].run(rest)
 
 
-def _join(*, gpu: bool) -> int:
-    """What ``pretrain`` starts for each further device; the process that leads says what goes wrong."""
+def _join(accelerator: str, parent: str) -> int:
+    """What ``pretrain`` starts for each further device; the process that leads repeats what it says."""
     from massrl.training import join_run
 
-    try:
-        join_run(gpu=gpu)
-    except MassrlError:
-        return 2
+    join_run(gpu=accelerator == "gpu", parent=int(parent))
     return 0
 
 

@@ -228,9 +228,11 @@ def _as_it_is(batch: Any) -> Any:
 def _start_worker(_: int) -> None:
     """One thread each, and deaf to what stops a run: the training process decides when to stop.
 
-    Ctrl-C, ``timeout`` and schedulers signal the whole group. A worker whose parent is gone ends.
+    Ctrl-C, ``timeout`` and schedulers signal the whole group, SLURM with ``SIGUSR1`` where it is asked
+    to. A worker whose parent is gone ends.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):  # not all of them on every system
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -63,12 +63,18 @@ def pair_mask(views: Sequence[ViewLabel], pairs: str) -> Tensor:
             f"cross-crop or paired fit it"
         )
     count = len(views)
+    if count < 2:
+        raise ConfigError(
+            "a layout of one view has nothing to compare: a higher --views.num_crops, or more "
+            "--views.policies"
+        )
     if pairs == "paired" and count % 2:
         raise ConfigError(
             f"--method.pairs is 'paired', but {count} views are not an even number (--views.policies)"
         )
     mask = torch.zeros(count, count, dtype=torch.bool)
-    standard = views[0].policy
+    first_policy = views[0].policy
+    standard = next((view.policy for view in views if view.role == "target"), first_policy)
     for i, first in enumerate(views):
         for j, second in enumerate(views):
             same_policy = first.policy == second.policy
@@ -83,10 +89,23 @@ def pair_mask(views: Sequence[ViewLabel], pairs: str) -> Tensor:
                     "cross-crop": first.crop != second.crop,
                     "paired": i // 2 == j // 2,
                     "directional": second.policy == standard
-                    and (first.crop == second.crop or first.policy == standard),
+                    and (first.crop == second.crop or first.policy == first_policy),
                 }[pairs]
             )
     if not mask.any():
         names = ", ".join(f"{view.policy} on crop {view.crop}" for view in views)
         raise ConfigError(f"no pair of views is {pairs!r} among: {names} (--method.pairs)")
+    unused = [
+        number
+        for number, view in enumerate(views)
+        if not (mask[number].any() or (mask[:, number].any() and view.role != "online"))
+    ]
+    if unused:
+        names = ", ".join(
+            f"{views[number].policy} on crop {views[number].crop}" for number in unused
+        )
+        raise ConfigError(
+            f"some views would be made and compared with none, for pairs that are {pairs!r}: {names} "
+            f"(--method.pairs, --views.local_crops, --views.target_policy)"
+        )
     return mask

@@ -195,16 +195,16 @@ class Signals(StepWatcher):
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
-            raise TrainingError("stopped at once by a second Ctrl-C; the last checkpoint is kept")
+            raise TrainingError("stopped at once by a second Ctrl-C")
         self.received = signal.Signals(number).name
         assert self._module is not None
-        self._module.stop_wanted = True
+        self._module.stop_wanted = number
         logger.info("%s: finishing this step and saving; Ctrl-C again stops at once", self.received)
 
     def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
         """Save and stop, if a signal has come."""
         if module.stops:
-            self.received = self.received or "a signal to another process"
+            self.received = signal.Signals(module.stops).name
             if self._checkpoints is not None:
                 self._checkpoints.save(module)
             trainer.should_stop = True

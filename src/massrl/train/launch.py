@@ -11,10 +11,13 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from threading import Event, Thread
+from typing import IO
 
 import torch
 import torch.distributed as dist
@@ -27,9 +30,14 @@ from massrl.world import World
 
 logger = logging.getLogger("massrl")
 
+_LOST = "another process of the run has ended, or cannot be reached"
 _PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _LONGEST_STEP = timedelta(minutes=60)  # of what others wait for: opening the images is part of it
 _LAST_WORDS = 20.0  # seconds that the other processes are given to end
+
+
+class LostError(TrainingError):
+    """Another process of the run has ended, or cannot be reached."""
 
 
 @contextmanager
@@ -157,27 +165,56 @@ def _others(place: Mapping[str, str], *, gpu: bool) -> Iterator[None]:
     """The other processes of this machine, started and seen to their end."""
     devices = int(place["WORLD_SIZE"])
     shared = {**os.environ, **place, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", "massrl", "join", "gpu" if gpu else "cpu"]
+    command = [sys.executable, "-m", "massrl", "join", "gpu" if gpu else "cpu", str(os.getpid())]
+    words = [tempfile.TemporaryFile() for _ in range(1, devices)]  # noqa: SIM115 (closed below)
     others = [
-        subprocess.Popen(command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in range(1, devices)
+        subprocess.Popen(
+            command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stderr=said
+        )
+        for rank, said in enumerate(words, start=1)
     ]
     ended = Event()
     Thread(target=end_with, args=(others, ended), daemon=True).start()
     try:
         yield
+    except LostError as error:
+        _see_off(others)
+        raise LostError(_cause(words) or str(error)) from None
     except BaseException:
         for other in others:
             other.terminate()
         raise
     finally:
         ended.set()
-        for other in others:
-            try:
-                other.wait(_LAST_WORDS)
-            except subprocess.TimeoutExpired:
-                other.kill()
-                other.wait()
+        _see_off(others)
+        for said in words:
+            said.close()
+
+
+def _see_off(others: Sequence[subprocess.Popen[bytes]]) -> None:
+    for other in others:
+        try:
+            other.wait(_LAST_WORDS)
+        except subprocess.TimeoutExpired:
+            other.kill()
+            other.wait()
+
+
+def _cause(words: Sequence[IO[bytes]]) -> str | None:
+    """What another process said of an error of its own, its last line; ``None`` if it was killed."""
+    for rank, said in enumerate(words, start=1):
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines()
+        if lines and _LOST not in lines[-1]:
+            return f"process {rank}: {lines[-1].removeprefix('massrl: ')}"
+    return None
+
+
+def end_without(parent: int) -> None:
+    """End this process once the one that started it is gone, however that came."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def end_with(others: Sequence[subprocess.Popen[bytes]], ended: Event) -> None:
@@ -190,8 +227,8 @@ def end_with(others: Sequence[subprocess.Popen[bytes]], ended: Event) -> None:
         failed = [other for other in others if other.poll()]
         if failed and not ended.wait(_LAST_WORDS):
             logger.error(
-                "a process of the run has ended with code %d, and this one waits for it in vain: the last "
-                "checkpoint is kept, massrl pretrain --resume RUN goes on",
+                "a process of the run has ended with code %d, and this one waits for it in vain; "
+                "massrl pretrain --resume RUN goes on from the last checkpoint, where there is one",
                 failed[0].returncode,
             )
             os._exit(2)
@@ -203,7 +240,9 @@ def _group(here: World, *, gpu: bool) -> Iterator[None]:
     threads = torch.get_num_threads()
     if gpu:
         torch.cuda.set_device(here.local_rank)
-    else:  # as many as there are cores, over all processes of this machine
+    elif (
+        "OMP_NUM_THREADS" not in os.environ
+    ):  # one for each core, over all processes of the machine
         torch.set_num_threads(max(1, this_machine("cpu").cores // here.local_size))
     try:
         if here.size > 1:
@@ -212,12 +251,10 @@ def _group(here: World, *, gpu: bool) -> Iterator[None]:
                 backend, rank=here.rank, world_size=here.size, timeout=_LONGEST_STEP
             )
         yield
-    except dist.DistError as error:
-        raise TrainingError(_lost(error)) from None
-    except RuntimeError as error:
+    except RuntimeError as error:  # torch's errors of a connection are of this kind
         if not _is_lost(error):
             raise
-        raise TrainingError(_lost(error)) from None
+        raise LostError(f"{_LOST} ({str(error).strip().splitlines()[0]})") from None
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
@@ -226,12 +263,5 @@ def _group(here: World, *, gpu: bool) -> Iterator[None]:
 
 def _is_lost(error: RuntimeError) -> bool:
     text = str(error).lower()
-    return any(word in text for word in ("connection", "gloo", "nccl", "peer"))
-
-
-def _lost(error: Exception) -> str:
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return (
-        f"another process of the run has ended, or cannot be reached ({first}); the last checkpoint "
-        f"is kept: massrl pretrain --resume RUN goes on"
-    )
+    words = ("connection", "gloo", "nccl", "peer", "store")
+    return isinstance(error, dist.DistError) or any(word in text for word in words)

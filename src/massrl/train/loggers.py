@@ -75,10 +75,10 @@ class Loggers:
         for name, (_, show) in list(self._open.items()):
             self._try(name, partial(show, title, pixels, step))
 
-    def close(self) -> None:
-        """See that everything is written."""
+    def close(self, status: str) -> None:
+        """See that everything is written, and say how it ended: ``success`` or ``failed``."""
         for name, (kept, _) in list(self._open.items()):
-            self._try(name, partial(kept.finalize, "success"))
+            self._try(name, partial(kept.finalize, status))
             if name == "wandb":
                 self._try(name, kept.experiment.finish)
         self._open.clear()

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from massrl.config import Config
@@ -28,7 +28,7 @@ from massrl.world import World
 logger = logging.getLogger("massrl")
 
 _START_ANEW = (
-    "the last checkpoint is kept. A new run with a lower --optim.lr, or with --train.precision 32-true, "
+    "a new run with a lower --optim.lr, or with --train.precision 32-true, "
     "may help: massrl pretrain --config RUN/config.yaml --optim.lr …"
 )
 
@@ -121,11 +121,12 @@ class PretrainingModule(lightning.LightningModule):
         self.schedule = schedule
         self._sides = resolve_layout(config.views).sides(config.view_size)
         self.world = world or World()
-        self.stop_wanted = False
-        self._stop_agreed = False
+        self.stop_wanted = 0
+        self._stop_agreed = 0
         self.step = 0
         self.step_loss = 0.0
         self.gradient_norm = 0.0
+        self._indices: list[int] = []
         self.output: MethodOutput | None = None
         self.skipped: dict[str, str] = {}
         self._optimizer_state: dict[str, Any] | None = None
@@ -133,12 +134,17 @@ class PretrainingModule(lightning.LightningModule):
         self.register_buffer("mean", channels(normalization.mean), persistent=False)
         self.register_buffer("std", channels(normalization.std), persistent=False)
 
-    def _gradient_norm(self) -> float:
-        """Length of all gradients together, before the optimiser; without the scale of 16-bit floats."""
-        gradients = [item.grad for item in self.method.parameters() if item.grad is not None]
+    def _judge_gradients(self) -> None:
+        """Measure the step's gradients before they change anything, and refuse those of no use.
+
+        With 16-bit floats they bear a scale, and those that are too large are left out by the scaler.
+        """
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        norm = float(torch.stack(torch._foreach_norm(gradients)).norm())
-        return norm / scaler.get_scale() if scaler is not None else norm
+        norm = gradient_norm(self.method)
+        self.gradient_norm = norm / scaler.get_scale() if scaler is not None else norm
+        if scaler is None and not math.isfinite(norm):
+            named = [index for some in self.world.collect(self._indices) for index in some]
+            self._refuse(f"the gradient is {norm}", norm, named)
 
     def normalise(self, views: Tensor) -> NormalisedViews:
         """Normalised views from uint8 ``(N, B, H, W, 3)``."""
@@ -152,10 +158,11 @@ class PretrainingModule(lightning.LightningModule):
         part = batch_index % parts
         if part == 0:
             optimizer.zero_grad()
+            self._indices = []
         self.learn(batch, part, self.manual_backward)
         if part == parts - 1:
             self.world.average_gradients(self.parameters())
-            self.gradient_norm = self._gradient_norm()
+            self._judge_gradients()
             for group in optimizer.param_groups:
                 group["lr"] = self.schedule.lr(self.step)
             optimizer.step()
@@ -171,6 +178,7 @@ class PretrainingModule(lightning.LightningModule):
             backward: back-propagates a loss.
         """
         weight = self._agree(batch)
+        self._indices += batch.indices.tolist()
         # Networks with random layers draw the same numbers at the same step of every run.
         parts, world = self.config.train.accumulate, self.world
         place = (self.config.train.seed * 1_000_003 + self.step) * parts + part
@@ -182,7 +190,9 @@ class PretrainingModule(lightning.LightningModule):
         figures = torch.cat([output.loss[None], output.matrix.flatten()])
         loss, *matrix = world.mean(figures * weight).tolist()
         if not math.isfinite(loss):
-            self._refuse(loss, float(output.loss), batch)
+            own = [] if math.isfinite(float(output.loss)) else batch.indices.tolist()
+            named = [index for some in self.world.collect(own) for index in some]
+            self._refuse(f"the loss is {loss}", loss, named)
         self.step_loss = loss / parts + (self.step_loss if part else 0.0)
         self.output = output._replace(matrix=torch.tensor(matrix).view(output.matrix.shape))
 
@@ -198,7 +208,7 @@ class PretrainingModule(lightning.LightningModule):
         """
         own = [len(batch.indices), len(batch.failures), self.stop_wanted]
         counts, failures, stops = self.world.exchange(own).T
-        self._stop_agreed = bool(stops.any())
+        self._stop_agreed = int(stops.max())
         if failures.any():
             self._note_failures(
                 [each for some in self.world.collect(batch.failures) for each in some]
@@ -221,20 +231,18 @@ class PretrainingModule(lightning.LightningModule):
                 logger.warning("skipped %s: %s", name, reason)
             self.skipped[name] = reason
 
-    def _refuse(self, loss: float, own: float, batch: ViewBatch) -> NoReturn:
-        """Stop at a loss that is not finite, and name the images of the processes that had it."""
-        indices = [] if math.isfinite(own) else batch.indices.tolist()
-        named = [index for some in self.world.collect(indices) for index in some]
+    def _refuse(self, what: str, value: float, indices: list[int]) -> NoReturn:
+        """Stop at a number that is not finite, and name the images that gave it."""
         raise NonFiniteError(
-            f"the loss is {loss} at step {self.step}, on the images of indices {named}; {_START_ANEW}",
+            f"{what} at step {self.step}, on the images of indices {indices}; {_START_ANEW}",
             step=self.step,
-            loss=str(loss),
-            indices=named,
+            loss=str(value),
+            indices=indices,
         )
 
     @property
-    def stops(self) -> bool:
-        """Whether to stop after this step: all processes do, once one of them wants to."""
+    def stops(self) -> int:
+        """The signal to stop at after this step, 0 for none: all processes do, once one of them got it."""
         return self._stop_agreed if self.world.size > 1 else self.stop_wanted
 
     def configure_optimizers(self) -> Optimizer:
@@ -288,6 +296,12 @@ class PretrainingModule(lightning.LightningModule):
         self._optimizer_state = checkpoint["optimizer"]
         self._scaler_state = dict(checkpoint["scaler"])
         self.skipped = dict(checkpoint["skipped"])
+
+
+def gradient_norm(network: nn.Module) -> float:
+    """Length of all gradients together."""
+    gradients = [item.grad for item in network.parameters() if item.grad is not None]
+    return float(torch.stack(torch._foreach_norm(gradients)).norm())
 
 
 def channels(values: tuple[float, float, float]) -> Tensor:

@@ -143,6 +143,11 @@ def resolve_resumed(before: Config, after: Config) -> Config:
             f"--resume goes on with the same run, and --{', --'.join(other)} would make it another: "
             f"beside it stand --{', --'.join(FREE_ON_RESUME)}"
         )
+    if after.device_batch_size < 2:
+        raise ConfigError(
+            f"--data.batch_size is {after.batch_size}: over --train.devices × --train.nodes × "
+            f"--train.accumulate that is {after.device_batch_size} image at a time, but 2 or more are wanted"
+        )
     machine = this_machine(after.train.accelerator)
     if after.data.cache == "auto":
         after = replace(after, data=replace(after.data, cache=before.data.cache))

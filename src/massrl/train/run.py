@@ -35,7 +35,7 @@ from massrl.train.progress import ProgressLine
 from massrl.train.resolve import make_schedule, normalization_of
 from massrl.train.step_cost import WARMUP, StepCost, step_cost
 from massrl.train.watching import Clock
-from massrl.world import World
+from massrl.world import World, alone
 
 logger = logging.getLogger("massrl")
 
@@ -83,11 +83,9 @@ def plan_steps(
         schedule=make_schedule(rehearsal, per_epoch),
         normalization=normalization_of(config, source),
     )
-    times = _rehearse(
-        module,
-        _loader(rehearsal, source, make_views, start_step=0, world=world),
-        config.train.seconds,
-    )
+    loader = _loader(rehearsal, source, make_views, start_step=0, world=world)
+    with alone():
+        times = _rehearse(module, loader, config.train.seconds)
     step_seconds = sum(times) / len(times)
     steps = max(1, round(config.train.seconds / step_seconds))
     logger.info(

@@ -16,7 +16,7 @@ from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from massrl.train.module import PretrainingModule
+from massrl.train.module import PretrainingModule, gradient_norm
 
 STAGES = ("data", "target", "forward", "backward", "optimiser")
 WARMUP = 3  # steps that are slower than all later ones
@@ -139,6 +139,7 @@ def step_cost(module: PretrainingModule, loader: Any, *, steps: int) -> StepCost
         if counter is not None:
             flops = counter.get_total_flops()
         with watch.stage("optimiser"):
+            gradient_norm(module.method)
             optimizer.step()
             optimizer.zero_grad()
         with watch.stage("target"):

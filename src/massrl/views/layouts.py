@@ -66,7 +66,7 @@ class Layout:
             own and of the strategies in turn (multi-crop: SwAV, arXiv 2006.09882).
         local_size: side of a local view as a fraction of that of the others.
         local_scale: smallest and largest area of a local crop, as a fraction of the image.
-        ramp_epochs: epochs in which the strategies' strength rises from nothing to all of it.
+        ramp_epochs: epochs in which the strategies' strength rises in equal steps to all of it.
     """
 
     name: str
