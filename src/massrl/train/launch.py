@@ -240,9 +240,8 @@ def _group(here: World, *, gpu: bool) -> Iterator[None]:
     threads = torch.get_num_threads()
     if gpu:
         torch.cuda.set_device(here.local_rank)
-    elif (
-        "OMP_NUM_THREADS" not in os.environ
-    ):  # one for each core, over all processes of the machine
+    elif "OMP_NUM_THREADS" not in os.environ:
+        # One for each core, over all processes of the machine.
         torch.set_num_threads(max(1, this_machine("cpu").cores // here.local_size))
     try:
         if here.size > 1:
@@ -252,7 +251,7 @@ def _group(here: World, *, gpu: bool) -> Iterator[None]:
             )
         yield
     except RuntimeError as error:  # torch's errors of a connection are of this kind
-        if not _is_lost(error):
+        if here.size == 1 or not _is_lost(error):
             raise
         raise LostError(f"{_LOST} ({str(error).strip().splitlines()[0]})") from None
     finally:
@@ -263,5 +262,5 @@ def _group(here: World, *, gpu: bool) -> Iterator[None]:
 
 def _is_lost(error: RuntimeError) -> bool:
     text = str(error).lower()
-    words = ("connection", "gloo", "nccl", "peer", "store")
+    words = ("connection", "gloo", "nccl", "tcpstore")
     return isinstance(error, dist.DistError) or any(word in text for word in words)
