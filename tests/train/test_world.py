@@ -505,6 +505,12 @@ def test_numbers_that_do_not_fit_the_launcher_are_refused(monkeypatch: pytest.Mo
         connected(TrainConfig(nodes=2), gpu=False),
     ):
         pass
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with (
+        pytest.raises(ConfigError, match="--train.devices is 8, but this machine has 1 GPUs"),
+        connected(TrainConfig(devices=8), gpu=True),
+    ):
+        pass
     for name, value in {
         "RANK": "0",
         "WORLD_SIZE": "2",

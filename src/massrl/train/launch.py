@@ -64,6 +64,10 @@ def connected(train: TrainConfig, *, gpu: bool) -> Iterator[World]:
             if devices == 1:
                 yield World()
                 return
+            if gpu and devices > torch.cuda.device_count():
+                raise ConfigError(
+                    f"--train.devices is {devices}, but this machine has {torch.cuda.device_count()} GPUs"
+                )
             place = _own_place(devices)
             stack.enter_context(_environment(place))
             stack.enter_context(_others(place, gpu=gpu))
