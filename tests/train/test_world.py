@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import cv2
@@ -34,7 +34,13 @@ from massrl.mappings import plain
 from massrl.methods.base import MethodOutput
 from massrl.methods.pairs import ViewLabel
 from massrl.models.batch_norm import SummedBatchNorm, synchronise_batch_norm
-from massrl.train.launch import connected, end_with, launched_place, place_of
+from massrl.train.launch import (
+    connected,
+    end_with,
+    fresh_store,
+    launched_place,
+    place_of,
+)
 from massrl.train.module import PretrainingModule, Schedule
 from massrl.train.record import read_metrics
 from massrl.world import World
@@ -458,6 +464,31 @@ def test_job_whose_time_is_up_is_queued_again_and_goes_on(tmp_path: Path) -> Non
     assert "going on from step" in (out / "log.txt").read_text(encoding="utf-8")
     whole = run(tmp_path / "whole", train=train).folder
     assert_identical(weights(whole), weights(out))
+
+
+def test_processes_of_an_earlier_attempt_leave_nothing_behind() -> None:
+    """Guards restarts: torchrun keeps its store, and with it the addresses of processes that are dead."""
+    store = dist.HashStore()
+    seen: list[str] = []
+    for attempt in range(3):
+        parts: dict[int, Any] = {}
+
+        def join(rank: int, parts: dict[int, Any] = parts) -> None:
+            parts[rank] = fresh_store(store, World(rank=rank, size=3))
+
+        # The one that leads is first, and finds what the others of the last attempt have left.
+        threads = [Thread(target=join, args=(rank,)) for rank in range(3)]
+        for thread in threads:
+            thread.start()
+            time.sleep(0.1)
+        for thread in threads:
+            thread.join(20)
+        assert len(parts) == 3
+        assert not parts[0].check(["address"])
+        parts[1].set("address", str(attempt))
+        assert {part.get("address").decode() for part in parts.values()} == {str(attempt)}
+        seen.append(parts[2].get("address").decode())
+    assert seen == ["0", "1", "2"]
 
 
 def test_place_is_read_from_the_launchers_variables(monkeypatch: pytest.MonkeyPatch) -> None:

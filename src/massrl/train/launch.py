@@ -18,10 +18,13 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from threading import Event, Thread
 from typing import IO
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 from massrl.config import TrainConfig
 from massrl.errors import ConfigError, TrainingError
@@ -250,8 +253,13 @@ def _group(here: World, *, gpu: bool) -> Iterator[None]:
     try:
         if here.size > 1:
             backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+            store, _, _ = next(rendezvous("env://", here.rank, here.size, timeout=_LONGEST_STEP))
             dist.init_process_group(
-                backend, rank=here.rank, world_size=here.size, timeout=_LONGEST_STEP
+                backend,
+                store=fresh_store(store, here),
+                rank=here.rank,
+                world_size=here.size,
+                timeout=_LONGEST_STEP,
             )
         yield
     except RuntimeError as error:  # torch's errors of a connection are of this kind
@@ -262,6 +270,31 @@ def _group(here: World, *, gpu: bool) -> Iterator[None]:
         if dist.is_initialized():
             dist.destroy_process_group()
         torch.set_num_threads(threads)
+
+
+def fresh_store(store: Store, here: World) -> Store:
+    """A part of the store in which no earlier attempt of this run has left anything.
+
+    torchrun keeps one store over its restarts, and the addresses of processes that are dead would be
+    taken for those of the living. So each process asks with a token of its own, and only one that is alive
+    can answer it.
+    """
+    if not here.leads:
+        token = uuid4().hex
+        store.set(f"massrl/ask/{here.rank}", token)
+        attempt = store.get(f"massrl/answer/{token}").decode()
+        store.set(f"massrl/{attempt}/{here.rank}", "here")
+        return PrefixStore(f"massrl/{attempt}", store)
+    attempt, answered = uuid4().hex, set[str]()
+    others = range(1, here.size)
+    while not all(store.check([f"massrl/{attempt}/{rank}"]) for rank in others):
+        for key in (f"massrl/ask/{rank}" for rank in others):
+            token = store.get(key).decode() if store.check([key]) else ""
+            if token and token not in answered:
+                store.set(f"massrl/answer/{token}", attempt)
+                answered.add(token)
+        time.sleep(0.02)
+    return PrefixStore(f"massrl/{attempt}", store)
 
 
 def _is_lost(error: RuntimeError) -> bool:
