@@ -25,7 +25,6 @@ from massrl.run_folder import RunFolder
 logger = logging.getLogger("massrl")
 
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
-_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 
 
 def check_loggers(names: Sequence[str]) -> None:
@@ -35,7 +34,7 @@ def check_loggers(names: Sequence[str]) -> None:
         ConfigError: with the command that installs it.
     """
     for name in names:
-        if importlib.util.find_spec(_PACKAGES[name]) is None:
+        if importlib.util.find_spec(name) is None:
             raise ConfigError(
                 f"--train.loggers {name} needs its package: pip install 'massrl[{name}]'"
             )
