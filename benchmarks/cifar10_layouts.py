@@ -1,20 +1,23 @@
 """Five view layouts under two objectives, at equal seconds and epochs: ``results/cifar10_layouts.md``.
 
-    OMP_NUM_THREADS=1 python benchmarks/cifar10_layouts.py --data DIR [--seeds 0 1 2] [--most 9]
+    OMP_NUM_THREADS=1 python benchmarks/cifar10_layouts.py --data DIR [--seeds 0 1 2] [--processes 2]
 
 ``DIR`` holds CIFAR-10 as ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``. Every run learns from the same
 10,000 images with the same network and the settings of ``cifar10_cpu.py``, and is judged on all test images
-by k-NN and by a linear probe. What a step of each combination costs is measured first, on one thread,
-and kept with the figures: ``--seconds`` of one core are so many steps, however busy the machine is when
-they are made. Figures that are there already are not made again, so the table can grow over several days.
+by k-NN and by a linear probe. What a step of each combination costs is measured first, on one thread of
+a machine that does nothing else, in interleaved rounds, and kept with the figures: ``--seconds`` of one
+core are so many steps, however busy the machine is when they are made. Figures that are there already are
+not made again, so the table can grow over several days.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import statistics
 import tempfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,7 @@ LAYOUTS: dict[str, dict[str, Any]] = {
 }
 RECIPES = {"InfoNCE": "cifar10-cpu-simclr", "BYOL": "cifar10-cpu-byol"}
 IMAGES = 10_000
+ROUNDS = 3
 HEAD = "| objective, views | ms a step | steps | k-NN | linear | seeds |"
 
 
@@ -60,13 +64,30 @@ def configuration(objective: str, layout: str, data: Path, **train: Any) -> Conf
     return make_config(read_layers(RECIPES[objective]), changes)
 
 
-def judged(config: Config, folder: Path, console: Console) -> dict[str, Any]:
-    """Pre-train and judge."""
-    run = {**config.to_dict(), "out": str(folder)}
-    sitting = massrl.pretrain(make_config(run), console=console).sitting
-    if sitting.stopped_by is not None:
-        raise SystemExit(f"stopped by {sitting.stopped_by}: what is done is kept")
-    results = massrl.evaluate(folder, console=console)
+def milliseconds(names: list[str], data: Path) -> dict[str, float]:
+    """What a step of each combination costs: the median of several interleaved rounds."""
+    torch.set_num_threads(1)
+    costs: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(ROUNDS):
+        for name, cost in costs.items():
+            objective, _, layout = name.partition(", ")
+            cost.append(measure_step(configuration(objective, layout, data, max_steps=12)).step)
+    return {name: statistics.median(cost) for name, cost in costs.items()}
+
+
+def judged(objective: str, layout: str, data: Path, train: dict[str, Any]) -> dict[str, Any]:
+    """Pre-train and judge, on one thread."""
+    torch.set_num_threads(1)
+    console = Console(quiet=True)
+    config = configuration(objective, layout, data, **train)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        sitting = massrl.pretrain(
+            make_config({**config.to_dict(), "out": str(out)}), console=console
+        ).sitting
+        if sitting.stopped_by is not None:
+            raise SystemExit(f"stopped by {sitting.stopped_by}: what is done is kept")
+        results = massrl.evaluate(out, console=console)
     return {
         "steps": sitting.step,
         "knn": results["knn"]["acc1"],
@@ -82,40 +103,36 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=400, help="seconds of one core")
     parser.add_argument("--epochs", type=float, default=5, help="passes over the images")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--most", type=int, default=10_000, help="runs to make this time")
+    parser.add_argument("--processes", type=int, default=1, help="runs made at once")
     wanted = parser.parse_args()
-    console = Console(quiet=True)
-    torch.set_num_threads(1)
     names = [f"{objective}, {layout}" for layout in LAYOUTS for objective in RECIPES]
     kept: dict[str, Any] = {"milliseconds": {}, "runs": {}}
     if KEPT.is_file():
         kept = json.loads(KEPT.read_text(encoding="utf-8"))
-    for name in names:
-        if name not in kept["milliseconds"]:
-            objective, _, layout = name.partition(", ")
-            config = configuration(objective, layout, wanted.data, max_steps=12)
-            kept["milliseconds"][name] = measure_step(config).step
-            write_json(KEPT, kept)
-    made = 0
+    if not kept["milliseconds"]:
+        kept["milliseconds"] = milliseconds(names, wanted.data)
+        write_json(KEPT, kept)
+    jobs = {}
     for seed in wanted.seeds:
-        for budget in ("seconds", "epochs"):
-            for name in names:
-                key = f"{name}; {getattr(wanted, budget):g} {budget}; seed {seed}"
-                if key in kept["runs"] or made == wanted.most:
-                    continue
-                objective, _, layout = name.partition(", ")
-                if budget == "seconds":
-                    train = {"max_steps": round(1000 * wanted.seconds / kept["milliseconds"][name])}
-                else:
-                    train = {"epochs": wanted.epochs}
-                config = configuration(objective, layout, wanted.data, seed=seed, **train)
-                with tempfile.TemporaryDirectory() as folder:
-                    kept["runs"][key] = judged(config, Path(folder) / "run", console)
-                made += 1
-                kept["about"] = circumstances(this_machine("cpu").name)
-                write_json(KEPT, kept)
-                RESULTS.write_text(table(kept, names, wanted), encoding="utf-8")
-                print(key, kept["runs"][key], flush=True)
+        for name in names:
+            steps = round(1000 * wanted.seconds / kept["milliseconds"][name])
+            jobs[f"{name}; {wanted.seconds:g} seconds; seed {seed}"] = {"max_steps": steps}
+        for name in names:
+            jobs[f"{name}; {wanted.epochs:g} epochs; seed {seed}"] = {"epochs": wanted.epochs}
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(wanted.processes, mp_context=spawn) as pool:
+        running = {}
+        for key, train in jobs.items():
+            objective, _, layout = key.partition(";")[0].partition(", ")
+            train["seed"] = int(key.rpartition(" ")[2])
+            if key not in kept["runs"]:
+                running[pool.submit(judged, objective, layout, wanted.data, train)] = key
+        for done in as_completed(running):
+            kept["runs"][running[done]] = done.result()
+            kept["about"] = circumstances(this_machine("cpu").name)
+            write_json(KEPT, kept)
+            RESULTS.write_text(table(kept, names, wanted), encoding="utf-8")
+            print(running[done], done.result(), flush=True)
 
 
 def table(kept: dict[str, Any], names: list[str], wanted: argparse.Namespace) -> str:
