@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from massrl.config import DataConfig
 from massrl.configure import make_config
 from massrl.data.catalogue import open_source
 from massrl.errors import DataError
+from massrl.evaluation.features import Features
 from massrl.evaluation.judge import in_same_classes
 from massrl.judging import judging_sources, make_probe, validation_source
 from massrl.options import JudgeDataConfig
@@ -59,6 +64,37 @@ def test_labels_that_do_not_fit_cost_the_probe_and_not_the_run(
     )
     assert make_probe(config, training_source(config.data), World()) is None
     assert "no k-NN while training" in caplog.text
+
+
+def test_probe_of_fewer_images_than_processes(tmp_path: Path) -> None:
+    """Guards a run that ends at its first probe, since a process has nothing to look at."""
+
+    class Third(World):
+        """The third of three, of whom the others have the two images to ask of."""
+
+        def collect(self, content: Any) -> list[Any]:
+            own, share = content
+            if own is not None:  # the bank's: the others' are as one's own
+                return [(own, share - 2), (own, share - 1), (own, share)]
+            asked = (Features(torch.ones(1, 4), torch.tensor([label])) for label in (0, 1))
+            return [*zip(asked, map(np.array, ([0], [1])), strict=True), (own, share)]
+
+    photos(tmp_path / "photos" / "train", "a", "b")
+    photos(tmp_path / "photos" / "val", "a", "b", count=1)
+    config = make_config(
+        {"data": {"train": str(tmp_path / "photos")}, "views": {"size": 8, "layout": "byol"}}
+    )
+    measure = make_probe(config, training_source(config.data), Third(rank=2, size=3))
+    assert measure is not None
+    assert measure(Mean()) == 50.0  # both get the same answer, and one of them is right
+
+
+class Mean(nn.Module):
+    """Features: the mean of each channel, and one of them twice."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """From ``(B, 3, H, W)`` to ``(B, 4)``."""
+        return torch.cat([images, images[:, :1]], dim=1).mean(dim=(2, 3))
 
 
 def test_what_is_left_open_is_as_in_the_run(tmp_path: Path) -> None:

@@ -227,8 +227,12 @@ def make_probe(config: Config, source: Source, world: World) -> Callable[[nn.Mod
         share = np.arange(world.rank, len(part), world.size)
         mine = Subset(part, share) if world.size > 1 else part
         mine.normalization = part.normalization
-        own = extract_features(backbone, mine, side=config.view_size)
-        parts = world.collect((own.values, own.labels, share))
+        own = extract_features(backbone, mine, side=config.view_size) if len(share) else None
+        parts = [
+            (part.values, part.labels, places)
+            for part, places in world.collect((own, share))
+            if part is not None
+        ]
         values, labels, places = (
             torch.cat(list(map(torch.as_tensor, items))) for items in zip(*parts, strict=True)
         )

@@ -32,6 +32,7 @@ class RunFolder:
         matrix_picture: the same to look at.
         views: the contact sheet of the first images.
         non_finite: step, images and plans of a loss that was not finite.
+        loggers: what each logger calls its record of the run.
         results: figures of the evaluations.
         report: the page a person reads.
         log: what was said.
@@ -48,6 +49,7 @@ class RunFolder:
         self.matrix_picture = self.path / "loss_matrix.png"
         self.views = self.path / "views.png"
         self.non_finite = self.path / "non_finite.json"
+        self.loggers = self.path / "loggers.json"
         self.results = self.path / "results.json"
         self.report = self.path / "report.html"
         self.log = self.path / "log.txt"

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shlex import quote
 from threading import Thread
 from typing import Any
 
 from rich.console import Console
 from torch import nn
 
-from massrl.atomic import write_json, write_text
-from massrl.config import Config, TrainConfig, ViewsConfig
-from massrl.config_files import config_text, load_config
+from massrl.atomic import write_json
+from massrl.config import Config, TrainConfig
+from massrl.config_files import load_config
 from massrl.data.cache import CachedSource
 from massrl.data.catalogue import holds
 from massrl.data.loader import steps_per_epoch
@@ -27,6 +26,7 @@ from massrl.methods.base import Method
 from massrl.parts import make_view_maker, sheet_rows, training_source
 from massrl.pretrained import save_trained
 from massrl.run_folder import RunFolder
+from massrl.run_keeping import keep_plans, save_config, what_is_left, with_policies
 from massrl.run_log import describe_source, logging_to, say_config
 from massrl.run_report import report_run
 from massrl.train.doubts import doubts
@@ -155,7 +155,7 @@ def _begin(wanted: Config, world: World, *, console: Console, title: str) -> Pre
         RunFolder.new(wanted.out) if wanted.out else RunFolder.free(wanted.recipe or source.name)
     )
     with folder.held(), logging_to(folder.log, console):
-        views = _with_policies(resolved.views, folder.keep_policies)
+        views = with_policies(resolved.views, folder.keep_policies)
         resolved = replace(resolved, out=str(folder.path), views=views)
         say_config(resolved, source, notes)
         for doubt in doubts(resolved, source):
@@ -167,7 +167,7 @@ def _begin(wanted: Config, world: World, *, console: Console, title: str) -> Pre
         if resolved.train.max_steps is None:
             resolved = plan_steps(resolved, method, source, maker, world=world)
         measure = make_probe(resolved, source, world)
-        _save_config(folder, resolved)
+        save_config(folder, resolved)
         save_sheet(sheet_rows(source, maker, count=_SHEET_ROWS), folder.views)
         return _lead(
             resolved, folder, source, None, world, measure=measure, console=console, title=title
@@ -187,7 +187,7 @@ def _go_on(
             logger.info("from here on: --%s %s", flag, value)
         # All that is to be opened is open before anything is kept.
         measure = make_probe(config, source, world)
-        _save_config(folder, config)
+        save_config(folder, config)
         source = _kept(source, config)
         return _lead(
             config, folder, source, checkpoint, world, measure=measure, console=console, title=title
@@ -241,23 +241,6 @@ def _say_stem(config: Config, method: Method) -> Config:
     return replace(config, model=replace(config.model, stem=used))
 
 
-def _with_policies(
-    views: ViewsConfig, change: Callable[[Sequence[str]], tuple[str, ...]]
-) -> ViewsConfig:
-    """The views with all strategies changed, the target's among them."""
-    own, target = views.policies or (), views.target_policy
-    changed = change([*own, *([target] if target else [])])
-    policies, rest = changed[: len(own)], changed[len(own) :]
-    return replace(views, policies=policies, target_policy=rest[0] if rest else None)
-
-
-def _save_config(folder: RunFolder, config: Config) -> None:
-    rate = f"{config.scaled_lr:g} = optim.lr × data.batch_size / 256"
-    views = _with_policies(config.views, folder.portable)
-    text = config_text(replace(config, views=views))
-    write_text(folder.config, f"# peak learning rate in use: {rate}\n{text}")
-
-
 def _lead(
     config: Config,
     folder: RunFolder,
@@ -293,21 +276,12 @@ def _lead(
             loggers.picture("loss of every pair", read_picture(folder.matrix_picture), sitting.step)
     except BaseException:
         loggers.close("failed")
-        logger.info("%s", _what_is_left(folder))
+        logger.info("%s", what_is_left(folder))
         raise
     loggers.close("success")
     if sitting.stopped_by == "SIGUSR1":
         requeue()
     return PretrainResult(folder.path, config, sitting)
-
-
-def _what_is_left(folder: RunFolder) -> str:
-    """What a run that could not go on has kept."""
-    if not folder.checkpoint.is_file():
-        return "no checkpoint had been made yet"
-    return (
-        f"the last checkpoint is kept: massrl pretrain --resume {quote(str(folder.path))} goes on"
-    )
 
 
 def _learn(
@@ -342,25 +316,6 @@ def _learn(
     except NonFiniteError as error:
         if folder is not None:
             epoch = error.step // steps_per_epoch(len(source), config.batch_size)
-            _keep_plans(error, folder, source, maker, epoch=epoch)
+            keep_plans(error, folder, source, maker, epoch=epoch)
         raise
     return sitting, method
-
-
-def _keep_plans(
-    error: NonFiniteError, folder: RunFolder, source: Source, maker: ViewMaker, *, epoch: int
-) -> None:
-    """Write down what was learnt from when the loss was no number, for ``massrl views --replay``."""
-    plans = []
-    for index in error.indices:
-        height, width = maker.load(source.read(index), index=index).shape[:2]
-        plan = maker.plan(epoch=epoch, index=index, height=height, width=width)
-        plans.append({"image": source.describe(index), **plan.to_json()})
-    about = {"step": error.step, "epoch": epoch, "loss": error.loss, "indices": error.indices}
-    write_json(folder.non_finite, {**about, "plans": plans})
-    logger.warning(
-        "its images and views are kept in %s: massrl views --replay %s --step %d shows them",
-        folder.non_finite.name,
-        quote(str(folder.path)),
-        error.step,
-    )

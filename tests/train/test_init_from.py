@@ -19,8 +19,10 @@ from massrl.api import resume
 from massrl.config_files import load_config
 from massrl.configure import make_config
 from massrl.errors import CheckpointError
+from massrl.parts import training_source
 from massrl.train.networks import make_method
 from massrl.train.record import read_metrics
+from massrl.train.resolve import resolve_config, this_machine
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +63,30 @@ def test_heads_that_do_not_fit_start_anew_and_are_named(parent: Path, tmp_path: 
 
 def test_other_backbone_is_refused_before_anything_is_written(parent: Path, tmp_path: Path) -> None:
     """Guards a run that would begin with random weights and say otherwise."""
-    for model in (
-        {"init_from": str(parent), "backbone": "resnet10-tiny"},
-        {"init_from": str(tmp_path / "nothing.safetensors")},
+    for model, message in (
+        (
+            {"init_from": str(parent), "backbone": "resnet10-tiny"},
+            "--model.backbone resnet10-narrow --model.stem small is theirs",
+        ),
+        ({"init_from": str(tmp_path / "nothing.safetensors")}, "nothing.safetensors"),
     ):
-        with pytest.raises(CheckpointError):
+        with pytest.raises(CheckpointError, match=message):
             run(tmp_path / "run", model=model)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["", "backbone.safetensors"])
+def test_backbone_that_is_left_open_is_that_of_the_weights(parent: Path, name: str) -> None:
+    """Guards "start from these weights" against the network that the machine would have chosen."""
+    own = load_config(parent / "config.yaml")
+    open_ = {**own.to_dict()["model"], "backbone": None, "stem": "auto"}
+    config = make_config(
+        {**own.to_dict(), "model": {**open_, "init_from": str(parent / name)}},
+    )
+    source = training_source(config.data)
+    resolved, notes = resolve_config(config, source, this_machine("cpu"))
+    assert (resolved.model.backbone, resolved.model.stem) == (own.model.backbone, own.model.stem)
+    assert any("as the weights of" in note for note in notes)
 
 
 def test_run_goes_on_when_what_it_started_from_is_gone(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.train.conftest import quiet, run
+from tests.train.test_resume import EVERY_THIRD, PowerCutError, cut_at
 
 from massrl.api import resume
+from massrl.config_files import load_config
+from massrl.configure import make_config
 from massrl.errors import ConfigError
 from massrl.report.content import Matrix
 from massrl.report.matrix_picture import draw_matrix
@@ -40,12 +44,7 @@ def test_tensorboard_has_every_figure_and_the_pictures(tmp_path: Path) -> None:
 def test_run_goes_on_with_loggers_added(tmp_path: Path) -> None:
     """Guards loggers as what a resume may change."""
     pytest.importorskip("tensorboard")
-    from massrl.config_files import load_config
-    from massrl.configure import make_config
-
     with pytest.MonkeyPatch.context() as patch:
-        from tests.train.test_resume import EVERY_THIRD, PowerCutError, cut_at
-
         cut_at(patch, 5)
         with pytest.raises(PowerCutError):
             run(tmp_path / "run", train=EVERY_THIRD)
@@ -81,7 +80,7 @@ def test_logger_that_fails_is_given_up_and_the_run_goes_on(
 ) -> None:
     """Guards hours of training against a server that is gone."""
     failing = Failing()
-    monkeypatch.setitem(module._KINDS, "mlflow", lambda folder: (failing, lambda *_: None))
+    monkeypatch.setitem(module._KINDS, "mlflow", lambda *_: (failing, lambda *_: None, None))
     monkeypatch.setattr(module, "check_loggers", lambda names: None)
     monkeypatch.setattr("massrl.training.check_loggers", lambda names: None)
     result = run(tmp_path / "run", train={"loggers": ["mlflow"]})
@@ -125,10 +124,49 @@ def test_other_loggers_write_where_there_is_no_service(
     """Guards the other two where their packages are installed."""
     pytest.importorskip(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    result = run(tmp_path / "run", train={**LABELLED, "loggers": [name]})
-    log = (result.folder / "log.txt").read_text(encoding="utf-8")
-    assert "given up" not in log
-    assert any(name in path.name for path in result.folder.iterdir())
+    folder = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        cut_at(patch, 5)
+        with pytest.raises(PowerCutError):
+            run(folder, train={**EVERY_THIRD, "loggers": [name]})
+    record = json.loads((folder / "loggers.json").read_text(encoding="utf-8"))
+    resume(folder, console=quiet())
+    assert "given up" not in (folder / "log.txt").read_text(encoding="utf-8")
+    assert any(name in path.name for path in folder.iterdir())
+    assert json.loads((folder / "loggers.json").read_text(encoding="utf-8")) == record
+    if name == "mlflow":
+        from mlflow import MlflowClient
+
+        rows = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").get_metric_history(
+            record[name], "loss"
+        )
+        assert {row.step for row in rows} == {
+            int(row["step"]) for row in read_metrics(folder / "metrics.csv")
+        }
+
+
+def test_record_is_asked_for_again_when_a_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards one curve of a run against as many as it had sittings."""
+    asked: list[str | None] = []
+
+    class Silent:
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_, **__: None
+
+    def kind(folder: Any, record: str | None) -> Any:
+        asked.append(record)
+        return Silent(), lambda *_: None, record or "first"
+
+    monkeypatch.setitem(module._KINDS, "mlflow", kind)
+    monkeypatch.setattr("massrl.training.check_loggers", lambda names: None)
+    with pytest.MonkeyPatch.context() as patch:
+        cut_at(patch, 5)
+        with pytest.raises(PowerCutError):
+            run(tmp_path / "run", train={**EVERY_THIRD, "loggers": ["mlflow"]})
+    resume(tmp_path / "run", console=quiet())
+    assert asked == [None, "first"]
 
 
 def test_picture_of_the_matrix_is_dark_where_the_loss_is_high() -> None:

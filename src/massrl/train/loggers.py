@@ -7,6 +7,7 @@ folder unless a key for its service is there, and MLflow does unless it is told 
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from massrl.atomic import write_json
 from massrl.config import Config
 from massrl.errors import ConfigError
 from massrl.mappings import flat
@@ -43,6 +45,7 @@ def check_loggers(names: Sequence[str]) -> None:
 class Loggers:
     """Those that a run has asked for; each gets every row and every picture.
 
+    A run that goes on goes on with its record: what each logger calls it is kept in the run folder.
     A logger that fails costs its own part of the record and a word in the log, never the run.
 
     Args:
@@ -52,12 +55,21 @@ class Loggers:
 
     def __init__(self, config: Config, folder: RunFolder) -> None:
         self._open: dict[str, tuple[Any, Callable[[str, Pixels, int], None]]] = {}
+        known = folder.loggers.is_file()
+        self._records = json.loads(folder.loggers.read_text(encoding="utf-8")) if known else {}
         for name in config.train.loggers:
             self._try(name, partial(self._add, name, config, folder))
+        if self._records:
+            write_json(folder.loggers, self._records)
 
     def _add(self, name: str, config: Config, folder: RunFolder) -> None:
-        self._open[name] = _KINDS[name](folder)
-        self._open[name][0].log_hyperparams(flat(config.to_dict()))
+        record = self._records.get(name)
+        kept, show, called = _KINDS[name](folder, record)
+        self._open[name] = kept, show
+        if called is not None:
+            self._records[name] = called
+        if record is None:  # MLflow takes a setting once
+            kept.log_hyperparams(flat(config.to_dict()))
 
     def row(self, values: dict[str, Any], step: int) -> None:
         """The figures of a step."""
@@ -90,7 +102,11 @@ class Loggers:
             self._open.pop(name, None)
 
 
-def _tensorboard(folder: RunFolder) -> tuple[Any, Callable[[str, Pixels, int], None]]:
+# A logger, what shows a picture with it, and what it calls its record, for which it is to be asked again.
+Opened = tuple[Any, Callable[[str, Pixels, int], None], "str | None"]
+
+
+def _tensorboard(folder: RunFolder, record: str | None) -> Opened:
     from lightning.pytorch.loggers import TensorBoardLogger
 
     made = TensorBoardLogger(folder.path, name="", version="tensorboard")
@@ -98,16 +114,18 @@ def _tensorboard(folder: RunFolder) -> tuple[Any, Callable[[str, Pixels, int], N
     def show(title: str, pixels: Pixels, step: int) -> None:
         made.experiment.add_image(title, pixels, step, dataformats="HWC")
 
-    return made, show
+    return made, show, None  # its folder is its record
 
 
-def _wandb(folder: RunFolder) -> tuple[Any, Callable[[str, Pixels, int], None]]:
+def _wandb(folder: RunFolder, record: str | None) -> Opened:
     from lightning.pytorch.loggers import WandbLogger
 
     made = WandbLogger(
         name=folder.path.name,
         project=os.environ.get("WANDB_PROJECT", "massrl"),
         save_dir=folder.path,
+        id=record,
+        resume="allow",
         offline=not _has_wandb_key(),
         settings={"console": "off", "init_timeout": 30},
     )
@@ -115,7 +133,7 @@ def _wandb(folder: RunFolder) -> tuple[Any, Callable[[str, Pixels, int], None]]:
     def show(title: str, pixels: Pixels, step: int) -> None:
         made.log_image(title, [pixels], step=step)
 
-    return made, show
+    return made, show, str(made.experiment.id)
 
 
 def _has_wandb_key() -> bool:
@@ -129,7 +147,7 @@ def _has_wandb_key() -> bool:
         return False
 
 
-def _mlflow(folder: RunFolder) -> tuple[Any, Callable[[str, Pixels, int], None]]:
+def _mlflow(folder: RunFolder, record: str | None) -> Opened:
     from lightning.pytorch.loggers import MLFlowLogger
 
     server = os.environ.get("MLFLOW_TRACKING_URI")
@@ -137,6 +155,7 @@ def _mlflow(folder: RunFolder) -> tuple[Any, Callable[[str, Pixels, int], None]]
     made = MLFlowLogger(
         experiment_name="massrl",
         run_name=folder.path.name,
+        run_id=record,
         tracking_uri=server or f"sqlite:///{here / 'mlflow.db'}",
         artifact_location=None if server else (here / "mlflow").as_uri(),
     )
@@ -144,10 +163,10 @@ def _mlflow(folder: RunFolder) -> tuple[Any, Callable[[str, Pixels, int], None]]
     def show(title: str, pixels: Pixels, step: int) -> None:
         made.experiment.log_image(made.run_id, pixels, f"{title.replace(' ', '_')}_{step}.png")
 
-    return made, show
+    return made, show, str(made.run_id)
 
 
-_KINDS: dict[str, Callable[[RunFolder], tuple[Any, Callable[[str, Pixels, int], None]]]] = {
+_KINDS: dict[str, Callable[[RunFolder, str | None], Opened]] = {
     "tensorboard": _tensorboard,
     "wandb": _wandb,
     "mlflow": _mlflow,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from massrl.checkpoint import load_backbone_file, load_checkpoint
 from massrl.config import Config
+from massrl.config_files import load_config
 from massrl.errors import CheckpointError, ConfigError
 from massrl.methods.base import Method
 from massrl.methods.build import build_method
@@ -71,14 +72,29 @@ def _start_from(path: Path, method: Method) -> None:
             network.load_state_dict(own)
             taken.append(name)
         elif name == "backbone":
+            backbone, stem = network_of_weights(path)
             raise CheckpointError(
-                f"{path} holds no weights of this --model.backbone and --model.stem"
+                f"{path} holds weights of another network: --model.backbone {backbone} --model.stem {stem} "
+                f"is theirs"
             )
         else:
             left.append(name)
     method.restart_target()
     rest = f"; {', '.join(left)} start{'s' * (len(left) == 1)} anew" if left else ""
     logger.info("%-8s %s from %s%s", "weights", ", ".join(taken), path, rest)
+
+
+def network_of_weights(path: Path) -> tuple[str, str]:
+    """Name and stem of the backbone that a run, or a backbone's file, has weights of.
+
+    Raises:
+        CheckpointError: if there are none.
+    """
+    if path.is_dir():
+        model = load_config(RunFolder.existing(path, flag="--init-from").config).model
+        return str(model.backbone), model.stem
+    _, about = load_backbone_file(path)
+    return about["backbone"], about["stem"]
 
 
 def _weights(path: Path) -> dict[str, Tensor]:

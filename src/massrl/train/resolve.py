@@ -17,6 +17,7 @@ from massrl.data.sources import Normalization, Source
 from massrl.errors import ConfigError
 from massrl.mappings import flat
 from massrl.train.module import Schedule
+from massrl.train.networks import network_of_weights
 from massrl.views.layouts import SETTINGS, Layout, resolve_layout
 
 T = TypeVar("T")
@@ -203,11 +204,17 @@ def _resolve_model(
 ) -> ModelConfig:
     on_cpu = "resnet10-narrow" if _is_small(source) else "resnet18"
     backbone = "resnet50" if machine.has_gpu else on_cpu
-    why = f"for {machine.name}"
+    why, stem, start = f"for {machine.name}", model.stem, None
+    if model.init_from:
+        start = Path(model.init_from).expanduser().resolve()
+        if model.backbone is None:
+            backbone, stem = network_of_weights(start)
+            why = f"as the weights of {start}"
     return replace(
         model,
         backbone=notes.choose(model.backbone, "--model.backbone", backbone, why),
-        init_from=str(Path(model.init_from).expanduser().resolve()) if model.init_from else None,
+        stem=stem if model.stem == "auto" else model.stem,
+        init_from=str(start) if start else None,
     )
 
 
