@@ -89,7 +89,7 @@ def test_functions_of_the_public_surface_take_their_documented_first_arguments()
         name: next(iter(inspect.signature(getattr(massrl, name)).parameters))
         for name in ("pretrain", "evaluate", "load_backbone")
     }
-    assert first == {"pretrain": "config", "evaluate": "backbone", "load_backbone": "path"}
+    assert first == {"pretrain": "config", "evaluate": "backbone", "load_backbone": "backbone"}
 
 
 def test_package_lists_its_public_names_and_no_others_exist() -> None:

@@ -19,6 +19,8 @@ from massrl.errors import ConfigError
 from massrl.options import (
     CheckConfig,
     EvaluateConfig,
+    ExportConfig,
+    ImportConfig,
     PackConfig,
     SheetConfig,
     StrengthsConfig,
@@ -112,6 +114,40 @@ def evaluate(
 
     wanted = config if isinstance(config, EvaluateConfig) else make(EvaluateConfig, config or {})
     return judge_backbone(backbone, wanted, console=console or Console(stderr=True))
+
+
+def import_backbone(config: ImportConfig | dict[str, Any]) -> tuple[Path, list[str]]:
+    """Take the backbone out of another project's file; nothing in the file is run.
+
+    Args:
+        config: which file, and what is known of its network.
+
+    Returns:
+        The file that was written, and an account of every weight, line by line.
+
+    Raises:
+        CheckpointError: if there is no backbone in it, or it would have to run code.
+    """
+    from massrl.exporting import import_file
+
+    return import_file(config if isinstance(config, ImportConfig) else make(ImportConfig, config))
+
+
+def export_backbone(config: ExportConfig | dict[str, Any]) -> tuple[Path, Path]:
+    """Write a backbone as torchvision, timm, ONNX Runtime or massrl read it.
+
+    Args:
+        config: which backbone, which format, where to.
+
+    Returns:
+        The file, and the model card beside it.
+
+    Raises:
+        MassrlError: if the tool has no such network, or the backbone cannot be used.
+    """
+    from massrl.exporting import export_file
+
+    return export_file(config if isinstance(config, ExportConfig) else make(ExportConfig, config))
 
 
 def draw_views(config: SheetConfig | dict[str, Any]) -> Path:

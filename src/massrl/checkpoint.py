@@ -66,6 +66,16 @@ def save_backbone(path: Path, state: dict[str, Tensor], about: dict[str, Any]) -
     write_atomically(path, lambda file: file.write(content))
 
 
+def backbone_about(path: Path) -> dict[str, Any] | None:
+    """What ``save_backbone`` was told of a backbone; ``None`` for a file that it did not write."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = (file.metadata() or {}).get("massrl")
+    except (SafetensorError, OSError):
+        return None
+    return None if about is None else dict(json.loads(about))
+
+
 def load_backbone_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what ``save_backbone`` wrote: the weights, and how to build the backbone.
 

@@ -23,7 +23,7 @@ BATCH_NORMS = ("per-view", "joint")
 TARGETS = ("each", "mean")
 STATISTICS = ("own", "online")
 OPTIMISERS = ("lars", "sgd", "adamw")
-STEMS = ("auto", "small", "standard")
+STEMS = ("auto", "small", "small-pad2", "standard")
 ON_ERROR = ("stop", "skip")
 CACHES = ("auto", "memory", "none")
 EXECUTORS = ("auto", "cpu", "device")
@@ -211,7 +211,8 @@ class ModelConfig:
     """A torchvision ResNet, any timm name, `resnet10-narrow` or `resnet10-tiny` for a CPU, or
     `module:function` of your own."""
     stem: str = "auto"
-    """First layers of a ResNet: `standard`, `small` (3×3, no pooling) or `auto`: by size."""
+    """First layers of a ResNet: `standard`, `small` (3×3, no pooling), `small-pad2` (the same padded
+    by 2, as solo-learn's) or `auto`: by size."""
     init_from: str | None = None
     """Weights to start from: another run, or a backbone's `.safetensors` file. `--init-from` is short
     for it."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from massrl.checks import MANY, choice, must, refuse, within
-from massrl.config import ON_ERROR, ViewsConfig
+from massrl.config import ON_ERROR, STEMS, ViewsConfig
+
+EXPORT_FORMATS = ("safetensors", "torchvision", "timm", "onnx")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,56 @@ class EvaluateConfig:
             within(self.temperature, 1e-4, MANY, "--temperature"),
             within(self.seed, 0, MANY, "--seed"),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig:
+    """A backbone to take out of another project's file."""
+
+    checkpoint: str = ""
+    """The file: safetensors, or what `torch.save` wrote."""
+    out: str = ""
+    """File to write; beside the checkpoint, under its name, when it is left out."""
+    backbone: str | None = None
+    """Its network: found among torchvision's ResNets by their shapes; any timm name, or
+    `module:function` of your own."""
+    stem: str | None = None
+    """Its first layers: `standard`, `small` (3×3, no pooling) or `small-pad2` (solo-learn's)."""
+    part: str | None = None
+    """Which of several backbones in the file, by what its keys begin with."""
+    size: int | None = None
+    """Side of the images that it is for, pixels; 224, or 32 with a small stem."""
+    mean: tuple[float, float, float] | None = None
+    """What its images are normalised by, of [0, 1]; ImageNet's when left out."""
+    std: tuple[float, float, float] | None = None
+    """Likewise."""
+
+    def __post_init__(self) -> None:
+        stems = [stem for stem in STEMS if stem != "auto"]
+        refuse(
+            must(
+                self.stem is None or self.stem in stems,
+                f"--stem is {self.stem!r}, but {', '.join(stems)} are accepted",
+            ),
+            within(self.size, 1, MANY, "--size"),
+            *(within(value, 1e-6, MANY, "--std") for value in self.std or ()),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """A backbone to write as another tool reads it."""
+
+    backbone: str = ""
+    """Run folder, file, or name such as `torchvision:resnet50`."""
+    format: str = "safetensors"
+    """`safetensors`, `torchvision`, `timm` or `onnx`."""
+    out: str = ""
+    """File to write; in the run folder or beside the file when it is left out. A model card is written
+    beside it."""
+
+    def __post_init__(self) -> None:
+        refuse(choice(self.format, EXPORT_FORMATS, "--format"))
 
 
 @dataclass(frozen=True, kw_only=True)

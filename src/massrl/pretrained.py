@@ -1,18 +1,29 @@
-"""A trained backbone on disk: its weights, and what is needed to build it and to feed it."""
+"""A backbone to judge or to use, whatever it comes from, and what is needed to build it and to feed it."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 import torch
 from torch import nn
 
-from massrl.checkpoint import load_backbone_file, save_backbone
+from massrl.checkpoint import backbone_about, load_backbone_file, save_backbone
 from massrl.config import Config, ModelConfig
+from massrl.data.sources import IMAGENET_NORMALIZATION
 from massrl.errors import CheckpointError
+from massrl.exchange.foreign import Imported, take_backbone
+from massrl.exchange.named import is_offered, offered_backbone
+from massrl.exchange.reading import read_weights
 from massrl.methods.build import seeded_backbone
 from massrl.run_folder import RunFolder
+
+logger = logging.getLogger("massrl")
+
+_FOREIGN_SIDE = {"standard": 224, "small": 32}  # pixels, unless it is said
 
 
 def save_trained(path: Path, backbone: nn.Module, config: Config, *, step: int) -> None:
@@ -39,41 +50,123 @@ def save_trained(path: Path, backbone: nn.Module, config: Config, *, step: int) 
     save_backbone(path, backbone.state_dict(), about)
 
 
-def load_backbone(path: str | Path, *, untrained: bool = False) -> nn.Module:
-    """Load a backbone that massrl trained.
+def load_backbone(backbone: str | Path, *, untrained: bool = False) -> nn.Module:
+    """Load a backbone, ready to give features.
 
     Args:
-        path: a run folder or a ``.safetensors`` file.
-        untrained: leave the weights as the run started with them, to compare with.
+        backbone: a run folder; a file that massrl wrote; a checkpoint of another project, whose ResNet is
+            found in it (``massrl import`` takes it out with more to say about it); or a network with the
+            weights of its library, as ``torchvision:resnet50`` or ``timm:vit_small_patch16_224``.
+        untrained: leave the weights as training would have started with them, to compare with.
 
     Returns:
         A module in eval mode from float ``(B, 3, H, W)``, scaled to [0, 1] and normalised, to pooled
         features ``(B, D)``; ``about`` on it says how the images are to be prepared (``size``,
-        ``mean``, ``std``) and where the weights came from.
+        ``mean``, ``std``), how many features there are (``num_features``) and where the weights came
+        from.
 
     Raises:
         CheckpointError: if there is none, or it is damaged.
+        ConfigError: if a library has no such network.
     """
-    file = Path(path)
-    if file.is_dir():
-        file = RunFolder.existing(file, flag="BACKBONE").backbone
-        if not file.is_file():
-            raise CheckpointError(
-                f"{path} has no backbone yet, since the run is not complete: "
-                f"massrl pretrain --resume {quote(str(path))} completes it"
-            )
-    state, about = load_backbone_file(file)
+    if is_offered(str(backbone)):
+        offered = offered_backbone(str(backbone), untrained=untrained)
+        return _ready(offered.network, offered.about)
+    file = _file_of(Path(backbone))
+    if file.is_file() and backbone_about(file) is None:
+        taken, about = foreign_backbone(file)
+        logger.warning(
+            "%s is another project's: its images are prepared as for ImageNet, %d px; "
+            "massrl import %s says otherwise with --size, --mean and --std",
+            file,
+            about["size"],
+            quote(str(file)),
+        )
+        state = taken.state
+    else:
+        state, about = load_backbone_file(file)
+    network = untrained_backbone(about)
+    if not untrained:
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"{file} does not fit {about['backbone']}: {reason}") from None
+    return _ready(network, about)
+
+
+def foreign_backbone(
+    path: Path,
+    *,
+    backbone: str | None = None,
+    stem: str | None = None,
+    part: str | None = None,
+    size: int | None = None,
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
+) -> tuple[Imported, dict[str, Any]]:
+    """Take the backbone out of another project's file.
+
+    Args:
+        path: the file.
+        backbone: its network; found among the ResNets when left out.
+        stem: its first layers; found likewise.
+        part: the prefix to take, where there are several.
+        size: side of the images it is for, pixels; 224, or 32 with a small stem, when left out.
+        mean: what its images are normalised by; ImageNet's when left out.
+        std: likewise.
+
+    Returns:
+        The weights with an account of all that was in the file, and what ``load_backbone`` calls ``about``.
+
+    Raises:
+        CheckpointError: if there is no backbone in it.
+    """
+    taken = take_backbone(
+        read_weights(path),
+        where=str(path),
+        backbone=backbone,
+        stem=stem,
+        part=part,
+        image_side=size or _FOREIGN_SIDE["standard"],
+    )
+    about = {
+        "backbone": taken.part.backbone,
+        "stem": taken.part.stem,
+        "size": size or _FOREIGN_SIDE.get(taken.part.stem, _FOREIGN_SIDE["small"]),
+        "mean": list(mean or IMAGENET_NORMALIZATION.mean),
+        "std": list(std or IMAGENET_NORMALIZATION.std),
+        "seed": 0,
+        "recipe": "",
+        "step": None,
+        "source": path.name,
+        "part": taken.part.name,
+    }
+    return taken, about
+
+
+def untrained_backbone(about: Mapping[str, Any]) -> nn.Module:
+    """The network with the weights that its training began with."""
     with torch.random.fork_rng(devices=[]):
-        backbone = seeded_backbone(
+        return seeded_backbone(
             ModelConfig(backbone=about["backbone"], stem=about["stem"]),
             image_side=about["size"],
             seed=about["seed"],
         )
-    if not untrained:
-        try:
-            backbone.load_state_dict(state)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise CheckpointError(f"{file} does not fit {about['backbone']}: {reason}") from None
-    backbone.about = about  # type: ignore[assignment]
-    return backbone.eval()
+
+
+def _file_of(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    file = RunFolder.existing(path, flag="BACKBONE").backbone
+    if not file.is_file():
+        raise CheckpointError(
+            f"{path} has no backbone yet, since the run is not complete: "
+            f"massrl pretrain --resume {quote(str(path))} completes it"
+        )
+    return file
+
+
+def _ready(network: nn.Module, about: dict[str, Any]) -> nn.Module:
+    network.about = {**about, "num_features": int(network.num_features)}  # type: ignore
+    return network.eval()

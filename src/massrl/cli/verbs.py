@@ -121,6 +121,34 @@ def _evaluate(words: list[str]) -> int:
     return 0
 
 
+def _import(words: list[str]) -> int:
+    checkpoint = first(words, "the file to take a backbone out of")
+    from massrl.configure import make
+    from massrl.options import ImportConfig
+
+    config = make(ImportConfig, {"checkpoint": checkpoint}, arguments=words)
+    from massrl.api import import_backbone
+
+    file, lines = import_backbone(config)
+    for line in lines:
+        print(line)
+    print(file)
+    return 0
+
+
+def _export(words: list[str]) -> int:
+    backbone = first(words, "the run folder, file or name to export")
+    from massrl.configure import make
+    from massrl.options import ExportConfig
+
+    config = make(ExportConfig, {"backbone": backbone}, arguments=words)
+    from massrl.api import export_backbone
+
+    for path in export_backbone(config):
+        print(path)
+    return 0
+
+
 def _views(words: list[str]) -> int:
     from massrl.configure import make
     from massrl.options import SheetConfig
@@ -288,6 +316,18 @@ VERBS: dict[str, Verb] = {
         _evaluate,
         usage="RUN",
         kind="massrl.options.EvaluateConfig",
+    ),
+    "export": Verb(
+        "write a backbone for torchvision, timm or ONNX Runtime, with a model card",
+        _export,
+        usage="BACKBONE",
+        kind="massrl.options.ExportConfig",
+    ),
+    "import": Verb(
+        "take the backbone out of another project's checkpoint, accounting for every weight",
+        _import,
+        usage="CHECKPOINT",
+        kind="massrl.options.ImportConfig",
     ),
     "recipes": Verb("list the recipes, or show one: massrl recipes NAME", _recipes, usage="[NAME]"),
     "policies": Verb(

@@ -1,8 +1,8 @@
 """Backbones: from normalised images ``(B, 3, H, W)`` to pooled features ``(B, D)``.
 
 A name is a ResNet of torchvision, one of our own for a CPU (``resnet10-narrow``, ``resnet10-tiny``), any
-model of timm, or ``module:function`` of the user's. Weights are always random: pre-training is what
-massrl is for.
+model of timm (``timm:NAME`` where torchvision has one of that name too), or ``module:function`` of the
+user's. Weights are always random: pre-training is what massrl is for.
 
 The last batch norm of each residual block starts at a scale of 1, torchvision's default, in our
 network too; starting it at 0 (``zero_init_residual``) is left out: a name means one network.
@@ -36,7 +36,9 @@ TORCHVISION_RESNETS = (
     "wide_resnet50_2",
     "wide_resnet101_2",
 )
-_STEMS = ("auto", "standard", "small")
+_SMALL_STEMS = {"small": 1, "small-pad2": 2}  # with the padding of their 3×3 convolution
+_STEMS = ("auto", "standard", *_SMALL_STEMS)
+_TIMM = "timm:"
 
 
 def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> nn.Module:
@@ -44,18 +46,18 @@ def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> n
 
     Args:
         name: a torchvision ResNet (which goes before timm's of the same name), ``resnet10-narrow``
-            or ``resnet10-tiny``, any timm name, or ``module:function`` (called without arguments;
-            modules of the current folder are found).
+            or ``resnet10-tiny``, any timm name, also as ``timm:NAME``, or ``module:function`` (called
+            without arguments; modules of the current folder are found).
         stem: ``"standard"``; ``"small"``: a 3×3 convolution of stride 1 and no max-pooling (SimCLR,
             arXiv 2002.05709, appendix B.9; of stride 2 for our own ResNets), for ResNets whose
-            stem is a 7×7 convolution and a max-pooling; ``"auto"``: small for these when
-            ``image_side`` is below 64.
+            stem is a 7×7 convolution and a max-pooling; ``"small-pad2"``: the same with a padding of
+            2, as solo-learn's has; ``"auto"``: small for these when ``image_side`` is below 64.
         image_side: side, in pixels, of the images it will be given.
 
     Returns:
         A module from float ``(B, 3, H, W)`` to pooled features ``(B, D)``, with the attributes
-        ``num_features`` (D) and ``stem_used`` (``"standard"`` or ``"small"``). The keys of a
-        torchvision ResNet's state are torchvision's, without ``fc``.
+        ``num_features`` (D) and ``stem_used`` (never ``"auto"``). The keys of a torchvision ResNet's
+        state are torchvision's, without ``fc``.
 
     Raises:
         ConfigError: if the name is unknown, the stem does not fit the backbone, or the module's
@@ -68,13 +70,13 @@ def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> n
         model = NarrowResNet(NARROW_RESNETS[name])
     elif name in TORCHVISION_RESNETS:
         model = _torchvision_resnet(name)
-    elif ":" in name:
+    elif ":" in name and not name.startswith(_TIMM):
         model = _users_backbone(name)
     else:
-        model = _timm_backbone(name, image_side=image_side)
+        model = _timm_backbone(name.removeprefix(_TIMM), image_side=image_side)
     model.stem_used = _choose_stem(model, name, stem=stem, image_side=image_side)
-    if model.stem_used == "small":
-        _make_stem_small(model)
+    if model.stem_used in _SMALL_STEMS:
+        _make_stem_small(model, padding=_SMALL_STEMS[model.stem_used])
     num_features = _count_features(model, name, image_side=image_side)
     if getattr(model, "num_features", None) != num_features:  # a user's may be a property
         model.num_features = num_features
@@ -208,12 +210,12 @@ def _choose_stem(model: Any, name: str, *, stem: str, image_side: int) -> str:
     """The stem to use; a user's own network is never changed."""
     convolution = getattr(model, "conv1", None)
     changeable = (
-        ":" not in name
+        ":" not in name.removeprefix(_TIMM)
         and isinstance(convolution, nn.Conv2d)
         and convolution.kernel_size == (7, 7)
         and isinstance(getattr(model, "maxpool", None), nn.Module)
     )
-    if stem == "small" and not changeable:
+    if stem in _SMALL_STEMS and not changeable:
         raise ConfigError(
             f"backbone {name!r} has no small stem: only ResNets that begin with a 7x7 convolution "
             "and a max-pooling have one; auto and standard are accepted (--model.stem)"
@@ -223,11 +225,11 @@ def _choose_stem(model: Any, name: str, *, stem: str, image_side: int) -> str:
     return stem
 
 
-def _make_stem_small(model: Any) -> None:
+def _make_stem_small(model: Any, *, padding: int) -> None:
     old = model.conv1
     stride = getattr(model, "small_stem_stride", 1)
     model.conv1 = nn.Conv2d(
-        old.in_channels, old.out_channels, 3, stride=stride, padding=1, bias=False
+        old.in_channels, old.out_channels, 3, stride=stride, padding=padding, bias=False
     )
     _initialise(model.conv1)
     model.maxpool = nn.Identity()

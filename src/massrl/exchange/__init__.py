@@ -1,0 +1,1 @@
+"""Backbones from elsewhere and for elsewhere: other projects' files read, files written that they load."""
