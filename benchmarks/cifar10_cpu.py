@@ -95,22 +95,22 @@ def run(
         "steps": int(last["step"]) + 1,
         "epochs": float(last["epoch"]),
         "seconds": float(last["seconds"]),
-        "knn": results["knn"]["acc1"],
-        "linear": results["linear"]["acc1"],
+        "knn": results["tasks"]["knn"]["acc1"],
+        "linear": results["tasks"]["linear"]["acc1"],
         "results": results,
         "untrained": {
             "steps": 0,
             "epochs": 0.0,
             "seconds": 0.0,
-            "knn": untrained["knn"]["acc1"],
-            "linear": untrained["linear"]["acc1"],
+            "knn": untrained["tasks"]["knn"]["acc1"],
+            "linear": untrained["tasks"]["linear"]["acc1"],
         },
     }
 
 
 def table(figures: dict[str, list[dict[str, Any]]], seconds: float) -> str:
     """The figures as Markdown, with all that is needed to make them again."""
-    about = next(iter(figures["InfoNCE, 2 views"]))["results"]
+    about = next(iter(figures["InfoNCE, 2 views"]))["results"]["tasks"]["knn"]
     versions = ", ".join(f"{name} {version}" for name, version in about["software"].items())
     seeds = len(figures["untrained"])
     lines = [

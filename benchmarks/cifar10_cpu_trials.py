@@ -164,8 +164,8 @@ def run(
             if massrl.pretrain(config, console=console, title=title).sitting.stopped_by:
                 raise SystemExit(f"stopped: go on with massrl pretrain --resume {folder.path}")
         massrl.evaluate(folder.path, console=console)
-    results: dict[str, Any] = json.loads(folder.results.read_text(encoding="utf-8"))
-    return results
+    tasks: dict[str, Any] = json.loads(folder.results.read_text(encoding="utf-8"))["tasks"]
+    return tasks
 
 
 def changed(row: tuple[str, str, Any] | None) -> str:
@@ -175,9 +175,9 @@ def changed(row: tuple[str, str, Any] | None) -> str:
 
 def table(made: list[tuple[str, tuple[str, str, Any] | None, dict[str, Any]]]) -> str:
     """The figures as Markdown, with all that is needed to make them again."""
-    about = made[0][2]
+    about = made[0][2]["knn"]
     versions = ", ".join(f"{name} {version}" for name, version in about["software"].items())
-    commits = ", ".join(dict.fromkeys(str(results["commit"]) for _, _, results in made))
+    commits = ", ".join(dict.fromkeys(str(results["knn"]["commit"]) for _, _, results in made))
     lines = [
         "# CIFAR-10 on a CPU: the trials behind the recipes",
         "",

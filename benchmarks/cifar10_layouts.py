@@ -90,9 +90,9 @@ def judged(objective: str, layout: str, data: Path, train: dict[str, Any]) -> di
         results = massrl.evaluate(out, console=console)
     return {
         "steps": sitting.step,
-        "knn": results["knn"]["acc1"],
-        "linear": results["linear"]["acc1"],
-        "commit": results["commit"],
+        "knn": results["tasks"]["knn"]["acc1"],
+        "linear": results["tasks"]["linear"]["acc1"],
+        "commit": results["tasks"]["knn"]["commit"],
     }
 
 

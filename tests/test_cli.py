@@ -117,7 +117,7 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["pretrain", "--resume", "x", "--recipe=default"], "no --recipe, --config or --init-from"),
         (["pretrain", "--data.limit=many"], "--data.limit is 'many', but a whole number"),
         (["pretrain", "--data.limit=0", "--train.seed=x"], "--train.seed is 'x'"),
-        (["evaluate"], "run folder or .safetensors file to judge is missing"),
+        (["evaluate"], "run folder, file or name to judge is missing"),
         (["evaluate", "--task", "knn"], "is missing"),
         (["views"], "is missing"),
         (["recipes", "shape-byol"], "unknown recipe 'shape-byol': did you mean 'shapes-byol'"),

@@ -256,3 +256,18 @@ def test_list_may_be_given_as_text_from_python_too() -> None:
         ViewsConfig(policies="simclr")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="--views.crop_scale is .*, but a list of two numbers"):
         make_config({"views": {"crop_scale": 0.3}})
+
+
+def test_flag_that_is_yes_or_no_may_stand_alone() -> None:
+    """Guards ``--untrained``, as errors and the README write it."""
+    from massrl.options import EvaluateConfig
+
+    for words, wanted in (
+        (["--untrained"], True),
+        (["--untrained", "--k", "3"], True),
+        (["--untrained", "false"], False),
+        ([], False),
+    ):
+        assert make(EvaluateConfig, arguments=words).untrained is wanted
+    rates = make(EvaluateConfig, arguments=["--sgd.rates", "0.1,0.2", "--semi.epochs=3"])
+    assert (rates.sgd.rates, rates.semi.epochs) == ((0.1, 0.2), (3,))

@@ -18,6 +18,7 @@ from massrl.data.pack import Recoding, pack
 from massrl.errors import ConfigError
 from massrl.options import (
     CheckConfig,
+    CompareConfig,
     EvaluateConfig,
     ExportConfig,
     ImportConfig,
@@ -37,6 +38,7 @@ if (
 ):  # torch and Lightning take seconds to load, which looking at views need not wait for
     from torch import nn
 
+    from massrl.comparing import Comparison
     from massrl.train.step_cost import StepCost
     from massrl.training import PretrainResult
 
@@ -99,21 +101,41 @@ def evaluate(
     """Judge a backbone on labelled images.
 
     Args:
-        backbone: a run folder, a ``.safetensors`` file, or what ``load_backbone`` gave.
+        backbone: whatever ``load_backbone`` takes, such as a run folder, a checkpoint of another project
+            or ``timm:resnet50``; or what it gave.
         config: tasks, data and settings; what is left out of the data is as in the run.
         console: where progress is shown; the terminal by default.
 
     Returns:
-        The content of ``results.json``: a section for each task, and how the figures came about.
-        It is written into the run folder or beside the file, or to ``config.out`` where it is set.
+        The content of ``results.json``: ``backbone``, ``run`` and ``tasks``, which has figures for each
+        task with how they came about; those of earlier evaluations of the same weights among them. It
+        is written into the run folder, or one beside the file, or ``config.out`` where it is set.
 
     Raises:
         MassrlError: if something the user gave cannot be used.
     """
-    from massrl.judging import judge_backbone
+    from massrl.evaluating import judge_backbone
 
     wanted = config if isinstance(config, EvaluateConfig) else make(EvaluateConfig, config or {})
     return judge_backbone(backbone, wanted, console=console or Console(stderr=True))
+
+
+def compare(config: CompareConfig | dict[str, Any]) -> tuple[Path, Comparison]:
+    """Put the figures of several backbones side by side, in one table and one page.
+
+    Args:
+        config: which folders, where to.
+
+    Returns:
+        The page, and what it shows.
+
+    Raises:
+        DataError: if a folder holds no figures.
+    """
+    from massrl.comparing import compare_folders
+
+    wanted = config if isinstance(config, CompareConfig) else make(CompareConfig, config)
+    return compare_folders(wanted)
 
 
 def import_backbone(config: ImportConfig | dict[str, Any]) -> tuple[Path, list[str]]:

@@ -34,6 +34,8 @@ _TYPES = {
     "bool": "true or false",
     "str": "text",
     "tuple[str, ...]": "a list of texts",
+    "tuple[int, ...]": "a list of whole numbers",
+    "tuple[float, ...]": "a list of numbers",
     "tuple[float, float]": "a list of two numbers",
     "tuple[float, float, float]": "a list of three numbers",
 }
@@ -164,7 +166,7 @@ def _lists_to_tuples(value: Any) -> Any:
 
 
 def _split_lists(arguments: Sequence[str], kind: type) -> list[str]:
-    """``simclr,randaugment(2,9)`` for a flag that takes several values, as the JSON it means."""
+    """Flags as JSON means them: ``simclr,randaugment(2,9)`` as a list, a bare ``--untrained`` as true."""
     joined: list[str] = []
     waiting = list(arguments)
     while waiting:
@@ -184,6 +186,8 @@ def _split_lists(arguments: Sequence[str], kind: type) -> list[str]:
     result = []
     for argument in joined:
         flag, equals, value = argument.partition("=")
+        if not equals and known[flag] == "bool":
+            equals, value = "=", "true"
         if equals and "tuple" in known[flag] and not value.startswith(("[", "null")):
             words = known[flag].startswith("tuple[str")
             value = json.dumps(_parts(value)) if words else f"[{', '.join(_parts(value))}]"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,15 @@ from massrl.data.catalogue import open_source
 from massrl.data.decode import decode
 from massrl.data.sources import Source
 from massrl.errors import ConfigError
-from massrl.evaluation.features import Features, extract_features
+from massrl.evaluating import make_subject
 from massrl.evaluation.judge import judge
+from massrl.evaluation.subject import Subject
 from massrl.options import DemoConfig, EvaluateConfig
 from massrl.pretrained import load_backbone
 from massrl.report import Bars, Gallery, Picture, ReportContent, write_report
 from massrl.run_folder import RunFolder
 from massrl.run_log import TaskProgress, circumstances, duration
-from massrl.run_report import TASK_NAMES, loss_matrix, metric_curves
+from massrl.run_report import loss_matrix, metric_curves
 from massrl.train.record import read_metrics
 from massrl.train.resolve import this_machine
 from massrl.training import PretrainResult
@@ -42,15 +42,15 @@ _SIDE = 32
 _OWN = {"massrl", "byol", "results.json", "report.html", "views.png"}
 _GALLERY_ROWS = 6
 _NEIGHBOURS = 5
+TASK_NAMES = {"knn": "k-NN", "linear": "linear probe"}
 _NAMES = {"untrained": "untrained", "byol": "BYOL", "massrl": "MASSRL"}
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """A network's features of the images to learn from and to predict, and what came of them."""
+    """A network with its features of the images, and what came of them."""
 
-    known: Features
-    asked: Features
+    subject: Subject
     figures: dict[str, dict[str, Any]]  # task: metrics
 
 
@@ -95,17 +95,10 @@ def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
         console.print(f"judging {_NAMES[name]} …")
         backbone = load_backbone(result.folder, untrained=name == "untrained")
         with TaskProgress(console) as progress:
-            known, asked = (
-                extract_features(
-                    backbone,
-                    part,
-                    side=_SIDE,
-                    progress=partial(progress, f"features of {part.name}"),
-                )
-                for part in (train, test)
+            subject = make_subject(
+                backbone, train, test, side=_SIDE, machine=this_machine("cpu"), progress=progress
             )
-        figures = judge(known, asked, EvaluateConfig(), class_names=train.class_names)
-        networks[name] = _Judged(known, asked, figures)
+            networks[name] = _Judged(subject, judge(subject, EvaluateConfig()))
     outcome = _Outcome(networks, massrl, byol, train, test, time.perf_counter() - begin)
     write_json(folder / "results.json", _results(outcome))
     shutil.copyfile(RunFolder(massrl.folder).views, folder / "views.png")
@@ -220,7 +213,7 @@ def _content(outcome: _Outcome, folder: Path) -> ReportContent:
 
 def _gallery(title: str, judged: _Judged, outcome: _Outcome) -> Gallery:
     """The first test images, and what the network holds to be nearest to them."""
-    known, asked = judged.known, judged.asked
+    known, asked = judged.subject.known, judged.subject.asked
     queries = F.normalize(asked.values[:_GALLERY_ROWS], dim=1)
     nearest = torch.topk(queries @ F.normalize(known.values, dim=1).T, _NEIGHBOURS).indices
     rows = []

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from shlex import quote
-from typing import Any, cast
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import nn
 
-from massrl.atomic import write_json
 from massrl.config import Config, DataConfig
-from massrl.config_files import load_config
 from massrl.data.catalogue import absolute_spec, is_name, open_source
 from massrl.data.check import drop_broken
 from massrl.data.folders import has_validation_part
-from massrl.data.sources import Normalization, Source, Subset
+from massrl.data.sources import Source, Subset
 from massrl.data.splits import balanced_subset, holdout
-from massrl.errors import ConfigError, DataError, ImageError
+from massrl.errors import DataError, ImageError
 from massrl.evaluation.features import Features, extract_features
-from massrl.evaluation.judge import check_tasks, in_same_classes, judge
+from massrl.evaluation.judge import in_same_classes
 from massrl.evaluation.knn import knn_predict
-from massrl.options import EvaluateConfig, JudgeDataConfig
+from massrl.options import JudgeDataConfig
 from massrl.parts import training_source
-from massrl.pretrained import load_backbone
-from massrl.run_folder import RunFolder
-from massrl.run_log import TaskProgress, circumstances, describe_source
-from massrl.train.resolve import normalization_of, this_machine
+from massrl.train.resolve import normalization_of
 from massrl.world import World
 
 logger = logging.getLogger("massrl")
@@ -107,96 +97,6 @@ def judging_sources(data: JudgeDataConfig, run: Config | None) -> tuple[Source, 
             f"wanted, or none, to hold out a fifth (--data.val)"
         )
     return train_source, test_source, False
-
-
-def judge_backbone(
-    backbone: str | Path | nn.Module, wanted: EvaluateConfig, *, console: Console
-) -> dict[str, Any]:
-    """Judge a backbone and write what came of it; see ``massrl.evaluate``."""
-    from massrl.run_report import report_run
-
-    check_tasks(wanted.task)
-    path = None if isinstance(backbone, nn.Module) else Path(backbone)
-    folder = RunFolder(path) if path is not None and path.is_dir() else None
-    run = load_config(folder.config) if folder is not None and folder.config.is_file() else None
-    network, about = network_to_judge(backbone, run, untrained=wanted.untrained)
-    train_source, test_source, held_out = judging_sources(wanted.data, run)
-    test_source = in_same_classes(train_source, test_source)
-    left_out = 0
-    if wanted.data.on_error == "skip":
-        (train_source, broken), (test_source, more) = map(drop_broken, (train_source, test_source))
-        left_out = broken + more
-        logger.warning("%d broken images are left out", left_out)
-    constants = Normalization(mean=tuple(about["mean"]), std=tuple(about["std"]))
-    train_source.normalization = test_source.normalization = constants
-    machine = this_machine()
-    begin = time.perf_counter()
-    with TaskProgress(console) as progress, way_round_broken_images():
-        known, asked = (
-            extract_features(
-                network,
-                source,
-                side=about["size"],
-                device="cuda" if machine.has_gpu else "cpu",
-                workers=machine.cores,
-                progress=partial(progress, f"features of {source.name}"),
-            )
-            for source in (train_source, test_source)
-        )
-        figures = judge(known, asked, wanted, class_names=train_source.class_names)
-    results = {
-        **figures,
-        "backbone": {"path": path and str(path), "untrained": wanted.untrained, **about},
-        "config": asdict(wanted),
-        "run": run.to_dict() if run is not None else None,
-        "data": {
-            "train": describe_source(train_source),
-            "val": describe_source(test_source),
-            "held_out": held_out,
-            "left_out": left_out,
-        },
-        **circumstances(machine.name),
-        "seconds": round(time.perf_counter() - begin, 2),
-    }
-    if wanted.out or path is not None:
-        write_json(results_path(path or "", wanted), results)
-    if folder is not None and not wanted.out:
-        report_run(folder)
-    return results
-
-
-def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:
-    """Where an evaluation's figures go: ``config.out``, else into the run folder or beside the file."""
-    if config.out:
-        return Path(config.out)
-    name = "results-untrained.json" if config.untrained else "results.json"
-    return Path(backbone) / name if Path(backbone).is_dir() else Path(backbone).with_name(name)
-
-
-def network_to_judge(
-    backbone: str | Path | nn.Module, run: Config | None, *, untrained: bool
-) -> tuple[nn.Module, dict[str, Any]]:
-    """The network, and how its images are to be prepared; says so where its run is not complete."""
-    if isinstance(backbone, nn.Module):
-        about = getattr(backbone, "about", None)
-        if not isinstance(about, dict) or untrained:
-            raise ConfigError(
-                "a module to judge is one from massrl.load_backbone, which says how images are prepared "
-                "for it; load_backbone(…, untrained=True) gives the untrained one"
-            )
-        return backbone, about
-    network = load_backbone(backbone, untrained=untrained)
-    about = cast(dict[str, Any], network.about)
-    total = run.train.max_steps if run is not None else None
-    if total and about["step"] < total and not untrained:
-        logger.warning(
-            "the run is not complete: its weights after step %d of %d are judged; "
-            "massrl pretrain --resume %s completes it",
-            about["step"],
-            total,
-            quote(str(backbone)),
-        )
-    return network, about
 
 
 def make_probe(config: Config, source: Source, world: World) -> Callable[[nn.Module], float] | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from massrl.checks import MANY, choice, must, refuse, within
 from massrl.config import ON_ERROR, STEMS, ViewsConfig
 
+_MOST_RATE = 1e6  # far from any use, and far from overflow
 EXPORT_FORMATS = ("safetensors", "torchvision", "timm", "onnx")
 
 
@@ -32,11 +33,66 @@ class JudgeDataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SgdConfig:
+    """The field's linear protocol: a classifier on the frozen backbone, trained on random crops."""
+
+    epochs: int = 100
+    """Passes over the training images."""
+    batch_size: int = 1024
+    """Images of a step; rates are used in proportion to it."""
+    rates: tuple[float, ...] = (0.4, 0.3, 0.2, 0.1, 0.05)
+    """Learning rates for 1,024 images, all tried in one pass."""
+    holdout: float = 0.1
+    """Share of the training images that the rate is chosen by."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            within(self.epochs, 1, MANY, "--sgd.epochs"),
+            within(self.batch_size, 1, MANY, "--sgd.batch_size"),
+            must(bool(self.rates), "--sgd.rates is empty, but one or more are wanted"),
+            *(within(rate, 1e-9, _MOST_RATE, "--sgd.rates") for rate in self.rates),
+            within(self.holdout, 1e-6, 0.9, "--sgd.holdout"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SemiConfig:
+    """Semi-supervised evaluation: fine-tuning on a small share of the labels."""
+
+    shares: tuple[float, ...] = (0.01, 0.1)
+    """Shares of the training images whose labels are used: seeded, every class in proportion."""
+    lists: tuple[str, ...] = ()
+    """Files that name the images to use, such as the published `1percent.txt` of ImageNet."""
+    protocol: str = "short"
+    """`short`: two rates, 30 epochs; `byol`: five rates, 30 and 50 epochs."""
+    rates: tuple[float, ...] = ()
+    """Learning rates to choose from, in place of the protocol's."""
+    epochs: tuple[int, ...] = ()
+    """Numbers of epochs to choose from, in place of the protocol's."""
+    batch_size: int = 1024
+    """Images of a step at most; small shares take less, for a dozen steps an epoch."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            *(within(share, 1e-6, 1, "--semi.shares") for share in self.shares),
+            choice(self.protocol, ("short", "byol"), "--semi.protocol"),
+            *(within(rate, 1e-9, _MOST_RATE, "--semi.rates") for rate in self.rates),
+            *(within(epochs, 1, MANY, "--semi.epochs") for epochs in self.epochs),
+            within(self.batch_size, 2, MANY, "--semi.batch_size"),
+            must(
+                bool(self.shares or self.lists),
+                "--semi.shares and --semi.lists are empty, but images to learn from are wanted",
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """How a backbone is judged."""
 
     task: tuple[str, ...] = ("knn", "linear")
-    """`knn`, `linear`, or both."""
+    """`knn`; `linear`: logistic regression on features; `linear-sgd`: the field's protocol, on random
+    crops; `semi`: fine-tuning on few labels; or `all` of them."""
     data: JudgeDataConfig = field(default_factory=JudgeDataConfig)
     """Labelled images to judge by."""
     untrained: bool = False
@@ -45,18 +101,37 @@ class EvaluateConfig:
     """Neighbours that vote in k-NN."""
     temperature: float = 0.07
     """Temperature of their votes."""
+    sgd: SgdConfig = field(default_factory=SgdConfig)
+    """Of `linear-sgd`."""
+    semi: SemiConfig = field(default_factory=SemiConfig)
+    """Of `semi`."""
     seed: int = 0
-    """Seed of the held-out part that chooses the probe's regularisation."""
+    """Seed of what is held out, of shares, crops and orders."""
+    cache: bool = True
+    """Whether features are kept for the next time, in `$MASSRL_CACHE` or `~/.cache/massrl`."""
     out: str = ""
-    """File to write; `results.json` in the run folder otherwise."""
+    """Folder for `results.json` and `report.html`; the run folder, or one beside the file, otherwise."""
 
     def __post_init__(self) -> None:
         refuse(
-            must(bool(self.task), "--task is empty, but knn, linear or both are wanted"),
+            must(bool(self.task), "--task is empty, but one or more are wanted"),
             within(self.k, 1, MANY, "--k"),
             within(self.temperature, 1e-4, MANY, "--temperature"),
             within(self.seed, 0, MANY, "--seed"),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Evaluations to put side by side."""
+
+    folders: tuple[str, ...] = ()
+    """Run folders, or others that hold a `results.json`."""
+    out: str = "comparison"
+    """Folder for `report.html` and `comparison.json`."""
+
+    def __post_init__(self) -> None:
+        refuse(must(len(self.folders) > 1, "two folders or more are wanted to be compared"))
 
 
 @dataclass(frozen=True, kw_only=True)

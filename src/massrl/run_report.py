@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from massrl.config_files import load_config
+from massrl.evaluation.judge import title_of
 from massrl.report import Bars, Curve, Matrix, Picture, ReportContent, Table, write_report
 from massrl.report.matrix_picture import draw_matrix
 from massrl.run_folder import RunFolder
@@ -14,7 +15,9 @@ from massrl.run_log import duration
 from massrl.train.record import read_metrics
 from massrl.views.sheet import save_picture
 
-TASK_NAMES = {"knn": "k-NN", "linear": "linear probe"}
+Tasks = dict[str, dict[str, Any]]  # figures by task, by the name of the weights
+
+_MOST_CLASSES = 30  # in a table or a matrix that is to be read
 _CURVES = (
     ("loss", "Loss", "mean over the pairs of views"),
     ("knn", "k-NN accuracy while training", "percent"),
@@ -30,9 +33,9 @@ _CURVES = (
 
 
 def report_run(folder: RunFolder) -> Path:
-    """Write ``report.html`` of a run from its files: configuration, metrics, matrix, views, results."""
-    config = load_config(folder.config)
-    rows = read_metrics(folder.metrics)
+    """Write ``report.html`` of a run, or of a backbone's evaluations, from the files in its folder."""
+    config = load_config(folder.config) if folder.config.is_file() else None
+    rows = read_metrics(folder.metrics) if folder.metrics.is_file() else []
     results = {
         name: json.loads(path.read_text(encoding="utf-8"))
         for name, path in (
@@ -41,15 +44,18 @@ def report_run(folder: RunFolder) -> Path:
         )
         if path.is_file()
     }
+    tasks = {name: item["tasks"] for name, item in results.items() if item.get("tasks")}
+    total = (config.train.max_steps or 0) if config is not None else None
     content = ReportContent(
         title=folder.path.resolve().name,
-        lead=_lead(results, rows, config.train.max_steps or 0),
-        facts=_facts(rows, results),
-        config_text=folder.config.read_text(encoding="utf-8"),
+        lead=_lead(tasks, rows, total),
+        facts=_facts(rows, tasks),
+        config_text=folder.config.read_text(encoding="utf-8") if config is not None else "",
         curves=metric_curves([("", rows)]),
         matrix=loss_matrix(folder),
-        tables=_per_class(results),
-        bars=_bars(results),
+        tables=[*_figures(tasks), *_per_class(tasks)],
+        confusion=_confusion(tasks),
+        bars=accuracy_bars(tasks),
         images=[
             Picture(
                 image=folder.views, caption="The views of the first images, as they were planned"
@@ -96,12 +102,21 @@ def loss_matrix(folder: RunFolder) -> Matrix | None:
     )
 
 
-def _lead(results: dict[str, Any], rows: list[dict[str, str]], total: int) -> str:
-    figures = results.get("trained", {})
-    if "knn" in figures:
-        return f"k-NN classifies {figures['knn']['acc1']:.1f} % of {_asked(figures)} from frozen features."
+def _lead(tasks: Tasks, rows: list[dict[str, str]], total: int | None) -> str:
+    figures = _judged(tasks)
+    if figures:
+        name, item = next(iter(figures.items()))
+        how = " from frozen features" if name in ("knn", "linear") else ""
+        return f"{title_of(name)} classifies {item['acc1']:.1f} % of {_asked(item)}{how}."
+    if total is None:
+        return ""
     done = int(rows[-1]["step"]) + 1 if rows else 0
     return "Pre-training is complete." if done >= total else f"{done} of {total} steps are made."
+
+
+def _judged(tasks: Tasks) -> dict[str, Any]:
+    """Figures of the trained weights, of the untrained where there are no others."""
+    return tasks.get("trained") or tasks.get("untrained") or {}
 
 
 def _asked(figures: dict[str, Any]) -> str:
@@ -111,7 +126,7 @@ def _asked(figures: dict[str, Any]) -> str:
     return "images of another part"
 
 
-def _facts(rows: list[dict[str, str]], results: dict[str, Any]) -> list[tuple[str, str]]:
+def _facts(rows: list[dict[str, str]], tasks: Tasks) -> list[tuple[str, str]]:
     facts: list[tuple[str, str]] = []
     if rows:
         last = rows[-1]
@@ -124,26 +139,30 @@ def _facts(rows: list[dict[str, str]], results: dict[str, Any]) -> list[tuple[st
             facts.append(("images per second", f"{float(last['images_per_second']):.0f}"))
         if int(last.get("skipped") or 0):
             facts.append(("broken images skipped", last["skipped"]))
-    figures = results.get("trained", {})
-    for task, name in TASK_NAMES.items():
-        if task in figures:
-            facts.append((f"{name}, top 1", f"{figures[task]['acc1']:.1f} %"))
+    for name, figures in _judged(tasks).items():
+        facts.append((f"{title_of(name)}, top 1", f"{figures['acc1']:.1f} %"))
     return facts
 
 
-def _bars(results: dict[str, Any]) -> list[Bars]:
-    tasks = [task for task in TASK_NAMES if any(task in item for item in results.values())]
-    if not tasks:
+def accuracy_bars(tasks: Tasks) -> list[Bars]:
+    """Top-1 accuracies side by side: a group for each task, a bar for each backbone.
+
+    Args:
+        tasks: figures by task, by the name of the backbone.
+    """
+    names = list(dict.fromkeys(name for figures in tasks.values() for name in figures))
+    if not names:
         return []
     series = [
-        (name, [figures[task]["acc1"] if task in figures else None for task in tasks])
-        for name, figures in results.items()
+        (backbone, [figures[name]["acc1"] if name in figures else None for name in names])
+        for backbone, figures in tasks.items()
     ]
-    data = next(iter(results.values()))["data"]
+    first = next(figures[name] for figures in tasks.values() for name in names if name in figures)
+    data = first["data"]
     return [
         Bars(
-            title=f"Frozen features on {_asked(next(iter(results.values())))}",
-            groups=[TASK_NAMES[task] for task in tasks],
+            title=f"Accuracy on {_asked(first)}",
+            groups=[title_of(name) for name in names],
             series=series,
             chance=100 / max(1, data["train"]["num_classes"]),
             note=f"{data['val']['num_images']:,} images of {data['val']['name']}, top-1 percent.",
@@ -151,22 +170,70 @@ def _bars(results: dict[str, Any]) -> list[Bars]:
     ]
 
 
-def _per_class(results: dict[str, Any]) -> list[Table]:
-    figures = results.get("trained", {})
-    tasks = [task for task in TASK_NAMES if task in figures]
-    if not tasks:
+def _figures(tasks: Tasks) -> list[Table]:
+    figures = _judged(tasks)
+    if not figures:
         return []
-    names = list(figures[tasks[0]]["per_class"])
     return [
         Table(
-            title="Accuracy by class",
-            header=["class", *(TASK_NAMES[task] for task in tasks)],
+            title="Every figure",
+            header=["task", "Acc@1", "Acc@5", "mean per class", "images learnt from", "seconds"],
             rows=[
-                [name, *(_percent(figures[task]["per_class"][name]) for task in tasks)]
-                for name in names
+                [
+                    title_of(name),
+                    _percent(item["acc1"]),
+                    _percent(item["acc5"]),
+                    _percent(item["mean_per_class"]),
+                    f"{item.get('labelled_images', item['data']['train']['num_images']):,}",
+                    f"{item['seconds']:.1f}",
+                ]
+                for name, item in figures.items()
             ],
         )
     ]
+
+
+def _per_class(tasks: Tasks) -> list[Table]:
+    figures = _judged(tasks)
+    if not figures:
+        return []
+    first = next(iter(figures.values()))
+    hardest = sorted(
+        (name for name, value in first["per_class"].items() if value is not None),
+        key=lambda name: first["per_class"][name],
+    )
+    most = len(hardest) > _MOST_CLASSES
+    return [
+        Table(
+            title=f"The {_MOST_CLASSES} hardest classes"
+            if most
+            else "Accuracy by class, hardest first",
+            header=["class", *map(title_of, figures)],
+            rows=[
+                [name, *(_percent(item["per_class"].get(name)) for item in figures.values())]
+                for name in hardest[:_MOST_CLASSES]
+            ],
+        )
+    ]
+
+
+def _confusion(tasks: Tasks) -> Matrix | None:
+    """What is taken for what, by the best of the tasks that say so."""
+    figures = _judged(tasks)
+    counted = {name: item for name, item in figures.items() if item.get("confusion")}
+    if not counted:
+        return None
+    name, item = max(counted.items(), key=lambda pair: pair[1]["acc1"])
+    names, rows = list(item["per_class"]), item["confusion"]
+    if len(names) > _MOST_CLASSES:
+        return None
+    return Matrix(
+        title=f"What is taken for what, {title_of(name)}",
+        names=names,
+        rows=[[100 * count / max(1, sum(row)) for count in row] for row in rows],
+        note="Percent of each class (row) that is taken for a class (column).",
+        decimals=1,
+    )
 
 
 def _percent(value: float | None) -> str:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import torch
+from dataclasses import replace
 
+import pytest
+import torch
+from tests.evaluation.conftest import colours
+
+from massrl.errors import ConfigError
 from massrl.evaluation.features import Features
-from massrl.evaluation.judge import judge
+from massrl.evaluation.judge import chosen_tasks, judge, title_of
+from massrl.evaluation.subject import Subject
 from massrl.options import EvaluateConfig
 
 # One neighbour of class 0 in the very direction asked for, two of class 1 a little off it.
@@ -13,10 +19,33 @@ KNOWN = Features(torch.tensor([[1.0, 0.0], [1.0, 0.3], [1.0, 0.35]]), torch.tens
 ASKED = Features(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
 
 
-def test_neighbours_and_temperature_of_knn_are_those_asked_for() -> None:
+def test_neighbours_and_temperature_of_knn_are_those_asked_for(subject: Subject) -> None:
     """Guards ``--k`` and ``--temperature`` against being parsed and ignored."""
+    train, test = colours(3, seed=0), colours(1, seed=1)
+    placed = replace(
+        subject, train=train, test=test, extract=lambda _, part: KNOWN if part is train else ASKED
+    )
     for k, temperature, right in ((3, 0.01, 100.0), (3, 10.0, 0.0), (1, 10.0, 100.0)):
         config = EvaluateConfig(task=("knn",), k=k, temperature=temperature)
-        figures = judge(KNOWN, ASKED, config, class_names=("a", "b"))["knn"]
+        figures = judge(placed, config)["knn"]
         assert (figures["acc1"], figures["k"]) == (right, k)
         assert figures["temperature"] == temperature
+
+
+def test_all_tasks_are_those_there_are_and_each_comes_once() -> None:
+    """Guards ``--task all``, and a task that is named twice."""
+    assert chosen_tasks(["knn", "all"]) == ["knn", "linear", "linear-sgd", "semi"]
+    assert chosen_tasks(["semi", "knn", "semi"]) == ["semi", "knn"]
+    with pytest.raises(ConfigError, match=r"unknown task 'lineer': did you mean 'linear'.*--task"):
+        chosen_tasks(["lineer"])
+
+
+def test_outcomes_have_names_for_people() -> None:
+    """Guards the page's headings."""
+    assert [title_of(name) for name in ("knn", "semi-1", "semi-0.5", "semi-1percent", "own")] == [
+        "k-NN",
+        "fine-tuned on 1 % of the labels",
+        "fine-tuned on 0.5 % of the labels",
+        "fine-tuned on 1percent of the labels",
+        "own",
+    ]

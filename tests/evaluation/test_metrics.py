@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from sklearn.metrics import confusion_matrix, recall_score
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from massrl.errors import ConfigError
@@ -29,6 +30,27 @@ def test_metrics_equal_torchmetrics() -> None:
         else:
             assert metrics["per_class"][f"c{i}"] is None
     assert metrics["num_images"] == 200
+    seen = [value for value in metrics["per_class"].values() if value is not None]
+    assert metrics["mean_per_class"] == pytest.approx(100 * recall(labels, scores), abs=1e-4)
+    assert metrics["mean_per_class"] != pytest.approx(metrics["acc1"], abs=0.1)
+    assert len(seen) < 9
+    counted = confusion_matrix(labels, scores.argmax(1), labels=range(9))
+    assert metrics["confusion"] == counted.tolist()
+
+
+def recall(labels: torch.Tensor, scores: torch.Tensor) -> float:
+    """scikit-learn's mean over the classes that have images."""
+    present = labels.unique().tolist()
+    return float(recall_score(labels, scores.argmax(1), labels=present, average="macro"))
+
+
+def test_table_of_confusion_is_left_out_where_nobody_could_read_it() -> None:
+    """A million numbers in the results of ImageNet."""
+    names = [str(number) for number in range(101)]
+    assert (
+        classification_metrics(torch.eye(101), torch.arange(101), class_names=names)["confusion"]
+        is None
+    )
 
 
 @pytest.mark.parametrize(("num_classes", "has"), [(5, False), (6, True)])
@@ -57,6 +79,8 @@ def test_metrics_can_be_written_as_json() -> None:
         "acc1": 50.0,
         "acc5": None,
         "per_class": {"a": None, "b": 100.0, "c": 0.0},
+        "mean_per_class": 50.0,
+        "confusion": [[0, 0, 0], [0, 1, 0], [0, 1, 0]],
         "num_images": 2,
     }
 

@@ -104,20 +104,42 @@ def _after_training(result: Any) -> int:
 
 
 def _evaluate(words: list[str]) -> int:
-    backbone = first(words, "the run folder or .safetensors file to judge")
+    backbone = first(words, "the run folder, file or name to judge")
     from massrl.configure import make
     from massrl.options import EvaluateConfig
 
     config = make(EvaluateConfig, arguments=words)
     from massrl.api import evaluate
-    from massrl.judging import results_path
+    from massrl.evaluating import results_path
 
-    results = evaluate(backbone, config)
-    for task in config.task:
-        figures = results[task]
+    tasks = evaluate(backbone, config)["tasks"]
+    width = max(map(len, tasks))
+    for name, figures in tasks.items():
         fifth = "" if figures["acc5"] is None else f"   Acc@5 {figures['acc5']:6.2f} %"
-        print(f"{task:<8} Acc@1 {figures['acc1']:6.2f} %{fifth}   {figures['num_images']:,} images")
-    print(results_path(backbone, config))
+        print(
+            f"{name:<{width}}  Acc@1 {figures['acc1']:6.2f} %{fifth}   mean per class "
+            f"{figures['mean_per_class']:6.2f} %   {figures['num_images']:,} images"
+        )
+    path = results_path(backbone, config)
+    print(path)
+    print(path.with_name("report.html"))
+    return 0
+
+
+def _compare(words: list[str]) -> int:
+    from massrl.configure import make
+    from massrl.options import CompareConfig
+
+    folders = []
+    while words and not words[0].startswith("--"):
+        folders.append(words.pop(0))
+    config = make(CompareConfig, {"folders": folders}, arguments=words)
+    from massrl.api import compare
+
+    page, comparison = compare(config)
+    for line in comparison.lines():
+        print(line)
+    print(page)
     return 0
 
 
@@ -312,10 +334,16 @@ VERBS: dict[str, Verb] = {
         ),
     ),
     "evaluate": Verb(
-        "judge a backbone on labelled images: k-NN and linear probe",
+        "judge a backbone, wherever it was trained, on labelled images",
         _evaluate,
-        usage="RUN",
+        usage="BACKBONE",
         kind="massrl.options.EvaluateConfig",
+    ),
+    "compare": Verb(
+        "put the figures of several backbones side by side, in a table and a page",
+        _compare,
+        usage="FOLDER FOLDER …",
+        kind="massrl.options.CompareConfig",
     ),
     "export": Verb(
         "write a backbone for torchvision, timm or ONNX Runtime, with a model card",

@@ -105,10 +105,10 @@ def extract_features(
     backbone.to(device)
     values: Tensor | None = None
     done = 0
-    with _frozen(backbone), torch.autocast(device.type, enabled=False):
+    with frozen(backbone), torch.autocast(device.type, enabled=False):
         for images in _batches(source, side=side, batch_size=batch_size, workers=workers):
             with torch.inference_mode():
-                output = backbone(_normalise(images, source.normalization, device=device)).float()
+                output = backbone(normalised(images, source.normalization, device=device)).float()
             if values is None:  # made outside inference mode, so that autograd may use it
                 values = torch.empty(total, output.shape[1])
             values[done : done + len(output)] = output.cpu()
@@ -118,12 +118,18 @@ def extract_features(
     if values is None or done != total:
         raise RuntimeError(f"features of {done} images instead of {total}")
     _check_finite(values, source)
-    labels = np.full(total, -1) if source.labels is None else source.labels
-    return Features(values, torch.tensor(labels, dtype=torch.int64))
+    return Features(values, labels_of(source))
+
+
+def labels_of(source: Source) -> Tensor:
+    """Labels of a source's images, int64 ``(n,)``; -1 throughout where it has none."""
+    labels = np.full(len(source), -1) if source.labels is None else source.labels
+    return torch.tensor(labels, dtype=torch.int64)
 
 
 @contextmanager
-def _frozen(backbone: nn.Module) -> Iterator[None]:
+def frozen(backbone: nn.Module) -> Iterator[None]:
+    """Hold a network in eval mode, its statistics untouched; every part's own mode comes back after."""
     modes = [(module, module.training) for module in backbone.modules()]
     backbone.eval()
     try:
@@ -159,11 +165,13 @@ def _batches(source: Source, *, side: int, batch_size: int, workers: int) -> Ite
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _normalise(images: np.ndarray, normalization: Normalization, *, device: torch.device) -> Tensor:
+def normalised(
+    images: np.ndarray | Tensor, normalization: Normalization, *, device: torch.device
+) -> Tensor:
     """From uint8 ``(B, H, W, 3)`` to float32 ``(B, 3, H, W)`` in channels-last, without a copy."""
     mean = torch.tensor(normalization.mean, device=device).view(1, 3, 1, 1)
     std = torch.tensor(normalization.std, device=device).view(1, 3, 1, 1)
-    batch = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float()
+    batch = torch.as_tensor(images).to(device).permute(0, 3, 1, 2).float()
     return batch.div_(255).sub_(mean).div_(std)
 
 

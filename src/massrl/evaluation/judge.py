@@ -1,57 +1,99 @@
-"""Judges a frozen backbone by its features of labelled images: every task on the same ones."""
+"""Judges a backbone by labelled images: every task on the same ones."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
-import torch
+from torch import Tensor
 
 from massrl.data.sources import Source, with_classes
 from massrl.errors import ConfigError, DataError, suggest
-from massrl.evaluation.features import Features
 from massrl.evaluation.knn import knn_predict
 from massrl.evaluation.linear import linear_probe
+from massrl.evaluation.linear_sgd import linear_sgd
 from massrl.evaluation.metrics import classification_metrics
+from massrl.evaluation.semi import semi_supervised
+from massrl.evaluation.subject import Subject
 from massrl.options import EvaluateConfig
 
+ALL = "all"
 
-def judge(
-    train: Features, test: Features, config: EvaluateConfig, *, class_names: Sequence[str]
-) -> dict[str, dict[str, Any]]:
+
+class Outcome(NamedTuple):
+    """What a task came to.
+
+    Attributes:
+        name: of the figures, such as ``semi-10`` of the task ``semi``.
+        scores: ``(n, num_classes)`` of the test images, higher is better.
+        chosen: settings in use, and how they were chosen.
+    """
+
+    name: str
+    scores: Tensor
+    chosen: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A way to judge.
+
+    Attributes:
+        title: what a person calls it.
+        run: gives one outcome or several.
+    """
+
+    title: str
+    run: Callable[[Subject, EvaluateConfig], Iterator[Outcome]]
+
+
+def judge(subject: Subject, config: EvaluateConfig) -> dict[str, dict[str, Any]]:
     """Carry out the tasks of a configuration.
 
     Args:
-        train: features that k-NN remembers and the probe learns from; every choice, such as the
-            probe's regularisation, is made on these alone.
-        test: features that are only ever predicted.
+        subject: the backbone and its images; every choice, such as a probe's regularisation, is made on
+            the images to learn from alone.
         config: ``task``, and what the tasks are set by.
-        class_names: of both, by label.
 
     Returns:
-        For each task its figures in percent (``acc1``, ``acc5``, ``per_class``), what was chosen, and
-        the ``seconds`` it took.
+        For each outcome its figures in percent (``acc1``, ``acc5``, ``mean_per_class``, ``per_class``), what
+        was chosen, and the ``seconds`` it took.
 
     Raises:
         ConfigError: if a task is unknown.
     """
-    check_tasks(config.task)
     results: dict[str, dict[str, Any]] = {}
-    for task in config.task:
+    for task in chosen_tasks(config.task):
         begin = time.perf_counter()
-        scores, chosen = TASKS[task](train, test, len(class_names), config)
-        metrics = classification_metrics(scores, test.labels, class_names=class_names)
-        seconds = round(time.perf_counter() - begin, 2)
-        results[task] = {**metrics, **chosen, "seconds": seconds}
+        for name, scores, chosen in TASKS[task].run(subject, config):
+            metrics = classification_metrics(
+                scores.cpu(), subject.asked.labels, class_names=subject.train.class_names
+            )
+            seconds = round(time.perf_counter() - begin, 2)
+            results[name] = {**metrics, **chosen, "seconds": seconds}
+            begin = time.perf_counter()
     return results
 
 
-def check_tasks(tasks: Iterable[str]) -> None:
-    """Refuse a task that does not exist, before anything is computed for it."""
+def chosen_tasks(tasks: Iterable[str]) -> list[str]:
+    """The tasks by name, ``all`` written out; refuses one that does not exist."""
+    chosen: dict[str, None] = {}
     for task in tasks:
-        if task not in TASKS:
-            raise ConfigError(f"unknown task {task!r}: {suggest(task, TASKS)} (--task)")
+        if task not in (ALL, *TASKS):
+            raise ConfigError(f"unknown task {task!r}: {suggest(task, [ALL, *TASKS])} (--task)")
+        chosen |= dict.fromkeys(TASKS if task == ALL else [task])
+    return list(chosen)
+
+
+def title_of(outcome: str) -> str:
+    """What a person calls an outcome: ``k-NN``, ``fine-tuned on 10 % of the labels``."""
+    if outcome in TASKS:
+        return TASKS[outcome].title
+    task, _, which = outcome.partition("-")
+    share = f"{which} %" if which.replace(".", "").isdigit() else which
+    return f"{TASKS[task].title} {share} of the labels" if task in TASKS else outcome
 
 
 def in_same_classes(train: Source, test: Source) -> Source:
@@ -74,34 +116,64 @@ def in_same_classes(train: Source, test: Source) -> Source:
     return test if test.class_names == train.class_names else with_classes(test, train.class_names)
 
 
-Outcome = tuple[torch.Tensor, dict[str, Any]]
-
-
-def _knn(train: Features, test: Features, num_classes: int, config: EvaluateConfig) -> Outcome:
-    k = min(config.k, len(train))
+def _knn(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
+    known = subject.known
+    k = min(config.k, len(known))
     scores = knn_predict(
-        train.values,
-        train.labels,
-        test.values,
-        num_classes=num_classes,
+        known.values.to(subject.device),
+        known.labels.to(subject.device),
+        subject.asked.values.to(subject.device),
+        num_classes=subject.num_classes,
         k=k,
         temperature=config.temperature,
     )
-    return scores, {"k": k, "temperature": config.temperature}
+    yield Outcome("knn", scores, {"k": k, "temperature": config.temperature})
 
 
-def _linear(train: Features, test: Features, num_classes: int, config: EvaluateConfig) -> Outcome:
-    result = linear_probe(train, test, num_classes=num_classes, seed=config.seed)
-    return result.scores, {
+def _linear(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
+    result = linear_probe(
+        subject.known, subject.asked, num_classes=subject.num_classes, seed=config.seed
+    )
+    chosen = {
         "strength": result.strength,
         "converged": result.converged,
-        "holdout_accuracy": {
-            f"{strength:g}": value for strength, value in result.holdout_accuracy.items()
-        },
+        "holdout_accuracy": _by_text(result.holdout_accuracy),
     }
+    yield Outcome("linear", result.scores, chosen)
 
 
-TASKS: dict[str, Callable[[Features, Features, int, EvaluateConfig], Outcome]] = {
-    "knn": _knn,
-    "linear": _linear,
+def _linear_sgd(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
+    result = linear_sgd(subject, config.sgd, seed=config.seed)
+    chosen = {
+        "rate": result.rate,
+        "epochs": config.sgd.epochs,
+        "batch_size": result.batch_size,
+        "holdout_accuracy": _by_text(result.holdout_accuracy),
+    }
+    yield Outcome("linear-sgd", result.scores, chosen)
+
+
+def _semi(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
+    for name, source, result in semi_supervised(subject, config.semi, seed=config.seed):
+        chosen = {
+            **asdict(result.setting),
+            "batch_size": result.batch_size,
+            "labelled_images": len(source),
+            "holdout_accuracy": {
+                f"rate {item.rate:g}, {item.epochs} epochs": value
+                for item, value in result.holdout_accuracy.items()
+            },
+        }
+        yield Outcome(name, result.scores, chosen)
+
+
+def _by_text(accuracy: dict[float, float]) -> dict[str, float]:
+    return {f"{key:g}": value for key, value in accuracy.items()}
+
+
+TASKS: dict[str, Task] = {
+    "knn": Task("k-NN", _knn),
+    "linear": Task("linear probe", _linear),
+    "linear-sgd": Task("linear, trained on crops", _linear_sgd),
+    "semi": Task("fine-tuned on", _semi),
 }

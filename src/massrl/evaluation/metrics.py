@@ -10,6 +10,8 @@ from torch import Tensor
 
 from massrl.errors import ConfigError
 
+_MOST_CONFUSED = 100  # classes: a larger table is not read
+
 
 class Metrics(TypedDict):
     """Accuracies in percent.
@@ -18,12 +20,17 @@ class Metrics(TypedDict):
         acc1: images whose label has the best score.
         acc5: images whose label is among the five best; None below six classes.
         per_class: ``acc1`` of each class's images; None for a class without images.
+        mean_per_class: mean of these, every class with images counting alike.
+        confusion: images of each class (rows) by the class they were taken for (columns); None above
+            a hundred classes.
         num_images: images judged.
     """
 
     acc1: float
     acc5: float | None
     per_class: dict[str, float | None]
+    mean_per_class: float
+    confusion: list[list[int]] | None
     num_images: int
 
 
@@ -59,15 +66,28 @@ def classification_metrics(
     own = scores.gather(1, labels[:, None])
     before = torch.arange(num_classes, device=scores.device) < labels[:, None]
     rank = ((scores > own) | ((scores == own) & before)).sum(dim=1)
+    per_class = {
+        name: _percent(rank[labels == label] < 1) if bool((labels == label).any()) else None
+        for label, name in enumerate(class_names)
+    }
+    known = [value for value in per_class.values() if value is not None]
     return {
         "acc1": _percent(rank < 1),
         "acc5": _percent(rank < 5) if num_classes > 5 else None,
-        "per_class": {
-            name: _percent(rank[labels == label] < 1) if bool((labels == label).any()) else None
-            for label, name in enumerate(class_names)
-        },
+        "per_class": per_class,
+        "mean_per_class": sum(known) / len(known),
+        "confusion": _confusion(scores, labels) if num_classes <= _MOST_CONFUSED else None,
         "num_images": len(labels),
     }
+
+
+def _confusion(scores: Tensor, labels: Tensor) -> list[list[int]]:
+    num_classes = scores.shape[1]
+    best = (
+        (scores == scores.max(dim=1, keepdim=True).values).float().argmax(dim=1)
+    )  # the first of equals
+    places = torch.bincount(labels * num_classes + best, minlength=num_classes**2)
+    return [[int(count) for count in row] for row in places.reshape(num_classes, num_classes)]
 
 
 def _percent(correct: Tensor) -> float:

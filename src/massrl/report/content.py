@@ -73,12 +73,14 @@ class Matrix:
         names: names of the rows, which are those of the columns too.
         rows: the numbers, ``None`` where there is none.
         note: one sentence under it.
+        decimals: of the numbers as they are shown.
     """
 
     title: str = "Loss of every ordered pair of views"
     names: Sequence[str]
     rows: Sequence[Sequence[float | None]]
     note: str = ""
+    decimals: int = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +126,7 @@ class ReportContent:
         config_text: the configuration, as in ``config.yaml``.
         curves: what changed over the run.
         matrix: the losses of the pairs of views.
+        confusion: which classes are taken for which.
         tables: further results.
         bars: results side by side.
         images: pictures, such as the contact sheet.
@@ -136,6 +139,7 @@ class ReportContent:
     config_text: str = ""
     curves: Sequence[Curve] = ()
     matrix: Matrix | None = None
+    confusion: Matrix | None = None
     tables: Sequence[Table] = ()
     bars: Sequence[Bars] = ()
     images: Sequence[Picture] = ()

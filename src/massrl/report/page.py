@@ -38,7 +38,9 @@ def render_report(content: ReportContent) -> str:
     title = escape(content.title)
     colours = _colours(content)
     lead = f'<p class="lead">{escape(content.lead)}</p>' if content.lead else ""
-    matrix = [heat_map(content.matrix)] if content.matrix is not None else []
+    matrix, confusion = (
+        [heat_map(item)] if item is not None else [] for item in (content.matrix, content.confusion)
+    )
     config = ""
     if content.config_text:
         config = (
@@ -51,7 +53,11 @@ def render_report(content: ReportContent) -> str:
             (bar_chart(bars, colours) for bars in content.bars),
             grid=len(content.bars) > 1,
         ),
-        _section("" if content.bars else "Results", map(plain_table, content.tables), grid=False),
+        _section(
+            "" if content.bars else "Results",
+            [*map(plain_table, content.tables), *confusion],
+            grid=False,
+        ),
         _section("Training", (line_chart(curve, colours) for curve in content.curves), grid=True),
         _section("Views", [*map(figure, content.images), *matrix], grid=False),
         _section("Nearest neighbours", map(gallery, content.galleries), grid=False),

@@ -74,12 +74,15 @@ def heat_map(matrix: Matrix) -> str:
     )
     rows = "".join(
         f'<tr><th scope="row"><b>{number}</b> {escape(name)}</th>'
-        f"{''.join(_cell(value, low=low, high=high) for value in row)}</tr>"
+        f"{''.join(_cell(value, low=low, high=high, decimals=matrix.decimals) for value in row)}</tr>"
         for number, (name, row) in enumerate(zip(matrix.names, matrix.rows, strict=True), start=1)
     )
     scale = ""
     if high > low:
-        scale = f'<p class="scale">{_cell_text(low)} <i></i> {_cell_text(high)}</p>'
+        scale = (
+            f'<p class="scale">{_cell_text(low, matrix.decimals)} <i></i> '
+            f"{_cell_text(high, matrix.decimals)}</p>"
+        )
     return (
         f'<figure class="card"><figcaption><h3>{escape(matrix.title)}</h3></figcaption>'
         f"{scroll_box(matrix.title)}"
@@ -88,11 +91,11 @@ def heat_map(matrix: Matrix) -> str:
     )
 
 
-def _cell_text(value: float) -> str:
-    return (f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}").replace("-", "−")
+def _cell_text(value: float, decimals: int) -> str:
+    return (f"{value:.{decimals}f}" if abs(value) < 100 else f"{value:.4g}").replace("-", "−")
 
 
-def _cell(value: float | None, *, low: float, high: float) -> str:
+def _cell(value: float | None, *, low: float, high: float, decimals: int) -> str:
     if value is None:
         return '<td class="blank"></td>'
     if not math.isfinite(value):
@@ -100,7 +103,7 @@ def _cell(value: float | None, *, low: float, high: float) -> str:
     depth = (value - low) / (high - low) if high > low else 0.0
     red, green, blue = (round(p + depth * (d - p)) for p, d in zip(_PALE, _DEEP, strict=True))
     ink = "#fff" if depth > 0.735 else "#000"  # where both stand out equally, about 4.6 : 1
-    return f'<td style="background:rgb({red},{green},{blue});color:{ink}">{_cell_text(value)}</td>'
+    return f'<td style="background:rgb({red},{green},{blue});color:{ink}">{_cell_text(value, decimals)}</td>'
 
 
 def plain_table(table: Table) -> str:

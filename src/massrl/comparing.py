@@ -1,0 +1,144 @@
+"""The figures of several backbones side by side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from massrl.atomic import write_json
+from massrl.errors import DataError
+from massrl.evaluation.judge import title_of
+from massrl.options import CompareConfig
+from massrl.report import ReportContent, Table, write_report
+from massrl.run_folder import RunFolder
+from massrl.run_report import Tasks, accuracy_bars, metric_curves
+from massrl.train.record import read_metrics
+
+_FIGURES = {"acc1": "Acc@1", "acc5": "Acc@5", "mean_per_class": "mean per class"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Figures of several backbones.
+
+    Attributes:
+        tasks: figures by task, by the name of the backbone.
+        doubts: why some of them may not be compared.
+    """
+
+    tasks: Tasks
+    doubts: list[str]
+
+    @property
+    def outcomes(self) -> list[str]:
+        """Every task that at least one backbone was judged by."""
+        return list(dict.fromkeys(name for figures in self.tasks.values() for name in figures))
+
+    def rows(self, figure: str) -> list[list[str]]:
+        """A row for each backbone: its name, and the figure for each task."""
+        return [
+            [backbone, *(_text(figures.get(name, {}).get(figure)) for name in self.outcomes)]
+            for backbone, figures in self.tasks.items()
+        ]
+
+    def lines(self) -> list[str]:
+        """Acc@1 for a person, line by line."""
+        table = [["Acc@1, percent", *self.outcomes], *self.rows("acc1")]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if place else cell.ljust(width)
+                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in table
+        ]
+        return [*lines, *(f"not the same: {doubt}" for doubt in self.doubts)]
+
+
+def compare_folders(wanted: CompareConfig) -> tuple[Path, Comparison]:
+    """See ``massrl.api.compare``."""
+    folders = [RunFolder(Path(folder).expanduser()) for folder in wanted.folders]
+    names = _names(folders)
+    tasks: Tasks = {}
+    for name, folder in zip(names, folders, strict=True):
+        found = {
+            f"{name}{word}": _tasks(path)
+            for word, path in (
+                (", untrained", folder.path / "results-untrained.json"),
+                ("", folder.results),
+            )
+            if path.is_file()
+        }
+        if not found:
+            raise DataError(f"{folder.path} holds no figures: massrl evaluate makes them")
+        tasks |= found
+    comparison = Comparison(tasks, _doubts(tasks))
+    out = Path(wanted.out).expanduser()
+    write_json(out / "comparison.json", {"tasks": tasks, "doubts": comparison.doubts})
+    curves = [
+        (name, read_metrics(folder.metrics))
+        for name, folder in zip(names, folders, strict=True)
+        if folder.metrics.is_file()
+    ]
+    content = ReportContent(
+        title="Comparison",
+        lead="; ".join(comparison.doubts).capitalize(),
+        bars=accuracy_bars(tasks),
+        tables=[
+            Table(
+                title=title,
+                header=["backbone", *map(title_of, comparison.outcomes)],
+                rows=comparison.rows(figure),
+                note="Percent.",
+            )
+            for figure, title in _FIGURES.items()
+        ],
+        curves=metric_curves(curves),
+    )
+    return write_report(out, content), comparison
+
+
+def _names(folders: list[RunFolder]) -> list[str]:
+    """The folders' own names, with as much of their paths as tells them apart."""
+    paths = [folder.path.resolve() for folder in folders]
+    if len(set(paths)) < len(paths):
+        raise DataError("a folder is compared with itself: different ones are wanted")
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
+    return ["/".join(path.parts[-depth:]) for path in paths]
+
+
+def _tasks(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["tasks"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} holds no figures of massrl ({type(error).__name__})") from None
+
+
+def _doubts(tasks: Tasks) -> list[str]:
+    """What differs between figures of one task, beside the backbone."""
+    doubts = []
+    for outcome in dict.fromkeys(name for figures in tasks.values() for name in figures):
+        items = [figures[outcome] for figures in tasks.values() if outcome in figures]
+        for what, key in (("images learnt from", "train"), ("images judged by", "val")):
+            if len({item["data"][key]["fingerprint"] for item in items}) > 1:
+                doubts.append(f"{what} of {title_of(outcome)}")
+        settings = [
+            {key: value for key, value in item["config"].items() if key in _settings_of(outcome)}
+            for item in items
+        ]
+        if any(item != settings[0] for item in settings):
+            doubts.append(f"settings of {title_of(outcome)}")
+    return doubts
+
+
+def _settings_of(outcome: str) -> tuple[str, ...]:
+    kinds = {"knn": ("k", "temperature"), "linear": ("seed",), "linear-sgd": ("sgd", "seed")}
+    return kinds.get(outcome, ("semi", "seed"))
+
+
+def _text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

@@ -1,0 +1,218 @@
+"""Judges a backbone, wherever it comes from, and writes down what came of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from shlex import quote
+from typing import Any, cast
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from massrl.atomic import write_json
+from massrl.config import Config
+from massrl.config_files import load_config
+from massrl.data.check import drop_broken
+from massrl.data.loader import StepBatches, build_loader, steps_per_epoch
+from massrl.data.sources import Normalization, Source
+from massrl.errors import ConfigError, ImageError
+from massrl.evaluation.feature_cache import cached_features, network_fingerprint
+from massrl.evaluation.features import Features, extract_features, normalised
+from massrl.evaluation.judge import chosen_tasks, in_same_classes, judge
+from massrl.evaluation.subject import Subject
+from massrl.exchange.named import is_offered
+from massrl.judging import judging_sources, way_round_broken_images
+from massrl.options import EvaluateConfig
+from massrl.pretrained import load_backbone
+from massrl.run_folder import RunFolder
+from massrl.run_log import TaskProgress, circumstances, describe_source
+from massrl.train.resolve import Machine, this_machine
+from massrl.view_maker import ViewMaker
+from massrl.views.layouts import Layout
+
+logger = logging.getLogger("massrl")
+
+_FEW_IMAGES = 2000  # below, crops are made before workers have started
+_MOST_WORKERS = 8
+# What classifiers learn from: a random crop, mirrored half the time, and nothing else.
+_CROPS = Layout(name="crops", summary="", arrangement="shared", num_crops=1, policies=("weak",))
+
+
+def judge_backbone(
+    backbone: str | Path | nn.Module, wanted: EvaluateConfig, *, console: Console
+) -> dict[str, Any]:
+    """Judge a backbone and write what came of it; see ``massrl.evaluate``."""
+    from massrl.run_report import report_run
+
+    chosen_tasks(wanted.task)  # refuses unknown ones before anything is computed
+    name = None if isinstance(backbone, nn.Module) else str(backbone)
+    run = RunFolder(name) if name is not None and Path(name).is_dir() else None
+    config = load_config(run.config) if run is not None and run.config.is_file() else None
+    network, about = network_to_judge(backbone, config, untrained=wanted.untrained)
+    train_source, test_source, held_out = judging_sources(wanted.data, config)
+    test_source = in_same_classes(train_source, test_source)
+    left_out = 0
+    if wanted.data.on_error == "skip":
+        (train_source, broken), (test_source, more) = map(drop_broken, (train_source, test_source))
+        left_out = broken + more
+        logger.warning("%d broken images are left out", left_out)
+    constants = Normalization(mean=tuple(about["mean"]), std=tuple(about["std"]))
+    train_source.normalization = test_source.normalization = constants
+    machine = this_machine()
+    fingerprint = network_fingerprint(network)
+    with TaskProgress(console) as progress, way_round_broken_images():
+        subject = make_subject(
+            network,
+            train_source,
+            test_source,
+            side=about["size"],
+            machine=machine,
+            fingerprint=fingerprint if wanted.cache else None,
+            progress=progress,
+        )
+        figures = judge(subject, wanted)
+    of_each = {
+        "config": json.loads(
+            json.dumps(asdict(wanted))
+        ),  # lists, as whoever reads the file sees them
+        "data": {
+            "train": describe_source(train_source),
+            "val": describe_source(test_source),
+            "held_out": held_out,
+            "left_out": left_out,
+        },
+        **circumstances(machine.name),
+    }
+    results: dict[str, Any] = {
+        "backbone": {
+            "name": name,
+            "fingerprint": fingerprint,
+            "untrained": wanted.untrained,
+            **about,
+        },
+        "run": config.to_dict() if config is not None else None,
+        "tasks": {name: {**item, **of_each} for name, item in figures.items()},
+    }
+    if name is not None or wanted.out:
+        path = results_path(name or "", wanted)
+        results["tasks"] = {**_earlier(path, fingerprint), **results["tasks"]}
+        write_json(path, results)
+        report_run(RunFolder(path.parent))
+    return results
+
+
+def make_subject(
+    network: nn.Module,
+    train: Source,
+    test: Source,
+    *,
+    side: int,
+    machine: Machine,
+    fingerprint: str | None = None,
+    progress: TaskProgress,
+) -> Subject:
+    """A backbone with its images, and the means to see them.
+
+    Args:
+        network: the backbone.
+        train: labelled images to learn from.
+        test: labelled images of the same classes to predict.
+        side: side of the images that it is given, pixels.
+        machine: what there is to compute on.
+        fingerprint: of the backbone, to keep its features by; ``None`` keeps none.
+        progress: shows how far it is.
+    """
+    device = torch.device("cuda" if machine.has_gpu else "cpu")
+
+    def extract(module: nn.Module, source: Source) -> Features:
+        def compute() -> Features:
+            said = partial(progress, f"features of {source.name}")
+            return extract_features(
+                module, source, side=side, device=device, workers=machine.cores, progress=said
+            )
+
+        if fingerprint is None or module is not network:  # a network that a task has trained
+            return compute()
+        return cached_features(fingerprint, source, side=side, extract=compute)
+
+    def crops(
+        source: Source, *, batch_size: int, epochs: int, seed: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        batches = StepBatches(
+            len(source),
+            batch_size,
+            seed=seed,
+            total_steps=epochs * steps_per_epoch(len(source), batch_size),
+        )
+        workers = min(_MOST_WORKERS, machine.cores - 1) if len(source) > _FEW_IMAGES else 0
+        maker = ViewMaker(_CROPS, size=side, seed=seed)
+        for batch in build_loader(source, maker, batches=batches, workers=workers):
+            if batch.failures:
+                raise ImageError(*batch.failures[0])
+            yield normalised(batch.views[0], source.normalization, device=device), batch.indices
+
+    return Subject(
+        network=network,
+        train=train,
+        test=test,
+        extract=extract,
+        crops=crops,
+        device=device,
+        progress=progress,
+    )
+
+
+def _earlier(path: Path, fingerprint: str) -> dict[str, Any]:
+    """Figures of the same weights that were there already; those of others would be lies."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        same = before["backbone"]["fingerprint"] == fingerprint
+        return dict(before["tasks"]) if same else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:
+    """Where an evaluation's figures go.
+
+    Into ``config.out``, else into the run folder, or one beside the file, or one of the name's own.
+    """
+    name = "results-untrained.json" if config.untrained else "results.json"
+    if config.out:
+        return Path(config.out).expanduser() / name
+    path = Path(str(backbone))
+    if is_offered(str(backbone)):
+        return Path("runs") / str(backbone).replace(":", "-") / name
+    return (path if path.is_dir() else path.with_name(f"{path.stem}-results")) / name
+
+
+def network_to_judge(
+    backbone: str | Path | nn.Module, run: Config | None, *, untrained: bool
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network, and how its images are to be prepared; says so where its run is not complete."""
+    if isinstance(backbone, nn.Module):
+        about = getattr(backbone, "about", None)
+        if not isinstance(about, dict) or untrained:
+            raise ConfigError(
+                "a module to judge is one from massrl.load_backbone, which says how images are prepared "
+                "for it; load_backbone(…, untrained=True) gives the untrained one"
+            )
+        return backbone, about
+    network = load_backbone(backbone, untrained=untrained)
+    about = cast(dict[str, Any], network.about)
+    total = run.train.max_steps if run is not None else None
+    if total and about["step"] < total and not untrained:
+        logger.warning(
+            "the run is not complete: its weights after step %d of %d are judged; "
+            "massrl pretrain --resume %s completes it",
+            about["step"],
+            total,
+            quote(str(backbone)),
+        )
+    return network, about

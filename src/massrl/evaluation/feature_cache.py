@@ -1,0 +1,66 @@
+"""Features kept on disk, so that no backbone sees the same images twice."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as save_safetensors
+from torch import nn
+
+from massrl.atomic import write_atomically
+from massrl.data.sources import Source, digest
+from massrl.errors import TrainingError
+from massrl.evaluation.features import Features, labels_of
+
+logger = logging.getLogger("massrl")
+
+_VERSION = b"1"  # to be raised when the same backbone and images would give other features
+
+
+def cache_folder() -> Path:
+    """Where features are kept: ``$MASSRL_CACHE/features``, or ``~/.cache/massrl/features``."""
+    root = os.environ.get("MASSRL_CACHE")
+    return (Path(root) if root else Path.home() / ".cache" / "massrl") / "features"
+
+
+def network_fingerprint(network: nn.Module) -> str:
+    """16 hex digits of a network's layers, weights and statistics."""
+    parts = [repr(network).encode()]
+    for name, item in network.state_dict().items():
+        plain = item.detach().cpu().contiguous().reshape(-1)
+        parts += [name.encode(), plain.view(torch.uint8).numpy().tobytes()]
+    return digest(parts)
+
+
+def cached_features(
+    fingerprint: str, source: Source, *, side: int, extract: Callable[[], Features]
+) -> Features:
+    """Features of a source from the cache, or from ``extract`` and then into it.
+
+    Args:
+        fingerprint: of the network.
+        source: the images; its own fingerprint tells them by their names and sizes.
+        side: side of the images that the network is given, pixels.
+        extract: makes the features.
+    """
+    constants = repr((side, source.normalization)).encode()
+    key = digest([_VERSION, fingerprint.encode(), source.fingerprint().encode(), constants])
+    path = cache_folder() / f"{key}.safetensors"
+    try:
+        values = load_file(path)["values"]
+        logger.info("features of %s are in %s", source.name, path)
+        return Features(values, labels_of(source))
+    except (SafetensorError, OSError, KeyError):  # not there, or not to be read
+        features = extract()
+    content = save_safetensors({"values": features.values})
+    try:
+        write_atomically(path, lambda file: file.write(content))
+    except TrainingError as error:  # a full disk costs the copy, never the evaluation
+        logger.warning("features are not kept: %s", error)
+    return features

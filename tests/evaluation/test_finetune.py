@@ -1,0 +1,97 @@
+"""Fine-tuning and its shares of the labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.conftest import photos
+from tests.evaluation.conftest import colours, subject_of
+
+from massrl.data.sources import Subset
+from massrl.errors import DataError
+from massrl.evaluation.finetune import Setting, fine_tune, tune_and_predict
+from massrl.evaluation.semi import labelled_share, listed_images, semi_supervised
+from massrl.evaluation.subject import Subject
+from massrl.options import SemiConfig
+
+
+def test_weights_and_statistics_of_the_whole_network_change_in_a_copy(subject: Subject) -> None:
+    """Guards against the published code's fault: fine-tuning that left the backbone frozen."""
+    before = {name: item.clone() for name, item in subject.network.state_dict().items()}
+    setting = Setting(rate=0.1, epochs=2)
+    network = fine_tune(subject, subject.train, setting, most=16, seed=0, name="semi")
+    after = network[0].state_dict()  # type: ignore[index]
+    assert all(not torch.equal(before[name], after[name]) for name in before)
+    assert all(
+        torch.equal(before[name], item) for name, item in subject.network.state_dict().items()
+    )
+
+
+def test_fine_tuned_network_learns_what_the_frozen_one_could_not_tell(subject: Subject) -> None:
+    """Guards the gradient's way through the whole network."""
+    result = tune_and_predict(
+        subject, subject.train, rates=(0.3,), epochs=(20,), most=16, seed=0, name="semi"
+    )
+    right = (result.scores.argmax(1) == subject.asked.labels).float().mean()
+    assert float(right) > 0.9
+    assert result.holdout_accuracy == {}
+
+
+def test_setting_is_the_best_of_those_tried_on_held_out_images(subject: Subject) -> None:
+    """Guards the sweep: a rate of nothing must lose, and all of them must be tried."""
+    result = tune_and_predict(
+        subject, subject.train, rates=(1e-9, 0.3), epochs=(1, 20), most=16, seed=0, name="semi"
+    )
+    assert result.setting == Setting(rate=0.3, epochs=20)
+    assert len(result.holdout_accuracy) == 4
+    assert result.holdout_accuracy[result.setting] == max(result.holdout_accuracy.values())
+
+
+def test_shares_are_balanced_and_of_the_size_asked_for() -> None:
+    """Guards "1 %": its size, its classes, and that the smaller lies within no test image."""
+    source = colours(400, seed=0)
+    for share, count in ((0.01, 4), (0.1, 40), (0.001, 4)):
+        part = labelled_share(source, share, seed=0)
+        assert len(part) == count
+        assert part.labels is not None
+        assert set(np.bincount(part.labels, minlength=4).tolist()) == {count // 4}
+
+
+def test_semi_supervised_runs_every_share_with_its_own_images() -> None:
+    """Guards ``--semi``: shares, rates, epochs and the batch."""
+    subject = subject_of(colours(400, seed=0), colours(40, seed=1))
+    config = SemiConfig(shares=(0.05, 0.5), rates=(0.1,), epochs=(3,), batch_size=8)
+    outcomes = list(semi_supervised(subject, config, seed=0))
+    assert [(name, len(source)) for name, source, _ in outcomes] == [
+        ("semi-5", 20),
+        ("semi-50", 200),
+    ]
+    for _, _, result in outcomes:
+        assert result.setting == Setting(rate=0.1, epochs=3)
+        assert result.batch_size == 8
+        assert result.scores.shape == (40, 4)
+
+
+def test_lists_name_images_by_their_files(tmp_path: Path) -> None:
+    """Guards the published lists, which name files without their folders."""
+    from massrl.data.catalogue import open_source
+
+    photos(tmp_path / "photos", "a", "b")
+    for number, path in enumerate(sorted((tmp_path / "photos").rglob("*.png"))):
+        path.rename(path.with_name(f"n{number}.png"))
+    source = open_source(tmp_path / "photos")
+    (tmp_path / "list.txt").write_text("n1.png\nn7.png\n")
+    chosen = listed_images(source, tmp_path / "list.txt")
+    assert isinstance(chosen, Subset)
+    assert [Path(chosen.describe(index)).name for index in range(len(chosen))] == [
+        "n1.png",
+        "n7.png",
+    ]
+    (tmp_path / "list.txt").write_text("n1.png\nother.png\n")
+    with pytest.raises(DataError, match=r"names other.png .*--semi.lists"):
+        listed_images(source, tmp_path / "list.txt")
+    with pytest.raises(DataError, match="cannot be read"):
+        listed_images(source, tmp_path / "nothing.txt")

@@ -1,0 +1,166 @@
+"""Evaluations on disk: where figures go, which ones stay, and what stands beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+import massrl
+from massrl.api import compare
+from massrl.checkpoint import save_backbone
+from massrl.errors import DataError
+from massrl.evaluating import results_path
+from massrl.options import EvaluateConfig
+from massrl.pretrained import untrained_backbone
+
+ABOUT = {
+    "backbone": "resnet10-tiny",
+    "stem": "small",
+    "size": 32,
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.2, 0.2, 0.2],
+    "recipe": "",
+    "step": 5,
+}
+SHAPES = {"train": "shapes(count=60)", "val": "shapes(count=40)"}
+QUICK = {
+    "sgd": {"epochs": 1, "batch_size": 20, "rates": [0.1]},
+    "semi": {"shares": [0.5], "rates": [0.1], "epochs": [1]},
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASSRL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def backbone(path: Path, *, seed: int = 0) -> Path:
+    about = {**ABOUT, "seed": seed}
+    save_backbone(path, untrained_backbone(about).state_dict(), about)
+    return path
+
+
+def evaluate(judged: str | Path, **config: Any) -> dict[str, Any]:
+    return massrl.evaluate(judged, {"data": SHAPES, **QUICK, **config}, console=Console(quiet=True))
+
+
+def test_every_task_runs_and_leaves_its_figures_and_its_part_of_the_page(tmp_path: Path) -> None:
+    """Guards ``--task all`` on the embedded data, and what a reader of results.json relies on."""
+    results = evaluate(backbone(tmp_path / "a.safetensors"), task=["all"])
+    assert list(results["tasks"]) == ["knn", "linear", "linear-sgd", "semi-50"]
+    folder = tmp_path / "a-results"
+    assert json.loads((folder / "results.json").read_text(encoding="utf-8")) == results
+    for figures in results["tasks"].values():
+        assert {"acc1", "acc5", "mean_per_class", "per_class", "confusion", "seconds"} <= set(
+            figures
+        )
+        assert {"config", "data", "software", "hardware", "commit"} <= set(figures)
+        assert figures["num_images"] == 40
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    for words in (
+        "k-NN",
+        "linear probe",
+        "linear, trained on crops",
+        "fine-tuned on 50 %",
+        "taken for",
+    ):
+        assert words in page
+
+
+def test_later_tasks_join_the_earlier_ones_of_the_same_weights(tmp_path: Path) -> None:
+    """Guards figures of hours against the next command, and figures of other weights against staying."""
+    path = backbone(tmp_path / "a.safetensors")
+    knn = evaluate(path, task=["knn"])["tasks"]["knn"]
+    both = evaluate(path, task=["linear"])["tasks"]
+    assert list(both) == ["knn", "linear"]
+    assert both["knn"] == knn
+    backbone(path, seed=1)
+    assert list(evaluate(path, task=["linear"])["tasks"]) == ["linear"]
+
+
+def test_features_of_other_tasks_are_taken_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards "extracted once, shared by the tasks", over commands and within one."""
+    from massrl import evaluating
+
+    path, made = backbone(tmp_path / "a.safetensors"), []
+    real = evaluating.extract_features
+    monkeypatch.setattr(
+        evaluating, "extract_features", lambda *a, **o: made.append(1) or real(*a, **o)
+    )
+    evaluate(path, task=["knn", "linear"])
+    assert len(made) == 2
+    evaluate(path, task=["knn", "linear-sgd"])
+    assert len(made) == 2
+    evaluate(path, task=["knn"], cache=False)
+    assert len(made) == 4
+
+
+@pytest.mark.parametrize(
+    ("judged", "config", "wanted"),
+    [
+        ("run", {}, "run/results.json"),
+        ("run", {"untrained": True}, "run/results-untrained.json"),
+        ("x/a.safetensors", {}, "x/a-results/results.json"),
+        ("x/a.ckpt", {"out": "there"}, "there/results.json"),
+        ("timm:resnet18.a1_in1k", {}, "runs/timm-resnet18.a1_in1k/results.json"),
+    ],
+)
+def test_figures_go_where_they_belong(
+    judged: str, config: dict[str, Any], wanted: str, tmp_path: Path
+) -> None:
+    """Guards the figures of one backbone against those of another."""
+    (tmp_path / "run").mkdir()
+    assert results_path(judged, EvaluateConfig(**config)) == Path(wanted)
+
+
+def test_checkpoint_of_another_project_is_judged_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards "what people use even for backbones they trained elsewhere"."""
+    network = untrained_backbone({**ABOUT, "seed": 3})
+    weights = {f"backbone.{name}": item for name, item in network.state_dict().items()}
+    torch.save({"state_dict": weights}, tmp_path / "theirs.ckpt")
+    results = evaluate(tmp_path / "theirs.ckpt", task=["knn"])
+    assert results["backbone"]["backbone"] == "resnet10-tiny"
+    assert results["backbone"]["source"] == "theirs.ckpt"
+    assert "massrl import" in caplog.text
+    assert (tmp_path / "theirs-results" / "results.json").is_file()
+
+
+def test_comparison_has_a_row_for_each_backbone_and_says_what_differs(tmp_path: Path) -> None:
+    """Guards figures that look comparable and are not."""
+    for seed, name in enumerate("ab"):
+        evaluate(backbone(tmp_path / f"{name}.safetensors", seed=seed), task=["knn", "linear"])
+    folders = [str(tmp_path / f"{name}-results") for name in "ab"]
+    page, comparison = compare({"folders": folders, "out": str(tmp_path / "both")})
+    assert [row[0] for row in comparison.rows("acc1")] == ["a-results", "b-results"]
+    assert comparison.outcomes == ["knn", "linear"]
+    assert comparison.doubts == []
+    assert page == tmp_path / "both" / "report.html"
+    for name in "ab":
+        figures = json.loads((tmp_path / f"{name}-results" / "results.json").read_text())["tasks"]
+        assert f"{figures['knn']['acc1']:.2f}" in comparison.lines()[1 + "ab".index(name)]
+    evaluate(tmp_path / "b.safetensors", task=["knn"], k=3)
+    other = {**SHAPES, "val": "shapes(count=30)"}
+    evaluate(tmp_path / "b.safetensors", task=["linear"], data=other)
+    doubts = compare({"folders": folders, "out": str(tmp_path / "both")})[1].doubts
+    assert doubts == ["settings of k-NN", "images judged by of linear probe"]
+
+
+def test_comparison_of_what_was_not_judged_is_refused(tmp_path: Path) -> None:
+    """Guards an empty column, and a folder beside itself."""
+    evaluate(backbone(tmp_path / "a.safetensors"), task=["knn"])
+    judged = str(tmp_path / "a-results")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="massrl evaluate"):
+        compare({"folders": [judged, str(tmp_path / "empty")]})
+    with pytest.raises(DataError, match="itself"):
+        compare({"folders": [judged, judged]})
