@@ -31,6 +31,8 @@ SHAPES = {"train": "shapes(count=60)", "val": "shapes(count=40)"}
 QUICK = {
     "sgd": {"epochs": 1, "batch_size": 20, "rates": [0.1]},
     "semi": {"shares": [0.5], "rates": [0.1], "epochs": [1]},
+    "detect": {"epochs": 0.2, "size": 32, "width": 8, "regions": 8, "pictures": 1},
+    "segment": {"epochs": 0.2, "size": 32, "pictures": 1},
 }
 
 

@@ -9,14 +9,12 @@ from typing import Any
 
 from massrl.atomic import write_json
 from massrl.errors import DataError
-from massrl.evaluation.judge import title_of
+from massrl.evaluation.judge import FIGURES, figures_of, title_of
 from massrl.options import CompareConfig
 from massrl.report import ReportContent, Table, write_report
 from massrl.run_folder import RunFolder
 from massrl.run_report import Tasks, accuracy_bars, metric_curves
 from massrl.train.record import read_metrics
-
-_FIGURES = {"acc1": "Acc@1", "acc5": "Acc@5", "mean_per_class": "mean per class"}
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,22 @@ class Comparison:
             for backbone, figures in self.tasks.items()
         ]
 
+    def first_rows(self) -> list[list[str]]:
+        """The same with the figure that each task is known by."""
+        return [
+            [
+                backbone,
+                *(
+                    _text(next(iter(figures_of(figures.get(name, {})).values()), None))
+                    for name in self.outcomes
+                ),
+            ]
+            for backbone, figures in self.tasks.items()
+        ]
+
     def lines(self) -> list[str]:
-        """Acc@1 for a person, line by line."""
-        table = [["Acc@1, percent", *self.outcomes], *self.rows("acc1")]
+        """The figures that tasks are known by, for a person, line by line."""
+        table = [["percent", *self.outcomes], *self.first_rows()]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
             "  ".join(
@@ -93,7 +104,10 @@ def compare_folders(wanted: CompareConfig) -> tuple[Path, Comparison]:
                 rows=comparison.rows(figure),
                 note="Percent.",
             )
-            for figure, title in _FIGURES.items()
+            for figure, title in FIGURES.items()
+            if any(
+                figure in figures_of(item) for items in tasks.values() for item in items.values()
+            )
         ],
         curves=metric_curves(curves),
     )
@@ -136,7 +150,13 @@ def _doubts(tasks: Tasks) -> list[str]:
 
 
 def _settings_of(outcome: str) -> tuple[str, ...]:
-    kinds = {"knn": ("k", "temperature"), "linear": ("seed",), "linear-sgd": ("sgd", "seed")}
+    kinds = {
+        "knn": ("k", "temperature"),
+        "linear": ("seed",),
+        "linear-sgd": ("sgd", "seed"),
+        "detect": ("detect", "seed"),
+        "segment": ("segment", "seed"),
+    }
     return kinds.get(outcome, ("semi", "seed"))
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from rich.console import Console
@@ -20,14 +20,16 @@ from massrl.config import Config
 from massrl.config_files import load_config
 from massrl.data.check import drop_broken
 from massrl.data.loader import StepBatches, build_loader, steps_per_epoch
+from massrl.data.objects import ObjectSource
 from massrl.data.sources import Normalization, Source
-from massrl.errors import ConfigError, ImageError
+from massrl.errors import ConfigError, DataError, ImageError
 from massrl.evaluation.feature_cache import cached_features, network_fingerprint
 from massrl.evaluation.features import Features, extract_features, normalised
-from massrl.evaluation.judge import chosen_tasks, in_same_classes, judge
+from massrl.evaluation.judge import ALL, TASKS, chosen_tasks, in_same_classes, judge
+from massrl.evaluation.judge_objects import OBJECT_TASKS, judge_objects
 from massrl.evaluation.subject import Subject
 from massrl.exchange.named import is_offered
-from massrl.judging import judging_sources, way_round_broken_images
+from massrl.judging import judging_sources, object_sources, way_round_broken_images
 from massrl.options import EvaluateConfig
 from massrl.pretrained import load_backbone
 from massrl.run_folder import RunFolder
@@ -35,6 +37,7 @@ from massrl.run_log import TaskProgress, circumstances, describe_source
 from massrl.train.resolve import Machine, this_machine
 from massrl.view_maker import ViewMaker
 from massrl.views.layouts import Layout
+from massrl.views.sheet import save_picture
 
 logger = logging.getLogger("massrl")
 
@@ -50,61 +53,146 @@ def judge_backbone(
     """Judge a backbone and write what came of it; see ``massrl.evaluate``."""
     from massrl.run_report import report_run
 
-    chosen_tasks(wanted.task)  # refuses unknown ones before anything is computed
+    tasks = chosen_tasks(wanted.task)
     name = None if isinstance(backbone, nn.Module) else str(backbone)
     run = RunFolder(name) if name is not None and Path(name).is_dir() else None
     config = load_config(run.config) if run is not None and run.config.is_file() else None
     network, about = network_to_judge(backbone, config, untrained=wanted.untrained)
-    train_source, test_source, held_out = judging_sources(wanted.data, config)
-    test_source = in_same_classes(train_source, test_source)
-    left_out = 0
-    if wanted.data.on_error == "skip":
-        (train_source, broken), (test_source, more) = map(drop_broken, (train_source, test_source))
-        left_out = broken + more
-        logger.warning("%d broken images are left out", left_out)
-    constants = Normalization(mean=tuple(about["mean"]), std=tuple(about["std"]))
-    train_source.normalization = test_source.normalization = constants
-    machine = this_machine()
-    fingerprint = network_fingerprint(network)
+    judged = _Judged(network, about, network_fingerprint(network), config, this_machine())
+    path = results_path(name or "", wanted) if name is not None or wanted.out else None
+    figures: dict[str, Any] = {}
     with TaskProgress(console) as progress, way_round_broken_images():
-        subject = make_subject(
-            network,
-            train_source,
-            test_source,
-            side=about["size"],
-            machine=machine,
-            fingerprint=fingerprint if wanted.cache else None,
-            progress=progress,
-        )
-        figures = judge(subject, wanted)
-    of_each = {
-        "config": json.loads(
-            json.dumps(asdict(wanted))
-        ),  # lists, as whoever reads the file sees them
-        "data": {
-            "train": describe_source(train_source),
-            "val": describe_source(test_source),
-            "held_out": held_out,
-            "left_out": left_out,
-        },
-        **circumstances(machine.name),
-    }
+        images, objects = _open(tasks, wanted, config)
+        if images is not None:
+            figures |= _judge_images(judged, images, wanted, progress)
+        for task, parts in objects.items():
+            figures[task] = _judge_objects(task, judged, parts, wanted, path, progress)
     results: dict[str, Any] = {
         "backbone": {
             "name": name,
-            "fingerprint": fingerprint,
+            "fingerprint": judged.fingerprint,
             "untrained": wanted.untrained,
             **about,
         },
         "run": config.to_dict() if config is not None else None,
-        "tasks": {name: {**item, **of_each} for name, item in figures.items()},
+        "tasks": figures,
     }
-    if name is not None or wanted.out:
-        path = results_path(name or "", wanted)
-        results["tasks"] = {**_earlier(path, fingerprint), **results["tasks"]}
+    if path is not None:
+        results["tasks"] = {**_earlier(path, judged.fingerprint), **figures}
         write_json(path, results)
         report_run(RunFolder(path.parent))
     return results
+
+
+class _Judged(NamedTuple):
+    network: nn.Module
+    about: dict[str, Any]
+    fingerprint: str
+    config: Config | None
+    machine: Machine
+
+    @property
+    def normalization(self) -> Normalization:
+        """What its images are normalised by."""
+        return Normalization(mean=tuple(self.about["mean"]), std=tuple(self.about["std"]))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return torch.device("cuda" if self.machine.has_gpu else "cpu")
+
+
+Images = tuple[Source, Source, bool]  # to learn from, to predict, whether these were held out
+Objects = tuple[ObjectSource, ObjectSource]
+
+
+def _open(
+    tasks: list[str], wanted: EvaluateConfig, run: Config | None
+) -> tuple[Images | None, dict[str, Objects]]:
+    """The images that the tasks need; of ``all`` tasks those fall away that the images do not allow."""
+    images: Images | None = None
+    objects: dict[str, Objects] = {}
+    faults = []
+    if any(task in TASKS for task in tasks):
+        try:
+            train, test, held_out = judging_sources(wanted.data, run)
+            images = train, in_same_classes(train, test), held_out
+        except DataError as error:
+            faults.append(error)
+    for task in filter(OBJECT_TASKS.__contains__, tasks):
+        try:
+            objects[task] = object_sources(wanted.data, run, maps=task == "segment")
+        except DataError as error:
+            faults.append(error)
+    if faults and (ALL not in wanted.task or (images is None and not objects)):
+        raise faults[0]
+    return images, objects
+
+
+def _judge_images(
+    judged: _Judged, images: Images, wanted: EvaluateConfig, progress: TaskProgress
+) -> dict[str, Any]:
+    train, test, held_out = images
+    left_out = 0
+    if wanted.data.on_error == "skip":
+        (train, broken), (test, more) = map(drop_broken, (train, test))
+        left_out = broken + more
+        logger.warning("%d broken images are left out", left_out)
+    train.normalization = test.normalization = judged.normalization
+    subject = make_subject(
+        judged.network,
+        train,
+        test,
+        side=judged.about["size"],
+        machine=judged.machine,
+        fingerprint=judged.fingerprint if wanted.cache else None,
+        progress=progress,
+    )
+    data = {"held_out": held_out, "left_out": left_out}
+    return {
+        name: {**item, **_circumstances(judged, wanted, train, test, **data)}
+        for name, item in judge(subject, wanted).items()
+    }
+
+
+def _judge_objects(
+    task: str,
+    judged: _Judged,
+    parts: Objects,
+    wanted: EvaluateConfig,
+    path: Path | None,
+    progress: TaskProgress,
+) -> dict[str, Any]:
+    train, test = parts
+    outcome = judge_objects(
+        task,
+        judged.network,
+        train,
+        test,
+        wanted,
+        normalization=judged.normalization,
+        device=judged.device,
+        progress=progress,
+    )
+    figures = dict(outcome.figures)
+    if outcome.picture is not None and path is not None:
+        word = "-untrained" if wanted.untrained else ""
+        figures["picture"] = f"{task}{word}.png"
+        save_picture(outcome.picture, path.with_name(figures["picture"]))
+    return {**figures, **_circumstances(judged, wanted, train, test)}
+
+
+def _circumstances(
+    judged: _Judged, wanted: EvaluateConfig, train: Source, test: Source, **data: Any
+) -> dict[str, Any]:
+    """What a figure rests on."""
+    return {
+        "config": json.loads(
+            json.dumps(asdict(wanted))
+        ),  # lists, as whoever reads the file sees them
+        "data": {"train": describe_source(train), "val": describe_source(test), **data},
+        **circumstances(judged.machine.name),
+    }
 
 
 def make_subject(

@@ -10,13 +10,14 @@ from massrl.atomic import write_text
 from massrl.checkpoint import save_backbone
 from massrl.config_files import load_config
 from massrl.errors import ConfigError
+from massrl.evaluating import results_path
+from massrl.evaluation.judge import FIGURES, figures_of, title_of
 from massrl.exchange.card import Card, card_text
 from massrl.exchange.formats import FORMATS, write_backbone
 from massrl.exchange.named import is_offered
-from massrl.options import ExportConfig, ImportConfig
+from massrl.options import EvaluateConfig, ExportConfig, ImportConfig
 from massrl.pretrained import foreign_backbone, load_backbone
 from massrl.run_folder import RunFolder
-from massrl.run_log import circumstances
 
 
 def import_file(wanted: ImportConfig) -> tuple[Path, list[str]]:
@@ -72,7 +73,7 @@ def export_file(wanted: ExportConfig) -> tuple[Path, Path]:
                 program=kind.program(about).replace("{file}", out.name),
                 config=load_config(run.config).to_dict() if run is not None else None,
                 data=_content(run.data) if run is not None else None,
-                **_figures(run.results if run is not None else path.with_name("results.json")),
+                **_figures(results_path(wanted.backbone, EvaluateConfig())),
             )
         ),
     )
@@ -94,5 +95,13 @@ def _content(path: Path) -> dict[str, Any] | None:
 
 
 def _figures(path: Path) -> dict[str, Any]:
-    results = _content(path) or {}
-    return {"tasks": results.get("tasks", {}), "software": circumstances("")["software"]}
+    tasks = (_content(path) or {}).get("tasks", {})
+    named = {
+        title_of(name): (
+            {FIGURES[key]: value for key, value in figures_of(outcome).items()},
+            f"{outcome['data']['val']['num_images']:,} images of {outcome['data']['val']['name']}",
+        )
+        for name, outcome in tasks.items()
+    }
+    software: dict[str, str] = next((item["software"] for item in tasks.values()), {})
+    return {"tasks": named, "software": software}

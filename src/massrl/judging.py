@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from massrl.config import Config, DataConfig
-from massrl.data.catalogue import absolute_spec, is_name, open_source
+from massrl.data.catalogue import absolute_spec, is_name, open_objects, open_source
 from massrl.data.check import drop_broken
 from massrl.data.folders import has_validation_part
+from massrl.data.objects import ObjectSource, in_object_classes, limited
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import balanced_subset, holdout
 from massrl.errors import DataError, ImageError
@@ -97,6 +98,41 @@ def judging_sources(data: JudgeDataConfig, run: Config | None) -> tuple[Source, 
             f"wanted, or none, to hold out a fifth (--data.val)"
         )
     return train_source, test_source, False
+
+
+def object_sources(
+    data: JudgeDataConfig, run: Config | None, *, maps: bool
+) -> tuple[ObjectSource, ObjectSource]:
+    """The images with objects to learn from, and those to be judged by.
+
+    Args:
+        data: what is asked for.
+        run: the run that the backbone comes from, which says what is left open.
+        maps: whether classes of pixels are wanted, rather than boxes.
+
+    Raises:
+        DataError: if there are no objects, or none that are judged by.
+    """
+    spec = data.train or (run.data.train if run is not None else "")
+    if not spec:
+        raise DataError("no images with objects to judge by: --data.train takes a folder or a name")
+    train = open_objects(spec, split="train", maps=maps, root=data.root, flag="--data.train")
+    if data.val is None and Path(spec).suffix == ".json":
+        raise DataError("a JSON file has one part: another one is to be judged by (--data.val)")
+    test = open_objects(data.val or spec, split="val", maps=maps, root=data.root, flag="--data.val")
+    for source in (train, test):
+        if maps and not source.has_maps:
+            raise DataError(f"{source.name} knows boxes alone: --task segment needs masks")
+    if train.fingerprint() == test.fingerprint():
+        raise DataError(
+            f"{train.name} would be judged by the very images it learns from: other images are wanted "
+            f"(--data.val)"
+        )
+    test = in_object_classes(test, train.object_names)
+    if data.limit is not None and data.limit < len(train):
+        chosen = balanced_subset(None, data.limit, seed=0, total=len(train))
+        train = limited(train, chosen)
+    return train, test
 
 
 def make_probe(config: Config, source: Source, world: World) -> Callable[[nn.Module], float] | None:

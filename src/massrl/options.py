@@ -87,12 +87,75 @@ class SemiConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DetectConfig:
+    """Object detection: Faster R-CNN, or Mask R-CNN where masks are known, fine-tuned from the backbone."""
+
+    head: str = "fpn"
+    """`fpn`: a feature pyramid over all stages; `c4`: the last stage as the head of every region."""
+    epochs: float = 12.0
+    """Passes over the training images."""
+    batch_size: int = 16
+    """Images of a step."""
+    lr: float = 0.02
+    """Peak learning rate for 16 images; in proportion to `batch_size`."""
+    size: int | None = None
+    """Short side that images are resized to, pixels: 800, or twice their own where they are small."""
+    width: int | None = None
+    """Channels of the pyramid and of the heads: 256, or 64 where images are small."""
+    regions: int | None = None
+    """Regions of an image that the heads learn from: 512, or 64 where images are small."""
+    pictures: int = 6
+    """Images to show beside their truth."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            choice(self.head, ("fpn", "c4"), "--detect.head"),
+            within(self.epochs, 1e-3, MANY, "--detect.epochs"),
+            within(self.batch_size, 1, MANY, "--detect.batch_size"),
+            within(self.lr, 1e-9, _MOST_RATE, "--detect.lr"),
+            within(self.size, 32, MANY, "--detect.size"),
+            within(self.width, 1, MANY, "--detect.width"),
+            within(self.regions, 4, MANY, "--detect.regions"),
+            within(self.pictures, 0, MANY, "--detect.pictures"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentConfig:
+    """Semantic segmentation: a fully convolutional head on the backbone, fine-tuned as a whole."""
+
+    head: str = "fcn"
+    """`fcn` or `deeplab`."""
+    epochs: float = 30.0
+    """Passes over the training images."""
+    batch_size: int = 16
+    """Images of a step."""
+    lr: float = 0.02
+    """Peak learning rate for 16 images; in proportion to `batch_size`."""
+    size: int | None = None
+    """Side that images are resized to, pixels: 512, or twice their own where they are small."""
+    pictures: int = 6
+    """Images to show beside their truth."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            choice(self.head, ("fcn", "deeplab"), "--segment.head"),
+            within(self.epochs, 1e-3, MANY, "--segment.epochs"),
+            within(self.batch_size, 2, MANY, "--segment.batch_size"),
+            within(self.lr, 1e-9, _MOST_RATE, "--segment.lr"),
+            within(self.size, 32, MANY, "--segment.size"),
+            within(self.pictures, 0, MANY, "--segment.pictures"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """How a backbone is judged."""
 
     task: tuple[str, ...] = ("knn", "linear")
     """`knn`; `linear`: logistic regression on features; `linear-sgd`: the field's protocol, on random
-    crops; `semi`: fine-tuning on few labels; or `all` of them."""
+    crops; `semi`: fine-tuning on few labels; `detect` and `segment`: objects in images; or `all` that the
+    images allow."""
     data: JudgeDataConfig = field(default_factory=JudgeDataConfig)
     """Labelled images to judge by."""
     untrained: bool = False
@@ -105,6 +168,10 @@ class EvaluateConfig:
     """Of `linear-sgd`."""
     semi: SemiConfig = field(default_factory=SemiConfig)
     """Of `semi`."""
+    detect: DetectConfig = field(default_factory=DetectConfig)
+    """Of `detect`."""
+    segment: SegmentConfig = field(default_factory=SegmentConfig)
+    """Of `segment`."""
     seed: int = 0
     """Seed of what is held out, of shares, crops and orders."""
     cache: bool = True

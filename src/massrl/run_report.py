@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from massrl.config_files import load_config
-from massrl.evaluation.judge import title_of
+from massrl.evaluation.judge import FIGURES, figures_of, title_of
 from massrl.report import Bars, Curve, Matrix, Picture, ReportContent, Table, write_report
 from massrl.report.matrix_picture import draw_matrix
 from massrl.run_folder import RunFolder
@@ -17,6 +17,10 @@ from massrl.views.sheet import save_picture
 
 Tasks = dict[str, dict[str, Any]]  # figures by task, by the name of the weights
 
+_SHOWN = {
+    "detect": "the truth to the left, what was found with a score of a half or more to the right",
+    "segment": "the image, the truth, and what was said",
+}
 _MOST_CLASSES = 30  # in a table or a matrix that is to be read
 _CURVES = (
     ("loss", "Loss", "mean over the pairs of views"),
@@ -56,13 +60,7 @@ def report_run(folder: RunFolder) -> Path:
         tables=[*_figures(tasks), *_per_class(tasks)],
         confusion=_confusion(tasks),
         bars=accuracy_bars(tasks),
-        images=[
-            Picture(
-                image=folder.views, caption="The views of the first images, as they were planned"
-            )
-        ]
-        if folder.views.is_file()
-        else [],
+        images=_pictures(folder, tasks),
     )
     if content.matrix is not None:
         save_picture(draw_matrix(content.matrix), folder.matrix_picture)
@@ -103,11 +101,12 @@ def loss_matrix(folder: RunFolder) -> Matrix | None:
 
 
 def _lead(tasks: Tasks, rows: list[dict[str, str]], total: int | None) -> str:
-    figures = _judged(tasks)
-    if figures:
-        name, item = next(iter(figures.items()))
+    for name, item in _judged(tasks).items():
+        key, value = next(iter(figures_of(item).items()))
+        if key != "acc1":
+            return f"{title_of(name).capitalize()}: {FIGURES[key]} {value:.1f} %."
         how = " from frozen features" if name in ("knn", "linear") else ""
-        return f"{title_of(name)} classifies {item['acc1']:.1f} % of {_asked(item)}{how}."
+        return f"{title_of(name)} classifies {value:.1f} % of {_asked(item)}{how}."
     if total is None:
         return ""
     done = int(rows[-1]["step"]) + 1 if rows else 0
@@ -139,88 +138,112 @@ def _facts(rows: list[dict[str, str]], tasks: Tasks) -> list[tuple[str, str]]:
             facts.append(("images per second", f"{float(last['images_per_second']):.0f}"))
         if int(last.get("skipped") or 0):
             facts.append(("broken images skipped", last["skipped"]))
-    for name, figures in _judged(tasks).items():
-        facts.append((f"{title_of(name)}, top 1", f"{figures['acc1']:.1f} %"))
+    for name, item in _judged(tasks).items():
+        key, value = next(iter(figures_of(item).items()))
+        what = "top 1" if key == "acc1" else FIGURES[key]
+        facts.append((f"{title_of(name)}, {what}", f"{value:.1f} %"))
     return facts
 
 
 def accuracy_bars(tasks: Tasks) -> list[Bars]:
-    """Top-1 accuracies side by side: a group for each task, a bar for each backbone.
+    """Figures side by side: a group for each task, a bar for each backbone.
 
     Args:
         tasks: figures by task, by the name of the backbone.
     """
-    names = list(dict.fromkeys(name for figures in tasks.values() for name in figures))
-    if not names:
-        return []
-    series = [
-        (backbone, [figures[name]["acc1"] if name in figures else None for name in names])
-        for backbone, figures in tasks.items()
-    ]
-    first = next(figures[name] for figures in tasks.values() for name in names if name in figures)
-    data = first["data"]
-    return [
-        Bars(
-            title=f"Accuracy on {_asked(first)}",
-            groups=[title_of(name) for name in names],
-            series=series,
-            chance=100 / max(1, data["train"]["num_classes"]),
-            note=f"{data['val']['num_images']:,} images of {data['val']['name']}, top-1 percent.",
+    outcomes: dict[str, dict[str, Any]] = {}
+    for items in tasks.values():
+        outcomes |= {name: item for name, item in items.items() if name not in outcomes}
+    first = {name: next(iter(figures_of(item)), "") for name, item in outcomes.items()}
+    bars = []
+    for names in (
+        [name for name, key in first.items() if key == "acc1"],
+        [name for name, key in first.items() if key not in ("acc1", "")],
+    ):
+        if not names:
+            continue
+        about = outcomes[names[0]]["data"]
+        series = [
+            (backbone, [items.get(name, {}).get(first[name]) for name in names])
+            for backbone, items in tasks.items()
+        ]
+        images = first[names[0]] == "acc1"
+        classes = max(1, about["train"]["num_classes"])
+        bars.append(
+            Bars(
+                title=f"Accuracy on {_asked(outcomes[names[0]])}"
+                if images
+                else "Objects in images",
+                groups=[
+                    title_of(name) if images else f"{title_of(name)}, {FIGURES[first[name]]}"
+                    for name in names
+                ],
+                series=series,
+                chance=100 / classes if images else None,
+                note=f"{about['val']['num_images']:,} images of {about['val']['name']}"
+                + (", top-1 percent." if images else ", percent."),
+            )
         )
-    ]
+    return bars
 
 
 def _figures(tasks: Tasks) -> list[Table]:
-    figures = _judged(tasks)
-    if not figures:
-        return []
-    return [
-        Table(
-            title="Every figure",
-            header=["task", "Acc@1", "Acc@5", "mean per class", "images learnt from", "seconds"],
-            rows=[
-                [
-                    title_of(name),
-                    _percent(item["acc1"]),
-                    _percent(item["acc5"]),
-                    _percent(item["mean_per_class"]),
-                    f"{item.get('labelled_images', item['data']['train']['num_images']):,}",
-                    f"{item['seconds']:.1f}",
-                ]
-                for name, item in figures.items()
-            ],
-        )
-    ]
+    judged = _judged(tasks)
+    tables = []
+    for title, outcomes in (
+        ("Every figure", {name: item for name, item in judged.items() if "acc1" in item}),
+        (
+            "Every figure of objects",
+            {name: item for name, item in judged.items() if "acc1" not in item},
+        ),
+    ):
+        keys = [
+            key for key in FIGURES if any(key in figures_of(item) for item in outcomes.values())
+        ]
+        if not keys:
+            continue
+        rows = [
+            [
+                title_of(name),
+                *(_percent(figures_of(item).get(key)) for key in keys),
+                f"{item.get('labelled_images', item['data']['train']['num_images']):,}",
+                f"{item['seconds']:.1f}",
+            ]
+            for name, item in outcomes.items()
+        ]
+        header = ["task", *(FIGURES[key] for key in keys), "images learnt from", "seconds"]
+        tables.append(Table(title=title, header=header, rows=rows))
+    return tables
 
 
 def _per_class(tasks: Tasks) -> list[Table]:
-    figures = _judged(tasks)
-    if not figures:
-        return []
-    first = next(iter(figures.values()))
-    hardest = sorted(
-        (name for name, value in first["per_class"].items() if value is not None),
-        key=lambda name: first["per_class"][name],
-    )
-    most = len(hardest) > _MOST_CLASSES
-    return [
-        Table(
-            title=f"The {_MOST_CLASSES} hardest classes"
-            if most
-            else "Accuracy by class, hardest first",
-            header=["class", *map(title_of, figures)],
-            rows=[
-                [name, *(_percent(item["per_class"].get(name)) for item in figures.values())]
-                for name in hardest[:_MOST_CLASSES]
-            ],
+    tables = []
+    for what, judged in (
+        ("Accuracy", {name: item for name, item in _judged(tasks).items() if "acc1" in item}),
+        ("Intersection over union", {n: i for n, i in _judged(tasks).items() if "miou" in i}),
+    ):
+        if not judged:
+            continue
+        first = next(iter(judged.values()))["per_class"]
+        hardest = sorted((name for name in first if first[name] is not None), key=first.__getitem__)
+        most = len(hardest) > _MOST_CLASSES
+        which = f"the {_MOST_CLASSES} hardest first" if most else "hardest first"
+        tables.append(
+            Table(
+                title=f"{what} by class, {which}",
+                header=["class", *map(title_of, judged)],
+                rows=[
+                    [name, *(_percent(item["per_class"].get(name)) for item in judged.values())]
+                    for name in hardest[:_MOST_CLASSES]
+                ],
+            )
         )
-    ]
+    return tables
 
 
 def _confusion(tasks: Tasks) -> Matrix | None:
     """What is taken for what, by the best of the tasks that say so."""
-    figures = _judged(tasks)
-    counted = {name: item for name, item in figures.items() if item.get("confusion")}
+    counted = {name: item for name, item in _judged(tasks).items() if item.get("confusion")}
     if not counted:
         return None
     name, item = max(counted.items(), key=lambda pair: pair[1]["acc1"])
@@ -234,6 +257,23 @@ def _confusion(tasks: Tasks) -> Matrix | None:
         note="Percent of each class (row) that is taken for a class (column).",
         decimals=1,
     )
+
+
+def _pictures(folder: RunFolder, tasks: Tasks) -> list[Picture]:
+    """What was found in the first images, and the views that were learnt from."""
+    pictures = [
+        Picture(
+            image=folder.path / item["picture"],
+            caption=f"{title_of(name)}, {weights}: {_SHOWN[name]}",
+        )
+        for weights, items in tasks.items()
+        for name, item in items.items()
+        if "picture" in item and (folder.path / item["picture"]).is_file()
+    ]
+    if folder.views.is_file():
+        caption = "The views of the first images, as they were planned"
+        pictures.append(Picture(image=folder.views, caption=caption))
+    return pictures
 
 
 def _percent(value: float | None) -> str:

@@ -171,7 +171,8 @@ def test_card_tells_of_the_run(tmp_path: Path) -> None:
         views={"layout": "massrl-4", "policies": None, "size": 16},
         train={"max_steps": 2},
     ).folder
-    figures = {"acc1": 61.5, "data": {"val": {"name": "shapes/val", "num_images": 1000}}}
+    on = {"val": {"name": "shapes/val", "num_images": 1000}}
+    figures = {"acc1": 61.5, "acc5": None, "data": on, "software": {"torch": "2.9"}}
     (folder / "results.json").write_text(json.dumps({"tasks": {"knn": figures}}))
     file, card = export_backbone({"backbone": str(folder), "format": "safetensors"})
     assert file == folder / "backbone-safetensors.safetensors"
@@ -179,9 +180,10 @@ def test_card_tells_of_the_run(tmp_path: Path) -> None:
     for words in (
         "`randaugment",
         "labels were not used",
-        "| knn | acc1 | 61.50 | 1,000 images of shapes/val |",
+        "| k-NN | Acc@1 | 61.50 | 1,000 images of shapes/val |",
         "MIT, © 2019 Ildoo Kim",
         "searched **with labels**",
         "2 optimiser steps",
+        "Measured with torch 2.9.",
     ):
         assert words in text

@@ -111,15 +111,13 @@ def _evaluate(words: list[str]) -> int:
     config = make(EvaluateConfig, arguments=words)
     from massrl.api import evaluate
     from massrl.evaluating import results_path
+    from massrl.evaluation.judge import FIGURES, figures_of
 
     tasks = evaluate(backbone, config)["tasks"]
     width = max(map(len, tasks))
-    for name, figures in tasks.items():
-        fifth = "" if figures["acc5"] is None else f"   Acc@5 {figures['acc5']:6.2f} %"
-        print(
-            f"{name:<{width}}  Acc@1 {figures['acc1']:6.2f} %{fifth}   mean per class "
-            f"{figures['mean_per_class']:6.2f} %   {figures['num_images']:,} images"
-        )
+    for name, outcome in tasks.items():
+        figures = [f"{FIGURES[key]} {value:6.2f} %" for key, value in figures_of(outcome).items()]
+        print("   ".join([f"{name:<{width}}", *figures, f"{outcome['num_images']:,} images"]))
     path = results_path(backbone, config)
     print(path)
     print(path.with_name("report.html"))

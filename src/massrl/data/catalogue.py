@@ -7,9 +7,12 @@ from pathlib import Path
 
 from massrl.calls import bind_call, parse_call
 from massrl.data import folders, named
+from massrl.data.coco import CocoSource
+from massrl.data.objects import ObjectSource
 from massrl.data.packed import PackedSource
 from massrl.data.shapes import NUM_SCENES, ShapesSource
 from massrl.data.sources import Source
+from massrl.data.voc import VocSource, is_voc
 from massrl.errors import ConfigError, DataError, MassrlError, suggest
 
 SPLITS = ("train", "val", "unlabelled", "whole")
@@ -100,6 +103,45 @@ def open_source(
         known = suggest(text, ["shapes", *named.NAMES])
         raise DataError(f"{text!r} is neither a path that exists nor a dataset; {known} ({flag})")
     return folders.open_path(path, split=split, labelled=None, flag=flag)
+
+
+def open_objects(
+    spec: str,
+    *,
+    split: str = "train",
+    maps: bool = False,
+    root: str | None = None,
+    flag: str,
+) -> ObjectSource:
+    """Open images with the objects in them.
+
+    Args:
+        spec: ``"shapes(count=400,size=96,objects=3)"``; a folder in the layout of Pascal VOC, also with a
+            list of its own as ``"VOC2007:trainval"``; or a JSON file in COCO's layout.
+        split: ``"train"`` or ``"val"``.
+        maps: whether a class for every pixel is wanted, rather than boxes.
+        root: folder of COCO's images, where they lie elsewhere.
+        flag: where the user said so, for errors.
+
+    Raises:
+        DataError: if nothing of that name or path has objects.
+    """
+    if _SHAPES.match(spec):
+        source = _open_shapes(spec, split=split, flag=flag)
+        assert isinstance(source, ObjectSource)
+        return source
+    path = Path(spec).expanduser()
+    if path.suffix == ".json":
+        return CocoSource(path, images=Path(root).expanduser() if root else None, flag=flag)
+    folder, colon, part = spec.rpartition(":")
+    if colon and is_voc(Path(folder).expanduser()):
+        return VocSource(Path(folder).expanduser(), part, maps=maps, flag=flag)
+    if is_voc(path):
+        return VocSource(path, split, maps=maps, flag=flag)
+    raise DataError(
+        f"{spec!r} has no objects: a folder in Pascal VOC's layout (JPEGImages, Annotations, ImageSets), a "
+        f"JSON file in COCO's, or shapes is wanted ({flag})"
+    )
 
 
 def _open_packed(pattern: str, *, kind: str, flag: str) -> Source:

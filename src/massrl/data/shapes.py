@@ -12,14 +12,14 @@ one scene from another, and a network that learns to tell images apart would loo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 
+from massrl.data.objects import ObjectSource, Scene
 from massrl.data.outlines import CLASS_NAMES, Outline, draw_outline
-from massrl.data.sources import Normalization, Source, digest
+from massrl.data.sources import Normalization, digest
 from massrl.errors import ConfigError, DataError, suggest
 
 NUM_SCENES = {"train": 4000, "val": 1000}
@@ -43,25 +43,7 @@ _NUM_TRIES = 12  # places tried for each further object
 _SHIFT = 4  # fractional bits of a polygon's corners
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scene:
-    """One rendered scene and what is in it: K objects, the largest first.
-
-    Attributes:
-        image: uint8 ``(S, S, 3)``, RGB.
-        boxes: float32 ``(K, 4)``, x1, y1, x2, y2 in pixels, tight around the visible pixels; x2 and
-            y2 lie one past the last.
-        masks: bool ``(K, S, S)``, the visible pixels of each object.
-        labels: int64 ``(K,)``, class of each object.
-    """
-
-    image: np.ndarray
-    boxes: np.ndarray
-    masks: np.ndarray
-    labels: np.ndarray
-
-
-class ShapesSource(Source):
+class ShapesSource(ObjectSource):
     """Rendered scenes of ten shapes; an image's label is the class of its largest object.
 
     Args:
@@ -94,7 +76,8 @@ class ShapesSource(Source):
                 f"size >= {_MIN_SIDE}, objects from 1 to {_MAX_OBJECTS}"
             )
         self.name = f"shapes/{split}"
-        self.class_names = CLASS_NAMES
+        self.class_names = self.object_names = CLASS_NAMES
+        self.has_masks = self.has_maps = True
         self.normalization = SHAPES_NORMALIZATION
         self.size, self.seed, self.objects = size, seed, objects
         self._key = np.array([seed & _WORD, _STREAMS[split]], np.uint64)
@@ -125,7 +108,7 @@ class ShapesSource(Source):
         return digest([repr(options).encode(), self._labels.tobytes()])
 
     def scene(self, index: int) -> Scene:
-        """Render one scene with its boxes, masks and labels.
+        """Render one scene with its boxes, masks and labels; the largest object comes first.
 
         Raises:
             IndexError: if there is no such scene.
@@ -141,6 +124,7 @@ class ShapesSource(Source):
             boxes=np.array([_tight_box(mask) for mask, _ in seen], np.float32),
             masks=np.stack([mask for mask, _ in seen]),
             labels=np.array([item.label for _, item in seen], np.int64),
+            crowd=np.zeros(len(seen), bool),
         )
 
     def _paint(self, index: int) -> tuple[np.ndarray, list[Outline], list[np.ndarray]]:

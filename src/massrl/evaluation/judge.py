@@ -11,6 +11,7 @@ from torch import Tensor
 
 from massrl.data.sources import Source, with_classes
 from massrl.errors import ConfigError, DataError, suggest
+from massrl.evaluation.judge_objects import OBJECT_TASKS
 from massrl.evaluation.knn import knn_predict
 from massrl.evaluation.linear import linear_probe
 from massrl.evaluation.linear_sgd import linear_sgd
@@ -20,6 +21,20 @@ from massrl.evaluation.subject import Subject
 from massrl.options import EvaluateConfig
 
 ALL = "all"
+# What figures are called, the one that a task is known by before the others.
+FIGURES = {
+    "acc1": "Acc@1",
+    "acc5": "Acc@5",
+    "mean_per_class": "mean per class",
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "mask_ap": "mask AP",
+    "mask_ap50": "mask AP50",
+    "mask_ap75": "mask AP75",
+    "miou": "mean IoU",
+    "pixel_accuracy": "pixel accuracy",
+}
 
 
 class Outcome(NamedTuple):
@@ -50,7 +65,7 @@ class Task:
 
 
 def judge(subject: Subject, config: EvaluateConfig) -> dict[str, dict[str, Any]]:
-    """Carry out the tasks of a configuration.
+    """Carry out those tasks of a configuration that are about images as a whole.
 
     Args:
         subject: the backbone and its images; every choice, such as a probe's regularisation, is made on
@@ -65,7 +80,7 @@ def judge(subject: Subject, config: EvaluateConfig) -> dict[str, dict[str, Any]]
         ConfigError: if a task is unknown.
     """
     results: dict[str, dict[str, Any]] = {}
-    for task in chosen_tasks(config.task):
+    for task in filter(TASKS.__contains__, chosen_tasks(config.task)):
         begin = time.perf_counter()
         for name, scores, chosen in TASKS[task].run(subject, config):
             metrics = classification_metrics(
@@ -80,17 +95,25 @@ def judge(subject: Subject, config: EvaluateConfig) -> dict[str, dict[str, Any]]
 def chosen_tasks(tasks: Iterable[str]) -> list[str]:
     """The tasks by name, ``all`` written out; refuses one that does not exist."""
     chosen: dict[str, None] = {}
+    known = [*TASKS, *OBJECT_TASKS]
     for task in tasks:
-        if task not in (ALL, *TASKS):
-            raise ConfigError(f"unknown task {task!r}: {suggest(task, [ALL, *TASKS])} (--task)")
-        chosen |= dict.fromkeys(TASKS if task == ALL else [task])
+        if task not in (ALL, *known):
+            raise ConfigError(f"unknown task {task!r}: {suggest(task, [ALL, *known])} (--task)")
+        chosen |= dict.fromkeys(known if task == ALL else [task])
     return list(chosen)
+
+
+def figures_of(outcome: dict[str, Any]) -> dict[str, float]:
+    """The figures of an outcome in percent, that which it is known by first."""
+    return {key: outcome[key] for key in FIGURES if isinstance(outcome.get(key), float | int)}
 
 
 def title_of(outcome: str) -> str:
     """What a person calls an outcome: ``k-NN``, ``fine-tuned on 10 % of the labels``."""
     if outcome in TASKS:
         return TASKS[outcome].title
+    if outcome in OBJECT_TASKS:
+        return OBJECT_TASKS[outcome]
     task, _, which = outcome.partition("-")
     share = f"{which} %" if which.replace(".", "").isdigit() else which
     return f"{TASKS[task].title} {share} of the labels" if task in TASKS else outcome

@@ -24,7 +24,7 @@ class Card:
         program: Python that loads the file.
         config: configuration of the run, as nested mappings; None where there was none.
         data: which images the run learnt from.
-        tasks: figures by task.
+        tasks: by task, its figures in percent by their names, and what they are of.
         software: versions.
     """
 
@@ -35,7 +35,7 @@ class Card:
     program: str
     config: dict[str, Any] | None = None
     data: dict[str, Any] | None = None
-    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tasks: dict[str, tuple[dict[str, float], str]] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
 
 
@@ -106,21 +106,15 @@ def _seen(card: Card) -> list[str]:
 
 def _figures(card: Card) -> list[str]:
     rows = [
-        (task, name, f"{figures[name]:.2f}", _asked(figures))
-        for task, figures in card.tasks.items()
-        for name in ("acc1", "acc5", "mean_per_class")
-        if isinstance(figures.get(name), float)
+        (task, name, f"{value:.2f}", on)
+        for task, (figures, on) in card.tasks.items()
+        for name, value in figures.items()
     ]
     if not rows:
         return ["## Figures", "Not judged: `massrl evaluate` does."]
     versions = ", ".join(f"{name} {version}" for name, version in card.software.items())
     note = f"Measured with {versions}." if versions else ""
     return ["## Figures", _table(("task", "figure", "percent", "on"), rows), note]
-
-
-def _asked(figures: dict[str, Any]) -> str:
-    images = figures.get("data", {}).get("val", {})
-    return f"{images['num_images']:,} images of {images['name']}" if images else ""
 
 
 def _licences(card: Card) -> str:

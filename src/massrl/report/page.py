@@ -59,7 +59,7 @@ def render_report(content: ReportContent) -> str:
             grid=False,
         ),
         _section("Training", (line_chart(curve, colours) for curve in content.curves), grid=True),
-        _section("Views", [*map(figure, content.images), *matrix], grid=False),
+        _section("Pictures", [*map(figure, content.images), *matrix], grid=False),
         _section("Nearest neighbours", map(gallery, content.galleries), grid=False),
         config,
     ]

@@ -1,0 +1,140 @@
+"""Objects in the layout of Pascal VOC: ``Annotations``, ``ImageSets``, ``JPEGImages``, masks as PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from massrl.data.decode import decode
+from massrl.data.folders import FileSource
+from massrl.data.objects import IGNORED, ObjectSource, Scene
+from massrl.errors import DataError, suggest
+
+_LISTS = {"train": ("train", "trainval"), "val": ("val", "test")}
+# Classes of Pascal VOC in the order of its masks' colours; a set of others is sorted by name.
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *(
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+    ),
+    "tvmonitor",
+)
+
+
+def is_voc(path: Path) -> bool:
+    """Whether a folder is laid out as Pascal VOC."""
+    return (path / "ImageSets").is_dir() and (path / "JPEGImages").is_dir()
+
+
+class VocSource(FileSource, ObjectSource):
+    """A part of a folder in Pascal VOC's layout.
+
+    Args:
+        root: the folder with ``JPEGImages``.
+        part: name of a list in ``ImageSets/Main`` (``ImageSets/Segmentation`` for ``maps``); ``train``
+            and ``val`` take ``trainval`` and ``test`` where they are missing.
+        maps: take the images that have masks, rather than those that have boxes.
+        flag: where the user said so, for errors.
+
+    Raises:
+        DataError: if a list or an annotation is missing or broken.
+    """
+
+    def __init__(self, root: Path, part: str = "train", *, maps: bool = False, flag: str) -> None:
+        self._flag = flag
+        kind = "Segmentation" if maps else "Main"
+        names = _listed(root / "ImageSets" / kind, part, flag=flag)
+        images = {path.stem: path.name for path in (root / "JPEGImages").iterdir()}
+        missing = [name for name in names if name not in images]
+        if missing:
+            raise DataError(
+                f"{root / 'JPEGImages'} lacks {missing[0]} and {len(missing) - 1} more ({flag})"
+            )
+        super().__init__(
+            f"{root.name}/{part}", root / "JPEGImages", names=[images[name] for name in names]
+        )
+        self._root = root
+        self.has_maps = maps
+        self._objects = [] if maps else [self._read_objects(name) for name in names]
+        self.object_names = VOC_CLASSES if maps else self._classes()
+
+    def scene(self, index: int) -> Scene:
+        """See ``ObjectSource.scene``."""
+        name = self.describe(index)
+        image = decode(self.read(index), name=name)
+        height, width = image.shape[:2]
+        boxes, labels, crowd = [], [], []
+        for word, box, hard in self._objects[index]:
+            left, top, right, bottom = np.clip(box, 0, [width, height] * 2)
+            if right > left and bottom > top:
+                boxes.append((left, top, right, bottom))
+                labels.append(self.object_names.index(word))
+                crowd.append(hard)
+        return Scene(
+            image=image,
+            boxes=np.array(boxes, np.float32).reshape(-1, 4),
+            labels=np.array(labels, np.int64),
+            masks=None,
+            crowd=np.array(crowd, bool),
+        )
+
+    def label_map(self, index: int) -> np.ndarray:
+        """The image's mask: its colours are numbers, and white is ignored."""
+        from PIL import Image
+
+        path = self._root / "SegmentationClass" / f"{Path(self.names[index]).stem}.png"
+        try:
+            with Image.open(path) as mask:
+                labels = np.array(mask)
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error} ({self._flag})") from None
+        if labels.ndim != 2 or ((labels > len(self.object_names)) & (labels != IGNORED)).any():
+            raise DataError(f"{path} is no mask whose colours are the numbers of 20 classes")
+        return labels.astype(np.uint8)
+
+    def _classes(self) -> tuple[str, ...]:
+        found = {word for objects in self._objects for word, _, _ in objects}
+        if not found:
+            raise DataError(f"{self.name} has no objects in its annotations ({self._flag})")
+        return VOC_CLASSES if found <= set(VOC_CLASSES) else tuple(sorted(found))
+
+    def _read_objects(self, name: str) -> list[tuple[str, tuple[float, ...], bool]]:
+        """Class, box and difficulty of each object; VOC counts pixels from 1, both ends included."""
+        path = self._root / "Annotations" / f"{name}.xml"
+        try:
+            found: list[tuple[str, tuple[float, ...], bool]] = []
+            for item in ElementTree.parse(path).getroot().iter("object"):
+                box = item.find("bndbox")
+                assert box is not None
+                left, top, right, bottom = (
+                    float(box.findtext(key, "")) for key in ("xmin", "ymin", "xmax", "ymax")
+                )
+                hard = item.findtext("difficult", "0").strip() == "1"
+                word = item.findtext("name", "").strip()
+                found.append((word, (left - 1, top - 1, right, bottom), hard))
+            return found
+        except (OSError, ElementTree.ParseError, ValueError, AssertionError) as error:
+            reason = str(error) or "an object without a box"
+            raise DataError(f"{path} is no annotation of Pascal VOC: {reason}") from None
+
+
+def _listed(folder: Path, part: str, *, flag: str) -> list[str]:
+    for name in _LISTS.get(part, (part,)):
+        path = folder / f"{name}.txt"
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            names = [line.split()[0] for line in lines if line.strip()]
+            if names:
+                return names
+    known = [path.stem for path in folder.glob("*.txt")]
+    raise DataError(f"{folder} has no list {part!r}: {suggest(part, known)} ({flag})")

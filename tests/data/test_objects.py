@@ -1,0 +1,169 @@
+"""Objects in images: Pascal VOC's layout, COCO's, and the embedded scenes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from massrl.data.catalogue import open_objects
+from massrl.data.objects import IGNORED, in_object_classes, limited
+from massrl.data.voc import VOC_CLASSES
+from massrl.errors import DataError
+
+XML = """<annotation><size><width>20</width><height>10</height></size>{objects}</annotation>"""
+OBJECT = """<object><name>{name}</name><difficult>{hard}</difficult>
+<bndbox><xmin>{box[0]}</xmin><ymin>{box[1]}</ymin><xmax>{box[2]}</xmax><ymax>{box[3]}</ymax></bndbox></object>"""
+
+
+def voc(root: Path, names: tuple[str, str] = ("cell", "plate")) -> Path:
+    """Three images of 20 × 10: two to learn from, one to be judged by."""
+    for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / part).mkdir(parents=True)
+    for number in range(3):
+        cv2.imwrite(
+            str(root / "JPEGImages" / f"i{number}.png"), np.full((10, 20, 3), 50 * number, np.uint8)
+        )
+        objects = OBJECT.format(name=names[0], hard=0, box=(1, 2, 10, 10))
+        objects += OBJECT.format(name=names[1], hard=1, box=(11, 1, 30, 4))  # beyond the edge
+        objects += OBJECT.format(name=names[1], hard=0, box=(5, 6, 4, 6))  # nothing
+        (root / "Annotations" / f"i{number}.xml").write_text(XML.format(objects=objects))
+    (root / "ImageSets" / "Main" / "train.txt").write_text("i0\ni1 \n")
+    (root / "ImageSets" / "Main" / "test.txt").write_text("i2\n")
+    return root
+
+
+def test_boxes_of_voc_count_from_one_and_include_both_ends(tmp_path: Path) -> None:
+    """Guards boxes that are a pixel off, which costs AP at strict thresholds."""
+    source = open_objects(str(voc(tmp_path / "set")), flag="--data.train")
+    assert (len(source), source.object_names, source.has_masks) == (2, ("cell", "plate"), False)
+    scene = source.scene(1)
+    assert scene.image.shape == (10, 20, 3)
+    assert scene.boxes.tolist() == [[0, 1, 10, 10], [10, 0, 20, 4]]
+    assert scene.labels.tolist() == [0, 1]
+    assert scene.crowd.tolist() == [False, True]
+    assert scene.masks is None
+    part = open_objects(str(tmp_path / "set"), split="val", flag="--data.val")
+    assert [part.describe(index).rpartition("/")[2] for index in range(len(part))] == ["i2.png"]
+    own = open_objects(f"{tmp_path / 'set'}:test", flag="--data.val")
+    assert own.fingerprint() == part.fingerprint()
+
+
+def test_classes_of_voc_itself_keep_their_published_order(tmp_path: Path) -> None:
+    """Guards class numbers against depending on which classes a part happens to hold."""
+    source = open_objects(str(voc(tmp_path / "set", ("dog", "boat"))), flag="--data.train")
+    assert source.object_names == VOC_CLASSES
+    assert source.scene(0).labels.tolist() == [VOC_CLASSES.index("dog"), VOC_CLASSES.index("boat")]
+
+
+def test_masks_of_voc_are_numbers_of_colours(tmp_path: Path) -> None:
+    """Guards a palette that is read as colours, and pixels that nobody is asked for."""
+    root = voc(tmp_path / "set")
+    (root / "ImageSets" / "Segmentation").mkdir()
+    (root / "ImageSets" / "Segmentation" / "train.txt").write_text("i1\n")
+    (root / "SegmentationClass").mkdir()
+    labels = np.zeros((10, 20), np.uint8)
+    labels[2:5, 3:7], labels[0] = 15, IGNORED
+    mask = Image.fromarray(labels, mode="P")
+    mask.putpalette([(17 * number) % 256 for number in range(768)])
+    mask.save(root / "SegmentationClass" / "i1.png")
+    source = open_objects(str(root), maps=True, flag="--data.train")
+    assert (len(source), source.has_maps) == (1, True)
+    assert np.array_equal(source.label_map(0), labels)
+
+
+def coco(folder: Path) -> Path:
+    """Two images of 12 × 10 with a box of polygons, one of run lengths and a crowd."""
+    (folder / "images").mkdir(parents=True)
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(folder / "images" / name), np.zeros((10, 12, 3), np.uint8))
+    square = [2, 3, 6, 3, 6, 8, 2, 8]
+    runs = {"size": [10, 12], "counts": [0, 10, 110]}  # the first column
+    objects: list[dict[str, Any]] = [
+        {"image_id": 7, "category_id": 30, "bbox": [2, 3, 4, 5], "segmentation": [square]},
+        {
+            "image_id": 7,
+            "category_id": 2,
+            "bbox": [0, 0, 1, 10],
+            "segmentation": runs,
+            "iscrowd": 1,
+        },
+        {"image_id": 7, "category_id": 2, "bbox": [0, 0, 0, 10], "segmentation": runs},
+    ]
+    content = {
+        "images": [{"id": 9, "file_name": "b.png"}, {"id": 7, "file_name": "a.png"}],
+        "categories": [{"id": 30, "name": "tree"}, {"id": 2, "name": "car"}],
+        "annotations": objects,
+    }
+    (folder / "own.json").write_text(json.dumps(content))
+    return folder / "own.json"
+
+
+def test_objects_of_coco_have_boxes_masks_and_crowds(tmp_path: Path) -> None:
+    """Guards the user's own JSON file: numbers with gaps, both kinds of masks, empty boxes."""
+    pytest.importorskip("pycocotools")
+    source = open_objects(str(coco(tmp_path / "set")), flag="--data.train")
+    assert (source.object_names, source.has_masks) == (("car", "tree"), True)
+    scene = source.scene(0)
+    assert scene.boxes.tolist() == [[2, 3, 6, 8], [0, 0, 1, 10]]
+    assert scene.labels.tolist() == [1, 0]
+    assert scene.crowd.tolist() == [False, True]
+    assert scene.masks is not None
+    wanted = np.zeros((2, 10, 12), bool)
+    wanted[0, 3:8, 2:6], wanted[1, :, 0] = True, True
+    assert np.array_equal(scene.masks, wanted)
+    labels = source.label_map(0)
+    assert (labels[4, 3], labels[0, 0], labels[0, 5]) == (2, IGNORED, 0)
+    empty = source.scene(1)
+    assert empty.boxes.shape == (0, 4)
+    assert empty.masks is not None
+    assert empty.masks.shape == (0, 10, 12)
+
+
+def test_classes_are_counted_as_those_that_are_learnt(tmp_path: Path) -> None:
+    """Guards a part to judge by whose classes stand in another order, or were never learnt."""
+    source = open_objects(str(coco(tmp_path / "set")), flag="--data.val")
+    in_object_classes(source, ("tree", "bus", "car"))
+    assert source.object_names == ("tree", "bus", "car")
+    assert source.scene(0).labels.tolist() == [0, 2]
+    with pytest.raises(DataError, match=r"objects \['tree'\] that are not learnt"):
+        in_object_classes(
+            open_objects(str(tmp_path / "set" / "own.json"), flag="x"), ("car", "bus")
+        )
+
+
+def test_scenes_have_objects_too_and_a_part_keeps_them(tmp_path: Path) -> None:
+    """Guards the embedded data as what detection is tried with."""
+    whole = open_objects("shapes(count=12,size=32,objects=3)", flag="--data.train")
+    part = limited(whole, np.array([5, 2]))
+    assert np.array_equal(part.scene(0).image, whole.scene(5).image)
+    scene, labels = whole.scene(5), part.label_map(0)
+    assert scene.masks is not None
+    for mask, label in zip(scene.masks, scene.labels, strict=True):
+        assert set(labels[mask].tolist()) == {label + 1}
+    assert not labels[~scene.masks.any(axis=0)].any()
+
+
+def test_what_is_missing_or_broken_is_said_in_one_line(tmp_path: Path) -> None:
+    """Guards against a traceback of the XML reader's own."""
+    root = voc(tmp_path / "set")
+    (root / "Annotations" / "i0.xml").write_text("<annotation><object></annotation>")
+    (tmp_path / "wrong.json").write_text('{"images": 3}')
+    lacking = json.loads(coco(tmp_path / "coco").read_text())
+    lacking["images"].append({"id": 11, "file_name": "c.png"})
+    (tmp_path / "coco" / "lacking.json").write_text(json.dumps(lacking))
+    for spec, message in (
+        (str(root), "i0.xml is no annotation"),
+        (f"{root}:trian", "no list 'trian': did you mean 'train'"),
+        (str(tmp_path / "wrong.json"), "no annotation file of COCO"),
+        (str(tmp_path / "coco" / "lacking.json"), "lacks c.png"),
+        (str(tmp_path), "has no objects"),
+    ):
+        with pytest.raises(DataError, match=message) as caught:
+            open_objects(spec, flag="--data.train")
+        assert "\n" not in str(caught.value)
