@@ -17,6 +17,7 @@ from massrl.errors import DataError
 from massrl.evaluating import results_path
 from massrl.options import EvaluateConfig
 from massrl.pretrained import untrained_backbone
+from tests.conftest import photos
 
 ABOUT = {
     "backbone": "resnet10-tiny",
@@ -55,15 +56,19 @@ def evaluate(judged: str | Path, **config: Any) -> dict[str, Any]:
 def test_every_task_runs_and_leaves_its_figures_and_its_part_of_the_page(tmp_path: Path) -> None:
     """Guards ``--task all`` on the embedded data, and what a reader of results.json relies on."""
     results = evaluate(backbone(tmp_path / "a.safetensors"), task=["all"])
-    assert list(results["tasks"]) == ["knn", "linear", "linear-sgd", "semi-50"]
+    wanted = ["knn", "linear", "linear-sgd", "semi-50", "detect", "segment"]
+    assert list(results["tasks"]) == wanted
     folder = tmp_path / "a-results"
     assert json.loads((folder / "results.json").read_text(encoding="utf-8")) == results
-    for figures in results["tasks"].values():
-        assert {"acc1", "acc5", "mean_per_class", "per_class", "confusion", "seconds"} <= set(
-            figures
-        )
-        assert {"config", "data", "software", "hardware", "commit"} <= set(figures)
+    for name, figures in results["tasks"].items():
+        assert {"config", "data", "software", "hardware", "commit", "seconds"} <= set(figures)
         assert figures["num_images"] == 40
+        if name not in ("detect", "segment"):
+            assert {"acc1", "acc5", "mean_per_class", "per_class", "confusion"} <= set(figures)
+    assert {"ap", "ap50", "ap75", "mask_ap"} <= set(results["tasks"]["detect"])
+    assert {"miou", "per_class"} <= set(results["tasks"]["segment"])
+    assert (folder / "detect.png").is_file()
+    assert (folder / "segment.png").is_file()
     page = (folder / "report.html").read_text(encoding="utf-8")
     for words in (
         "k-NN",
@@ -71,8 +76,23 @@ def test_every_task_runs_and_leaves_its_figures_and_its_part_of_the_page(tmp_pat
         "linear, trained on crops",
         "fine-tuned on 50 %",
         "taken for",
+        "mean IoU",
+        "mask AP",
     ):
         assert words in page
+
+
+def test_tasks_that_the_images_do_not_allow_fall_away_of_all_and_of_nothing_else(
+    tmp_path: Path,
+) -> None:
+    """Guards ``--task all`` on a plain folder, and a task that is asked for against being left out."""
+    path = backbone(tmp_path / "a.safetensors")
+    photos(tmp_path / "photos", "x", "y", count=10)
+    data = {"train": str(tmp_path / "photos"), "val": None}
+    results = evaluate(path, task=["all"], data=data)
+    assert list(results["tasks"]) == ["knn", "linear", "linear-sgd", "semi-50"]
+    with pytest.raises(DataError, match="has no objects"):
+        evaluate(path, task=["knn", "detect"], data=data)
 
 
 def test_later_tasks_join_the_earlier_ones_of_the_same_weights(tmp_path: Path) -> None:
