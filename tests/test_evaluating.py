@@ -32,6 +32,7 @@ SHAPES = {"train": "shapes(count=60)", "val": "shapes(count=40)"}
 QUICK = {
     "sgd": {"epochs": 1, "batch_size": 20, "rates": [0.1]},
     "semi": {"shares": [0.5], "rates": [0.1], "epochs": [1]},
+    "look": {"points": 20, "rows": 2, "invariance_images": 8},
     "detect": {"epochs": 0.2, "size": 32, "width": 8, "regions": 8, "pictures": 1},
     "segment": {"epochs": 0.2, "size": 32, "pictures": 1},
 }
@@ -56,14 +57,14 @@ def evaluate(judged: str | Path, **config: Any) -> dict[str, Any]:
 def test_every_task_runs_and_leaves_its_figures_and_its_part_of_the_page(tmp_path: Path) -> None:
     """Guards ``--task all`` on the embedded data, and what a reader of results.json relies on."""
     results = evaluate(backbone(tmp_path / "a.safetensors"), task=["all"])
-    wanted = ["knn", "linear", "linear-sgd", "semi-50", "detect", "segment"]
+    wanted = ["knn", "linear", "linear-sgd", "semi-50", "look", "detect", "segment"]
     assert list(results["tasks"]) == wanted
     folder = tmp_path / "a-results"
     assert json.loads((folder / "results.json").read_text(encoding="utf-8")) == results
     for name, figures in results["tasks"].items():
         assert {"config", "data", "software", "hardware", "commit", "seconds"} <= set(figures)
         assert figures["num_images"] == 40
-        if name not in ("detect", "segment"):
+        if name not in ("look", "detect", "segment"):
             assert {"acc1", "acc5", "mean_per_class", "per_class", "confusion"} <= set(figures)
     assert {"ap", "ap50", "ap75", "mask_ap"} <= set(results["tasks"]["detect"])
     assert {"miou", "per_class"} <= set(results["tasks"]["segment"])
@@ -90,7 +91,7 @@ def test_tasks_that_the_images_do_not_allow_fall_away_of_all_and_of_nothing_else
     photos(tmp_path / "photos", "x", "y", count=10)
     data = {"train": str(tmp_path / "photos"), "val": None}
     results = evaluate(path, task=["all"], data=data)
-    assert list(results["tasks"]) == ["knn", "linear", "linear-sgd", "semi-50"]
+    assert list(results["tasks"]) == ["knn", "linear", "linear-sgd", "semi-50", "look"]
     with pytest.raises(DataError, match="has no objects"):
         evaluate(path, task=["knn", "detect"], data=data)
 

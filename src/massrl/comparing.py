@@ -13,7 +13,7 @@ from massrl.evaluation.judge import FIGURES, figures_of, title_of
 from massrl.options import CompareConfig
 from massrl.report import ReportContent, Table, write_report
 from massrl.run_folder import RunFolder
-from massrl.run_report import Tasks, accuracy_bars, metric_curves
+from massrl.run_report import Tasks, accuracy_bars, metric_curves, moved_tables
 from massrl.train.record import read_metrics
 
 
@@ -31,8 +31,15 @@ class Comparison:
 
     @property
     def outcomes(self) -> list[str]:
-        """Every task that at least one backbone was judged by."""
-        return list(dict.fromkeys(name for figures in self.tasks.values() for name in figures))
+        """Every task that has figures of at least one backbone."""
+        return list(
+            dict.fromkeys(
+                name
+                for items in self.tasks.values()
+                for name, item in items.items()
+                if figures_of(item)
+            )
+        )
 
     def rows(self, figure: str) -> list[list[str]]:
         """A row for each backbone: its name, and the figure for each task."""
@@ -93,22 +100,22 @@ def compare_folders(wanted: CompareConfig) -> tuple[Path, Comparison]:
         for name, folder in zip(names, folders, strict=True)
         if folder.metrics.is_file()
     ]
+    shown = {key for items in tasks.values() for item in items.values() for key in figures_of(item)}
+    tables = [
+        Table(
+            title=title,
+            header=["backbone", *map(title_of, comparison.outcomes)],
+            rows=comparison.rows(figure),
+            note="Percent.",
+        )
+        for figure, title in FIGURES.items()
+        if figure in shown
+    ]
     content = ReportContent(
         title="Comparison",
-        lead="; ".join(comparison.doubts).capitalize(),
+        lead=f"Not the same: {', '.join(comparison.doubts)}." if comparison.doubts else "",
         bars=accuracy_bars(tasks),
-        tables=[
-            Table(
-                title=title,
-                header=["backbone", *map(title_of, comparison.outcomes)],
-                rows=comparison.rows(figure),
-                note="Percent.",
-            )
-            for figure, title in FIGURES.items()
-            if any(
-                figure in figures_of(item) for items in tasks.values() for item in items.values()
-            )
-        ],
+        tables=[*tables, *moved_tables(tasks)],
         curves=metric_curves(curves),
     )
     return write_report(out, content), comparison
@@ -156,6 +163,7 @@ def _settings_of(outcome: str) -> tuple[str, ...]:
         "linear-sgd": ("sgd", "seed"),
         "detect": ("detect", "seed"),
         "segment": ("segment", "seed"),
+        "look": ("look", "seed"),
     }
     return kinds.get(outcome, ("semi", "seed"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -25,11 +26,12 @@ from massrl.data.sources import Normalization, Source
 from massrl.errors import ConfigError, DataError, ImageError
 from massrl.evaluation.feature_cache import cached_features, network_fingerprint
 from massrl.evaluation.features import Features, extract_features, normalised
-from massrl.evaluation.judge import ALL, TASKS, chosen_tasks, in_same_classes, judge
+from massrl.evaluation.judge import ALL, LOOK, TASKS, chosen_tasks, in_same_classes, judge
 from massrl.evaluation.judge_objects import OBJECT_TASKS, judge_objects
 from massrl.evaluation.subject import Subject
 from massrl.exchange.named import is_offered
 from massrl.judging import judging_sources, object_sources, way_round_broken_images
+from massrl.looking import STRATEGIES, look
 from massrl.options import EvaluateConfig
 from massrl.pretrained import load_backbone
 from massrl.run_folder import RunFolder
@@ -64,7 +66,7 @@ def judge_backbone(
     with TaskProgress(console) as progress, way_round_broken_images():
         images, objects = _open(tasks, wanted, config)
         if images is not None:
-            figures |= _judge_images(judged, images, wanted, progress)
+            figures |= _judge_images(judged, images, wanted, path, progress)
         for task, parts in objects.items():
             figures[task] = _judge_objects(task, judged, parts, wanted, path, progress)
     results: dict[str, Any] = {
@@ -113,7 +115,7 @@ def _open(
     images: Images | None = None
     objects: dict[str, Objects] = {}
     faults = []
-    if any(task in TASKS for task in tasks):
+    if any(task in (*TASKS, LOOK) for task in tasks):
         try:
             train, test, held_out = judging_sources(wanted.data, run)
             images = train, in_same_classes(train, test), held_out
@@ -130,7 +132,11 @@ def _open(
 
 
 def _judge_images(
-    judged: _Judged, images: Images, wanted: EvaluateConfig, progress: TaskProgress
+    judged: _Judged,
+    images: Images,
+    wanted: EvaluateConfig,
+    path: Path | None,
+    progress: TaskProgress,
 ) -> dict[str, Any]:
     train, test, held_out = images
     left_out = 0
@@ -148,11 +154,32 @@ def _judge_images(
         fingerprint=judged.fingerprint if wanted.cache else None,
         progress=progress,
     )
+    figures = judge(subject, wanted)
+    if LOOK in chosen_tasks(wanted.task):
+        figures[LOOK] = _look(judged, subject, wanted, path)
     data = {"held_out": held_out, "left_out": left_out}
     return {
         name: {**item, **_circumstances(judged, wanted, train, test, **data)}
-        for name, item in judge(subject, wanted).items()
+        for name, item in figures.items()
     }
+
+
+def _look(
+    judged: _Judged, subject: Subject, wanted: EvaluateConfig, path: Path | None
+) -> dict[str, Any]:
+    begin = time.perf_counter()
+    views = judged.config.views if judged.config is not None else None
+    word = "-untrained" if wanted.untrained else ""
+    seen = look(
+        subject,
+        wanted.look,
+        None if path is None else path.with_name(f"look{word}"),
+        side=judged.about["size"],
+        policies=(views.policies if views is not None else None) or STRATEGIES,
+        fill=(views.fill if views is not None else None) or 0,
+        seed=wanted.seed,
+    )
+    return {**seen, "seconds": round(time.perf_counter() - begin, 2)}
 
 
 def _judge_objects(

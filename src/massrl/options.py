@@ -149,13 +149,32 @@ class SegmentConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LookConfig:
+    """Looking: maps of the features, nearest images, and how far each strategy moves the features."""
+
+    points: int = 600
+    """Images on a map."""
+    rows: int = 8
+    """Images that are shown with those nearest to them."""
+    invariance_images: int = 256
+    """Images that strategies are tried on."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            within(self.points, 1, 5000, "--look.points"),
+            within(self.rows, 1, 100, "--look.rows"),
+            within(self.invariance_images, 2, MANY, "--look.invariance_images"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """How a backbone is judged."""
 
     task: tuple[str, ...] = ("knn", "linear")
     """`knn`; `linear`: logistic regression on features; `linear-sgd`: the field's protocol, on random
-    crops; `semi`: fine-tuning on few labels; `detect` and `segment`: objects in images; or `all` that the
-    images allow."""
+    crops; `semi`: fine-tuning on few labels; `look`: maps, nearest images, what moves the features;
+    `detect` and `segment`: objects in images; or `all` that the images allow."""
     data: JudgeDataConfig = field(default_factory=JudgeDataConfig)
     """Labelled images to judge by."""
     untrained: bool = False
@@ -172,6 +191,8 @@ class EvaluateConfig:
     """Of `detect`."""
     segment: SegmentConfig = field(default_factory=SegmentConfig)
     """Of `segment`."""
+    look: LookConfig = field(default_factory=LookConfig)
+    """Of `look`."""
     seed: int = 0
     """Seed of what is held out, of shares, crops and orders."""
     cache: bool = True

@@ -8,6 +8,7 @@ from typing import Any
 
 from massrl.config_files import load_config
 from massrl.evaluation.judge import FIGURES, figures_of, title_of
+from massrl.looking import what_was_looked_at
 from massrl.report import Bars, Curve, Matrix, Picture, ReportContent, Table, write_report
 from massrl.report.matrix_picture import draw_matrix
 from massrl.run_folder import RunFolder
@@ -50,6 +51,11 @@ def report_run(folder: RunFolder) -> Path:
     }
     tasks = {name: item["tasks"] for name, item in results.items() if item.get("tasks")}
     total = (config.train.max_steps or 0) if config is not None else None
+    maps, galleries = [], []
+    for name, word in (("trained", ""), ("untrained", "-untrained")):
+        seen, near = what_was_looked_at(folder.path / f"look{word}", name)
+        maps += seen
+        galleries += near
     content = ReportContent(
         title=folder.path.resolve().name,
         lead=_lead(tasks, rows, total),
@@ -57,10 +63,12 @@ def report_run(folder: RunFolder) -> Path:
         config_text=folder.config.read_text(encoding="utf-8") if config is not None else "",
         curves=metric_curves([("", rows)]),
         matrix=loss_matrix(folder),
-        tables=[*_figures(tasks), *_per_class(tasks)],
+        tables=[*_figures(tasks), *moved_tables(tasks), *_per_class(tasks)],
         confusion=_confusion(tasks),
         bars=accuracy_bars(tasks),
         images=_pictures(folder, tasks),
+        maps=maps,
+        galleries=galleries,
     )
     if content.matrix is not None:
         save_picture(draw_matrix(content.matrix), folder.matrix_picture)
@@ -115,7 +123,8 @@ def _lead(tasks: Tasks, rows: list[dict[str, str]], total: int | None) -> str:
 
 def _judged(tasks: Tasks) -> dict[str, Any]:
     """Figures of the trained weights, of the untrained where there are no others."""
-    return tasks.get("trained") or tasks.get("untrained") or {}
+    items = tasks.get("trained") or tasks.get("untrained") or {}
+    return {name: item for name, item in items.items() if figures_of(item)}
 
 
 def _asked(figures: dict[str, Any]) -> str:
@@ -214,6 +223,26 @@ def _figures(tasks: Tasks) -> list[Table]:
         header = ["task", *(FIGURES[key] for key in keys), "images learnt from", "seconds"]
         tables.append(Table(title=title, header=header, rows=rows))
     return tables
+
+
+def moved_tables(tasks: Tasks) -> list[Table]:
+    """How far each strategy moves the features of each backbone, where that was measured."""
+    moved = {name: items["look"]["moved"] for name, items in tasks.items() if "look" in items}
+    if not moved:
+        return []
+    ways = list(dict.fromkeys(way for values in moved.values() for way in values))
+    return [
+        Table(
+            title="How far the features are moved",
+            header=["by", *moved],
+            rows=[
+                [way, *("–" if way not in v else f"{v[way]:.2f}" for v in moved.values())]
+                for way in ways
+            ],
+            note="0: the backbone does not see it; 1: as far as to another image. A strategy is "
+            "compared with the plain view of the same crop.",
+        )
+    ]
 
 
 def _per_class(tasks: Tasks) -> list[Table]:

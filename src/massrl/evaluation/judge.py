@@ -20,7 +20,7 @@ from massrl.evaluation.semi import semi_supervised
 from massrl.evaluation.subject import Subject
 from massrl.options import EvaluateConfig
 
-ALL = "all"
+ALL, LOOK = "all", "look"
 # What figures are called, the one that a task is known by before the others.
 FIGURES = {
     "acc1": "Acc@1",
@@ -95,7 +95,7 @@ def judge(subject: Subject, config: EvaluateConfig) -> dict[str, dict[str, Any]]
 def chosen_tasks(tasks: Iterable[str]) -> list[str]:
     """The tasks by name, ``all`` written out; refuses one that does not exist."""
     chosen: dict[str, None] = {}
-    known = [*TASKS, *OBJECT_TASKS]
+    known = [*TASKS, LOOK, *OBJECT_TASKS]
     for task in tasks:
         if task not in (ALL, *known):
             raise ConfigError(f"unknown task {task!r}: {suggest(task, [ALL, *known])} (--task)")
@@ -114,6 +114,8 @@ def title_of(outcome: str) -> str:
         return TASKS[outcome].title
     if outcome in OBJECT_TASKS:
         return OBJECT_TASKS[outcome]
+    if outcome == LOOK:
+        return "what moves the features"
     task, _, which = outcome.partition("-")
     share = f"{which} %" if which.replace(".", "").isdigit() else which
     return f"{TASKS[task].title} {share} of the labels" if task in TASKS else outcome

@@ -116,6 +116,31 @@ class Gallery:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scatter:
+    """Images as points of a map.
+
+    Attributes:
+        title: name of the map.
+        points: across and up, in [0, 1].
+        groups: class of each point, from 0.
+        names: of the classes.
+        texts: name of each point's image.
+        sheet: JPEG file of the images' thumbnails, row by row in the order of the points.
+        thumb: side of a thumbnail, pixels.
+        per_row: thumbnails in a row of the sheet.
+    """
+
+    title: str
+    points: Sequence[tuple[float, ...]]
+    groups: Sequence[int]
+    names: Sequence[str]
+    texts: Sequence[str]
+    sheet: Path
+    thumb: int
+    per_row: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportContent:
     """All that a report shows; parts that are empty are left out.
 
@@ -130,6 +155,7 @@ class ReportContent:
         tables: further results.
         bars: results side by side.
         images: pictures, such as the contact sheet.
+        maps: images as points.
         galleries: nearest neighbours.
     """
 
@@ -143,4 +169,5 @@ class ReportContent:
     tables: Sequence[Table] = ()
     bars: Sequence[Bars] = ()
     images: Sequence[Picture] = ()
+    maps: Sequence[Scatter] = ()
     galleries: Sequence[Gallery] = ()

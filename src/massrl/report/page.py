@@ -10,6 +10,7 @@ from massrl.atomic import write_text
 from massrl.report.charts import NUM_COLOURS, line_chart
 from massrl.report.content import ReportContent
 from massrl.report.pictures import figure, gallery
+from massrl.report.scatter import SCRIPT, scatter, sheets_style
 from massrl.report.style import STYLE
 from massrl.report.tables import bar_chart, heat_map, plain_table
 
@@ -60,6 +61,11 @@ def render_report(content: ReportContent) -> str:
         ),
         _section("Training", (line_chart(curve, colours) for curve in content.curves), grid=True),
         _section("Pictures", [*map(figure, content.images), *matrix], grid=False),
+        _section(
+            "Maps of the features",
+            (scatter(item, content.maps) for item in content.maps),
+            grid=True,
+        ),
         _section("Nearest neighbours", map(gallery, content.galleries), grid=False),
         config,
     ]
@@ -67,10 +73,10 @@ def render_report(content: ReportContent) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{title}</title>\n<style>{STYLE}{sheets_style(content.maps)}</style>\n</head>\n<body>\n<main>\n"
         f"<header><h1>{title}</h1>{lead}</header>\n{_facts(content)}\n"
         + "\n".join(part for part in parts if part)
-        + "\n</main>\n</body>\n</html>\n"
+        + f"\n</main>\n{SCRIPT if content.maps else ''}</body>\n</html>\n"
     )
 
 

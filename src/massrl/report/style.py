@@ -119,6 +119,14 @@ border:3px solid transparent;margin-bottom:3px}
 border-style:dashed}
 .thumb.right span{color:var(--good)}.thumb.wrong span{color:var(--bad)}
 .thumb.tiny img{image-rendering:pixelated}
+.map svg{display:block;width:100%;height:auto;margin-top:8px}
+.map circle{fill-opacity:.85;stroke:var(--card);stroke-width:1.5}
+.map circle:hover{fill-opacity:1;stroke:var(--ink);stroke-width:3}
+.legend.dots i{width:11px;height:11px;border-radius:50%}
+.tip{position:absolute;z-index:2;padding:6px 8px;max-width:16rem;background:var(--card);font-size:.82rem;
+border:1px solid var(--rule);border-radius:8px;box-shadow:0 2px 10px rgb(0 0 0/.25);pointer-events:none;
+overflow-wrap:anywhere}
+.tip i{display:block;margin-bottom:4px;border-radius:4px;transform-origin:0 0}
 summary{cursor:pointer}summary h2{display:inline;margin:0 0 0 4px}
 pre{overflow-x:auto;margin:14px 0 0;
 font:.84rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
