@@ -13,11 +13,13 @@ from rich.console import Console
 import massrl
 from massrl.api import compare
 from massrl.checkpoint import save_backbone
-from massrl.errors import DataError
+from massrl.errors import ConfigError, DataError
 from massrl.evaluating import results_path
+from massrl.evaluation.judge import figures_of
 from massrl.options import EvaluateConfig
 from massrl.pretrained import untrained_backbone
 from tests.conftest import photos
+from tests.data.test_objects import voc
 
 ABOUT = {
     "backbone": "resnet10-tiny",
@@ -94,6 +96,38 @@ def test_tasks_that_the_images_do_not_allow_fall_away_of_all_and_of_nothing_else
     assert list(results["tasks"]) == ["knn", "linear", "linear-sgd", "semi-50", "look"]
     with pytest.raises(DataError, match="has no objects"):
         evaluate(path, task=["knn", "detect"], data=data)
+
+
+def test_transfer_judges_by_each_set_by_its_own_measure(tmp_path: Path) -> None:
+    """Guards one table over data sets of different kinds: a name, a folder, several classes an image."""
+    path = backbone(tmp_path / "a.safetensors")
+    photos(tmp_path / "flowers102", "x", "y", count=10)  # a folder of that name has its measure
+    root = voc(tmp_path / "cells")
+    lists = root / "ImageSets" / "Main"
+    (lists / "train.txt").write_text("i0\ni1\ni2\n")
+    (lists / "test.txt").write_text("i2\ni1\n")  # of those learnt from: figures are not looked at
+    for number in range(3):
+        name = "cell" if number else "plate"
+        text = (root / "Annotations" / f"i{number}.xml").read_text()
+        (root / "Annotations" / f"i{number}.xml").write_text(text.replace("cell", name, 1))
+    sets = ["shapes(count=60)", str(tmp_path / "flowers102"), str(root)]
+    transfer = {"sets": sets, "finetune": True, "rates": [0.1], "epochs": [1]}
+    tasks = evaluate(path, task=["transfer"], data={}, transfer=transfer)["tasks"]
+    assert list(tasks) == [
+        "transfer-shapes(count=60)",
+        "transfer-shapes(count=60)-finetuned",
+        "transfer-flowers102",
+        "transfer-flowers102-finetuned",
+        "transfer-cells",
+    ]
+    measures = [next(iter(figures_of(item))) for item in tasks.values()]
+    assert measures == ["acc1", "acc1", "mean_per_class", "mean_per_class", "map11"]
+    assert tasks["transfer-cells"]["num_images"] == 2
+    page = (tmp_path / "a-results" / "report.html").read_text(encoding="utf-8")
+    for words in ("Other data sets", "flowers102, fine-tuned", "11-point mAP"):
+        assert words in page
+    with pytest.raises(ConfigError, match="--transfer.sets"):
+        evaluate(path, task=["transfer"])
 
 
 def test_later_tasks_join_the_earlier_ones_of_the_same_weights(tmp_path: Path) -> None:

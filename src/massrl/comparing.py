@@ -163,9 +163,11 @@ def _settings_of(outcome: str) -> tuple[str, ...]:
         "linear-sgd": ("sgd", "seed"),
         "detect": ("detect", "seed"),
         "segment": ("segment", "seed"),
+        "transfer": ("transfer", "seed"),
         "look": ("look", "seed"),
     }
-    return kinds.get(outcome, ("semi", "seed"))
+    task = outcome if outcome in kinds else outcome.partition("-")[0]
+    return kinds.get(task, ("semi", "seed"))
 
 
 def _text(value: float | None) -> str:

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -23,16 +23,27 @@ from massrl.data.check import drop_broken
 from massrl.data.loader import StepBatches, build_loader, steps_per_epoch
 from massrl.data.objects import ObjectSource
 from massrl.data.sources import Normalization, Source
+from massrl.data.voc import VocSource, is_voc
 from massrl.errors import ConfigError, DataError, ImageError
 from massrl.evaluation.feature_cache import cached_features, network_fingerprint
 from massrl.evaluation.features import Features, extract_features, normalised
-from massrl.evaluation.judge import ALL, LOOK, TASKS, chosen_tasks, in_same_classes, judge
+from massrl.evaluation.judge import (
+    ALL,
+    LOOK,
+    TASKS,
+    TRANSFER,
+    chosen_tasks,
+    in_same_classes,
+    judge,
+    transfer,
+)
 from massrl.evaluation.judge_objects import OBJECT_TASKS, judge_objects
+from massrl.evaluation.multilabel import multilabel_probe
 from massrl.evaluation.subject import Subject
 from massrl.exchange.named import is_offered
 from massrl.judging import judging_sources, object_sources, way_round_broken_images
 from massrl.looking import STRATEGIES, look
-from massrl.options import EvaluateConfig
+from massrl.options import EvaluateConfig, JudgeDataConfig
 from massrl.pretrained import load_backbone
 from massrl.run_folder import RunFolder
 from massrl.run_log import TaskProgress, circumstances, describe_source
@@ -67,6 +78,8 @@ def judge_backbone(
         images, objects = _open(tasks, wanted, config)
         if images is not None:
             figures |= _judge_images(judged, images, wanted, path, progress)
+        if TRANSFER in tasks and (wanted.transfer.sets or ALL not in wanted.task):
+            figures |= _judge_transfer(judged, wanted, progress)
         for task, parts in objects.items():
             figures[task] = _judge_objects(task, judged, parts, wanted, path, progress)
     results: dict[str, Any] = {
@@ -126,7 +139,8 @@ def _open(
             objects[task] = object_sources(wanted.data, run, maps=task == "segment")
         except DataError as error:
             faults.append(error)
-    if faults and (ALL not in wanted.task or (images is None and not objects)):
+    nothing = images is None and not objects and not wanted.transfer.sets
+    if faults and (ALL not in wanted.task or nothing):
         raise faults[0]
     return images, objects
 
@@ -145,15 +159,7 @@ def _judge_images(
         left_out = broken + more
         logger.warning("%d broken images are left out", left_out)
     train.normalization = test.normalization = judged.normalization
-    subject = make_subject(
-        judged.network,
-        train,
-        test,
-        side=judged.about["size"],
-        machine=judged.machine,
-        fingerprint=judged.fingerprint if wanted.cache else None,
-        progress=progress,
-    )
+    subject = _subject(judged, train, test, wanted, progress)
     figures = judge(subject, wanted)
     if LOOK in chosen_tasks(wanted.task):
         figures[LOOK] = _look(judged, subject, wanted, path)
@@ -180,6 +186,76 @@ def _look(
         seed=wanted.seed,
     )
     return {**seen, "seconds": round(time.perf_counter() - begin, 2)}
+
+
+def _judge_transfer(
+    judged: _Judged, wanted: EvaluateConfig, progress: TaskProgress
+) -> dict[str, Any]:
+    """Judge by one set after the other; a set in Pascal VOC's layout has several classes an image."""
+    if not wanted.transfer.sets:
+        raise ConfigError(
+            "--task transfer needs data sets: --transfer.sets takes names such as food101, and folders"
+        )
+    figures: dict[str, Any] = {}
+    for spec in wanted.transfer.sets:
+        name = Path(spec.partition(":")[0]).name
+        data = replace(wanted.data, train=spec, val=None, limit=None)
+        if is_voc(Path(spec.rpartition(":")[0] or spec).expanduser()) or is_voc(Path(spec)):
+            figures[f"{TRANSFER}-{name}"] = _judge_multilabel(judged, data, wanted, progress)
+            continue
+        train, test, held_out = judging_sources(data, None)
+        test = in_same_classes(train, test)
+        train.normalization = test.normalization = judged.normalization
+        subject = _subject(judged, train, test, wanted, progress)
+        about = _circumstances(judged, wanted, train, test, held_out=held_out)
+        for outcome, item in transfer(subject, wanted, name=name):
+            figures[outcome] = {**item, **about}
+    return figures
+
+
+def _judge_multilabel(
+    judged: _Judged, data: JudgeDataConfig, wanted: EvaluateConfig, progress: TaskProgress
+) -> dict[str, Any]:
+    begin = time.perf_counter()
+    folder = str(data.train).rpartition(":")[0] or str(data.train)
+    parts = object_sources(replace(data, val=f"{folder}:test"), None, maps=False)
+    train, test = parts
+    assert isinstance(train, VocSource)
+    assert isinstance(test, VocSource)
+    train.normalization = test.normalization = judged.normalization
+    subject = _subject(judged, train, test, wanted, progress)
+    result = multilabel_probe(
+        subject.known.values,
+        train.image_labels(),
+        subject.asked.values,
+        test.image_labels(),
+        class_names=train.object_names,
+        seed=wanted.seed,
+    )
+    return {
+        "metric": "map11",
+        "map11": result.map11,
+        "per_class": result.per_class,
+        "strength": result.strength,
+        "holdout_map": {f"{key:g}": value for key, value in result.holdout_map.items()},
+        "num_images": len(test),
+        "seconds": round(time.perf_counter() - begin, 2),
+        **_circumstances(judged, wanted, train, test),
+    }
+
+
+def _subject(
+    judged: _Judged, train: Source, test: Source, wanted: EvaluateConfig, progress: TaskProgress
+) -> Subject:
+    return make_subject(
+        judged.network,
+        train,
+        test,
+        side=judged.about["size"],
+        machine=judged.machine,
+        fingerprint=judged.fingerprint if wanted.cache else None,
+        progress=progress,
+    )
 
 
 def _judge_objects(

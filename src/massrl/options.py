@@ -87,6 +87,33 @@ class SemiConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TransferConfig:
+    """Transfer to other data sets: a linear probe on frozen features and, if wanted, fine-tuning."""
+
+    sets: tuple[str, ...] = ()
+    """Names such as `food101`, folders, or folders in Pascal VOC's layout, as `VOC2007:trainval`."""
+    finetune: bool = False
+    """Whether the whole network is fine-tuned on each of them too."""
+    rates: tuple[float, ...] = (0.02, 0.1)
+    """Learning rates to choose from when fine-tuning."""
+    epochs: tuple[int, ...] = (30,)
+    """Numbers of epochs to choose from when fine-tuning."""
+    batch_size: int = 256
+    """Images of a step at most when fine-tuning."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            *(within(rate, 1e-9, _MOST_RATE, "--transfer.rates") for rate in self.rates),
+            *(within(epochs, 1, MANY, "--transfer.epochs") for epochs in self.epochs),
+            within(self.batch_size, 2, MANY, "--transfer.batch_size"),
+            must(
+                bool(self.rates and self.epochs),
+                "--transfer.rates and --transfer.epochs must not be empty",
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class DetectConfig:
     """Object detection: Faster R-CNN, or Mask R-CNN where masks are known, fine-tuned from the backbone."""
 
@@ -174,7 +201,7 @@ class EvaluateConfig:
     task: tuple[str, ...] = ("knn", "linear")
     """`knn`; `linear`: logistic regression on features; `linear-sgd`: the field's protocol, on random
     crops; `semi`: fine-tuning on few labels; `look`: maps, nearest images, what moves the features;
-    `detect` and `segment`: objects in images; or `all` that the images allow."""
+    `transfer`: other data sets; `detect` and `segment`: objects in images; or `all` that the images allow."""
     data: JudgeDataConfig = field(default_factory=JudgeDataConfig)
     """Labelled images to judge by."""
     untrained: bool = False
@@ -187,6 +214,8 @@ class EvaluateConfig:
     """Of `linear-sgd`."""
     semi: SemiConfig = field(default_factory=SemiConfig)
     """Of `semi`."""
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    """Of `transfer`."""
     detect: DetectConfig = field(default_factory=DetectConfig)
     """Of `detect`."""
     segment: SegmentConfig = field(default_factory=SegmentConfig)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from massrl.config_files import load_config
-from massrl.evaluation.judge import FIGURES, figures_of, title_of
+from massrl.evaluation.judge import FIGURES, TRANSFER, figures_of, title_of
 from massrl.looking import what_was_looked_at
 from massrl.report import Bars, Curve, Matrix, Picture, ReportContent, Table, write_report
 from massrl.report.matrix_picture import draw_matrix
@@ -164,10 +164,14 @@ def accuracy_bars(tasks: Tasks) -> list[Bars]:
     for items in tasks.values():
         outcomes |= {name: item for name, item in items.items() if name not in outcomes}
     first = {name: next(iter(figures_of(item)), "") for name, item in outcomes.items()}
+    moved = [name for name in first if name.startswith(TRANSFER)]
+    images = [name for name, key in first.items() if key == "acc1" and name not in moved]
+    objects = [name for name, key in first.items() if key and name not in (*images, *moved)]
     bars = []
-    for names in (
-        [name for name, key in first.items() if key == "acc1"],
-        [name for name, key in first.items() if key not in ("acc1", "")],
+    for names, title in (
+        (images, ""),
+        (moved, "Other data sets, each by its own measure"),
+        (objects, "Objects in images"),
     ):
         if not names:
             continue
@@ -176,21 +180,18 @@ def accuracy_bars(tasks: Tasks) -> list[Bars]:
             (backbone, [items.get(name, {}).get(first[name]) for name in names])
             for backbone, items in tasks.items()
         ]
-        images = first[names[0]] == "acc1"
-        classes = max(1, about["train"]["num_classes"])
+        judged = f"{about['val']['num_images']:,} images of {about['val']['name']}"
         bars.append(
             Bars(
-                title=f"Accuracy on {_asked(outcomes[names[0]])}"
-                if images
-                else "Objects in images",
+                title=title or f"Accuracy on {_asked(outcomes[names[0]])}",
                 groups=[
-                    title_of(name) if images else f"{title_of(name)}, {FIGURES[first[name]]}"
-                    for name in names
+                    f"{title_of(n)}, {FIGURES[first[n]]}" if title else title_of(n) for n in names
                 ],
                 series=series,
-                chance=100 / classes if images else None,
-                note=f"{about['val']['num_images']:,} images of {about['val']['name']}"
-                + (", top-1 percent." if images else ", percent."),
+                chance=None if title else 100 / max(1, about["train"]["num_classes"]),
+                note="Percent."
+                if names is moved
+                else f"{judged}, {'' if title else 'top-1 '}percent.",
             )
         )
     return bars
@@ -199,11 +200,13 @@ def accuracy_bars(tasks: Tasks) -> list[Bars]:
 def _figures(tasks: Tasks) -> list[Table]:
     judged = _judged(tasks)
     tables = []
+    moved = {name: item for name, item in judged.items() if name.startswith(TRANSFER)}
     for title, outcomes in (
-        ("Every figure", {name: item for name, item in judged.items() if "acc1" in item}),
+        ("Every figure", {n: i for n, i in judged.items() if "acc1" in i and n not in moved}),
+        ("Other data sets", moved),
         (
             "Every figure of objects",
-            {name: item for name, item in judged.items() if "acc1" not in item},
+            {n: i for n, i in judged.items() if "acc1" not in i and n not in moved},
         ),
     ):
         keys = [
@@ -248,7 +251,10 @@ def moved_tables(tasks: Tasks) -> list[Table]:
 def _per_class(tasks: Tasks) -> list[Table]:
     tables = []
     for what, judged in (
-        ("Accuracy", {name: item for name, item in _judged(tasks).items() if "acc1" in item}),
+        (
+            "Accuracy",
+            {n: i for n, i in _judged(tasks).items() if "acc1" in i and not n.startswith(TRANSFER)},
+        ),
         ("Intersection over union", {n: i for n, i in _judged(tasks).items() if "miou" in i}),
     ):
         if not judged:
@@ -272,7 +278,11 @@ def _per_class(tasks: Tasks) -> list[Table]:
 
 def _confusion(tasks: Tasks) -> Matrix | None:
     """What is taken for what, by the best of the tasks that say so."""
-    counted = {name: item for name, item in _judged(tasks).items() if item.get("confusion")}
+    counted = {
+        name: item
+        for name, item in _judged(tasks).items()
+        if item.get("confusion") and not name.startswith(TRANSFER)
+    }
     if not counted:
         return None
     name, item = max(counted.items(), key=lambda pair: pair[1]["acc1"])

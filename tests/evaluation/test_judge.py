@@ -34,7 +34,7 @@ def test_neighbours_and_temperature_of_knn_are_those_asked_for(subject: Subject)
 
 def test_all_tasks_are_those_there_are_and_each_comes_once() -> None:
     """Guards ``--task all``, and a task that is named twice."""
-    every = ["knn", "linear", "linear-sgd", "semi", "look", "detect", "segment"]
+    every = ["knn", "linear", "linear-sgd", "semi", "look", "transfer", "detect", "segment"]
     assert chosen_tasks(["knn", "all"]) == every
     assert chosen_tasks(["semi", "knn", "semi"]) == ["semi", "knn"]
     with pytest.raises(ConfigError, match=r"unknown task 'lineer': did you mean 'linear'.*--task"):

@@ -88,6 +88,15 @@ class VocSource(FileSource, ObjectSource):
             crowd=np.array(crowd, bool),
         )
 
+    def image_labels(self) -> np.ndarray:
+        """Which classes each image has, int64 ``(n, num_classes)``; -1 where all such are difficult."""
+        truth = np.zeros((len(self), len(self.object_names)), np.int64)
+        for row, objects in zip(truth, self._objects, strict=True):
+            for word, _, hard in objects:
+                place = self.object_names.index(word)
+                row[place] = 1 if not hard or row[place] == 1 else -1
+        return truth
+
     def label_map(self, index: int) -> np.ndarray:
         """The image's mask: its colours are numbers, and white is ignored."""
         from PIL import Image

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from massrl.data.sources import Source, with_classes
 from massrl.errors import ConfigError, DataError, suggest
+from massrl.evaluation.finetune import FinetuneResult, tune_and_predict
 from massrl.evaluation.judge_objects import OBJECT_TASKS
 from massrl.evaluation.knn import knn_predict
 from massrl.evaluation.linear import linear_probe
@@ -20,12 +21,15 @@ from massrl.evaluation.semi import semi_supervised
 from massrl.evaluation.subject import Subject
 from massrl.options import EvaluateConfig
 
-ALL, LOOK = "all", "look"
+ALL, LOOK, TRANSFER = "all", "look", "transfer"
+# The published measure of these sets is the mean over the classes.
+MEAN_PER_CLASS = frozenset(("fgvc_aircraft", "oxfordiiitpet", "caltech101", "flowers102"))
 # What figures are called, the one that a task is known by before the others.
 FIGURES = {
     "acc1": "Acc@1",
     "acc5": "Acc@5",
     "mean_per_class": "mean per class",
+    "map11": "11-point mAP",
     "ap": "AP",
     "ap50": "AP50",
     "ap75": "AP75",
@@ -35,6 +39,9 @@ FIGURES = {
     "miou": "mean IoU",
     "pixel_accuracy": "pixel accuracy",
 }
+
+
+_TUNED = "-finetuned"
 
 
 class Outcome(NamedTuple):
@@ -92,10 +99,43 @@ def judge(subject: Subject, config: EvaluateConfig) -> dict[str, dict[str, Any]]
     return results
 
 
+def transfer(
+    subject: Subject, config: EvaluateConfig, *, name: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Judge by another data set: a linear probe, and fine-tuning where it is asked for.
+
+    Args:
+        subject: the backbone with the images of that set.
+        config: ``transfer`` and ``seed``.
+        name: of the set; it says which measure is its own.
+    """
+    metric = "mean_per_class" if name in MEAN_PER_CLASS else "acc1"
+    begin = time.perf_counter()
+    (linear,) = _linear(subject, config)
+    outcomes = [(f"{TRANSFER}-{name}", linear.scores, linear.chosen)]
+    if config.transfer.finetune:
+        tuned = tune_and_predict(
+            subject,
+            subject.train,
+            rates=config.transfer.rates,
+            epochs=config.transfer.epochs,
+            most=config.transfer.batch_size,
+            seed=config.seed,
+            name=name,
+        )
+        outcomes.append((f"{TRANSFER}-{name}{_TUNED}", tuned.scores, _tuned(tuned)))
+    for outcome, scores, chosen in outcomes:
+        metrics = classification_metrics(
+            scores.cpu(), subject.asked.labels, class_names=subject.train.class_names
+        )
+        seconds = round(time.perf_counter() - begin, 2)
+        yield outcome, {"metric": metric, **metrics, **chosen, "seconds": seconds}
+
+
 def chosen_tasks(tasks: Iterable[str]) -> list[str]:
     """The tasks by name, ``all`` written out; refuses one that does not exist."""
     chosen: dict[str, None] = {}
-    known = [*TASKS, LOOK, *OBJECT_TASKS]
+    known = [*TASKS, LOOK, TRANSFER, *OBJECT_TASKS]
     for task in tasks:
         if task not in (ALL, *known):
             raise ConfigError(f"unknown task {task!r}: {suggest(task, [ALL, *known])} (--task)")
@@ -105,7 +145,8 @@ def chosen_tasks(tasks: Iterable[str]) -> list[str]:
 
 def figures_of(outcome: dict[str, Any]) -> dict[str, float]:
     """The figures of an outcome in percent, that which it is known by first."""
-    return {key: outcome[key] for key in FIGURES if isinstance(outcome.get(key), float | int)}
+    order = sorted(FIGURES, key=lambda key: key != outcome.get("metric"))
+    return {key: outcome[key] for key in order if isinstance(outcome.get(key), float | int)}
 
 
 def title_of(outcome: str) -> str:
@@ -117,6 +158,9 @@ def title_of(outcome: str) -> str:
     if outcome == LOOK:
         return "what moves the features"
     task, _, which = outcome.partition("-")
+    if task == TRANSFER:
+        name, tuned = which.removesuffix(_TUNED), which.endswith(_TUNED)
+        return f"{name}, {'fine-tuned' if tuned else 'linear'}"
     share = f"{which} %" if which.replace(".", "").isdigit() else which
     return f"{TASKS[task].title} {share} of the labels" if task in TASKS else outcome
 
@@ -180,16 +224,18 @@ def _linear_sgd(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
 
 def _semi(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
     for name, source, result in semi_supervised(subject, config.semi, seed=config.seed):
-        chosen = {
-            **asdict(result.setting),
-            "batch_size": result.batch_size,
-            "labelled_images": len(source),
-            "holdout_accuracy": {
-                f"rate {item.rate:g}, {item.epochs} epochs": value
-                for item, value in result.holdout_accuracy.items()
-            },
-        }
-        yield Outcome(name, result.scores, chosen)
+        yield Outcome(name, result.scores, {**_tuned(result), "labelled_images": len(source)})
+
+
+def _tuned(result: FinetuneResult) -> dict[str, Any]:
+    return {
+        **asdict(result.setting),
+        "batch_size": result.batch_size,
+        "holdout_accuracy": {
+            f"rate {item.rate:g}, {item.epochs} epochs": value
+            for item, value in result.holdout_accuracy.items()
+        },
+    }
 
 
 def _by_text(accuracy: dict[float, float]) -> dict[str, float]:
