@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from massrl.data.objects import ObjectSource, Scene
 from massrl.data.sources import Normalization
-from massrl.errors import ConfigError, TrainingError
+from massrl.errors import ConfigError
 from massrl.evaluation.dense import STAGES, Stages, seeded
+from massrl.evaluation.descent import Progress, descend
 from massrl.options import DetectConfig
 from massrl.randomness import epoch_permutation
 
-_MOMENTUM, _WEIGHT_DECAY = 0.9, 1e-4
+_WEIGHT_DECAY = 1e-4
 _BATCH_OF_RATE = 16  # images; the published rate belongs to it
 _WARMUP_STEPS = 100
 _DROPS = (
@@ -27,8 +28,6 @@ _DROPS = (
 )  # of the run, at which the rate falls to a tenth: 60,000 and 80,000 of 90,000
 _ANCHOR = 8.0  # side of a level's anchors, in its strides
 _RATIOS = (0.5, 1.0, 2.0)
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,31 +224,30 @@ def _fine_tune(
     batch_size = min(config.batch_size, len(train))
     per_epoch = len(train) // batch_size
     total = max(1, round(config.epochs * per_epoch))
-    rate = config.lr * batch_size / _BATCH_OF_RATE
-    parameters = [item for item in detector.parameters() if item.requires_grad]
-    optimizer = torch.optim.SGD(parameters, lr=rate, momentum=_MOMENTUM, weight_decay=_WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: stepped_rate(step, total=total)
+
+    def losses() -> Iterator[Tensor]:
+        detector.train()
+        for step, indices in enumerate(_batches(len(train), batch_size, total=total, seed=seed)):
+            mirrored = np.random.default_rng([seed, step]).random(len(indices)) < 0.5
+            pairs = [
+                example(train.scene(int(index)), mirrored=bool(flip), device=device)
+                for index, flip in zip(indices, mirrored, strict=True)
+            ]
+            images, targets = zip(*pairs, strict=True)
+            parts = detector(list(images), list(targets))
+            yield torch.stack(list(parts.values())).sum()
+
+    descend(
+        [item for item in detector.parameters() if item.requires_grad],
+        losses(),
+        rate=config.lr * batch_size / _BATCH_OF_RATE,
+        shape=partial(stepped_rate, total=total),
+        total=total,
+        weight_decay=_WEIGHT_DECAY,
+        name="detect",
+        flag="--detect.lr",
+        progress=progress,
     )
-    detector.train()
-    for step, indices in enumerate(_batches(len(train), batch_size, total=total, seed=seed)):
-        mirrored = np.random.default_rng([seed, step]).random(len(indices)) < 0.5
-        pairs = [
-            example(train.scene(int(index)), mirrored=bool(flip), device=device)
-            for index, flip in zip(indices, mirrored, strict=True)
-        ]
-        images, targets = zip(*pairs, strict=True)
-        losses = detector(list(images), list(targets))
-        loss = torch.stack(list(losses.values())).sum()
-        if not math.isfinite(float(loss.detach())):
-            raise TrainingError(
-                f"the detector's loss is no number at step {step}: a lower --detect.lr is wanted"
-            )
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        progress("detect, learning", step + 1, total)
     detector.eval()
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +14,9 @@ from torch.nn import functional as F
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import holdout
 from massrl.errors import ConfigError
+from massrl.evaluation.descent import cosine, descend
 from massrl.evaluation.subject import Subject
 
-_MOMENTUM = 0.9
 _STEPS_AN_EPOCH = 12  # of 1 % of ImageNet in batches of 1,024, which the published rates belong to
 _SMALLEST_BATCH = 16
 _HELD = 0.2
@@ -122,22 +121,26 @@ def fine_tune(
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     network = nn.Sequential(backbone, head)
-    optimizer = torch.optim.SGD(
-        network.parameters(), lr=setting.rate, momentum=_MOMENTUM, nesterov=True
-    )
     total = setting.epochs * (len(source) // batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: (1 + math.cos(math.pi * min(step / total, 1.0))) / 2
+
+    def losses() -> Iterator[Tensor]:
+        network.train()
+        for images, indices in subject.crops(
+            source, batch_size=batch_size, epochs=setting.epochs, seed=seed
+        ):
+            yield F.cross_entropy(network(images).float(), labels[indices.to(subject.device)])
+
+    descend(
+        network.parameters(),
+        losses(),
+        rate=setting.rate,
+        shape=cosine(total),
+        total=total,
+        nesterov=True,
+        name=f"{name}, rate {setting.rate:g}",
+        flag="learning rate",
+        progress=subject.progress,
     )
-    network.train()
-    crops = subject.crops(source, batch_size=batch_size, epochs=setting.epochs, seed=seed)
-    for step, (images, indices) in enumerate(crops):
-        loss = F.cross_entropy(network(images).float(), labels[indices.to(subject.device)])
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        subject.progress(f"{name}, rate {setting.rate:g}", step + 1, total)
     return network.eval()
 
 

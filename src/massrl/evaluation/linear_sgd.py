@@ -8,7 +8,7 @@ is reported with.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +18,11 @@ from torch.nn import functional as F
 
 from massrl.data.splits import holdout
 from massrl.errors import ConfigError
+from massrl.evaluation.descent import cosine, descend
 from massrl.evaluation.features import frozen
 from massrl.evaluation.subject import Subject
 from massrl.options import SgdConfig
 
-_MOMENTUM = 0.9
 _BATCH_OF_RATES = 1024  # images; the published rates belong to it
 
 
@@ -101,28 +101,31 @@ class _Heads:
     def train(self, *, seed: int) -> None:
         subject, config = self._subject, self._config
         scale = self.batch_size / _BATCH_OF_RATES
-        groups = [
-            {"params": head, "lr": rate * scale}
-            for head, rate in zip(self._heads, config.rates, strict=True)
-        ]
-        optimizer = torch.optim.SGD(groups, lr=0.0, momentum=_MOMENTUM, nesterov=True)
         total = config.epochs * (len(subject.train) // self.batch_size)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: (1 + math.cos(math.pi * min(step / total, 1.0))) / 2
-        )
-        batches = subject.crops(
-            subject.train, batch_size=self.batch_size, epochs=config.epochs, seed=seed
-        )
         with frozen(subject.network):
-            for step, (images, indices) in enumerate(batches):
-                with torch.no_grad():
-                    features = subject.network(images).float()
-                loss = self._loss(features, indices)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
-                subject.progress("linear-sgd", step + 1, total)
+            descend(
+                [
+                    {"params": head, "lr": rate * scale}
+                    for head, rate in zip(self._heads, config.rates, strict=True)
+                ],
+                self._losses(seed),
+                rate=0.0,
+                shape=cosine(total),
+                total=total,
+                nesterov=True,
+                name="linear-sgd",
+                flag="--sgd.rates",
+                progress=subject.progress,
+            )
+
+    def _losses(self, seed: int) -> Iterator[Tensor]:
+        subject, config = self._subject, self._config
+        for images, indices in subject.crops(
+            subject.train, batch_size=self.batch_size, epochs=config.epochs, seed=seed
+        ):
+            with torch.no_grad():
+                features = subject.network(images).float()
+            yield self._loss(features, indices)
 
     def _loss(self, features: Tensor, indices: Tensor) -> Tensor:
         labels = self._subject.known.labels[indices].to(features.device)

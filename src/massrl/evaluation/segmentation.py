@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -15,18 +14,16 @@ from torch.nn import functional as F
 from massrl.data.decode import decode
 from massrl.data.objects import IGNORED, ObjectSource
 from massrl.data.sources import Normalization
-from massrl.errors import TrainingError
 from massrl.evaluation.dense import Stages, seeded
+from massrl.evaluation.descent import Progress, descend
 from massrl.evaluation.features import normalised
 from massrl.options import SegmentConfig
 from massrl.randomness import epoch_permutation
 
-_MOMENTUM, _WEIGHT_DECAY = 0.9, 1e-4
+_WEIGHT_DECAY = 1e-4
 _BATCH_OF_RATE = 16  # images
 _POWER = 0.9  # of the falling rate
 _FINEST = 8  # pixels of the image for one of the head's input
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,39 +136,35 @@ def _fine_tune(
     batch_size = max(2, min(config.batch_size, len(train)))
     per_epoch = max(1, len(train) // batch_size)
     total = max(1, round(config.epochs * per_epoch))
-    optimizer = torch.optim.SGD(
-        segmenter.parameters(),
-        lr=config.lr * batch_size / _BATCH_OF_RATE,
-        momentum=_MOMENTUM,
-        weight_decay=_WEIGHT_DECAY,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: (1 - min(step, total) / total) ** _POWER
-    )
     side = _side(config)
-    segmenter.train()
-    for step in range(total):
-        order = epoch_permutation(seed, epoch=step // per_epoch, count=len(train))
-        begin = step % per_epoch * batch_size
-        mirrored = np.random.default_rng([seed, step]).random(batch_size) < 0.5
-        images, maps = [], []
-        for index, flip in zip(order[begin : begin + batch_size], mirrored, strict=False):
-            image, labels = _image(train, int(index)), train.label_map(int(index))
-            image, labels = _square(image, labels, side)
-            images.append(image[:, ::-1] if flip else image)
-            maps.append(labels[:, ::-1] if flip else labels)
-        pixels = normalised(np.stack(images), normalization, device=device)
-        truth = torch.from_numpy(np.stack(maps).astype(np.int64)).to(device)
-        loss = F.cross_entropy(segmenter(pixels), truth, ignore_index=IGNORED)
-        if not math.isfinite(float(loss.detach())):
-            raise TrainingError(
-                f"the segmenter's loss is no number at step {step}: a lower --segment.lr is wanted"
-            )
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        progress("segment, learning", step + 1, total)
+
+    def losses() -> Iterator[Tensor]:
+        segmenter.train()
+        for step in range(total):
+            order = epoch_permutation(seed, epoch=step // per_epoch, count=len(train))
+            begin = step % per_epoch * batch_size
+            mirrored = np.random.default_rng([seed, step]).random(batch_size) < 0.5
+            images, maps = [], []
+            for index, flip in zip(order[begin : begin + batch_size], mirrored, strict=False):
+                image, labels = _image(train, int(index)), train.label_map(int(index))
+                image, labels = _square(image, labels, side)
+                images.append(image[:, ::-1] if flip else image)
+                maps.append(labels[:, ::-1] if flip else labels)
+            pixels = normalised(np.stack(images), normalization, device=device)
+            truth = torch.from_numpy(np.stack(maps).astype(np.int64)).to(device)
+            yield F.cross_entropy(segmenter(pixels), truth, ignore_index=IGNORED)
+
+    descend(
+        segmenter.parameters(),
+        losses(),
+        rate=config.lr * batch_size / _BATCH_OF_RATE,
+        shape=lambda step: (1 - min(step, total) / total) ** _POWER,
+        total=total,
+        weight_decay=_WEIGHT_DECAY,
+        name="segment",
+        flag="--segment.lr",
+        progress=progress,
+    )
     segmenter.eval()
 
 
