@@ -19,8 +19,8 @@ from massrl.config import (
     ViewsConfig,
 )
 from massrl.errors import ConfigError
+from massrl.evaluate_options import EvaluateConfig
 from massrl.mappings import check_keys, merge
-from massrl.options import EvaluateConfig
 
 KINDS = {
     item

@@ -12,7 +12,8 @@ from massrl.config import Config, ViewsConfig
 from massrl.config_files import config_text, read_config_file, read_layers
 from massrl.configure import flags, help_text, make, make_config
 from massrl.errors import ConfigError
-from massrl.options import DemoConfig, EvaluateConfig, SheetConfig
+from massrl.evaluate_options import EvaluateConfig
+from massrl.options import DemoConfig, SheetConfig
 
 FLAGS_OF_THE_ISSUE = [
     "--out",
@@ -260,7 +261,7 @@ def test_list_may_be_given_as_text_from_python_too() -> None:
 
 def test_flag_that_is_yes_or_no_may_stand_alone() -> None:
     """Guards ``--untrained``, as errors and the README write it."""
-    from massrl.options import EvaluateConfig
+    from massrl.evaluate_options import EvaluateConfig
 
     for words, wanted in (
         (["--untrained"], True),

@@ -14,9 +14,9 @@ import massrl
 from massrl.api import compare
 from massrl.checkpoint import save_backbone
 from massrl.errors import ConfigError, DataError
+from massrl.evaluate_options import EvaluateConfig
 from massrl.evaluating import results_path
 from massrl.evaluation.judge import figures_of
-from massrl.options import EvaluateConfig
 from massrl.pretrained import untrained_backbone
 from tests.conftest import photos
 from tests.data.test_objects import voc
@@ -145,13 +145,11 @@ def test_features_of_other_tasks_are_taken_from_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards "extracted once, shared by the tasks", over commands and within one."""
-    from massrl import evaluating
+    from massrl import judged
 
     path, made = backbone(tmp_path / "a.safetensors"), []
-    real = evaluating.extract_features
-    monkeypatch.setattr(
-        evaluating, "extract_features", lambda *a, **o: made.append(1) or real(*a, **o)
-    )
+    real = judged.extract_features
+    monkeypatch.setattr(judged, "extract_features", lambda *a, **o: made.append(1) or real(*a, **o))
     evaluate(path, task=["knn", "linear"])
     assert len(made) == 2
     evaluate(path, task=["knn", "linear-sgd"])

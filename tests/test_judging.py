@@ -14,10 +14,10 @@ from massrl.config import DataConfig
 from massrl.configure import make_config
 from massrl.data.catalogue import open_source
 from massrl.errors import DataError
+from massrl.evaluate_options import JudgeDataConfig
 from massrl.evaluation.features import Features
 from massrl.evaluation.judge import in_same_classes
 from massrl.judging import judging_sources, make_probe, validation_source
-from massrl.options import JudgeDataConfig
 from massrl.parts import training_source
 from massrl.world import World
 from tests.conftest import photos

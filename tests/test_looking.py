@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 import massrl
 from massrl.checkpoint import save_backbone
+from massrl.evaluate_options import LookConfig
 from massrl.evaluation.embedding import flat_maps, nearest, relative_distance
 from massrl.evaluation.subject import Subject
 from massrl.looking import invariance, look, what_was_looked_at
-from massrl.options import LookConfig
 from massrl.pretrained import untrained_backbone
 from massrl.report import ReportContent, render_report
 from tests.evaluation.conftest import colours, subject_of

@@ -16,10 +16,9 @@ from massrl.data.check import CheckReport, check_source
 from massrl.data.folders import has_validation_part
 from massrl.data.pack import Recoding, pack
 from massrl.errors import ConfigError
+from massrl.evaluate_options import CompareConfig, EvaluateConfig
 from massrl.options import (
     CheckConfig,
-    CompareConfig,
-    EvaluateConfig,
     ExportConfig,
     ImportConfig,
     PackConfig,

@@ -9,8 +9,8 @@ from typing import Any
 
 from massrl.atomic import write_json
 from massrl.errors import DataError
+from massrl.evaluate_options import CompareConfig
 from massrl.evaluation.judge import FIGURES, figures_of, title_of
-from massrl.options import CompareConfig
 from massrl.report import ReportContent, Table, write_report
 from massrl.run_folder import RunFolder
 from massrl.run_report import Tasks, accuracy_bars, metric_curves, moved_tables

@@ -24,10 +24,11 @@ from massrl.data.catalogue import open_source
 from massrl.data.decode import decode
 from massrl.data.sources import Source
 from massrl.errors import ConfigError
-from massrl.evaluating import make_subject
+from massrl.evaluate_options import EvaluateConfig
 from massrl.evaluation.judge import judge
 from massrl.evaluation.subject import Subject
-from massrl.options import DemoConfig, EvaluateConfig
+from massrl.judged import make_subject
+from massrl.options import DemoConfig
 from massrl.pretrained import load_backbone
 from massrl.report import Bars, Gallery, Picture, ReportContent, write_report
 from massrl.run_folder import RunFolder

@@ -5,28 +5,24 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
-from shlex import quote
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 
 from massrl.atomic import write_json
 from massrl.config import Config
 from massrl.config_files import load_config
 from massrl.data.check import drop_broken
-from massrl.data.loader import StepBatches, build_loader, steps_per_epoch
 from massrl.data.objects import ObjectSource
 from massrl.data.sources import Normalization, Source
 from massrl.data.voc import VocSource, is_voc
-from massrl.errors import ConfigError, DataError, ImageError
-from massrl.evaluation.feature_cache import cached_features, network_fingerprint
-from massrl.evaluation.features import Features, extract_features, normalised
+from massrl.errors import ConfigError, DataError
+from massrl.evaluate_options import EvaluateConfig, JudgeDataConfig
+from massrl.evaluation.feature_cache import network_fingerprint
 from massrl.evaluation.judge import (
     ALL,
     LOOK,
@@ -41,23 +37,15 @@ from massrl.evaluation.judge_objects import OBJECT_TASKS, judge_objects
 from massrl.evaluation.multilabel import multilabel_probe
 from massrl.evaluation.subject import Subject
 from massrl.exchange.named import is_offered
+from massrl.judged import make_subject, network_to_judge
 from massrl.judging import judging_sources, object_sources, way_round_broken_images
 from massrl.looking import STRATEGIES, look
-from massrl.options import EvaluateConfig, JudgeDataConfig
-from massrl.pretrained import load_backbone
 from massrl.run_folder import RunFolder
 from massrl.run_log import TaskProgress, circumstances, describe_source
 from massrl.train.resolve import Machine, this_machine
-from massrl.view_maker import ViewMaker
-from massrl.views.layouts import Layout
 from massrl.views.sheet import save_picture
 
 logger = logging.getLogger("massrl")
-
-_FEW_IMAGES = 2000  # below, crops are made before workers have started
-_MOST_WORKERS = 8
-# What classifiers learn from: a random crop, mirrored half the time, and nothing else.
-_CROPS = Layout(name="crops", summary="", arrangement="shared", num_crops=1, policies=("weak",))
 
 
 def judge_backbone(
@@ -298,67 +286,6 @@ def _circumstances(
     }
 
 
-def make_subject(
-    network: nn.Module,
-    train: Source,
-    test: Source,
-    *,
-    side: int,
-    machine: Machine,
-    fingerprint: str | None = None,
-    progress: TaskProgress,
-) -> Subject:
-    """A backbone with its images, and the means to see them.
-
-    Args:
-        network: the backbone.
-        train: labelled images to learn from.
-        test: labelled images of the same classes to predict.
-        side: side of the images that it is given, pixels.
-        machine: what there is to compute on.
-        fingerprint: of the backbone, to keep its features by; ``None`` keeps none.
-        progress: shows how far it is.
-    """
-    device = torch.device("cuda" if machine.has_gpu else "cpu")
-
-    def extract(module: nn.Module, source: Source) -> Features:
-        def compute() -> Features:
-            said = partial(progress, f"features of {source.name}")
-            return extract_features(
-                module, source, side=side, device=device, workers=machine.cores, progress=said
-            )
-
-        if fingerprint is None or module is not network:  # a network that a task has trained
-            return compute()
-        return cached_features(fingerprint, source, side=side, extract=compute)
-
-    def crops(
-        source: Source, *, batch_size: int, epochs: int, seed: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        batches = StepBatches(
-            len(source),
-            batch_size,
-            seed=seed,
-            total_steps=epochs * steps_per_epoch(len(source), batch_size),
-        )
-        workers = min(_MOST_WORKERS, machine.cores - 1) if len(source) > _FEW_IMAGES else 0
-        maker = ViewMaker(_CROPS, size=side, seed=seed)
-        for batch in build_loader(source, maker, batches=batches, workers=workers):
-            if batch.failures:
-                raise ImageError(*batch.failures[0])
-            yield normalised(batch.views[0], source.normalization, device=device), batch.indices
-
-    return Subject(
-        network=network,
-        train=train,
-        test=test,
-        extract=extract,
-        crops=crops,
-        device=device,
-        progress=progress,
-    )
-
-
 def _earlier(path: Path, fingerprint: str) -> dict[str, Any]:
     """Figures of the same weights that were there already; those of others would be lies."""
     try:
@@ -381,29 +308,3 @@ def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:
     if is_offered(str(backbone)):
         return Path("runs") / str(backbone).replace(":", "-") / name
     return (path if path.is_dir() else path.with_name(f"{path.stem}-results")) / name
-
-
-def network_to_judge(
-    backbone: str | Path | nn.Module, run: Config | None, *, untrained: bool
-) -> tuple[nn.Module, dict[str, Any]]:
-    """The network, and how its images are to be prepared; says so where its run is not complete."""
-    if isinstance(backbone, nn.Module):
-        about = getattr(backbone, "about", None)
-        if not isinstance(about, dict) or untrained:
-            raise ConfigError(
-                "a module to judge is one from massrl.load_backbone, which says how images are prepared "
-                "for it; load_backbone(…, untrained=True) gives the untrained one"
-            )
-        return backbone, about
-    network = load_backbone(backbone, untrained=untrained)
-    about = cast(dict[str, Any], network.about)
-    total = run.train.max_steps if run is not None else None
-    if total and about["step"] < total and not untrained:
-        logger.warning(
-            "the run is not complete: its weights after step %d of %d are judged; "
-            "massrl pretrain --resume %s completes it",
-            about["step"],
-            total,
-            quote(str(backbone)),
-        )
-    return network, about

@@ -10,12 +10,13 @@ from massrl.atomic import write_text
 from massrl.checkpoint import save_backbone
 from massrl.config_files import load_config
 from massrl.errors import ConfigError
+from massrl.evaluate_options import EvaluateConfig
 from massrl.evaluating import results_path
 from massrl.evaluation.judge import FIGURES, figures_of, title_of
 from massrl.exchange.card import Card, card_text
 from massrl.exchange.formats import FORMATS, write_backbone
 from massrl.exchange.named import is_offered
-from massrl.options import EvaluateConfig, ExportConfig, ImportConfig
+from massrl.options import ExportConfig, ImportConfig
 from massrl.pretrained import foreign_backbone, load_backbone
 from massrl.run_folder import RunFolder
 

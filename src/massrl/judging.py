@@ -20,10 +20,10 @@ from massrl.data.objects import ObjectSource, in_object_classes, limited
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import balanced_subset, holdout
 from massrl.errors import DataError, ImageError
+from massrl.evaluate_options import JudgeDataConfig
 from massrl.evaluation.features import Features, extract_features
 from massrl.evaluation.judge import in_same_classes
 from massrl.evaluation.knn import knn_predict
-from massrl.options import JudgeDataConfig
 from massrl.parts import training_source
 from massrl.train.resolve import normalization_of
 from massrl.world import World

@@ -15,10 +15,10 @@ from massrl.atomic import write_atomically, write_json
 from massrl.data.decode import decode
 from massrl.data.sources import Source
 from massrl.data.splits import balanced_subset
+from massrl.evaluate_options import LookConfig
 from massrl.evaluation.embedding import flat_maps, nearest, relative_distance
 from massrl.evaluation.features import evaluation_view, frozen, normalised
 from massrl.evaluation.subject import Subject
-from massrl.options import LookConfig
 from massrl.report import Gallery, Picture
 from massrl.report.content import Scatter
 from massrl.view_maker import ViewMaker

@@ -9,11 +9,11 @@ import pytest
 import torch
 from tests.evaluation.conftest import colours, subject_of
 
+from massrl.evaluate_options import EvaluateConfig, SemiConfig, SgdConfig
 from massrl.evaluation import judge as module
 from massrl.evaluation.judge import TASKS, Outcome, Task
 from massrl.evaluation.linear import STRENGTHS, linear_probe
 from massrl.evaluation.subject import Subject
-from massrl.options import EvaluateConfig, SemiConfig, SgdConfig
 
 CONFIG = EvaluateConfig(
     k=5,

@@ -12,6 +12,7 @@ from massrl.data.objects import Scene
 from massrl.data.shapes import ShapesSource
 from massrl.data.sources import IMAGENET_NORMALIZATION
 from massrl.errors import ConfigError
+from massrl.evaluate_options import DetectConfig, SegmentConfig
 from massrl.evaluation.dense import Stages
 from massrl.evaluation.detection import (
     AveragePrecision,
@@ -23,7 +24,6 @@ from massrl.evaluation.detection import (
 from massrl.evaluation.pictures import detection_sheet, segmentation_sheet
 from massrl.evaluation.segmentation import build_segmenter, pixel_counts, segment, union_figures
 from massrl.models.backbones import build_backbone
-from massrl.options import DetectConfig, SegmentConfig
 
 SMALL = DetectConfig(epochs=1, batch_size=4, size=64, width=16, regions=16, pictures=2)
 CPU = torch.device("cpu")

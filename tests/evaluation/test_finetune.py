@@ -12,10 +12,10 @@ from tests.evaluation.conftest import colours, subject_of
 
 from massrl.data.sources import Subset
 from massrl.errors import DataError
+from massrl.evaluate_options import SemiConfig
 from massrl.evaluation.finetune import Setting, fine_tune, tune_and_predict
 from massrl.evaluation.semi import labelled_share, listed_images, semi_supervised
 from massrl.evaluation.subject import Subject
-from massrl.options import SemiConfig
 
 
 def test_weights_and_statistics_of_the_whole_network_change_in_a_copy(subject: Subject) -> None:

@@ -9,10 +9,10 @@ import torch
 from tests.evaluation.conftest import colours
 
 from massrl.errors import ConfigError
+from massrl.evaluate_options import EvaluateConfig
 from massrl.evaluation.features import Features
 from massrl.evaluation.judge import chosen_tasks, judge, title_of
 from massrl.evaluation.subject import Subject
-from massrl.options import EvaluateConfig
 
 # One neighbour of class 0 in the very direction asked for, two of class 1 a little off it.
 KNOWN = Features(torch.tensor([[1.0, 0.0], [1.0, 0.3], [1.0, 0.35]]), torch.tensor([0, 1, 1]))

@@ -9,9 +9,9 @@ from tests.evaluation.conftest import colours, subject_of, whole_images
 
 from massrl.data.splits import holdout
 from massrl.errors import ConfigError
+from massrl.evaluate_options import SgdConfig
 from massrl.evaluation.linear_sgd import linear_sgd
 from massrl.evaluation.subject import Subject
-from massrl.options import SgdConfig
 
 CONFIG = SgdConfig(epochs=5, batch_size=16, rates=(30.0, 3.0, 0.3))
 

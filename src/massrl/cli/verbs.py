@@ -106,7 +106,7 @@ def _after_training(result: Any) -> int:
 def _evaluate(words: list[str]) -> int:
     backbone = first(words, "the run folder, file or name to judge")
     from massrl.configure import make
-    from massrl.options import EvaluateConfig
+    from massrl.evaluate_options import EvaluateConfig
 
     config = make(EvaluateConfig, arguments=words)
     from massrl.api import evaluate
@@ -126,7 +126,7 @@ def _evaluate(words: list[str]) -> int:
 
 def _compare(words: list[str]) -> int:
     from massrl.configure import make
-    from massrl.options import CompareConfig
+    from massrl.evaluate_options import CompareConfig
 
     folders = []
     while words and not words[0].startswith("--"):
@@ -335,13 +335,13 @@ VERBS: dict[str, Verb] = {
         "judge a backbone, wherever it was trained, on labelled images",
         _evaluate,
         usage="BACKBONE",
-        kind="massrl.options.EvaluateConfig",
+        kind="massrl.evaluate_options.EvaluateConfig",
     ),
     "compare": Verb(
         "put the figures of several backbones side by side, in a table and a page",
         _compare,
         usage="FOLDER FOLDER …",
-        kind="massrl.options.CompareConfig",
+        kind="massrl.evaluate_options.CompareConfig",
     ),
     "export": Verb(
         "write a backbone for torchvision, timm or ONNX Runtime, with a model card",

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from massrl.data.objects import ObjectSource, Scene
 from massrl.data.sources import Normalization
 from massrl.errors import ConfigError
+from massrl.evaluate_options import DetectConfig
 from massrl.evaluation.dense import STAGES, Stages, seeded
 from massrl.evaluation.descent import Progress, descend
-from massrl.options import DetectConfig
 from massrl.randomness import epoch_permutation
 
 _WEIGHT_DECAY = 1e-4

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from massrl.data.sources import Source, with_classes
 from massrl.errors import ConfigError, DataError, suggest
+from massrl.evaluate_options import EvaluateConfig
 from massrl.evaluation.finetune import FinetuneResult, tune_and_predict
 from massrl.evaluation.judge_objects import OBJECT_TASKS
 from massrl.evaluation.knn import knn_predict
@@ -19,7 +20,6 @@ from massrl.evaluation.linear_sgd import linear_sgd
 from massrl.evaluation.metrics import classification_metrics
 from massrl.evaluation.semi import semi_supervised
 from massrl.evaluation.subject import Subject
-from massrl.options import EvaluateConfig
 
 ALL, LOOK, TRANSFER = "all", "look", "transfer"
 # The published measure of these sets is the mean over the classes.

@@ -13,10 +13,10 @@ from torch import nn
 
 from massrl.data.objects import ObjectSource
 from massrl.data.sources import Normalization
+from massrl.evaluate_options import EvaluateConfig
 from massrl.evaluation.detection import detect
 from massrl.evaluation.pictures import detection_sheet, segmentation_sheet
 from massrl.evaluation.segmentation import segment
-from massrl.options import EvaluateConfig
 
 OBJECT_TASKS = {"detect": "object detection", "segment": "semantic segmentation"}
 _LARGE = {"detect": 800, "segment": 512}  # pixels, the field's

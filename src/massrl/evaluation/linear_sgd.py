@@ -18,10 +18,10 @@ from torch.nn import functional as F
 
 from massrl.data.splits import holdout
 from massrl.errors import ConfigError
+from massrl.evaluate_options import SgdConfig
 from massrl.evaluation.descent import cosine, descend
 from massrl.evaluation.features import frozen
 from massrl.evaluation.subject import Subject
-from massrl.options import SgdConfig
 
 _BATCH_OF_RATES = 1024  # images; the published rates belong to it
 

@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from massrl.data.decode import decode
 from massrl.data.objects import IGNORED, ObjectSource
 from massrl.data.sources import Normalization
+from massrl.evaluate_options import SegmentConfig
 from massrl.evaluation.dense import Stages, seeded
 from massrl.evaluation.descent import Progress, descend
 from massrl.evaluation.features import normalised
-from massrl.options import SegmentConfig
 from massrl.randomness import epoch_permutation
 
 _WEIGHT_DECAY = 1e-4

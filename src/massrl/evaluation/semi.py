@@ -10,9 +10,9 @@ import numpy as np
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import balanced_subset
 from massrl.errors import DataError
+from massrl.evaluate_options import SemiConfig
 from massrl.evaluation.finetune import FinetuneResult, tune_and_predict
 from massrl.evaluation.subject import Subject
-from massrl.options import SemiConfig
 
 # Rates and epochs to choose from: BYOL's (appendix C.2), and few that a CPU can try.
 PROTOCOLS: dict[str, tuple[tuple[float, ...], tuple[int, ...]]] = {
