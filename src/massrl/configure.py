@@ -78,7 +78,9 @@ def make(kind: type[T], *layers: dict[str, Any], arguments: Sequence[str] = ()) 
             namespace = parser.parse_args(words, namespace=base)
     except Exception as error:  # argparse.ArgumentError, TypeError, ValueError: all "wrong input"
         raise ConfigError(_one_line(str(error), kind)) from None
-    made: T = _build(kind, _lists_to_tuples(namespace.as_dict()))
+    values = _lists_to_tuples(namespace.as_dict())
+    _refuse_nothing(values, kind)
+    made: T = _build(kind, values)
     return made
 
 
@@ -142,6 +144,18 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple | list):
         return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _refuse_nothing(content: dict[str, Any], kind: type) -> None:
+    """Refuse an empty value, which the parser lets through, where a field wants one."""
+    given, known = flat(content), flags(kind)
+    empty = [
+        f"--{key} is empty, but {_TYPES.get(known[f'--{key}'], known[f'--{key}'])} is wanted"
+        for key, value in given.items()
+        if value is None and "None" not in known.get(f"--{key}", "None")
+    ]
+    if empty:
+        raise ConfigError("; ".join(empty))
 
 
 def _build(kind: Any, content: dict[str, Any]) -> Any:
