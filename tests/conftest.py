@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Features that tests keep, those of commands among them, lie in a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "MASSRL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def photos(

@@ -133,8 +133,8 @@ def test_folder_of_photos_goes_from_images_to_a_judged_backbone(tmp_path: Path) 
     said = massrl(tmp_path, "evaluate", "run", "--task", "knn,linear")
     assert "held out" in said
     results = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
-    assert results["linear"]["acc1"] == pytest.approx(100.0)
-    assert results["data"]["val"]["num_images"] == 8
+    assert results["tasks"]["linear"]["acc1"] == pytest.approx(100.0)
+    assert results["tasks"]["knn"]["data"]["val"]["num_images"] == 8
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "backbone.safetensors",
