@@ -105,9 +105,9 @@ def test_transfer_judges_by_each_set_by_its_own_measure(tmp_path: Path) -> None:
     root = voc(tmp_path / "cells")
     lists = root / "ImageSets" / "Main"
     (lists / "train.txt").write_text("i0\ni1\ni2\n")
-    (lists / "test.txt").write_text("i2\ni1\n")  # of those learnt from: figures are not looked at
-    for number in range(3):
-        name = "cell" if number else "plate"
+    (lists / "test.txt").write_text("i3\ni4\n")
+    for number in range(5):
+        name = "cell" if number % 3 else "plate"
         text = (root / "Annotations" / f"i{number}.xml").read_text()
         (root / "Annotations" / f"i{number}.xml").write_text(text.replace("cell", name, 1))
     sets = ["shapes(count=60)", str(tmp_path / "flowers102"), str(root)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,19 @@ def test_images_held_out_are_said_to_be(tmp_path: Path) -> None:
 def test_judging_by_the_images_learnt_from_is_refused(tmp_path: Path) -> None:
     """Guards a k-NN accuracy of 100 percent."""
     folder = str(photos(tmp_path / "photos", "a", "b"))
-    with pytest.raises(DataError, match="the very images"):
-        judging_sources(JudgeDataConfig(train=folder, val=folder), None)
+    for limit in (None, 4):
+        with pytest.raises(DataError, match="the very images"):
+            judging_sources(JudgeDataConfig(train=folder, val=folder, limit=limit), None)
+
+
+def test_images_of_equal_names_and_sizes_elsewhere_are_others(tmp_path: Path) -> None:
+    """Guards two folders that count their files alike against being taken for one."""
+    train = photos(tmp_path / "x", "a", "b")
+    shutil.copytree(train, tmp_path / "y")
+    train_source, test_source, _ = judging_sources(
+        JudgeDataConfig(train=str(train), val=str(tmp_path / "y")), None
+    )
+    assert len(train_source) == len(test_source) == 10
 
 
 def test_labels_that_do_not_fit_cost_the_probe_and_not_the_run(

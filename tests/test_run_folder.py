@@ -29,6 +29,7 @@ def test_files_have_the_documented_names(tmp_path: Path) -> None:
         "loss_matrix.png",
         "non_finite.json",
         "views.png",
+        "loggers.json",
         "results.json",
         "report.html",
         "log.txt",

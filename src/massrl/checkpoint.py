@@ -73,7 +73,7 @@ def backbone_about(path: Path) -> dict[str, Any] | None:
             about = (file.metadata() or {}).get("massrl")
     except (SafetensorError, OSError):
         return None
-    return None if about is None else dict(json.loads(about))
+    return None if about is None else _checked(about, path)
 
 
 def load_backbone_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -94,4 +94,17 @@ def load_backbone_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(
             f"{path} does not say how to build its backbone: massrl did not write it"
         )
-    return state, json.loads(about)
+    return state, _checked(about, path)
+
+
+def _checked(text: str, path: Path) -> dict[str, Any]:
+    """What a file says of its backbone, once it is seen to be that."""
+    kinds = {"backbone": str, "stem": str, "size": int, "mean": list, "std": list, "seed": int}
+    try:
+        about = json.loads(text)
+        right = all(isinstance(about[name], kind) for name, kind in kinds.items())
+    except (ValueError, KeyError, TypeError):
+        right = False
+    if not right:
+        raise CheckpointError(f"{path} does not say how to build its backbone: it is damaged")
+    return dict(about)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,9 +16,9 @@ from torch import nn
 from massrl.config import Config, DataConfig
 from massrl.data.catalogue import absolute_spec, is_name, open_objects, open_source
 from massrl.data.check import drop_broken
-from massrl.data.folders import has_validation_part
+from massrl.data.folders import FileSource, has_validation_part
 from massrl.data.objects import ObjectSource, in_object_classes, limited
-from massrl.data.sources import Source, Subset
+from massrl.data.sources import Source, Subset, whole
 from massrl.data.splits import balanced_subset, holdout
 from massrl.errors import DataError, ImageError
 from massrl.evaluate_options import JudgeDataConfig
@@ -92,12 +93,33 @@ def judging_sources(data: JudgeDataConfig, run: Config | None) -> tuple[Source, 
         )
         kept, held = holdout(train_source.labels, 0.2, seed=0)
         return Subset(train_source, kept), Subset(train_source, held), True
-    if train_source.fingerprint() == test_source.fingerprint():
-        raise DataError(
-            f"{train_source.name} would be judged by the very images it learns from: other images are "
-            f"wanted, or none, to hold out a fifth (--data.val)"
-        )
+    refuse_shared_images(train_source, test_source)
     return train_source, test_source, False
+
+
+def refuse_shared_images(train: Source, test: Source) -> None:
+    """Refuse images to be judged by that are among those to learn from, by where they lie.
+
+    Raises:
+        DataError: with the number of them.
+    """
+    one, other = whole(train), whole(test)
+    if isinstance(one, FileSource) and isinstance(other, FileSource):
+        shared = len(_places(train) & _places(test))
+    else:
+        shared = (
+            len(_places(train) & _places(test)) if one.fingerprint() == other.fingerprint() else 0
+        )
+    if shared:
+        raise DataError(
+            f"{shared} of {len(test)} images of {test.name} are among the very images that {train.name} "
+            f"learns from: other images are wanted, or none, to hold out a fifth (--data.val)"
+        )
+
+
+def _places(source: Source) -> set[str]:
+    """Where each image lies: a path, or a name and a number."""
+    return {os.path.abspath(source.describe(index)) for index in range(len(source))}  # noqa: PTH100
 
 
 def object_sources(
@@ -123,11 +145,7 @@ def object_sources(
     for source in (train, test):
         if maps and not source.has_maps:
             raise DataError(f"{source.name} knows boxes alone: --task segment needs masks")
-    if train.fingerprint() == test.fingerprint():
-        raise DataError(
-            f"{train.name} would be judged by the very images it learns from: other images are wanted "
-            f"(--data.val)"
-        )
+    refuse_shared_images(train, test)
     test = in_object_classes(test, train.object_names)
     if data.limit is not None and data.limit < len(train):
         chosen = balanced_subset(None, data.limit, seed=0, total=len(train))

@@ -71,7 +71,7 @@ def invariance(
     policies: Sequence[str],
     fill: int,
     seed: int,
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """How far each strategy, a crop and a flip move the features: 0 not at all, 1 as far as another image.
 
     A strategy is compared with the plain view of the very same crop, so that it alone makes the difference.
@@ -114,7 +114,7 @@ def invariance(
     return moved
 
 
-def _distance(subject: Subject, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+def _distance(subject: Subject, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | None:
     first, second = (
         torch.cat([_features(subject, pair[place]) for pair in pairs]) for place in (0, 1)
     )

@@ -50,7 +50,9 @@ def save_trained(path: Path, backbone: nn.Module, config: Config, *, step: int) 
     save_backbone(path, backbone.state_dict(), about)
 
 
-def load_backbone(backbone: str | Path, *, untrained: bool = False) -> nn.Module:
+def load_backbone(
+    backbone: str | Path, *, untrained: bool = False, trust: bool = False
+) -> nn.Module:
     """Load a backbone, ready to give features.
 
     Args:
@@ -58,6 +60,8 @@ def load_backbone(backbone: str | Path, *, untrained: bool = False) -> nn.Module
             found in it (``massrl import`` takes it out with more to say about it); or a network with the
             weights of its library, as ``torchvision:resnet50`` or ``timm:vit_small_patch16_224``.
         untrained: leave the weights as training would have started with them, to compare with.
+        trust: whether a file may name ``module:function`` as its network, which is imported and called;
+            a run folder may, since its configuration is the user's own.
 
     Returns:
         A module in eval mode from float ``(B, 3, H, W)``, scaled to [0, 1] and normalised, to pooled
@@ -82,9 +86,17 @@ def load_backbone(backbone: str | Path, *, untrained: bool = False) -> nn.Module
             about["size"],
             quote(str(file)),
         )
+        for line in taken.lines():
+            logger.info("%s", line)
         state = taken.state
     else:
         state, about = load_backbone_file(file)
+        own = (_file_of(Path(backbone)) != Path(backbone)) or trust
+        if ":" in about["backbone"].removeprefix("timm:") and not own:
+            raise CheckpointError(
+                f"{file} names {about['backbone']}, code of yours to be run: its run folder, or "
+                f"load_backbone(…, trust=True), says that it may be"
+            )
     network = untrained_backbone(about)
     if not untrained:
         try:

@@ -239,7 +239,7 @@ def moved_tables(tasks: Tasks) -> list[Table]:
             title="How far the features are moved",
             header=["by", *moved],
             rows=[
-                [way, *("–" if way not in v else f"{v[way]:.2f}" for v in moved.values())]
+                [way, *("–" if v.get(way) is None else f"{v[way]:.2f}" for v in moved.values())]
                 for way in ways
             ],
             note="0: the backbone does not see it; 1: as far as to another image. A strategy is "

@@ -22,10 +22,10 @@ OBJECT = """<object><name>{name}</name><difficult>{hard}</difficult>
 
 
 def voc(root: Path, names: tuple[str, str] = ("cell", "plate")) -> Path:
-    """Three images of 20 × 10: two to learn from, one to be judged by."""
+    """Five images of 20 × 10: two to learn from, one to be judged by, two in no list."""
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (root / part).mkdir(parents=True)
-    for number in range(3):
+    for number in range(5):
         cv2.imwrite(
             str(root / "JPEGImages" / f"i{number}.png"), np.full((10, 20, 3), 50 * number, np.uint8)
         )
@@ -46,7 +46,9 @@ def test_boxes_of_voc_count_from_one_and_include_both_ends(tmp_path: Path) -> No
     assert scene.image.shape == (10, 20, 3)
     assert scene.boxes.tolist() == [[0, 1, 10, 10], [10, 0, 20, 4]]
     assert scene.labels.tolist() == [0, 1]
-    assert scene.crowd.tolist() == [False, True]
+    assert scene.crowd.tolist() == [False, False]
+    assert scene.difficult is not None
+    assert scene.difficult.tolist() == [False, True]
     assert scene.masks is None
     part = open_objects(str(tmp_path / "set"), split="val", flag="--data.val")
     assert [part.describe(index).rpartition("/")[2] for index in range(len(part))] == ["i2.png"]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from massrl.errors import CheckpointError
-from massrl.exchange.foreign import take_backbone
-from massrl.models.backbones import build_backbone
+from massrl.exchange.foreign import shapes_of, take_backbone
+from massrl.models.backbones import NARROW_RESNETS, TORCHVISION_RESNETS, build_backbone
 
 Weights = dict[str, Tensor]
 
@@ -164,15 +164,33 @@ def test_weight_that_is_missing_or_of_another_shape_is_never_made_up(
 
 def test_small_stem_and_another_network_are_told_apart() -> None:
     """Guards the network's name, which no such file has."""
-    for name, stem, side in (
-        ("resnet18", "small", 32),
-        ("resnet10-narrow", "small", 32),
-        ("resnext50_32x4d", "standard", 224),
-        ("wide_resnet50_2", "standard", 224),
+    for name, stem in (
+        *((name, "standard") for name in (*TORCHVISION_RESNETS, *NARROW_RESNETS)),
+        ("resnet18", "small"),
+        ("resnet34", "small"),
+        ("resnet10-narrow", "small"),
     ):
-        network = build_backbone(name, stem=stem, image_side=side)
-        taken = take_backbone(under("backbone.", network.state_dict()), where="file")
+        shapes = shapes_of(name, stem, image_side=224)  # zeros that share their memory: no network
+        state = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
+        taken = take_backbone(under("backbone.", state), where="file")
         assert (taken.part.backbone, taken.part.stem) == (name, stem)
+        assert not taken.left
+
+
+def test_network_that_goes_on_where_a_known_one_ends_is_refused(
+    states: tuple[Weights, Weights],
+) -> None:
+    """Guards a network that would be cut short and judged as if it were whole."""
+    longer = {**states[0], "layer3.2.conv1.weight": torch.zeros(256, 256, 3, 3)}
+    with pytest.raises(CheckpointError, match=r"begins as resnet18 and goes on with layer3.2"):
+        take_backbone(longer, where="file")
+
+
+def test_part_without_a_prefix_can_be_asked_for(states: tuple[Weights, Weights]) -> None:
+    """Guards ``--part .``, as the account calls it."""
+    weights = {**bare(states[0]), **under("teacher.", states[1])}
+    taken = take_backbone(weights, where="file", part=".")
+    assert torch.equal(taken.state["conv1.weight"], states[0]["conv1.weight"])
 
 
 def test_network_that_is_no_resnet_is_named_by_the_user() -> None:

@@ -7,9 +7,11 @@ import collections
 import os
 import pathlib
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -35,7 +37,8 @@ def test_nested_weights_are_named_by_their_place(tmp_path: Path, zipped: bool) -
     }
     path = saved(tmp_path / "x.pth", content, _use_new_zipfile_serialization=zipped)
     weights = read_weights(path)
-    assert set(weights) == {"teacher/a.weight", "student/a.weight", "queue"}
+    named = {"teacher/a.weight", "student/a.weight", "queue", "optimizer/state/0/exp_avg"}
+    assert set(weights) == named
     assert float(weights["teacher/a.weight"].sum()) == 2
 
 
@@ -101,3 +104,30 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
             read_weights(tmp_path / name)
         assert "\n" not in str(caught.value)
         assert name in str(caught.value)
+
+
+def test_arrays_and_lists_are_accounted_for_too(tmp_path: Path) -> None:
+    """Guards "never silently drops a weight": what has a number for a name, what NumPy holds."""
+    content = {"models": [{"a": torch.ones(1)}, {"a": torch.ones(2)}], 0: {"b": np.ones(3)}}
+    weights = read_weights(saved(tmp_path / "x.pth", content))
+    assert set(weights) == {"models/0/a", "models/1/a", "0/b"}
+
+
+def test_files_made_to_hang_or_to_burst_do_neither(tmp_path: Path) -> None:
+    """Guards a reader against references that multiply, go in circles, or unpack to gigabytes."""
+    laughs: list[Any] = [torch.ones(1)]
+    for _ in range(60):
+        laughs = [laughs, laughs]
+    circle: dict[str, Any] = {"a": torch.ones(1)}
+    circle["self"] = circle
+    assert len(read_weights(saved(tmp_path / "laughs.pth", laughs))) == 1
+    assert list(read_weights(saved(tmp_path / "circle.pth", circle))) == ["a"]
+    plain = saved(tmp_path / "plain.pth", {"a": torch.zeros(1 << 20)})
+    with (
+        zipfile.ZipFile(plain) as old,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for part in old.infolist():
+            new.writestr(part.filename, old.read(part))
+    with pytest.raises(CheckpointError, match="unpacks to"):
+        read_weights(tmp_path / "bomb.pth")

@@ -285,7 +285,7 @@ def test_broken_labelled_image_is_skipped_by_the_probe_and_by_evaluation_too(
     with pytest.raises(ImageError):
         evaluate(result.folder, {"task": ["knn"], "k": 3}, console=quiet())
     wanted = {"task": ["knn"], "k": 3, "data": {"on_error": "skip"}}
-    assert evaluate(result.folder, wanted, console=quiet())["data"]["left_out"] == 2
+    assert evaluate(result.folder, wanted, console=quiet())["tasks"]["knn"]["data"]["left_out"] == 2
 
 
 def test_single_image_at_a_time_is_refused_before_anything_is_made(tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_shapes_recipe_learns_outlines_in_a_few_steps(tmp_path: Path) -> None:
             result.folder,
             {"task": ["linear"], "untrained": untrained, "data": {"val": "shapes(count=500)"}},
             console=quiet(),
-        )["linear"]["acc1"]
+        )["tasks"]["linear"]["acc1"]
         for untrained in (True, False)
     }
     assert linear[False] > linear[True] + 10  # percent
@@ -459,7 +459,7 @@ def test_normalisation_that_is_configured_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards ``--data.mean`` and ``--data.std``, in training, at the probe and at the judge's."""
-    from massrl import api, judging
+    from massrl import api, judged, judging
 
     wanted = Normalization(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     seen: list[Normalization] = []
@@ -469,7 +469,8 @@ def test_normalisation_that_is_configured_is_used(
         seen.append(arguments[1].normalization)
         return original(*arguments, **settings)
 
-    monkeypatch.setattr(judging, "extract_features", watched)
+    for module in (judging, judged):
+        monkeypatch.setattr(module, "extract_features", watched)
     built: list[torch.Tensor] = []
     monkeypatch.setattr(
         PretrainingModule, "on_train_start", lambda self: built.extend([self.mean, self.std])
@@ -517,6 +518,6 @@ def test_loaded_backbone_can_be_judged_itself(tmp_path: Path) -> None:
     wanted = {"task": ["knn"], "k": 3, "data": data}
     direct = evaluate(folder, wanted, console=quiet())
     loaded = evaluate(load_backbone(folder), wanted, console=quiet())
-    assert loaded["knn"]["acc1"] == direct["knn"]["acc1"]
+    assert loaded["tasks"]["knn"]["acc1"] == direct["tasks"]["knn"]["acc1"]
     with pytest.raises(ConfigError, match="load_backbone"):
         evaluate(torch.nn.Identity(), wanted, console=quiet())

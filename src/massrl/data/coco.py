@@ -38,6 +38,11 @@ class CocoSource(FileSource, ObjectSource):
             for item in content["annotations"]:
                 objects[item["image_id"]].append(item)
             names = [item["file_name"] for item in entries]
+            known = {item["id"] for item in categories}
+            for item in content["annotations"]:
+                numbers = [float(number) for number in item["bbox"]]
+                if len(numbers) != 4 or item["category_id"] not in known:
+                    raise ValueError(f"annotation {item.get('id')}: its box or category is none")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path} is no annotation file of COCO: {error!r} ({flag})") from None
         if not names:
@@ -59,19 +64,26 @@ class CocoSource(FileSource, ObjectSource):
         """See ``ObjectSource.scene``."""
         image = decode(self.read(index), name=self.describe(index))
         height, width = image.shape[:2]
-        kept = [
-            item for item in self._objects[index] if item["bbox"][2] > 0 and item["bbox"][3] > 0
-        ]
-        boxes = np.array([item["bbox"] for item in kept], np.float32).reshape(-1, 4)
+        boxes = np.array([item["bbox"] for item in self._objects[index]], np.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
+        boxes = np.clip(boxes, 0, [width, height] * 2).astype(np.float32)
+        inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        boxes, kept = boxes[inside], [self._objects[index][k] for k in np.flatnonzero(inside)]
         masks = None
         if self.has_masks:
             masks = np.zeros((len(kept), height, width), bool)
             for place, item in enumerate(kept):
-                masks[place] = object_mask(item["segmentation"], height, width)
+                try:
+                    masks[place] = object_mask(item["segmentation"], height, width)
+                except ConfigError:
+                    raise
+                except Exception as error:  # pycocotools raises whatever it likes
+                    raise DataError(
+                        f"{self.describe(index)}: the mask of annotation {item.get('id')} is broken: {error}"
+                    ) from None
         return Scene(
             image=image,
-            boxes=np.clip(boxes, 0, [width, height] * 2).astype(np.float32),
+            boxes=boxes,
             labels=np.array([self._places[item["category_id"]] for item in kept], np.int64),
             masks=masks,
             crowd=np.array([bool(item.get("iscrowd", 0)) for item in kept], bool),
@@ -79,10 +91,18 @@ class CocoSource(FileSource, ObjectSource):
 
     def count_as(self, names: tuple[str, ...]) -> None:
         """See ``ObjectSource.count_as``."""
+        places = {word: place for place, word in enumerate(names)}
         self._places = {
-            number: names.index(self.object_names[place]) for number, place in self._places.items()
+            number: places.get(self.object_names[place], -1)
+            for number, place in self._places.items()
         }
         self.object_names = names
+
+    @property
+    def used_names(self) -> tuple[str, ...]:
+        """See ``ObjectSource.used_names``."""
+        used = {item["category_id"] for items in self._objects for item in items}
+        return tuple(self.object_names[self._places[number]] for number in sorted(used))
 
 
 def object_mask(segmentation: Any, height: int, width: int) -> np.ndarray:

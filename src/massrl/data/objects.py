@@ -22,7 +22,8 @@ class Scene:
         boxes: float32 ``(K, 4)``, x1, y1, x2, y2 in pixels; x2 and y2 lie one past the last.
         labels: int64 ``(K,)``, class of each object.
         masks: bool ``(K, H, W)``, the visible pixels of each object; ``None`` where only boxes are known.
-        crowd: bool ``(K,)``, objects that nobody is asked for: difficult ones, and crowds.
+        crowd: bool ``(K,)``, groups that nobody is asked to tell apart.
+        difficult: bool ``(K,)``, objects that nobody is asked for, as VOC has them; ``None`` for none.
     """
 
     image: np.ndarray
@@ -30,6 +31,7 @@ class Scene:
     labels: np.ndarray
     masks: np.ndarray | None
     crowd: np.ndarray
+    difficult: np.ndarray | None = None
 
 
 class ObjectSource(Source):
@@ -44,6 +46,11 @@ class ObjectSource(Source):
     object_names: tuple[str, ...]
     has_masks: bool = False
     has_maps: bool = False
+
+    @property
+    def used_names(self) -> tuple[str, ...]:
+        """Classes of the objects that there are."""
+        return self.object_names
 
     def count_as(self, names: tuple[str, ...]) -> None:
         """Count classes of objects as another part does, which has all of this one's."""
@@ -62,6 +69,10 @@ class ObjectSource(Source):
 
         By default the objects' masks are laid over each other, the smallest uppermost; crowds are ignored.
         """
+        if len(self.object_names) >= IGNORED:
+            raise DataError(
+                f"{self.name} has {len(self.object_names)} classes; a map holds {IGNORED - 1}"
+            )
         scene = self.scene(index)
         assert scene.masks is not None
         labels = np.zeros(scene.image.shape[:2], np.uint8)
@@ -76,7 +87,7 @@ def in_object_classes(source: ObjectSource, names: tuple[str, ...]) -> ObjectSou
     Raises:
         DataError: if it has a class of its own.
     """
-    own = [name for name in source.object_names if name not in names]
+    own = [name for name in source.used_names if name not in names]
     if own:
         raise DataError(f"{source.name} has objects {own[:3]} that are not learnt (--data.val)")
     if source.object_names != names:

@@ -132,6 +132,13 @@ class Subset(Source):
         return digest([self.source.fingerprint().encode(), self.indices.tobytes()])
 
 
+def whole(source: Source) -> Source:
+    """The source that a part of one, or of a part, was taken from."""
+    while isinstance(source, Subset):
+        source = source.source
+    return source
+
+
 def with_classes(source: Source, class_names: tuple[str, ...]) -> Source:
     """The same images, their labels counted in a list of classes that holds all of theirs."""
     renumbered = Subset(source, np.arange(len(source)))

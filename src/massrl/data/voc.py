@@ -73,20 +73,30 @@ class VocSource(FileSource, ObjectSource):
         name = self.describe(index)
         image = decode(self.read(index), name=name)
         height, width = image.shape[:2]
-        boxes, labels, crowd = [], [], []
+        boxes, labels, difficult = [], [], []
         for word, box, hard in self._objects[index]:
             left, top, right, bottom = np.clip(box, 0, [width, height] * 2)
             if right > left and bottom > top:
                 boxes.append((left, top, right, bottom))
                 labels.append(self.object_names.index(word))
-                crowd.append(hard)
+                difficult.append(hard)
         return Scene(
             image=image,
             boxes=np.array(boxes, np.float32).reshape(-1, 4),
             labels=np.array(labels, np.int64),
             masks=None,
-            crowd=np.array(crowd, bool),
+            crowd=np.zeros(len(boxes), bool),
+            difficult=np.array(difficult, bool),
         )
+
+    def count_as(self, names: tuple[str, ...]) -> None:
+        """See ``ObjectSource.count_as``."""
+        self.object_names = names
+
+    @property
+    def used_names(self) -> tuple[str, ...]:
+        """See ``ObjectSource.used_names``."""
+        return tuple(sorted({word for objects in self._objects for word, _, _ in objects}))
 
     def image_labels(self) -> np.ndarray:
         """Which classes each image has, int64 ``(n, num_classes)``; -1 where all such are difficult."""
@@ -138,12 +148,14 @@ class VocSource(FileSource, ObjectSource):
 
 
 def _listed(folder: Path, part: str, *, flag: str) -> list[str]:
-    for name in _LISTS.get(part, (part,)):
-        path = folder / f"{name}.txt"
-        if path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines()
+    known = sorted(path.stem for path in folder.glob("*.txt"))
+    choices = _LISTS.get(part, (part,))
+    if part == "val" and "train" not in known and "trainval" in known:
+        choices = ("test",)  # val is among what is learnt from
+    for name in choices:
+        if name in known:
+            lines = (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
             names = [line.split()[0] for line in lines if line.strip()]
             if names:
                 return names
-    known = [path.stem for path in folder.glob("*.txt")]
     raise DataError(f"{folder} has no list {part!r}: {suggest(part, known)} ({flag})")

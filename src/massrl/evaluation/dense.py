@@ -13,7 +13,7 @@ from torchvision.models._utils import IntermediateLayerGetter
 from massrl.errors import ConfigError
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
-_PROBE = 64  # pixels
+_PROBE = 256  # pixels
 
 
 class Stages:
@@ -48,7 +48,7 @@ class Stages:
             outputs = body.eval()(torch.zeros(1, 3, _PROBE, _PROBE, device=device))
         for name in STAGES:
             self.channels.append(outputs[name].shape[1])
-            self.strides.append(_PROBE // outputs[name].shape[2])
+            self.strides.append(round(_PROBE / outputs[name].shape[2]))
 
     def body(self, names: tuple[str, ...]) -> nn.Module:
         """From images to the outputs of these stages, by their names; what follows is left out."""

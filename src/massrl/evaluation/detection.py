@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -57,8 +57,8 @@ def detect(
 ) -> DetectionResult:
     """Fine-tune a detector on the one source and measure it on the other.
 
-    Mask R-CNN where masks are known, Faster R-CNN where they are not; SGD with momentum, the rate stepped
-    down twice, images mirrored half the time, batch norm learning on.
+    Mask R-CNN where both sources know masks and the head is ``fpn``, else Faster R-CNN; SGD with momentum,
+    the rate stepped down twice, images mirrored half the time, batch norm learning on.
 
     Args:
         network: the backbone, which stays as it is: a copy learns.
@@ -76,16 +76,17 @@ def detect(
 
     Source: He et al., arXiv 1911.05722 (MoCo), section 4.2, for the protocol; arXiv 1703.06870.
     """
+    masks = train.has_masks and test.has_masks and config.head == "fpn"
     with seeded(seed):
         detector = build_detector(
             network,
             num_classes=len(train.object_names),
             config=config,
             normalization=normalization,
-            masks=train.has_masks,
+            masks=masks,
         ).to(device)
         _fine_tune(detector, train, config, device=device, seed=seed, progress=progress)
-    return _measure(detector, test, config, device=device, progress=progress)
+    return _measure(detector, test, config, masks=masks, device=device, progress=progress)
 
 
 def build_detector(
@@ -114,7 +115,7 @@ def build_detector(
     if config.head == "fpn":
         parts = _pyramid(stages, outputs, width=config.width, masks=masks)
     else:
-        parts = _single(stages, outputs, masks=masks)
+        parts = _single(stages, outputs)
     options: dict[str, Any] = {
         "min_size": config.size,
         "max_size": round(config.size * 1333 / 800),
@@ -179,14 +180,12 @@ class _LastStage(nn.Module):
         return features
 
 
-def _single(stages: Stages, num_outputs: int, *, masks: bool) -> dict[str, Any]:
+def _single(stages: Stages, num_outputs: int) -> dict[str, Any]:
     """One map, of the third stage; the fourth is the head of every region (C4)."""
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
     from torchvision.ops import MultiScaleRoIAlign
 
-    if masks:
-        raise ConfigError("--detect.head c4 finds boxes alone: fpn finds masks too")
     layer4 = stages.network.get_submodule("layer4")
     body = nn.Sequential(stages.body(("layer3",)), _Only("layer3"))
     body.out_channels = stages.channels[2]  # type: ignore[assignment]
@@ -269,12 +268,14 @@ def _batches(count: int, batch_size: int, *, total: int, seed: int) -> Iterator[
 def example(
     scene: Scene, *, mirrored: bool, device: torch.device
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """An image and its objects as torchvision's detectors take them; crowds are not learnt.
+    """An image and its objects as torchvision's detectors take them.
+
+    Crowds and difficult objects are not learnt.
 
     Returns:
         Float32 ``(3, H, W)`` in [0, 1]; ``boxes``, ``labels`` from 1 up, and ``masks`` where they are known.
     """
-    asked = ~scene.crowd
+    asked = ~scene.crowd if scene.difficult is None else ~(scene.crowd | scene.difficult)
     image, boxes = scene.image, scene.boxes[asked].copy()
     masks = None if scene.masks is None else scene.masks[asked]
     if mirrored:
@@ -297,10 +298,11 @@ def _measure(
     test: ObjectSource,
     config: DetectConfig,
     *,
+    masks: bool,
     device: torch.device,
     progress: Progress,
 ) -> DetectionResult:
-    precision = AveragePrecision(masks=test.has_masks)
+    precision = AveragePrecision(masks=masks)
     shown: list[tuple[Scene, dict[str, np.ndarray]]] = []
     for index in range(len(test)):
         scene = test.scene(index)
@@ -313,6 +315,29 @@ def _measure(
             )
         progress("detect, judging", index + 1, len(test))
     return DetectionResult(figures=precision.figures(), shown=shown)
+
+
+def _without_difficult(said: dict[str, Tensor], scene: Scene) -> tuple[dict[str, Tensor], Scene]:
+    """What was found and what is asked for, without difficult objects and what was found of them.
+
+    An answer goes with the object of its class that it overlaps most, as in VOC's own measure.
+    """
+    from torchvision.ops import box_iou
+
+    assert scene.difficult is not None
+    overlap = box_iou(said["boxes"], torch.from_numpy(scene.boxes))
+    other_class = said["labels"][:, None] != torch.from_numpy(scene.labels + 1)
+    best = overlap.masked_fill(other_class, -1.0).max(dim=1)
+    goes = (best.values >= 0.5) & torch.from_numpy(scene.difficult)[best.indices]
+    asked = ~scene.difficult
+    kept = replace(
+        scene,
+        boxes=scene.boxes[asked],
+        labels=scene.labels[asked],
+        crowd=scene.crowd[asked],
+        difficult=None,
+    )
+    return {key: item[~goes] for key, item in said.items()}, kept
 
 
 class AveragePrecision:
@@ -339,8 +364,14 @@ class AveragePrecision:
         self._metric = MeanAveragePrecision(iou_type=kinds)
 
     def add(self, found: dict[str, Tensor], scene: Scene) -> None:
-        """Count what was found in an image: ``boxes``, ``labels`` from 1, ``scores``, ``masks``."""
+        """Count what was found in an image: ``boxes``, ``labels`` from 1, ``scores``, ``masks``.
+
+        A crowd takes in whatever lies within it, as COCO says; a difficult object takes what overlaps
+        it by half or more, as VOC says, and that is left out with it.
+        """
         said = {key: found[key].cpu() for key in ("boxes", "labels", "scores")}
+        if scene.difficult is not None and scene.difficult.any():
+            said, scene = _without_difficult(said, scene)
         truth = {
             "boxes": torch.from_numpy(scene.boxes),
             "labels": torch.from_numpy(scene.labels + 1),

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 _PERPLEXITY = 30.0
 _FEWEST = 5  # images: fewer make no map
+_LEAST_SPREAD = 1e-6  # of the features: t-SNE divides by it
 
 
 def flat_maps(features: Tensor, *, seed: int) -> dict[str, np.ndarray]:
@@ -24,14 +25,14 @@ def flat_maps(features: Tensor, *, seed: int) -> dict[str, np.ndarray]:
 
     Returns:
         By name, each float64 ``(n, 2)`` in [0, 1]: ``PCA``; ``t-SNE``; ``UMAP`` where its package is
-        installed. Empty below five images.
+        installed. Empty below five images, and where all features are the same.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    if len(features) < _FEWEST:
-        return {}
     values = F.normalize(features.float(), dim=1).numpy().astype(np.float64)
+    if len(features) < _FEWEST or not np.ptp(values, axis=0).max() > _LEAST_SPREAD:
+        return {}
     perplexity = min(_PERPLEXITY, (len(values) - 1) / 3)
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")  # of the libraries' own next versions
@@ -64,7 +65,7 @@ def nearest(queries: Tensor, bank: Tensor, *, count: int) -> Tensor:
     return similarity.topk(min(count, len(bank)), dim=1).indices
 
 
-def relative_distance(first: Tensor, second: Tensor) -> float:
+def relative_distance(first: Tensor, second: Tensor) -> float | None:
     """How far apart features of two views of the same images are, in units of two images' distance.
 
     Args:
@@ -73,11 +74,14 @@ def relative_distance(first: Tensor, second: Tensor) -> float:
 
     Returns:
         Mean cosine distance of an image's two views, divided by that of different images' first views: 0
-        where the backbone does not see the difference, 1 where it is as large as another image's.
+        where the backbone does not see the difference, 1 where it is as large as another image's; None
+        where there is a single image, or all are the same to the backbone.
     """
     one, other = F.normalize(first.double(), dim=1), F.normalize(second.double(), dim=1)
     own = 1 - (one * other).sum(dim=1)
     between = 1 - one @ one.T
     count = len(one)
     different = between[~torch.eye(count, dtype=torch.bool)]
-    return float(own.mean() / different.mean().clamp(min=1e-12))
+    if count < 2 or not float(different.mean()) > _LEAST_SPREAD:
+        return None
+    return float(own.mean() / different.mean())

@@ -9,7 +9,7 @@ were taken apart into a list, as lightly's tutorials do (``backbone.0.weight``, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -125,17 +125,23 @@ def take_backbone(
             [stem] if stem else ["standard", "small"] if name in resnets else ["standard"]
         )
     ]
-    parts = list(_parts(weights, kinds, image_side=image_side))
+    parts = _parts(weights, kinds, image_side=image_side)
     if not parts:
         raise CheckpointError(_nothing_found(weights, where=where, backbone=backbone))
     if part is not None:
-        chosen = [item for item in parts if item.name == part.rstrip("./") or part == item.prefix]
+        chosen = [item for item in parts if part in (item.name, item.prefix, f"{item.name}.")]
         if not chosen:
             hint = suggest(part, [item.name for item in parts])
             raise CheckpointError(f"{where} has no backbone {part!r}: {hint} (--part)")
     else:
         chosen = sorted(parts, key=_rank)
     best = chosen[0]
+    rest = _unused(weights, best)
+    if rest:
+        raise CheckpointError(
+            f"{where} holds a network that begins as {best.backbone} and goes on with {rest[0]} and "
+            f"{len(rest) - 1} more: --backbone names it, a timm name or module:function of your own"
+        )
     state, made_up = _state(weights, best, image_side=image_side)
     taken = set(best.keys.values())
     left = [key for key in weights if key not in taken]
@@ -158,8 +164,8 @@ def shapes_of(backbone: str, stem: str, *, image_side: int) -> Shapes:
 
 def _parts(
     weights: Mapping[str, Tensor], kinds: Sequence[tuple[str, str]], *, image_side: int
-) -> Iterator[Part]:
-    found: set[str] = set()
+) -> list[Part]:
+    found: dict[str, Part] = {}
     numbered = _numbered(weights)
     for name, stem in kinds:
         wanted = shapes_of(name, stem, image_side=image_side)
@@ -167,11 +173,26 @@ def _parts(
         for keys in (weights, numbered):
             for prefix in _prefixes(keys, anchor):
                 places = {key: prefix + key for key in wanted if prefix + key in keys}
-                if prefix in found or not _fits(weights, keys, places, wanted):
+                if not _fits(weights, keys, places, wanted):
                     continue
-                found.add(prefix)
                 own = {key: _place(keys, at) for key, at in places.items()}
-                yield Part(prefix=prefix, backbone=name, stem=stem, keys=own)
+                # All of a smaller ResNet is in a larger one: the larger one is meant.
+                if prefix not in found or len(own) > len(found[prefix].keys):
+                    found[prefix] = Part(prefix=prefix, backbone=name, stem=stem, keys=own)
+    return list(found.values())
+
+
+def _unused(weights: Mapping[str, Tensor], part: Part) -> list[str]:
+    """Tensors of a ResNet's stages that its network has no place for, such as further blocks."""
+    own = set(part.keys.values())
+    begins = tuple(f"{part.prefix}{name}" for name in (*_IN_ORDER.values(), *map(str, _IN_ORDER)))
+    return [
+        key
+        for key in weights
+        if key not in own
+        and any(key.startswith(f"{begin}.") for begin in begins)
+        and (part.backbone in TORCHVISION_RESNETS or part.backbone in NARROW_RESNETS)
+    ]
 
 
 def _prefixes(keys: Mapping[str, object], anchor: str) -> list[str]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -37,7 +39,15 @@ _SETTINGS = (
 _UNKNOWN = re.compile(r"(?:GLOBAL|class) ([\w.]+)")
 _FILLED = re.compile(r"SETITEM.* but got <class '([\w.]+)'>")
 _PLAIN = (bool, dict, float, int, list, set, str, tuple)
+# NumPy's own way of writing an array down: it fills memory and calls nothing.
+_ARRAYS: tuple[Any, ...] = (
+    np.ndarray,
+    np.dtype,
+    np.empty(0).__reduce__()[0],
+    *{type(np.dtype(code)) for code in "?bBhHiIlLqQefd"},
+)
 _MOST_SHELLS = 100
+_MOST_UNPACKED = 4  # times the size of the file
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -48,8 +58,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Returns:
         Tensors on the CPU; the parts of a nested key are joined by ``/``, such as
-        ``teacher/module.backbone.conv1.weight``. What has no names, such as an optimiser's state, is
-        left out.
+        ``teacher/module.backbone.conv1.weight``. Places in a list are numbers.
 
     Raises:
         CheckpointError: if the file is missing or damaged, holds no weights, or would have to run code.
@@ -62,10 +71,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from None
+    _refuse_bomb(path)
     weights = dict(_named(_read_safely(path), prefix=""))
     if not weights:
         raise CheckpointError(f"{path} holds no weights by name")
     return weights
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Refuse a file that would unpack to many times its size: torch itself stores without packing."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as parts:
+            unpacked = sum(part.file_size for part in parts.infolist())
+        if unpacked > _MOST_UNPACKED * path.stat().st_size:
+            raise CheckpointError(f"{path} is refused: it unpacks to {unpacked:,} bytes")
 
 
 class _Shell:
@@ -92,7 +111,7 @@ def _read_safely(path: Path) -> Any:
     """Read with torch's restricted reader, a shell for each kind of settings that it meets."""
     shells: dict[str, type] = {}
     for _ in range(_MOST_SHELLS):
-        with torch.serialization.safe_globals([*_PLAIN, *shells.values()]):
+        with torch.serialization.safe_globals([*_PLAIN, *_ARRAYS, *shells.values()]):
             try:
                 return torch.load(path, map_location="cpu", weights_only=True)
             except pickle.UnpicklingError as error:
@@ -118,14 +137,17 @@ def _read_safely(path: Path) -> Any:
 
 
 def _named(content: Any, *, prefix: str) -> list[tuple[str, Tensor]]:
-    if not isinstance(content, Mapping):
-        return []
+    """Every tensor by its path, each container entered once, however often it is referred to."""
     found: list[tuple[str, Tensor]] = []
-    for key, item in content.items():
-        if not isinstance(key, str):
-            continue
+    waiting, entered = [(prefix, content)], set()
+    while waiting:
+        path, item = waiting.pop()
         if isinstance(item, Tensor):
-            found.append((prefix + key, item))
-        else:
-            found += _named(item, prefix=f"{prefix}{key}/")
+            found.append((path.removesuffix("/"), item))
+        elif isinstance(item, np.ndarray) and item.dtype != object:
+            found.append((path.removesuffix("/"), torch.from_numpy(item)))
+        elif isinstance(item, Mapping | list | tuple) and id(item) not in entered:
+            entered.add(id(item))
+            parts = item.items() if isinstance(item, Mapping) else enumerate(item)
+            waiting += [(f"{path}{key}/", part) for key, part in reversed(list(parts))]
     return found
