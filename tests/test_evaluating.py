@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import torch
 from rich.console import Console
 
 import massrl
-from massrl.api import compare
+from massrl.api import compare, export_backbone
 from massrl.checkpoint import save_backbone
-from massrl.errors import ConfigError, DataError
+from massrl.data.catalogue import open_source
+from massrl.errors import CheckpointError, ConfigError, DataError, TrainingError
 from massrl.evaluate_options import EvaluateConfig
 from massrl.evaluating import results_path
 from massrl.evaluation.judge import figures_of
@@ -219,3 +221,74 @@ def test_comparison_of_what_was_not_judged_is_refused(tmp_path: Path) -> None:
         compare({"folders": [judged, str(tmp_path / "empty")]})
     with pytest.raises(DataError, match="itself"):
         compare({"folders": [judged, judged]})
+
+
+def test_task_that_fails_keeps_what_came_before_and_costs_all_only_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards hours of figures against the last task's fault."""
+    path = backbone(tmp_path / "a.safetensors")
+    broken = {"shares": [0.5], "rates": [1e6], "epochs": [3]}
+    with pytest.raises(TrainingError):
+        evaluate(path, task=["knn", "semi"], semi=broken)
+    results = json.loads((tmp_path / "a-results" / "results.json").read_text(encoding="utf-8"))
+    assert list(results["tasks"]) == ["knn"]
+    tasks = evaluate(path, task=["all"], semi=broken)["tasks"]
+    assert list(tasks) == ["knn", "linear", "linear-sgd", "look", "detect", "segment"]
+    assert "semi is left out" in caplog.text
+
+
+def test_sets_that_are_called_alike_are_told_apart(tmp_path: Path) -> None:
+    """Guards the first of two folders of one name against being lost without a word."""
+    for number, place in enumerate("xy"):
+        photos(tmp_path / place / "set", "a", "b", count=10, seed=number)
+    sets = [str(tmp_path / place / "set") for place in "xy"]
+    path = backbone(tmp_path / "a.safetensors")
+    tasks = evaluate(path, task=["transfer"], data={}, transfer={"sets": sets})["tasks"]
+    assert list(tasks) == [f"transfer-{spec}" for spec in sets]
+
+
+def test_page_shows_maps_of_its_own_weights_alone(tmp_path: Path) -> None:
+    """Guards the page against the maps that another backbone left in the folder."""
+    out = str(tmp_path / "out")
+    evaluate(backbone(tmp_path / "a.safetensors"), task=["look"], out=out)
+    page = tmp_path / "out" / "report.html"
+    assert "PCA of the features" in page.read_text(encoding="utf-8")
+    evaluate(backbone(tmp_path / "b.safetensors", seed=1), task=["knn"], out=out)
+    assert "PCA of the features" not in page.read_text(encoding="utf-8")
+
+
+def test_card_has_figures_of_its_own_weights_alone(tmp_path: Path) -> None:
+    """Guards a card against the figures of weights that are no longer there."""
+    path = backbone(tmp_path / "a.safetensors")
+    evaluate(path, task=["knn"])
+    assert "| k-NN | Acc@1 |" in export_backbone({"backbone": str(path)})[1].read_text()
+    backbone(path, seed=1)
+    assert "Not judged" in export_backbone({"backbone": str(path)})[1].read_text()
+
+
+def test_folder_in_the_layout_of_voc_has_no_classes_of_images(tmp_path: Path) -> None:
+    """Guards against telling photographs from masks, which every backbone can."""
+    root = voc(tmp_path / "set")
+    (root / "SegmentationClass").mkdir()
+    shutil.copy(root / "JPEGImages" / "i0.png", root / "SegmentationClass" / "i0.png")
+    source = open_source(root)
+    assert source.labels is None
+    assert len(source) == 5
+
+
+def test_file_that_names_code_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards "loading never runs code from a file", a backbone's own file among them."""
+    about = {**ABOUT, "seed": 0}
+    state = untrained_backbone(about).state_dict()
+    (tmp_path / "mine.py").write_text("import pathlib\npathlib.Path('ran').touch()\n")
+    save_backbone(tmp_path / "x.safetensors", state, {**about, "backbone": "mine:net"})
+    with pytest.raises(CheckpointError, match=r"mine:net.*trust=True"):
+        massrl.load_backbone(tmp_path / "x.safetensors")
+    assert not (tmp_path / "ran").exists()
+    for wrong in ({"stem": None}, {"size": "32"}):
+        save_backbone(tmp_path / "y.safetensors", state, {**about, **wrong})
+        with pytest.raises(CheckpointError, match="damaged"):
+            massrl.load_backbone(tmp_path / "y.safetensors")

@@ -13,7 +13,7 @@ from massrl.evaluate_options import CompareConfig
 from massrl.evaluation.judge import FIGURES, figures_of, title_of
 from massrl.report import ReportContent, Table, write_report
 from massrl.run_folder import RunFolder
-from massrl.run_report import Tasks, accuracy_bars, metric_curves, moved_tables
+from massrl.run_report import Tasks, accuracy_bars, are_figures, metric_curves, moved_tables
 from massrl.train.record import read_metrics
 
 
@@ -134,9 +134,13 @@ def _names(folders: list[RunFolder]) -> list[str]:
 
 def _tasks(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["tasks"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} holds no figures of massrl ({type(error).__name__})") from None
+        tasks = dict(json.loads(path.read_text(encoding="utf-8"))["tasks"])
+        known = are_figures(tasks)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        known = False
+    if not known:
+        raise DataError(f"{path} holds no figures of massrl")
+    return tasks
 
 
 def _doubts(tasks: Tasks) -> list[str]:
@@ -148,12 +152,18 @@ def _doubts(tasks: Tasks) -> list[str]:
             if len({item["data"][key]["fingerprint"] for item in items}) > 1:
                 doubts.append(f"{what} of {title_of(outcome)}")
         settings = [
-            {key: value for key, value in item["config"].items() if key in _settings_of(outcome)}
-            for item in items
+            {key: _own(item["config"].get(key)) for key in _settings_of(outcome)} for item in items
         ]
         if any(item != settings[0] for item in settings):
             doubts.append(f"settings of {title_of(outcome)}")
     return doubts
+
+
+def _own(setting: Any) -> Any:
+    """A setting without the list of what else was judged by it."""
+    if not isinstance(setting, dict):
+        return setting
+    return {key: value for key, value in setting.items() if key not in ("shares", "lists", "sets")}
 
 
 def _settings_of(outcome: str) -> tuple[str, ...]:

@@ -222,7 +222,7 @@ class EvaluateConfig:
     look: LookConfig = field(default_factory=LookConfig)
     """Of `look`."""
     seed: int = 0
-    """Seed of what is held out, of shares, crops and orders."""
+    """Seed of what tasks hold out, of shares, crops and orders."""
     cache: bool = True
     """Whether features are kept for the next time, in `$MASSRL_CACHE` or `~/.cache/massrl`."""
     out: str = ""

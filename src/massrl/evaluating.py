@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +18,12 @@ from massrl.atomic import write_json
 from massrl.config import Config
 from massrl.config_files import load_config
 from massrl.data.check import drop_broken
-from massrl.data.objects import ObjectSource
-from massrl.data.sources import Normalization, Source
+from massrl.data.objects import ObjectSource, limited
+from massrl.data.sources import Normalization, Source, Subset
 from massrl.data.voc import VocSource, is_voc
-from massrl.errors import ConfigError, DataError
+from massrl.errors import ConfigError, DataError, MassrlError
 from massrl.evaluate_options import EvaluateConfig, JudgeDataConfig
+from massrl.evaluation.dense import Stages
 from massrl.evaluation.feature_cache import network_fingerprint
 from massrl.evaluation.judge import (
     ALL,
@@ -30,7 +32,7 @@ from massrl.evaluation.judge import (
     TRANSFER,
     chosen_tasks,
     in_same_classes,
-    judge,
+    judge_each,
     transfer,
 )
 from massrl.evaluation.judge_objects import OBJECT_TASKS, judge_objects
@@ -61,15 +63,6 @@ def judge_backbone(
     network, about = network_to_judge(backbone, config, untrained=wanted.untrained)
     judged = _Judged(network, about, network_fingerprint(network), config, this_machine())
     path = results_path(name or "", wanted) if name is not None or wanted.out else None
-    figures: dict[str, Any] = {}
-    with TaskProgress(console) as progress, way_round_broken_images():
-        images, objects = _open(tasks, wanted, config)
-        if images is not None:
-            figures |= _judge_images(judged, images, wanted, path, progress)
-        if TRANSFER in tasks and (wanted.transfer.sets or ALL not in wanted.task):
-            figures |= _judge_transfer(judged, wanted, progress)
-        for task, parts in objects.items():
-            figures[task] = _judge_objects(task, judged, parts, wanted, path, progress)
     results: dict[str, Any] = {
         "backbone": {
             "name": name,
@@ -78,11 +71,16 @@ def judge_backbone(
             **about,
         },
         "run": config.to_dict() if config is not None else None,
-        "tasks": figures,
+        "tasks": {} if path is None else _earlier(path, judged.fingerprint),
     }
+    with TaskProgress(console) as progress, way_round_broken_images():
+        images, objects = _open(tasks, wanted, judged)
+        for outcome, figures in _outcomes(judged, images, objects, wanted, path, progress):
+            results["tasks"].pop(outcome, None)
+            results["tasks"][outcome] = figures
+            if path is not None:  # after every task: the next one may end all
+                write_json(path, results)
     if path is not None:
-        results["tasks"] = {**_earlier(path, judged.fingerprint), **figures}
-        write_json(path, results)
         report_run(RunFolder(path.parent))
     return results
 
@@ -93,6 +91,11 @@ class _Judged(NamedTuple):
     fingerprint: str
     config: Config | None
     machine: Machine
+
+    @property
+    def is_users_code(self) -> bool:
+        """Whether the network is ``module:function``, which no weight tells from a changed one."""
+        return ":" in str(self.about["backbone"]).removeprefix("timm:")
 
     @property
     def normalization(self) -> Normalization:
@@ -109,13 +112,38 @@ Images = tuple[Source, Source, bool]  # to learn from, to predict, whether these
 Objects = tuple[ObjectSource, ObjectSource]
 
 
+def _outcomes(
+    judged: _Judged,
+    images: Images | None,
+    objects: dict[str, Objects],
+    wanted: EvaluateConfig,
+    path: Path | None,
+    progress: TaskProgress,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every task's figures as they come; of ``all`` tasks one that fails costs itself alone."""
+    if images is not None:
+        yield from _judge_images(judged, images, wanted, path, progress)
+    if TRANSFER in chosen_tasks(wanted.task) and (wanted.transfer.sets or ALL not in wanted.task):
+        yield from _judge_transfer(judged, wanted, progress)
+    for task, parts in objects.items():
+        try:
+            yield task, _judge_objects(task, judged, parts, wanted, path, progress)
+        except MassrlError as error:
+            if ALL not in wanted.task:
+                raise
+            logger.warning("%s is left out: %s", task, error)
+
+
 def _open(
-    tasks: list[str], wanted: EvaluateConfig, run: Config | None
+    tasks: list[str], wanted: EvaluateConfig, judged: _Judged
 ) -> tuple[Images | None, dict[str, Objects]]:
     """The images that the tasks need; of ``all`` tasks those fall away that the images do not allow."""
     images: Images | None = None
     objects: dict[str, Objects] = {}
     faults = []
+    run = judged.config
+    if ALL not in wanted.task and any(task in OBJECT_TASKS for task in tasks):
+        Stages(judged.network)  # refuses what has none, before anything is computed
     if any(task in (*TASKS, LOOK) for task in tasks):
         try:
             train, test, held_out = judging_sources(wanted.data, run)
@@ -139,7 +167,7 @@ def _judge_images(
     wanted: EvaluateConfig,
     path: Path | None,
     progress: TaskProgress,
-) -> dict[str, Any]:
+) -> Iterator[tuple[str, dict[str, Any]]]:
     train, test, held_out = images
     left_out = 0
     if wanted.data.on_error == "skip":
@@ -148,14 +176,12 @@ def _judge_images(
         logger.warning("%d broken images are left out", left_out)
     train.normalization = test.normalization = judged.normalization
     subject = _subject(judged, train, test, wanted, progress)
-    figures = judge(subject, wanted)
-    if LOOK in chosen_tasks(wanted.task):
-        figures[LOOK] = _look(judged, subject, wanted, path)
     data = {"held_out": held_out, "left_out": left_out}
-    return {
-        name: {**item, **_circumstances(judged, wanted, train, test, **data)}
-        for name, item in figures.items()
-    }
+    about = _circumstances(judged, wanted, train, test, **data)
+    for name, item in judge_each(subject, wanted):
+        yield name, {**item, **about}
+    if LOOK in chosen_tasks(wanted.task):
+        yield LOOK, {**_look(judged, subject, wanted, path), **about}
 
 
 def _look(
@@ -178,27 +204,39 @@ def _look(
 
 def _judge_transfer(
     judged: _Judged, wanted: EvaluateConfig, progress: TaskProgress
-) -> dict[str, Any]:
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Judge by one set after the other; a set in Pascal VOC's layout has several classes an image."""
     if not wanted.transfer.sets:
         raise ConfigError(
             "--task transfer needs data sets: --transfer.sets takes names such as food101, and folders"
         )
-    figures: dict[str, Any] = {}
-    for spec in wanted.transfer.sets:
-        name = Path(spec.partition(":")[0]).name
-        data = replace(wanted.data, train=spec, val=None, limit=None)
+    for name, spec in _named_sets(wanted.transfer.sets).items():
+        data = replace(wanted.data, train=spec, val=None)
         if is_voc(Path(spec.rpartition(":")[0] or spec).expanduser()) or is_voc(Path(spec)):
-            figures[f"{TRANSFER}-{name}"] = _judge_multilabel(judged, data, wanted, progress)
+            yield f"{TRANSFER}-{name}", _judge_multilabel(judged, data, wanted, progress)
             continue
         train, test, held_out = judging_sources(data, None)
         test = in_same_classes(train, test)
+        left_out = 0
+        if wanted.data.on_error == "skip":
+            (train, broken), (test, more) = map(drop_broken, (train, test))
+            left_out = broken + more
         train.normalization = test.normalization = judged.normalization
         subject = _subject(judged, train, test, wanted, progress)
-        about = _circumstances(judged, wanted, train, test, held_out=held_out)
+        about = _circumstances(judged, wanted, train, test, held_out=held_out, left_out=left_out)
         for outcome, item in transfer(subject, wanted, name=name):
-            figures[outcome] = {**item, **about}
-    return figures
+            yield outcome, {**item, **about}
+
+
+def _named_sets(specs: Sequence[str]) -> dict[str, str]:
+    """The sets by short names; where two would be called alike, by all that was said of them."""
+    short = [
+        Path(spec.split(":")[-1 if spec.startswith("labelled:") else 0]).name for spec in specs
+    ]
+    return {
+        spec if short.count(name) > 1 else name: spec
+        for name, spec in zip(short, specs, strict=True)
+    }
 
 
 def _judge_multilabel(
@@ -241,7 +279,7 @@ def _subject(
         test,
         side=judged.about["size"],
         machine=judged.machine,
-        fingerprint=judged.fingerprint if wanted.cache else None,
+        fingerprint=judged.fingerprint if wanted.cache and not judged.is_users_code else None,
         progress=progress,
     )
 
@@ -255,6 +293,8 @@ def _judge_objects(
     progress: TaskProgress,
 ) -> dict[str, Any]:
     train, test = parts
+    if wanted.data.on_error == "skip":
+        train, test = map(_without_broken, parts)
     outcome = judge_objects(
         task,
         judged.network,
@@ -271,6 +311,13 @@ def _judge_objects(
         figures["picture"] = f"{task}{word}.png"
         save_picture(outcome.picture, path.with_name(figures["picture"]))
     return {**figures, **_circumstances(judged, wanted, train, test)}
+
+
+def _without_broken(source: ObjectSource) -> ObjectSource:
+    kept, _ = drop_broken(source)
+    return (
+        limited(source, kept.indices) if kept is not source and isinstance(kept, Subset) else source
+    )
 
 
 def _circumstances(

@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
+from torch import nn
+
 from massrl.atomic import write_text
-from massrl.checkpoint import save_backbone
+from massrl.checkpoint import backbone_about, save_backbone
 from massrl.config_files import load_config
 from massrl.errors import ConfigError
 from massrl.evaluate_options import EvaluateConfig
 from massrl.evaluating import results_path
+from massrl.evaluation.feature_cache import network_fingerprint
 from massrl.evaluation.judge import FIGURES, figures_of, title_of
 from massrl.exchange.card import Card, card_text
 from massrl.exchange.formats import FORMATS, write_backbone
@@ -25,10 +28,8 @@ def import_file(wanted: ImportConfig) -> tuple[Path, list[str]]:
     """See ``massrl.api.import_backbone``."""
     path = Path(wanted.checkpoint).expanduser()
     out = Path(wanted.out).expanduser() if wanted.out else path.with_suffix(".safetensors")
-    if out.resolve() == path.resolve():
-        raise ConfigError(
-            f"{path} would be overwritten by its own backbone: --out names another file"
-        )
+    if out.exists() and (backbone_about(out) is None or out.resolve() == path.resolve()):
+        raise ConfigError(f"{out} is there already, and not massrl's: --out names another file")
     taken, about = foreign_backbone(
         path,
         backbone=wanted.backbone,
@@ -60,7 +61,7 @@ def export_file(wanted: ExportConfig) -> tuple[Path, Path]:
     if out.suffix != kind.suffix:
         raise ConfigError(f"--out {out}: a name that ends in {kind.suffix} is wanted")
     write_backbone(out, network, about, kind=wanted.format)
-    card = out.with_suffix(".md")
+    card = out.with_name(f"{out.stem}-card.md" if out.stem == "README" else f"{out.stem}.md")
     path = Path(wanted.backbone)
     run = RunFolder(path) if path.is_dir() else None
     write_text(
@@ -74,7 +75,7 @@ def export_file(wanted: ExportConfig) -> tuple[Path, Path]:
                 program=kind.program(about).replace("{file}", out.name),
                 config=load_config(run.config).to_dict() if run is not None else None,
                 data=_content(run.data) if run is not None else None,
-                **_figures(results_path(wanted.backbone, EvaluateConfig())),
+                **_figures(results_path(wanted.backbone, EvaluateConfig()), network),
             )
         ),
     )
@@ -95,8 +96,11 @@ def _content(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def _figures(path: Path) -> dict[str, Any]:
-    tasks = (_content(path) or {}).get("tasks", {})
+def _figures(path: Path, network: nn.Module) -> dict[str, Any]:
+    """Figures of these very weights."""
+    results = _content(path) or {}
+    same = results.get("backbone", {}).get("fingerprint") == network_fingerprint(network)
+    tasks = results.get("tasks", {}) if same else {}
     named = {
         title_of(name): (
             {FIGURES[key]: value for key, value in figures_of(outcome).items()},

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from massrl.config_files import load_config
-from massrl.evaluation.judge import FIGURES, TRANSFER, figures_of, title_of
+from massrl.evaluation.judge import FIGURES, LOOK, TRANSFER, figures_of, title_of
 from massrl.looking import what_was_looked_at
 from massrl.report import Bars, Curve, Matrix, Picture, ReportContent, Table, write_report
 from massrl.report.matrix_picture import draw_matrix
@@ -49,10 +49,14 @@ def report_run(folder: RunFolder) -> Path:
         )
         if path.is_file()
     }
-    tasks = {name: item["tasks"] for name, item in results.items() if item.get("tasks")}
+    tasks = {
+        name: item["tasks"] for name, item in results.items() if are_figures(item.get("tasks"))
+    }
     total = (config.train.max_steps or 0) if config is not None else None
     maps, galleries = [], []
     for name, word in (("trained", ""), ("untrained", "-untrained")):
+        if LOOK not in tasks.get(name, {}):
+            continue  # what lies there is of other weights
         seen, near = what_was_looked_at(folder.path / f"look{word}", name)
         maps += seen
         galleries += near
@@ -73,6 +77,11 @@ def report_run(folder: RunFolder) -> Path:
     if content.matrix is not None:
         save_picture(draw_matrix(content.matrix), folder.matrix_picture)
     return write_report(folder.path, content)
+
+
+def are_figures(tasks: Any) -> bool:
+    """Whether these are figures by task, with what they rest on, as massrl writes them."""
+    return bool(tasks) and all("data" in item and "config" in item for item in tasks.values())
 
 
 def metric_curves(runs: list[tuple[str, list[dict[str, str]]]]) -> list[Curve]:
@@ -176,6 +185,7 @@ def accuracy_bars(tasks: Tasks) -> list[Bars]:
         if not names:
             continue
         about = outcomes[names[0]]["data"]
+        same = len({outcomes[name]["data"]["val"]["fingerprint"] for name in names}) == 1
         series = [
             (backbone, [items.get(name, {}).get(first[name]) for name in names])
             for backbone, items in tasks.items()
@@ -183,15 +193,16 @@ def accuracy_bars(tasks: Tasks) -> list[Bars]:
         judged = f"{about['val']['num_images']:,} images of {about['val']['name']}"
         bars.append(
             Bars(
-                title=title or f"Accuracy on {_asked(outcomes[names[0]])}",
+                title=title
+                or (f"Accuracy on {_asked(outcomes[names[0]])}" if same else "Accuracy"),
                 groups=[
                     f"{title_of(n)}, {FIGURES[first[n]]}" if title else title_of(n) for n in names
                 ],
                 series=series,
-                chance=None if title else 100 / max(1, about["train"]["num_classes"]),
-                note="Percent."
-                if names is moved
-                else f"{judged}, {'' if title else 'top-1 '}percent.",
+                chance=None if title or not same else 100 / max(1, about["train"]["num_classes"]),
+                note=f"{judged}, {'' if title else 'top-1 '}percent."
+                if same
+                else "Percent; each task has images of its own.",
             )
         )
     return bars

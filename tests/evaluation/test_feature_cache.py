@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.conftest import photos
 from tests.evaluation.conftest import Backbone, colours
 
+from massrl.data.catalogue import open_source
 from massrl.data.sources import Normalization, Source, with_classes
 from massrl.evaluation.feature_cache import cache_folder, cached_features, network_fingerprint
 from massrl.evaluation.features import Features, extract_features
@@ -111,3 +114,14 @@ def test_cache_that_cannot_be_written_costs_a_word(
     assert features.values.shape == (20, 6)
     assert np.isfinite(features.values.numpy()).all()
     assert "features are not kept" in caplog.text
+
+
+def test_file_that_was_written_again_is_another_image(tmp_path: Path) -> None:
+    """Guards bitmaps, which have one size whatever they show."""
+    photos(tmp_path / "photos", "a", "b", count=3)
+    source, asked = open_source(tmp_path / "photos"), Asked()
+    first = asked(source)
+    path = Path(source.describe(0))
+    os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 1_000_000))
+    assert torch.equal(asked(source).values, first.values)
+    assert asked.times == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tests.conftest import photos
 from tests.evaluation.conftest import colours, subject_of
 
 from massrl.data.sources import Subset
-from massrl.errors import DataError
+from massrl.errors import DataError, TrainingError
 from massrl.evaluate_options import SemiConfig
 from massrl.evaluation.finetune import Setting, fine_tune, tune_and_predict
 from massrl.evaluation.semi import labelled_share, listed_images, semi_supervised
@@ -95,3 +96,31 @@ def test_lists_name_images_by_their_files(tmp_path: Path) -> None:
         listed_images(source, tmp_path / "list.txt")
     with pytest.raises(DataError, match="cannot be read"):
         listed_images(source, tmp_path / "nothing.txt")
+
+
+def test_rate_at_which_the_network_is_lost_is_no_choice(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards a sweep against ending at its first rate that is too high."""
+
+    def lost_above_one(*arguments: Any, **named: Any) -> Any:
+        if arguments[2].rate > 1:
+            raise TrainingError("the loss is no number")
+        return fine_tune(*arguments, **named)
+
+    monkeypatch.setattr("massrl.evaluation.finetune.fine_tune", lost_above_one)
+    result = tune_and_predict(
+        subject, subject.train, rates=(9.0, 0.1), epochs=(4,), most=16, seed=0, name="semi"
+    )
+    assert result.setting.rate == 0.1
+    assert result.holdout_accuracy[Setting(rate=9.0, epochs=4)] == 0.0
+
+
+def test_few_images_are_not_divided(subject: Subject) -> None:
+    """Guards 1 % of a small set: of four images none can be held out."""
+    few = Subset(subject.train, [0, 1, 2])
+    result = tune_and_predict(
+        subject, few, rates=(0.1, 0.2), epochs=(1,), most=16, seed=0, name="semi"
+    )
+    assert result.setting.rate == 0.1
+    assert result.holdout_accuracy == {}

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from massrl.api import export_backbone, import_backbone
 from massrl.checkpoint import save_backbone
 from massrl.errors import CheckpointError, ConfigError
+from massrl.evaluation.feature_cache import network_fingerprint
 from massrl.exchange import formats
 from massrl.pretrained import load_backbone, untrained_backbone
 
@@ -156,10 +158,16 @@ def test_import_says_what_it_cannot_know(tmp_path: Path) -> None:
 
 
 def test_import_never_overwrites_the_file_it_reads(tmp_path: Path) -> None:
-    """Guards the only copy of somebody's weights."""
-    path = trained(tmp_path, "resnet10-tiny", "small")
-    with pytest.raises(ConfigError, match="--out"):
-        import_backbone({"checkpoint": str(path)})
+    """Guards the only copy of somebody's weights, and what lies beside it under its name."""
+    state = load_backbone(trained(tmp_path, "resnet10-tiny", "small")).state_dict()
+    plain = {key: item.contiguous() for key, item in state.items()}
+    save_file(plain, tmp_path / "theirs.safetensors")
+    torch.save(state, tmp_path / "theirs.pth")
+    before = (tmp_path / "theirs.safetensors").read_bytes()
+    for name in ("theirs.safetensors", "theirs.pth"):
+        with pytest.raises(ConfigError, match="--out"):
+            import_backbone({"checkpoint": str(tmp_path / name)})
+    assert (tmp_path / "theirs.safetensors").read_bytes() == before
 
 
 def test_card_tells_of_the_run(tmp_path: Path) -> None:
@@ -173,7 +181,9 @@ def test_card_tells_of_the_run(tmp_path: Path) -> None:
     ).folder
     on = {"val": {"name": "shapes/val", "num_images": 1000}}
     figures = {"acc1": 61.5, "acc5": None, "data": on, "software": {"torch": "2.9"}}
-    (folder / "results.json").write_text(json.dumps({"tasks": {"knn": figures}}))
+    own = {"fingerprint": network_fingerprint(load_backbone(folder))}
+    results = {"backbone": own, "tasks": {"knn": figures}}
+    (folder / "results.json").write_text(json.dumps(results))
     file, card = export_backbone({"backbone": str(folder), "format": "safetensors"})
     assert file == folder / "backbone-safetensors.safetensors"
     text = card.read_text(encoding="utf-8")

@@ -102,6 +102,8 @@ def open_source(
     if not path.exists():
         known = suggest(text, ["shapes", *named.NAMES])
         raise DataError(f"{text!r} is neither a path that exists nor a dataset; {known} ({flag})")
+    if is_voc(path):  # its folders are no classes
+        return folders.open_path(path / "JPEGImages", split="whole", labelled=False, flag=flag)
     return folders.open_path(path, split=split, labelled=None, flag=flag)
 
 

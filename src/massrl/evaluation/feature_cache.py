@@ -14,7 +14,8 @@ from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from massrl.atomic import write_atomically
-from massrl.data.sources import Source, digest
+from massrl.data.folders import FileSource
+from massrl.data.sources import Source, digest, whole
 from massrl.errors import TrainingError
 from massrl.evaluation.features import Features, labels_of
 
@@ -45,11 +46,11 @@ def cached_features(
 
     Args:
         fingerprint: of the network.
-        source: the images; its own fingerprint tells them by their names and sizes.
+        source: the images; told by their names and sizes, and files by when they were written.
         side: side of the images that the network is given, pixels.
         extract: makes the features.
     """
-    constants = repr((side, source.normalization)).encode()
+    constants = repr((side, source.normalization, _written(source))).encode()
     key = digest([_VERSION, fingerprint.encode(), source.fingerprint().encode(), constants])
     path = cache_folder() / f"{key}.safetensors"
     try:
@@ -64,3 +65,10 @@ def cached_features(
     except TrainingError as error:  # a full disk costs the copy, never the evaluation
         logger.warning("features are not kept: %s", error)
     return features
+
+
+def _written(source: Source) -> list[int]:
+    """When each file was written, nanoseconds; nothing of images that are no files."""
+    if not isinstance(whole(source), FileSource):
+        return []
+    return [os.stat(source.describe(i)).st_mtime_ns for i in range(len(source))]  # noqa: PTH116

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,13 +14,16 @@ from torch.nn import functional as F
 
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import holdout
-from massrl.errors import ConfigError
+from massrl.errors import ConfigError, TrainingError
 from massrl.evaluation.descent import cosine, descend
 from massrl.evaluation.subject import Subject
 
 _STEPS_AN_EPOCH = 12  # of 1 % of ImageNet in batches of 1,024, which the published rates belong to
 _SMALLEST_BATCH = 16
 _HELD = 0.2
+_FEWEST_TO_DIVIDE = 5  # images; of fewer the first setting is taken
+
+logger = logging.getLogger("massrl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +71,7 @@ def tune_and_predict(
     Args:
         subject: the backbone, which stays as it is: a copy learns.
         source: labelled images to learn from; all choices are made among these.
-        rates: peak learning rates to choose from.
+        rates: peak learning rates to choose from; below five images the first is taken.
         epochs: numbers of epochs to choose from.
         most: images of a step at most; with few images there are fewer, for a dozen steps an epoch.
         seed: of the held-out images, crops and order.
@@ -77,14 +81,12 @@ def tune_and_predict(
     accuracy: dict[Setting, float] = {}
     labels = source.labels
     assert labels is not None
-    if len(settings) > 1:
+    if len(settings) > 1 and len(source) >= _FEWEST_TO_DIVIDE:
         kept, held = (Subset(source, part) for part in holdout(labels, _HELD, seed=seed))
-        assert held.labels is not None
-        truth = torch.from_numpy(held.labels)
         for setting in settings:
-            network = fine_tune(subject, kept, setting, most=most, seed=seed, name=name)
-            scores = subject.extract(network, held).values
-            accuracy[setting] = float((scores.argmax(1) == truth).float().mean()) * 100
+            accuracy[setting] = _tried(
+                subject, kept, held, setting, most=most, seed=seed, name=name
+            )
     best = max(settings, key=lambda setting: accuracy.get(setting, 0.0))  # the first of equals
     network = fine_tune(subject, source, best, most=most, seed=seed, name=name)
     return FinetuneResult(
@@ -93,6 +95,27 @@ def tune_and_predict(
         batch_size=_batch_size(len(source), most),
         holdout_accuracy=accuracy,
     )
+
+
+def _tried(
+    subject: Subject,
+    kept: Source,
+    held: Source,
+    setting: Setting,
+    *,
+    most: int,
+    seed: int,
+    name: str,
+) -> float:
+    """Percent on held-out images; 0 of a rate at which the network is lost."""
+    assert held.labels is not None
+    try:
+        network = fine_tune(subject, kept, setting, most=most, seed=seed, name=name)
+        scores = subject.extract(network, held).values
+    except TrainingError as error:
+        logger.warning("%s, rate %g is no choice: %s", name, setting.rate, error)
+        return 0.0
+    return float((scores.argmax(1) == torch.from_numpy(held.labels)).float().mean()) * 100
 
 
 def fine_tune(

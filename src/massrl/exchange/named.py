@@ -97,7 +97,9 @@ def _timm(model: str, tag: str, *, untrained: bool) -> Offered:
     from timm.data.config import resolve_model_data_config
 
     if not timm.is_model(model):
-        raise ConfigError(f"timm has no model {model!r}: {suggest(model, timm.list_models())}")
+        hint = suggest(model, timm.list_models())
+        hint = "timm.list_models() names them" if hint.startswith("known") else hint
+        raise ConfigError(f"timm has no model {model!r}: {hint}")
     name = f"{model}.{tag}" if tag else model
     known = [item.partition(".")[2] for item in timm.list_pretrained(f"{model}.*")]
     if not untrained and (not known or (tag and tag not in known)):
