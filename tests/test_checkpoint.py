@@ -15,6 +15,15 @@ from massrl.atomic import write_atomically, write_json, write_text
 from massrl.checkpoint import load_backbone_file, load_checkpoint, save_backbone, save_checkpoint
 from massrl.errors import CheckpointError, TrainingError
 
+ABOUT = {
+    "backbone": "resnet18",
+    "stem": "standard",
+    "size": 224,
+    "mean": [0.1, 0.2, 0.3],
+    "std": [0.2, 0.2, 0.2],
+    "seed": 0,
+}
+
 
 class FullDisk(io.RawIOBase):
     """A file on a disk without room."""
@@ -168,7 +177,7 @@ def test_backbone_file_is_read_as_it_was_saved(tmp_path: Path) -> None:
         "part": torch.arange(10.0)[2:5],
         "half": torch.ones(2, dtype=torch.bfloat16),
     }
-    about = {"backbone": "resnet18", "mean": [0.1, 0.2, 0.3], "name": "é"}
+    about = {**ABOUT, "name": "é"}
     path = tmp_path / "backbone.safetensors"
     save_backbone(path, state, about)
     loaded, told = load_backbone_file(path)
@@ -183,7 +192,7 @@ def test_backbone_with_tied_weights_can_be_saved(tmp_path: Path) -> None:
     """Guards the end of a long run: safetensors refuses tensors that share memory."""
     weight = torch.randn(3, 3)
     path = tmp_path / "backbone.safetensors"
-    save_backbone(path, {"a": weight, "b": weight, "c": weight[1:]}, {})
+    save_backbone(path, {"a": weight, "b": weight, "c": weight[1:]}, ABOUT)
     loaded, _ = load_backbone_file(path)
     assert torch.equal(loaded["a"], loaded["b"])
     assert torch.equal(loaded["c"], weight[1:])
@@ -193,7 +202,7 @@ def test_backbone_with_tied_weights_can_be_saved(tmp_path: Path) -> None:
 def test_backbone_file_that_is_damaged_is_refused_in_one_line(tmp_path: Path, damaged: Any) -> None:
     """Guards against a traceback out of safetensors."""
     path = tmp_path / "backbone.safetensors"
-    save_backbone(path, {"a": torch.zeros(100)}, {})
+    save_backbone(path, {"a": torch.zeros(100)}, ABOUT)
     if damaged is None:
         path.unlink()
     else:
