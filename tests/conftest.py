@@ -10,6 +10,18 @@ import cv2
 import numpy as np
 import pytest
 
+# What a backbone's file says of it; the smallest network of all.
+ABOUT = {
+    "backbone": "resnet10-tiny",
+    "stem": "small",
+    "size": 32,
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.2, 0.2, 0.2],
+    "seed": 0,
+    "recipe": "",
+    "step": 5,
+}
+
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

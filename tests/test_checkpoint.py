@@ -14,15 +14,7 @@ import torch
 from massrl.atomic import write_atomically, write_json, write_text
 from massrl.checkpoint import load_backbone_file, load_checkpoint, save_backbone, save_checkpoint
 from massrl.errors import CheckpointError, TrainingError
-
-ABOUT = {
-    "backbone": "resnet18",
-    "stem": "standard",
-    "size": 224,
-    "mean": [0.1, 0.2, 0.3],
-    "std": [0.2, 0.2, 0.2],
-    "seed": 0,
-}
+from tests.conftest import ABOUT
 
 
 class FullDisk(io.RawIOBase):

@@ -20,18 +20,9 @@ from massrl.evaluate_options import EvaluateConfig
 from massrl.evaluating import results_path
 from massrl.evaluation.judge import figures_of
 from massrl.pretrained import untrained_backbone
-from tests.conftest import photos
+from tests.conftest import ABOUT, photos
 from tests.data.test_objects import voc
 
-ABOUT = {
-    "backbone": "resnet10-tiny",
-    "stem": "small",
-    "size": 32,
-    "mean": [0.5, 0.5, 0.5],
-    "std": [0.2, 0.2, 0.2],
-    "recipe": "",
-    "step": 5,
-}
 SHAPES = {"train": "shapes(count=60)", "val": "shapes(count=40)"}
 QUICK = {
     "sgd": {"epochs": 1, "batch_size": 20, "rates": [0.1]},

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from massrl.evaluation.subject import Subject
 from massrl.looking import invariance, look, what_was_looked_at
 from massrl.pretrained import untrained_backbone
 from massrl.report import ReportContent, render_report
+from tests.conftest import ABOUT
 from tests.evaluation.conftest import colours, subject_of
 
 CONFIG = LookConfig(points=40, rows=3, invariance_images=24)
@@ -144,17 +144,7 @@ def test_folder_holds_maps_and_neighbours_as_they_were(tmp_path: Path, subject: 
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a backbone that was judged and looked at."""
     folder = tmp_path_factory.mktemp("page")
-    about: dict[str, Any] = {
-        "backbone": "resnet10-tiny",
-        "stem": "small",
-        "size": 32,
-        "mean": [0.5, 0.5, 0.5],
-        "std": [0.2, 0.2, 0.2],
-        "recipe": "",
-        "step": 5,
-        "seed": 0,
-    }
-    save_backbone(folder / "a.safetensors", untrained_backbone(about).state_dict(), about)
+    save_backbone(folder / "a.safetensors", untrained_backbone(ABOUT).state_dict(), ABOUT)
     massrl.evaluate(
         folder / "a.safetensors",
         {
