@@ -116,6 +116,9 @@ def test_transfer_judges_by_each_set_by_its_own_measure(tmp_path: Path) -> None:
     measures = [next(iter(figures_of(item))) for item in tasks.values()]
     assert measures == ["acc1", "acc1", "mean_per_class", "mean_per_class", "map11"]
     assert tasks["transfer-cells"]["num_images"] == 2
+    few = {"sets": [str(root)]}
+    cells = evaluate(path, task=["transfer"], data={"limit": 2}, transfer=few)["tasks"]
+    assert cells["transfer-cells"]["data"]["train"]["num_images"] == 2
     page = (tmp_path / "a-results" / "report.html").read_text(encoding="utf-8")
     for words in ("Other data sets", "flowers102, fine-tuned", "11-point mAP"):
         assert words in page

@@ -20,6 +20,7 @@ from massrl.config_files import load_config
 from massrl.data.check import drop_broken
 from massrl.data.objects import ObjectSource, limited
 from massrl.data.sources import Normalization, Source, Subset
+from massrl.data.splits import balanced_subset
 from massrl.data.voc import VocSource, is_voc
 from massrl.errors import ConfigError, DataError, MassrlError
 from massrl.evaluate_options import EvaluateConfig, JudgeDataConfig
@@ -244,18 +245,20 @@ def _judge_multilabel(
 ) -> dict[str, Any]:
     begin = time.perf_counter()
     folder = str(data.train).rpartition(":")[0] or str(data.train)
-    parts = object_sources(replace(data, val=f"{folder}:test"), None, maps=False)
-    train, test = parts
-    assert isinstance(train, VocSource)
+    whole, test = object_sources(replace(data, val=f"{folder}:test", limit=None), None, maps=False)
+    assert isinstance(whole, VocSource)
     assert isinstance(test, VocSource)
+    count = min(data.limit or len(whole), len(whole))
+    indices = balanced_subset(None, count, seed=0, total=len(whole))
+    train = Subset(whole, indices)
     train.normalization = test.normalization = judged.normalization
     subject = _subject(judged, train, test, wanted, progress)
     result = multilabel_probe(
         subject.known.values,
-        train.image_labels(),
+        whole.image_labels()[indices],
         subject.asked.values,
         test.image_labels(),
-        class_names=train.object_names,
+        class_names=whole.object_names,
         seed=wanted.seed,
     )
     return {
@@ -325,9 +328,8 @@ def _circumstances(
 ) -> dict[str, Any]:
     """What a figure rests on."""
     return {
-        "config": json.loads(
-            json.dumps(asdict(wanted))
-        ),  # lists, as whoever reads the file sees them
+        # Lists in place of tuples, as whoever reads the file sees them.
+        "config": json.loads(json.dumps(asdict(wanted))),
         "data": {"train": describe_source(train), "val": describe_source(test), **data},
         **circumstances(judged.machine.name),
     }

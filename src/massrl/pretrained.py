@@ -91,8 +91,8 @@ def load_backbone(
         state = taken.state
     else:
         state, about = load_backbone_file(file)
-        own = (_file_of(Path(backbone)) != Path(backbone)) or trust
-        if ":" in about["backbone"].removeprefix("timm:") and not own:
+        trust = trust or Path(backbone).is_dir()
+        if ":" in about["backbone"].removeprefix("timm:") and not trust:
             raise CheckpointError(
                 f"{file} names {about['backbone']}, code of yours to be run: its run folder, or "
                 f"load_backbone(…, trust=True), says that it may be"

@@ -197,3 +197,20 @@ def test_card_tells_of_the_run(tmp_path: Path) -> None:
         "Measured with torch 2.9.",
     ):
         assert words in text
+
+
+def test_import_of_a_network_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards ``--backbone module:function``: what the user names may run, what a file names may not."""
+    (tmp_path / "own_network.py").write_text(
+        "from massrl.models.backbones import build_backbone\n"
+        "def net():\n    return build_backbone('resnet10-tiny', stem='small', image_side=32)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    state = load_backbone(trained(tmp_path, "resnet10-tiny", "small")).state_dict()
+    torch.save(state, tmp_path / "x.pth")
+    wanted = {"checkpoint": "x.pth", "backbone": "own_network:net", "size": 32}
+    file, lines = import_backbone(wanted)
+    assert "own_network:net" in lines[0]
+    with pytest.raises(CheckpointError, match="trust=True"):
+        load_backbone(file)
+    assert load_backbone(file, trust=True).about["backbone"] == "own_network:net"

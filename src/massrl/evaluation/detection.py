@@ -22,10 +22,8 @@ from massrl.randomness import epoch_permutation
 _WEIGHT_DECAY = 1e-4
 _BATCH_OF_RATE = 16  # images; the published rate belongs to it
 _WARMUP_STEPS = 100
-_DROPS = (
-    2 / 3,
-    8 / 9,
-)  # of the run, at which the rate falls to a tenth: 60,000 and 80,000 of 90,000
+# Shares of the run at which the rate falls to a tenth: 60,000 and 80,000 of 90,000 steps.
+_DROPS = (2 / 3, 8 / 9)
 _ANCHOR = 8.0  # side of a level's anchors, in its strides
 _RATIOS = (0.5, 1.0, 2.0)
 
