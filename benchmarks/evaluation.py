@@ -47,10 +47,6 @@ def main() -> None:
             "train": {"seconds": wanted.seconds},
         },
     )
-    for untrained in (True, False):
-        for task in CIFAR_TASKS:
-            judge(cifar, task, untrained=untrained, sgd={"epochs": wanted.sgd_epochs})
-            write(wanted.out)
     cells = pretrained(
         wanted.out / "bccd",
         "default",
@@ -62,6 +58,10 @@ def main() -> None:
             "optim": {"lr": 0.004, "warmup_epochs": 5},
         },
     )
+    for untrained in (True, False):
+        for task in CIFAR_TASKS:
+            judge(cifar, task, untrained=untrained, sgd={"epochs": wanted.sgd_epochs})
+            write(wanted.out)
     parts = {"train": f"{wanted.bccd}:trainval", "val": f"{wanted.bccd}:test"}
     for untrained in (True, False):
         judge(cells, "detect", untrained=untrained, data=parts, detect=DETECT)
