@@ -61,7 +61,8 @@ class SemiConfig:
     shares: tuple[float, ...] = (0.01, 0.1)
     """Shares of the training images whose labels are used: seeded, every class in proportion."""
     lists: tuple[str, ...] = ()
-    """Files that name the images to use, such as the published `1percent.txt` of ImageNet."""
+    """Lists of images whose labels are used: `imagenet-1` and `imagenet-10`, which are SimCLR's and
+    everyone's, or files of names, one a line."""
     protocol: str = "short"
     """`short`: two rates, 30 epochs; `byol`: five rates, 30 and 50 epochs."""
     rates: tuple[float, ...] = ()
@@ -127,7 +128,7 @@ class DetectConfig:
     size: int | None = None
     """Short side that images are resized to, pixels: 800, or twice their own where they are small."""
     width: int | None = None
-    """Channels of the pyramid and of the heads: 256, or 64 where images are small."""
+    """Channels of the pyramid, if any, and of the heads: 256, or 64 where images are small."""
     regions: int | None = None
     """Regions of an image that the heads learn from: 512, or 64 where images are small."""
     pictures: int = 6

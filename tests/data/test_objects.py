@@ -13,7 +13,7 @@ from PIL import Image
 
 from massrl.data.catalogue import open_objects
 from massrl.data.objects import IGNORED, in_object_classes, limited
-from massrl.data.voc import VOC_CLASSES
+from massrl.data.voc_masks import VOC_CLASSES
 from massrl.errors import DataError
 
 XML = """<annotation><size><width>20</width><height>10</height></size>{objects}</annotation>"""
@@ -65,18 +65,70 @@ def test_classes_of_voc_itself_keep_their_published_order(tmp_path: Path) -> Non
 
 def test_masks_of_voc_are_numbers_of_colours(tmp_path: Path) -> None:
     """Guards a palette that is read as colours, and pixels that nobody is asked for."""
-    root = voc(tmp_path / "set")
-    (root / "ImageSets" / "Segmentation").mkdir()
-    (root / "ImageSets" / "Segmentation" / "train.txt").write_text("i1\n")
-    (root / "SegmentationClass").mkdir()
     labels = np.zeros((10, 20), np.uint8)
     labels[2:5, 3:7], labels[0] = 15, IGNORED
     mask = Image.fromarray(labels, mode="P")
     mask.putpalette([(17 * number) % 256 for number in range(768)])
-    mask.save(root / "SegmentationClass" / "i1.png")
-    source = open_objects(str(root), maps=True, flag="--data.train")
+    source = open_objects(str(masked(tmp_path / "set", mask)), maps=True, flag="--data.train")
     assert (len(source), source.has_maps) == (1, True)
     assert np.array_equal(source.label_map(0), labels)
+
+
+def masked(root: Path, mask: Image.Image, *, names: str | None = None) -> Path:
+    """The layout with a mask for its second image, and a list of the classes' colours."""
+    voc(root)
+    (root / "ImageSets" / "Segmentation").mkdir()
+    (root / "ImageSets" / "Segmentation" / "train.txt").write_text("i1\n")
+    (root / "SegmentationClass").mkdir()
+    mask.save(root / "SegmentationClass" / "i1.png")
+    if names is not None:
+        (root / "labelmap.txt").write_text(names)
+    return root
+
+
+CELLS = "# label:color_rgb:parts:actions\nbackground:0,0,0::\nred:200,10,10::\nwhite:90,90,90::\n"
+NUMBERS = np.array([[0, 1, 2], [2, 2, IGNORED]], np.uint8)
+COLOURS = np.array([(0, 0, 0), (200, 10, 10), (90, 90, 90)] + 253 * [(224, 224, 192)], np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "L"])
+def test_masks_of_own_classes_are_named_by_their_colours(tmp_path: Path, mode: str) -> None:
+    """Guards masks of a user's own, which must not be taken for aeroplanes and bicycles."""
+    mask = Image.fromarray(COLOURS[NUMBERS] if mode == "RGB" else NUMBERS)
+    if mode == "P":  # other numbers of the same colours: the colours count
+        mask = Image.fromarray(NUMBERS ^ 1, mode="P")
+        mask.putpalette(COLOURS[np.arange(256) ^ 1].tobytes())
+    source = open_objects(
+        str(masked(tmp_path / "set", mask, names=CELLS)), maps=True, flag="--data.train"
+    )
+    assert source.object_names == ("red", "white")
+    assert np.array_equal(source.label_map(0), NUMBERS)
+    swapped = in_object_classes(source, ("white", "blue", "red"))
+    assert swapped.label_map(0).tolist() == [[0, 3, 1], [1, 1, IGNORED]]
+    with pytest.raises(DataError, match=r"has objects \['red'\] that are not learnt"):
+        in_object_classes(source, ("white", "blue"))
+
+
+@pytest.mark.parametrize(
+    ("names", "colours", "message"),
+    [
+        (None, True, "is a picture of colours, which labelmap.txt"),
+        (None, False, "has the number 77, but there are 21 classes"),
+        ("red:200,10,10", True, r"has colours \[\[0, 0, 0\], \[90, 90, 90\]\] that labelmap"),
+        ("red:200,10", True, "where name:r,g,b is wanted"),
+        ("red:1,2,3\nblue:1,2,3", True, "names 'blue' or its colour twice"),
+        ("background:0,0,0", True, "names no class"),
+    ],
+)
+def test_mask_that_cannot_be_told_is_refused(
+    tmp_path: Path, names: str | None, colours: bool, message: str
+) -> None:
+    """Guards against classes that are made up from whatever a mask holds."""
+    numbers = np.array([[0, 77]], np.uint8)
+    mask = Image.fromarray(COLOURS[NUMBERS] if colours else numbers)
+    root = masked(tmp_path / "set", mask, names=names)
+    with pytest.raises(DataError, match=message):
+        open_objects(str(root), maps=True, flag="--data.train").label_map(0)
 
 
 def coco(folder: Path) -> Path:

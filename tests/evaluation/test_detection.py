@@ -168,7 +168,7 @@ def test_detector_holds_the_backbone_and_leaves_it_as_it_is(head: str) -> None:
         num_classes=10,
         config=config,
         normalization=IMAGENET_NORMALIZATION,
-        masks=False,
+        masks=True,
     )
     own = {id(item): item for item in detector.state_dict().values()}
     for name, item in before.items():
@@ -186,10 +186,7 @@ def test_detector_holds_the_backbone_and_leaves_it_as_it_is(head: str) -> None:
         seed=0,
         progress=lambda *_: None,
     )
-    masks = (
-        {"mask_ap", "mask_ap50", "mask_ap75"} if head == "fpn" else set()
-    )  # c4 finds boxes alone
-    assert set(result.figures) == {"ap", "ap50", "ap75"} | masks
+    assert set(result.figures) == {"ap", "ap50", "ap75", "mask_ap", "mask_ap50", "mask_ap75"}
     assert all(torch.equal(before[name], item) for name, item in network.state_dict().items())
 
 

@@ -11,9 +11,10 @@ import torch
 from tests.conftest import photos
 from tests.evaluation.conftest import Backbone, colours
 
+from massrl.cache_folder import cache_folder
 from massrl.data.catalogue import open_source
 from massrl.data.sources import Normalization, Source, with_classes
-from massrl.evaluation.feature_cache import cache_folder, cached_features, network_fingerprint
+from massrl.evaluation.feature_cache import cached_features, network_fingerprint
 from massrl.evaluation.features import Features, extract_features
 
 
@@ -96,7 +97,7 @@ def test_file_that_is_damaged_is_made_anew(cache: Path) -> None:
     asked, source = Asked(), colours(20, seed=0)
     first = asked(source)
     (file,) = cache.iterdir()
-    assert cache_folder() == cache
+    assert cache_folder("features") == cache
     file.write_bytes(file.read_bytes()[:50])
     assert torch.equal(asked(source).values, first.values)
     assert asked.times == 2

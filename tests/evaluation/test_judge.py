@@ -47,6 +47,6 @@ def test_outcomes_have_names_for_people() -> None:
         "k-NN",
         "fine-tuned on 1 % of the labels",
         "fine-tuned on 0.5 % of the labels",
-        "fine-tuned on 1percent of the labels",
+        "fine-tuned on the list 1percent",
         "own",
     ]

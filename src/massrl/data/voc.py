@@ -9,26 +9,11 @@ import numpy as np
 
 from massrl.data.decode import decode
 from massrl.data.folders import FileSource
-from massrl.data.objects import IGNORED, ObjectSource, Scene
+from massrl.data.objects import ObjectSource, Scene
+from massrl.data.voc_masks import VOC_CLASSES, VocMasks
 from massrl.errors import DataError, suggest
 
 _LISTS = {"train": ("train", "trainval"), "val": ("val", "test")}
-# Classes of Pascal VOC in the order of its masks' colours; a set of others is sorted by name.
-VOC_CLASSES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *(
-        "diningtable",
-        "dog",
-        "horse",
-        "motorbike",
-        "person",
-        "pottedplant",
-        "sheep",
-        "sofa",
-        "train",
-    ),
-    "tvmonitor",
-)
 
 
 def is_voc(path: Path) -> bool:
@@ -65,8 +50,9 @@ class VocSource(FileSource, ObjectSource):
         )
         self._root = root
         self.has_maps = maps
+        self._masks = VocMasks(root, flag=flag) if maps else None
         self._objects = [] if maps else [self._read_objects(name) for name in names]
-        self.object_names = VOC_CLASSES if maps else self._classes()
+        self.object_names = self._masks.names if self._masks is not None else self._classes()
 
     def scene(self, index: int) -> Scene:
         """See ``ObjectSource.scene``."""
@@ -92,10 +78,14 @@ class VocSource(FileSource, ObjectSource):
     def count_as(self, names: tuple[str, ...]) -> None:
         """See ``ObjectSource.count_as``."""
         self.object_names = names
+        if self._masks is not None:
+            self._masks.count_as(names)
 
     @property
     def used_names(self) -> tuple[str, ...]:
         """See ``ObjectSource.used_names``."""
+        if self._masks is not None:
+            return self._masks.names
         return tuple(sorted({word for objects in self._objects for word, _, _ in objects}))
 
     def image_labels(self) -> np.ndarray:
@@ -108,18 +98,9 @@ class VocSource(FileSource, ObjectSource):
         return truth
 
     def label_map(self, index: int) -> np.ndarray:
-        """The image's mask: its colours are numbers, and white is ignored."""
-        from PIL import Image
-
-        path = self._root / "SegmentationClass" / f"{Path(self.names[index]).stem}.png"
-        try:
-            with Image.open(path) as mask:
-                labels = np.array(mask)
-        except OSError as error:
-            raise DataError(f"{path} cannot be read: {error} ({self._flag})") from None
-        if labels.ndim != 2 or ((labels > len(self.object_names)) & (labels != IGNORED)).any():
-            raise DataError(f"{path} is no mask whose colours are the numbers of 20 classes")
-        return labels.astype(np.uint8)
+        """The image's mask; see ``VocMasks``."""
+        assert self._masks is not None
+        return self._masks.read(Path(self.names[index]).stem)
 
     def _classes(self) -> tuple[str, ...]:
         found = {word for objects in self._objects for word, _, _ in objects}

@@ -55,8 +55,8 @@ def detect(
 ) -> DetectionResult:
     """Fine-tune a detector on the one source and measure it on the other.
 
-    Mask R-CNN where both sources know masks and the head is ``fpn``, else Faster R-CNN; SGD with momentum,
-    the rate stepped down twice, images mirrored half the time, batch norm learning on.
+    Mask R-CNN where both sources know masks, else Faster R-CNN; SGD with momentum, the rate stepped down
+    twice, images mirrored half the time, batch norm learning on.
 
     Args:
         network: the backbone, which stays as it is: a copy learns.
@@ -74,7 +74,7 @@ def detect(
 
     Source: He et al., arXiv 1911.05722 (MoCo), section 4.2, for the protocol; arXiv 1703.06870.
     """
-    masks = train.has_masks and test.has_masks and config.head == "fpn"
+    masks = train.has_masks and test.has_masks
     with seeded(seed):
         detector = build_detector(
             network,
@@ -113,7 +113,7 @@ def build_detector(
     if config.head == "fpn":
         parts = _pyramid(stages, outputs, width=config.width, masks=masks)
     else:
-        parts = _single(stages, outputs)
+        parts = _single(stages, outputs, width=config.width, masks=masks)
     options: dict[str, Any] = {
         "min_size": config.size,
         "max_size": round(config.size * 1333 / 800),
@@ -178,23 +178,32 @@ class _LastStage(nn.Module):
         return features
 
 
-def _single(stages: Stages, num_outputs: int) -> dict[str, Any]:
-    """One map, of the third stage; the fourth is the head of every region (C4)."""
+def _single(stages: Stages, num_outputs: int, *, width: int, masks: bool) -> dict[str, Any]:
+    """One map, of the third stage; the fourth is the head of every region, and of its mask (C4)."""
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+    from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
     from torchvision.ops import MultiScaleRoIAlign
 
     layer4 = stages.network.get_submodule("layer4")
     body = nn.Sequential(stages.body(("layer3",)), _Only("layer3"))
     body.out_channels = stages.channels[2]  # type: ignore[assignment]
     sizes = tuple(int(stages.strides[2] * factor) for factor in (2, 4, 8, 16, 32))
-    return {
+    regions = MultiScaleRoIAlign(["0"], output_size=14, sampling_ratio=2)
+    parts: dict[str, Any] = {
         "backbone": body,
         "rpn_anchor_generator": AnchorGenerator((sizes,), (_RATIOS,)),
-        "box_roi_pool": MultiScaleRoIAlign(["0"], output_size=14, sampling_ratio=2),
+        "box_roi_pool": regions,
         "box_head": _LastStage(layer4),
         "box_predictor": FastRCNNPredictor(stages.channels[3], num_outputs),
     }
+    if masks:
+        parts |= {
+            "mask_roi_pool": regions,
+            "mask_head": layer4,
+            "mask_predictor": MaskRCNNPredictor(stages.channels[3], width, num_outputs),
+        }
+    return parts
 
 
 class _Only(nn.Module):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
@@ -14,6 +13,7 @@ from safetensors.torch import save as save_safetensors
 from torch import nn
 
 from massrl.atomic import write_atomically
+from massrl.cache_folder import cache_folder
 from massrl.data.folders import FileSource
 from massrl.data.sources import Source, digest, whole
 from massrl.errors import TrainingError
@@ -22,12 +22,6 @@ from massrl.evaluation.features import Features, labels_of
 logger = logging.getLogger("massrl")
 
 _VERSION = b"1"  # to be raised when the same backbone and images would give other features
-
-
-def cache_folder() -> Path:
-    """Where features are kept: ``$MASSRL_CACHE/features``, or ``~/.cache/massrl/features``."""
-    root = os.environ.get("MASSRL_CACHE")
-    return (Path(root) if root else Path.home() / ".cache" / "massrl") / "features"
 
 
 def network_fingerprint(network: nn.Module) -> str:
@@ -52,7 +46,7 @@ def cached_features(
     """
     constants = repr((side, source.normalization, _written(source))).encode()
     key = digest([_VERSION, fingerprint.encode(), source.fingerprint().encode(), constants])
-    path = cache_folder() / f"{key}.safetensors"
+    path = cache_folder("features") / f"{key}.safetensors"
     try:
         values = load_file(path)["values"]
         logger.info("features of %s are in %s", source.name, path)

@@ -172,8 +172,10 @@ def title_of(outcome: str) -> str:
     if task == TRANSFER:
         name, tuned = which.removesuffix(_TUNED), which.endswith(_TUNED)
         return f"{name}, {'fine-tuned' if tuned else 'linear'}"
-    share = f"{which} %" if which.replace(".", "").isdigit() else which
-    return f"{TASKS[task].title} {share} of the labels" if task in TASKS else outcome
+    if task not in TASKS:
+        return outcome
+    is_share = which.replace(".", "").isdigit()
+    return f"{TASKS[task].title} {f'{which} % of the labels' if is_share else f'the list {which}'}"
 
 
 def in_same_classes(train: Source, test: Source) -> Source:
@@ -234,7 +236,8 @@ def _linear_sgd(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
 
 
 def _semi(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
-    for name, source, result in semi_supervised(subject, config.semi, seed=config.seed):
+    shares = semi_supervised(subject, config.semi, seed=config.seed, download=config.data.download)
+    for name, source, result in shares:
         yield Outcome(name, result.scores, {**_tuned(result), "labelled_images": len(source)})
 
 

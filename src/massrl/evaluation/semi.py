@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from massrl.data.published_lists import list_file
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import balanced_subset
 from massrl.errors import DataError
@@ -22,7 +23,7 @@ PROTOCOLS: dict[str, tuple[tuple[float, ...], tuple[int, ...]]] = {
 
 
 def semi_supervised(
-    subject: Subject, config: SemiConfig, *, seed: int
+    subject: Subject, config: SemiConfig, *, seed: int, download: bool = False
 ) -> Iterator[tuple[str, Source, FinetuneResult]]:
     """Fine-tune on each share of the labelled images.
 
@@ -30,19 +31,22 @@ def semi_supervised(
         subject: the backbone and its images.
         config: shares or lists of images, and the protocol.
         seed: of the shares, and of all that is drawn later.
+        download: whether a published list may be fetched.
 
     Yields:
         What the share is called, such as ``semi-1``; its images; and the result.
 
     Raises:
-        DataError: if a list names an image that is not there.
+        DataError: if a list is not to be had, or names an image that is not there.
     """
     rates, epochs = PROTOCOLS[config.protocol]
     shares = [
         (_percent(share), labelled_share(subject.train, share, seed=seed))
         for share in config.shares
     ]
-    shares += [(Path(file).stem, listed_images(subject.train, Path(file))) for file in config.lists]
+    for word in config.lists:
+        file = list_file(word, download=download)
+        shares.append((file.stem, listed_images(subject.train, file)))
     for word, source in shares:
         name = f"semi-{word}"
         result = tune_and_predict(
@@ -67,13 +71,11 @@ def labelled_share(source: Source, share: float, *, seed: int) -> Source:
 def listed_images(source: Source, file: Path) -> Source:
     """The images that a list names, line by line, by the names of their files.
 
-    So are the published lists of ImageNet, ``1percent.txt`` and ``10percent.txt`` of SimCLR.
-
     Raises:
         DataError: if the list cannot be read, or names an image that the source has not.
     """
     try:
-        names = file.expanduser().read_text(encoding="utf-8").split()
+        names = file.read_text(encoding="utf-8").split()
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror} (--semi.lists)") from None
     places = {Path(source.describe(index)).name: index for index in range(len(source))}
