@@ -15,7 +15,7 @@ import massrl
 from massrl.api import compare, export_backbone
 from massrl.checkpoint import save_backbone
 from massrl.data.catalogue import open_source
-from massrl.errors import CheckpointError, ConfigError, DataError, TrainingError
+from massrl.errors import CheckpointError, ConfigError, DataError, ImageError, TrainingError
 from massrl.evaluate_options import EvaluateConfig
 from massrl.evaluating import results_path
 from massrl.evaluation.judge import figures_of
@@ -119,6 +119,14 @@ def test_transfer_judges_by_each_set_by_its_own_measure(tmp_path: Path) -> None:
     few = {"sets": [str(root)]}
     cells = evaluate(path, task=["transfer"], data={"limit": 2}, transfer=few)["tasks"]
     assert cells["transfer-cells"]["data"]["train"]["num_images"] == 2
+    for number in (2, 4):
+        (root / "JPEGImages" / f"i{number}.png").write_bytes(b"broken")
+    skip = {"on_error": "skip", "limit": 3}
+    cells = evaluate(path, task=["transfer"], data=skip, transfer=few)["tasks"]["transfer-cells"]
+    assert (cells["data"]["train"]["num_images"], cells["num_images"]) == (2, 1)
+    assert cells["data"]["left_out"] == 2
+    with pytest.raises(ImageError, match="--data.on_error skip"):
+        evaluate(path, task=["transfer"], data={}, transfer=few, cache=False)
     page = (tmp_path / "a-results" / "report.html").read_text(encoding="utf-8")
     for words in ("Other data sets", "flowers102, fine-tuned", "11-point mAP"):
         assert words in page
@@ -227,6 +235,8 @@ def test_task_that_fails_keeps_what_came_before_and_costs_all_only_itself(
         evaluate(path, task=["knn", "semi"], semi=broken)
     results = json.loads((tmp_path / "a-results" / "results.json").read_text(encoding="utf-8"))
     assert list(results["tasks"]) == ["knn"]
+    page = tmp_path / "a-results" / "report.html"
+    assert "k-NN" in page.read_text(encoding="utf-8")
     tasks = evaluate(path, task=["all"], semi=broken)["tasks"]
     assert list(tasks) == ["knn", "linear", "linear-sgd", "look", "detect", "segment"]
     assert "semi is left out" in caplog.text

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -13,14 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from massrl.config import Config
+from massrl.data.check import drop_broken
 from massrl.data.loader import StepBatches, build_loader, steps_per_epoch
-from massrl.data.sources import Source
+from massrl.data.sources import Normalization, Source
 from massrl.errors import ConfigError, ImageError
+from massrl.evaluate_options import EvaluateConfig
 from massrl.evaluation.feature_cache import cached_features
 from massrl.evaluation.features import Features, extract_features, normalised
 from massrl.evaluation.subject import Subject
+from massrl.models.backbones import is_users_code
 from massrl.pretrained import load_backbone
-from massrl.run_log import TaskProgress
+from massrl.run_log import TaskProgress, circumstances, describe_source
 from massrl.train.resolve import Machine
 from massrl.view_maker import ViewMaker
 from massrl.views.layouts import Layout
@@ -57,6 +62,77 @@ def network_to_judge(
             quote(str(backbone)),
         )
     return network, about
+
+
+# To learn from, to predict, and whether the latter were held out of the former.
+Images = tuple[Source, Source, bool]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is judged, and on what machine.
+
+    Attributes:
+        network: the backbone.
+        about: how its images are prepared, as a backbone's file says it.
+        fingerprint: of its weights.
+        config: of the run that it comes from, if any.
+        machine: what there is to compute on.
+    """
+
+    network: nn.Module
+    about: dict[str, Any]
+    fingerprint: str
+    config: Config | None
+    machine: Machine
+
+    @property
+    def normalization(self) -> Normalization:
+        """What its images are normalised by."""
+        return Normalization(mean=tuple(self.about["mean"]), std=tuple(self.about["std"]))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return torch.device("cuda" if self.machine.has_gpu else "cpu")
+
+    def subject(
+        self, images: Images, wanted: EvaluateConfig, progress: TaskProgress
+    ) -> tuple[Subject, dict[str, Any]]:
+        """The backbone with labelled images, and what figures on them rest on.
+
+        Broken images are left out and counted where ``data.on_error`` says so.
+        """
+        train, test, held_out = images
+        left_out = 0
+        if wanted.data.on_error == "skip":
+            (train, broken), (test, more) = map(drop_broken, (train, test))
+            left_out = broken + more
+            if left_out:
+                logger.warning("%d broken images are left out", left_out)
+        train.normalization = test.normalization = self.normalization
+        kept = wanted.cache and not is_users_code(self.about["backbone"])
+        subject = make_subject(
+            self.network,
+            train,
+            test,
+            side=self.about["size"],
+            machine=self.machine,
+            fingerprint=self.fingerprint if kept else None,
+            progress=progress,
+        )
+        return subject, self.basis(wanted, train, test, held_out=held_out, left_out=left_out)
+
+    def basis(
+        self, wanted: EvaluateConfig, train: Source, test: Source, **data: Any
+    ) -> dict[str, Any]:
+        """What a figure rests on, as ``results.json`` has it."""
+        return {
+            # Lists in place of tuples, as whoever reads the file sees them.
+            "config": json.loads(json.dumps(asdict(wanted))),
+            "data": {"train": describe_source(train), "val": describe_source(test), **data},
+            **circumstances(self.machine.name),
+        }
 
 
 def make_subject(

@@ -19,6 +19,7 @@ from massrl.exchange.foreign import Imported, take_backbone
 from massrl.exchange.named import is_offered, offered_backbone
 from massrl.exchange.reading import read_weights
 from massrl.methods.build import seeded_backbone
+from massrl.models.backbones import is_users_code
 from massrl.run_folder import RunFolder
 
 logger = logging.getLogger("massrl")
@@ -92,7 +93,7 @@ def load_backbone(
     else:
         state, about = load_backbone_file(file)
         trust = trust or Path(backbone).is_dir()
-        if ":" in about["backbone"].removeprefix("timm:") and not trust:
+        if is_users_code(about["backbone"]) and not trust:
             raise CheckpointError(
                 f"{file} names {about['backbone']}, code of yours to be run: its run folder, or "
                 f"load_backbone(…, trust=True), says that it may be"

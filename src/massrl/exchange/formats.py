@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from massrl.atomic import write_atomically
 from massrl.checkpoint import save_backbone
 from massrl.errors import CheckpointError, ConfigError
-from massrl.models.backbones import NARROW_RESNETS, TORCHVISION_RESNETS
+from massrl.models.backbones import NARROW_RESNETS, TORCHVISION_RESNETS, is_users_code
 
 _ANY_NETWORK = "--format safetensors and onnx take any network"
 _ONNX_TOLERANCE = 1e-4  # of the largest feature
@@ -68,7 +68,7 @@ def _write_torchvision(path: Path, network: nn.Module, about: dict[str, Any]) ->
 
 
 def _write_timm(path: Path, network: nn.Module, about: dict[str, Any]) -> None:
-    if about["backbone"] in NARROW_RESNETS or ":" in timm_name(about):
+    if about["backbone"] in NARROW_RESNETS or is_users_code(about["backbone"]):
         raise ConfigError(f"timm has no {about['backbone']}: {_ANY_NETWORK}")
     save_backbone(path, network.state_dict(), about)
 

@@ -41,6 +41,11 @@ _STEMS = ("auto", "standard", *_SMALL_STEMS)
 _TIMM = "timm:"
 
 
+def is_users_code(name: str) -> bool:
+    """Whether a backbone is ``module:function``: code to import, which no weight tells from other code."""
+    return ":" in name.removeprefix(_TIMM)
+
+
 def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> nn.Module:
     """Build a backbone with random weights from torch's global generator.
 
@@ -70,7 +75,7 @@ def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> n
         model = NarrowResNet(NARROW_RESNETS[name])
     elif name in TORCHVISION_RESNETS:
         model = _torchvision_resnet(name)
-    elif ":" in name and not name.startswith(_TIMM):
+    elif is_users_code(name):
         model = _users_backbone(name)
     else:
         model = _timm_backbone(name.removeprefix(_TIMM), image_side=image_side)
