@@ -190,6 +190,26 @@ def test_detector_holds_the_backbone_and_leaves_it_as_it_is(head: str) -> None:
     assert all(torch.equal(before[name], item) for name, item in network.state_dict().items())
 
 
+def test_detector_learns_boxes_and_masks() -> None:
+    """Guards the way from objects to figures: eight scenes must be learnt by heart within seconds."""
+    pytest.importorskip("pycocotools")
+    torch.manual_seed(0)
+    network = build_backbone("resnet10-tiny", stem="small", image_side=32)
+    source = ShapesSource(8, 32, objects=2)
+    result = detect(
+        network,
+        source,
+        source,
+        replace(SMALL, epochs=40, lr=0.08, size=32, pictures=0),
+        normalization=IMAGENET_NORMALIZATION,
+        device=CPU,
+        seed=0,
+        progress=lambda *_: None,
+    )
+    assert result.figures["ap50"] > 40  # below 20 after a step
+    assert result.figures["mask_ap50"] > 15  # 0 after a step
+
+
 def test_detector_is_the_same_for_a_seed_and_finds_masks_where_they_are_known() -> None:
     """Guards figures that nobody could make again."""
     pytest.importorskip("pycocotools")
