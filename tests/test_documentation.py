@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,6 @@ def test_links_of_the_readme_lead_somewhere() -> None:
 
 def test_commands_of_the_readme_and_of_the_scripts_exist_with_their_flags() -> None:
     """Guards the README's commands against a verb or a flag that has been renamed."""
-    from importlib import import_module
-
     commands = re.findall(r"^massrl ((?:[^\n#]|\\\n)+)", README, flags=re.MULTILINE)
     assert len(commands) >= 8
     scripts = [path for path in (ROOT / "scripts").iterdir() if path.suffix in (".sh", ".slurm")]
@@ -68,10 +67,30 @@ def test_commands_of_the_readme_and_of_the_scripts_exist_with_their_flags() -> N
         words = command.replace("\\\n", " ").split()
         verb = " ".join(words[:2]) if words[0] in ("data", "bench") else words[0]
         assert verb in VERBS, command
-        known = {flag for flag, _ in VERBS[verb].own_flags}
-        known = {flag.split()[0] for flag in known}
-        if VERBS[verb].kind:
-            module, _, kind = str(VERBS[verb].kind).rpartition(".")
-            known |= set(flags(getattr(import_module(module), kind)))
         used = {word.partition("=")[0] for word in words if word.startswith("--")}
-        assert used <= known, command
+        assert used <= known_flags(verb), command
+
+
+def known_flags(verb: str) -> set[str]:
+    """Every flag that a verb takes."""
+    known = {flag.split()[0] for flag, _ in VERBS[verb].own_flags}
+    if VERBS[verb].kind:
+        module, _, kind = str(VERBS[verb].kind).rpartition(".")
+        known |= set(flags(getattr(import_module(module), kind)))
+    return known
+
+
+def test_flags_that_replace_the_originals_exist() -> None:
+    """Guards whoever comes from the original scripts against flags that have been renamed."""
+    text = (ROOT / "docs" / "flags.md").read_text(encoding="utf-8")
+    known = known_flags("pretrain")
+    checked = 0
+    for line in text.splitlines():
+        if line.startswith("## Evaluation"):
+            known = known_flags("evaluate")
+        if line.startswith(("| `", "| –")):
+            ours = line.split(" | ")[1]
+            used = set(re.findall(r"--[\w.]+", ours))
+            assert used <= known, line
+            checked += bool(used)
+    assert checked > 30
