@@ -119,6 +119,12 @@ def test_transfer_judges_by_each_set_by_its_own_measure(tmp_path: Path) -> None:
     few = {"sets": [str(root)]}
     cells = evaluate(path, task=["transfer"], data={"limit": 2}, transfer=few)["tasks"]
     assert cells["transfer-cells"]["data"]["train"]["num_images"] == 2
+    shutil.copytree(root, tmp_path / "VOCdevkit" / "VOC2007")
+    lists = tmp_path / "VOCdevkit" / "VOC2007" / "ImageSets" / "Main"
+    (lists / "train.txt").rename(lists / "trainval.txt")
+    named = {"sets": ["voc2007"]}
+    by_name = evaluate(path, task=["transfer"], data={"root": str(tmp_path)}, transfer=named)
+    assert by_name["tasks"]["transfer-voc2007"]["num_images"] == 2
     for number in (2, 4):
         (root / "JPEGImages" / f"i{number}.png").write_bytes(b"broken")
     skip = {"on_error": "skip", "limit": 3}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -138,10 +139,11 @@ def object_sources(
     spec = data.train or (run.data.train if run is not None else "")
     if not spec:
         raise DataError("no images with objects to judge by: --data.train takes a folder or a name")
-    train = open_objects(spec, split="train", maps=maps, root=data.root, flag="--data.train")
+    where: dict[str, Any] = {"maps": maps, "root": data.root, "download": data.download}
+    train = open_objects(spec, split="train", flag="--data.train", **where)
     if data.val is None and Path(spec).suffix == ".json":
         raise DataError("a JSON file has one part: another one is to be judged by (--data.val)")
-    test = open_objects(data.val or spec, split="val", maps=maps, root=data.root, flag="--data.val")
+    test = open_objects(data.val or spec, split="val", flag="--data.val", **where)
     for source in (train, test):
         if maps and not source.has_maps:
             raise DataError(f"{source.name} knows boxes alone: --task segment needs masks")

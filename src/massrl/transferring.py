@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from massrl.data.catalogue import find_voc
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import balanced_subset
-from massrl.data.voc import VocSource, is_voc
+from massrl.data.voc import VocSource
 from massrl.errors import ConfigError
 from massrl.evaluate_options import EvaluateConfig, JudgeDataConfig
 from massrl.evaluation.judge import TRANSFER, in_same_classes, transfer
@@ -39,7 +40,12 @@ def judge_transfer(
         )
     for name, spec in _named_sets(wanted.transfer.sets).items():
         data = replace(wanted.data, train=spec, val=None)
-        if is_voc(Path(spec.rpartition(":")[0] or spec).expanduser()) or is_voc(Path(spec)):
+        voc = find_voc(spec, split="train", root=data.root, download=data.download)
+        if voc is not None:
+            folder, part = voc
+            lists = folder / "ImageSets" / "Main"
+            asked = "test" if (lists / "test.txt").is_file() else "val"
+            data = replace(data, train=f"{folder}:{part}", val=f"{folder}:{asked}")
             yield f"{TRANSFER}-{name}", _judge_multilabel(judged, data, wanted, progress)
             continue
         train, test, held_out = judging_sources(data, None)
@@ -64,8 +70,7 @@ def _judge_multilabel(
     judged: Judged, data: JudgeDataConfig, wanted: EvaluateConfig, progress: TaskProgress
 ) -> dict[str, Any]:
     begin = time.perf_counter()
-    folder = str(data.train).rpartition(":")[0] or str(data.train)
-    train, test = object_sources(replace(data, val=f"{folder}:test", limit=None), None, maps=False)
+    train, test = object_sources(replace(data, limit=None), None, maps=False)
     assert isinstance(train, VocSource)
     names, count = train.object_names, min(data.limit or len(train), len(train))
     part = Subset(train, balanced_subset(None, count, seed=0, total=len(train)))

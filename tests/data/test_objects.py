@@ -56,6 +56,29 @@ def test_boxes_of_voc_count_from_one_and_include_both_ends(tmp_path: Path) -> No
     assert own.fingerprint() == part.fingerprint()
 
 
+def test_voc_by_name_takes_its_published_parts(tmp_path: Path) -> None:
+    """Guards ``voc2007``: its figures are those of trainval against test, wherever it lies."""
+    root = voc(tmp_path / "VOCdevkit" / "VOC2007", ("dog", "boat"))
+    lists = root / "ImageSets" / "Main"
+    (lists / "train.txt").rename(lists / "trainval.txt")
+    (lists / "train.txt").write_text("i0\n")
+    (lists / "val.txt").write_text("i1\n")
+
+    def names(spec: str, split: str) -> list[str]:
+        source = open_objects(
+            spec, split=split, root=str(tmp_path), download=False, flag="--data.train"
+        )
+        return [Path(source.describe(index)).stem for index in range(len(source))]
+
+    assert names("voc2007", "train") == ["i0", "i1"]
+    assert names("voc2007", "val") == ["i2"]
+    assert names("voc2007:val", "train") == ["i1"]
+    with pytest.raises(
+        DataError, match=r"voc2012 is not there and downloading is off; put.*VOCDetection"
+    ):
+        names("voc2012", "train")
+
+
 def test_classes_of_voc_itself_keep_their_published_order(tmp_path: Path) -> None:
     """Guards class numbers against depending on which classes a part happens to hold."""
     source = open_objects(str(voc(tmp_path / "set", ("dog", "boat"))), flag="--data.train")

@@ -113,16 +113,19 @@ def open_objects(
     split: str = "train",
     maps: bool = False,
     root: str | None = None,
+    download: bool = True,
     flag: str,
 ) -> ObjectSource:
     """Open images with the objects in them.
 
     Args:
         spec: ``"shapes(count=400,size=96,objects=3)"``; a folder in the layout of Pascal VOC, also with a
-            list of its own as ``"VOC2007:trainval"``; or a JSON file in COCO's layout.
+            list of its own as ``"VOC2007:trainval"``; ``voc2007`` or ``voc2012``; or a JSON file in COCO's
+            layout.
         split: ``"train"`` or ``"val"``.
         maps: whether a class for every pixel is wanted, rather than boxes.
-        root: folder of COCO's images, where they lie elsewhere.
+        root: folder of COCO's images, where they lie elsewhere, and of sets by name.
+        download: whether a set by name may be fetched.
         flag: where the user said so, for errors.
 
     Raises:
@@ -135,15 +138,33 @@ def open_objects(
     path = Path(spec).expanduser()
     if path.suffix == ".json":
         return CocoSource(path, images=Path(root).expanduser() if root else None, flag=flag)
-    folder, colon, part = spec.rpartition(":")
-    if colon and is_voc(Path(folder).expanduser()):
-        return VocSource(Path(folder).expanduser(), part, maps=maps, flag=flag)
-    if is_voc(path):
-        return VocSource(path, split, maps=maps, flag=flag)
+    if (found := find_voc(spec, split=split, root=root, download=download)) is not None:
+        return VocSource(*found, maps=maps, flag=flag)
     raise DataError(
-        f"{spec!r} has no objects: a folder in Pascal VOC's layout (JPEGImages, Annotations, ImageSets), a "
-        f"JSON file in COCO's, or shapes is wanted ({flag})"
+        f"{spec!r} has no objects: a folder in Pascal VOC's layout (JPEGImages, Annotations, ImageSets), "
+        f"{' or '.join(named.VOC_NAMES)}, a JSON file in COCO's, or shapes is wanted ({flag})"
     )
+
+
+def find_voc(
+    spec: str, *, split: str, root: str | None = None, download: bool = True
+) -> tuple[Path, str] | None:
+    """Folder and list of a spec that means a set in Pascal VOC's layout, ``None`` of any other.
+
+    Args:
+        spec: ``voc2007``, a folder, or either with a list of its own as ``"voc2007:trainval"``.
+        split: the list where none is named, ``"train"`` or ``"val"``: of voc2007 these are its ``trainval``
+            and its ``test``.
+        root: folder of sets by name.
+        download: whether such a set may be fetched.
+    """
+    for name, part in ((spec, ""), spec.rpartition(":")[::2]):
+        if name in named.VOC_NAMES:
+            folder = named.voc_folder(name, root=Path(root) if root else None, download=download)
+            return folder, part or named.VOC_NAMES[name][split]
+        if name and is_voc(Path(name).expanduser()):
+            return Path(name).expanduser(), part or split
+    return None
 
 
 def _open_packed(pattern: str, *, kind: str, flag: str) -> Source:

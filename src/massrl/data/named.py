@@ -172,6 +172,11 @@ _SETS = {
     ),
 }
 NAMES = tuple(_SETS)
+# Pascal VOC by name, whose lists are as torchvision and its kit call them; of 2012 the test part is secret.
+VOC_NAMES = {
+    "voc2007": {"train": "trainval", "val": "test"},
+    "voc2012": {"train": "train", "val": "val"},
+}
 
 
 def default_root() -> Path:
@@ -211,7 +216,7 @@ def open_named(
         raise DataError(f"{name} has no part {split!r}: {known} ({flag})")
     folder = (default_root() if root is None else Path(root)).expanduser()
     parts = [
-        _load(name, folder, arguments=arguments, download=download)
+        _load(name, folder, chosen, arguments=arguments, download=download)
         for arguments in chosen.splits[split]
     ]
     title = f"{name}/{split}"
@@ -235,11 +240,31 @@ def open_named(
     )
 
 
-def _load(name: str, folder: Path, *, arguments: dict[str, Any], download: bool) -> Any:
+def voc_folder(name: str, *, root: Path | None = None, download: bool = True) -> Path:
+    """The folder of Pascal VOC, ``VOCdevkit/VOC2007`` below the root, all parts of it fetched.
+
+    Args:
+        name: one of ``VOC_NAMES``.
+        root: the folder that holds all sets; default ``default_root()``.
+        download: whether torchvision may fetch what is missing.
+
+    Raises:
+        DataError: if it is not there or cannot be fetched.
+    """
+    folder = (default_root() if root is None else Path(root)).expanduser()
+    kit = _NamedSet(factory="VOCDetection", splits={})
+    for part in VOC_NAMES[name].values():
+        arguments = {"year": name.removeprefix("voc"), "image_set": part}
+        _load(name, folder, kit, arguments=arguments, download=download)
+    return folder / "VOCdevkit" / name.upper()
+
+
+def _load(
+    name: str, folder: Path, chosen: _NamedSet, *, arguments: dict[str, Any], download: bool
+) -> Any:
     """Let torchvision open the set; fetch it only after it was not found, as that is silent."""
     import torchvision.datasets
 
-    chosen = _SETS[name]
     factory = getattr(torchvision.datasets, chosen.factory)
     root = folder / chosen.subfolder
     advice = f"put torchvision's files for {chosen.factory} into {root}, or pass --data.root"
