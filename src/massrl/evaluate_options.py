@@ -91,7 +91,7 @@ class TransferConfig:
     """Transfer to other data sets: a linear probe on frozen features and, if wanted, fine-tuning."""
 
     sets: tuple[str, ...] = ()
-    """Names such as `food101` and `voc2007`, folders, or folders in Pascal VOC's layout, as `mine:trainval`."""
+    """Names such as `food101` and `voc2007`, folders, and those in Pascal VOC's layout: `mine:trainval`."""
     finetune: bool = False
     """Whether the whole network is fine-tuned on each of them too."""
     rates: tuple[float, ...] = (0.02, 0.1)
