@@ -101,7 +101,7 @@ font-weight:400;vertical-align:top}
 .plain tr:last-child>*{border-bottom:0}
 .plain thead th{font-size:.84rem;color:var(--muted);border-bottom:1px solid var(--muted);
 white-space:nowrap}
-.plain td{min-width:7rem}
+.plain td{min-width:7rem}.plain th[scope=row]{min-width:8.5rem}
 .plain .number{min-width:0;text-align:right;white-space:nowrap}
 .picture figcaption{margin-top:10px;font-size:.9rem;color:var(--muted)}
 .picture .scroll{margin-top:0;border-radius:6px}
