@@ -104,8 +104,8 @@ def write(out: Path) -> None:
         "# Evaluation on real data",
         "",
         "`python benchmarks/evaluation.py --cifar DIR --bccd DIR`; percent. Pre-trained without labels on "
-        "the training parts; untrained is the same network as its run began with it. Seconds are those of "
-        "the task, on a machine that may have done other things too.",
+        "the training parts; untrained is the same network as its run began with it. Seconds are the "
+        "task's, untrained and pre-trained, on a machine that did other things too.",
     ]
     for name, title in (("cifar10", "CIFAR-10"), ("bccd", "Blood cells (BCCD)")):
         folder = RunFolder(out / name)
@@ -129,9 +129,10 @@ def write(out: Path) -> None:
             for task, item in tasks.items():
                 about = item
                 for key, value in figures_of(item).items():
-                    row = rows.setdefault(f"{title_of(task)}, {FIGURES[key]}", ["", ""])
-                    row[weights == "pre-trained"] = f"{value:.2f} ({item['seconds']:.0f} s)"
-        lines += ["| task, figure | untrained | pre-trained |", "|---|---|---|"]
+                    row = rows.setdefault(f"{title_of(task)}, {FIGURES[key]}", [""] * 4)
+                    column = weights == "pre-trained"
+                    row[column], row[2 + column] = f"{value:.2f}", f"{item['seconds']:.0f}"
+        lines += ["| task, figure | untrained | pre-trained | seconds | |", "|---|---|---|---|---|"]
         lines += [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
         if about:
             versions = ", ".join(f"{key} {value}" for key, value in about["software"].items())
