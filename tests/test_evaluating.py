@@ -112,9 +112,10 @@ def test_transfer_judges_by_each_set_by_its_own_measure(tmp_path: Path) -> None:
         "transfer-flowers102",
         "transfer-flowers102-finetuned",
         "transfer-cells",
+        "transfer-cells-finetuned",
     ]
     measures = [next(iter(figures_of(item))) for item in tasks.values()]
-    assert measures == ["acc1", "acc1", "mean_per_class", "mean_per_class", "map11"]
+    assert measures == ["acc1", "acc1", "mean_per_class", "mean_per_class", "map11", "map11"]
     assert tasks["transfer-cells"]["num_images"] == 2
     few = {"sets": [str(root)]}
     cells = evaluate(path, task=["transfer"], data={"limit": 2}, transfer=few)["tasks"]
@@ -248,6 +249,53 @@ def test_task_that_fails_keeps_what_came_before_and_costs_all_only_itself(
     assert "semi is left out" in caplog.text
 
 
+def test_of_all_tasks_each_that_fails_is_named_and_costs_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards ``--task all`` against ending at the first set that is not there, or dropping tasks silently."""
+    caplog.set_level("INFO")
+    path = backbone(tmp_path / "a.safetensors")
+    sets = {"sets": ["food101", "shapes(count=60)"]}
+    data = {"train": "shapes(count=60)", "val": "nothing", "root": str(tmp_path), "download": False}
+    tasks = evaluate(path, task=["all"], transfer=sets, data=data)["tasks"]
+    assert list(tasks) == ["transfer-shapes(count=60)"]
+    assert "transfer-food101 is left out: food101 is not there" in caplog.text
+    assert "left out: 'nothing' is neither a path that exists" in caplog.text
+    lacking = {"train": str(voc(tmp_path / "set"))}
+    vit = {"task": ["all"], "data": lacking, "untrained": True}
+    with pytest.raises(ConfigError, match="none of the tasks could be carried out"):
+        evaluate("timm:vit_tiny_patch16_224", **vit)
+
+
+def test_figures_on_images_prepared_otherwise_do_not_stay(tmp_path: Path) -> None:
+    """Guards figures at one size against standing below another one."""
+    path = backbone(tmp_path / "a.safetensors")
+    evaluate(path, task=["knn"])
+    about = {**ABOUT, "seed": 0, "size": 16}
+    save_backbone(path, untrained_backbone({**about, "size": 32}).state_dict(), about)
+    assert list(evaluate(path, task=["linear"])["tasks"]) == ["linear"]
+
+
+def test_broken_images_of_objects_are_counted(tmp_path: Path) -> None:
+    """Guards ``--data.on_error skip`` against figures on fewer images than it says."""
+    root = voc(tmp_path / "set")
+    (root / "ImageSets" / "Main" / "train.txt").write_text("i0\ni1\ni3\n")
+    (root / "JPEGImages" / "i1.png").write_bytes(b"broken")
+    data = {"train": str(root), "on_error": "skip"}
+    detected = evaluate(backbone(tmp_path / "a.safetensors"), task=["detect"], data=data)
+    assert detected["tasks"]["detect"]["data"]["left_out"] == 1
+    assert detected["tasks"]["detect"]["data"]["train"]["num_images"] == 2
+
+
+def test_image_that_is_gone_is_said_with_the_cache_too(tmp_path: Path) -> None:
+    """Guards the message of a dangling link, which the cache looks at first."""
+    folder = photos(tmp_path / "photos", "x", "y", count=10)
+    (folder / "x" / "gone.png").symlink_to(tmp_path / "nothing.png")
+    data = {"train": str(folder), "val": None}
+    with pytest.raises(ImageError, match="--data.on_error skip"):
+        evaluate(backbone(tmp_path / "a.safetensors"), task=["knn"], data=data)
+
+
 def test_sets_that_are_called_alike_are_told_apart(tmp_path: Path) -> None:
     """Guards the first of two folders of one name against being lost without a word."""
     for number, place in enumerate("xy"):
@@ -284,7 +332,11 @@ def test_folder_in_the_layout_of_voc_has_no_classes_of_images(tmp_path: Path) ->
     shutil.copy(root / "JPEGImages" / "i0.png", root / "SegmentationClass" / "i0.png")
     source = open_source(root)
     assert source.labels is None
-    assert len(source) == 5
+    shown = [
+        [Path(part.describe(i)).stem for i in range(len(part))]
+        for part in (source, open_source(f"{root}:train"))
+    ]
+    assert shown == [["i0", "i1", "i3", "i4"], ["i0", "i1"]]  # none to be judged by
 
 
 def test_file_that_names_code_is_not_followed(

@@ -14,6 +14,7 @@ from torch import nn
 from massrl.config import DataConfig
 from massrl.configure import make_config
 from massrl.data.catalogue import open_source
+from massrl.data.pack import pack
 from massrl.errors import DataError
 from massrl.evaluate_options import JudgeDataConfig
 from massrl.evaluation.features import Features
@@ -53,6 +54,16 @@ def test_judging_by_the_images_learnt_from_is_refused(tmp_path: Path) -> None:
     for limit in (None, 4):
         with pytest.raises(DataError, match="the very images"):
             judging_sources(JudgeDataConfig(train=folder, val=folder, limit=limit), None)
+
+
+def test_images_behind_a_link_or_in_shards_are_the_same(tmp_path: Path) -> None:
+    """Guards the same against another way to the very images."""
+    train = photos(tmp_path / "photos", "a", "b")
+    (tmp_path / "link").symlink_to(train)
+    pack(open_source(train), tmp_path / "packed")
+    for val in (tmp_path / "link", f"{tmp_path / 'packed'}-*.tar"):
+        with pytest.raises(DataError, match="same images|the very images"):
+            judging_sources(JudgeDataConfig(train=str(train), val=str(val)), None)
 
 
 def test_images_of_equal_names_and_sizes_elsewhere_are_others(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from massrl.config_files import load_config
 from massrl.data.check import drop_broken
 from massrl.data.objects import ObjectSource, limited
 from massrl.data.sources import Subset
-from massrl.errors import DataError, MassrlError
+from massrl.errors import ConfigError, DataError
 from massrl.evaluate_options import EvaluateConfig
 from massrl.evaluation.dense import Stages
 from massrl.evaluation.feature_cache import network_fingerprint
@@ -29,11 +29,12 @@ from massrl.evaluation.judge import (
     chosen_tasks,
     in_same_classes,
     judge_each,
+    may_fail,
 )
 from massrl.evaluation.judge_objects import OBJECT_TASKS, judge_objects
 from massrl.evaluation.subject import Subject
 from massrl.exchange.named import is_offered
-from massrl.judged import Images, Judged, network_to_judge
+from massrl.judged import Images, Judged, are_same, network_to_judge
 from massrl.judging import judging_sources, object_sources, way_round_broken_images
 from massrl.looking import STRATEGIES, look
 from massrl.run_folder import RunFolder
@@ -66,7 +67,7 @@ def judge_backbone(
             **about,
         },
         "run": config.to_dict() if config is not None else None,
-        "tasks": {} if path is None else _earlier(path, judged.fingerprint),
+        "tasks": {} if path is None else _earlier(path, judged),
     }
     done = 0
     try:
@@ -81,6 +82,8 @@ def judge_backbone(
     finally:
         if path is not None and done:
             report_run(RunFolder(path.parent))
+    if not done:
+        raise ConfigError("none of the tasks could be carried out: see above (--task)")
     return results
 
 
@@ -101,12 +104,8 @@ def _outcomes(
     if TRANSFER in chosen_tasks(wanted.task) and (wanted.transfer.sets or ALL not in wanted.task):
         yield from judge_transfer(judged, wanted, progress)
     for task, parts in objects.items():
-        try:
+        with may_fail(task, wanted):
             yield task, _judge_objects(task, judged, parts, wanted, path, progress)
-        except MassrlError as error:
-            if ALL not in wanted.task:
-                raise
-            logger.warning("%s is left out: %s", task, error)
 
 
 def _open(
@@ -133,6 +132,8 @@ def _open(
     nothing = images is None and not objects and not wanted.transfer.sets
     if faults and (ALL not in wanted.task or nothing):
         raise faults[0]
+    for fault in faults:
+        logger.info("left out: %s", fault)
     return images, objects
 
 
@@ -147,7 +148,8 @@ def _judge_images(
     for name, item in judge_each(subject, wanted):
         yield name, {**item, **about}
     if LOOK in chosen_tasks(wanted.task):
-        yield LOOK, {**_look(judged, subject, wanted, path), **about}
+        with may_fail(LOOK, wanted):
+            yield LOOK, {**_look(judged, subject, wanted, path), **about}
 
 
 def _look(
@@ -176,9 +178,12 @@ def _judge_objects(
     path: Path | None,
     progress: TaskProgress,
 ) -> dict[str, Any]:
-    train, test = parts
+    (train, test), left_out = parts, 0
     if wanted.data.on_error == "skip":
-        train, test = map(_without_broken, parts)
+        (train, broken), (test, more) = map(_without_broken, parts)
+        left_out = broken + more
+        if left_out:
+            logger.warning("%d broken images are left out", left_out)
     outcome = judge_objects(
         task,
         judged.network,
@@ -194,21 +199,20 @@ def _judge_objects(
         word = "-untrained" if wanted.untrained else ""
         figures["picture"] = f"{task}{word}.png"
         save_picture(outcome.picture, path.with_name(figures["picture"]))
-    return {**figures, **judged.basis(wanted, train, test)}
+    return {**figures, **judged.basis(wanted, train, test, held_out=False, left_out=left_out)}
 
 
-def _without_broken(source: ObjectSource) -> ObjectSource:
-    kept, _ = drop_broken(source)
-    return (
-        limited(source, kept.indices) if kept is not source and isinstance(kept, Subset) else source
-    )
+def _without_broken(source: ObjectSource) -> tuple[ObjectSource, int]:
+    kept, broken = drop_broken(source)
+    assert isinstance(kept, Subset)
+    return (limited(source, kept.indices) if broken else source), broken
 
 
-def _earlier(path: Path, fingerprint: str) -> dict[str, Any]:
+def _earlier(path: Path, judged: Judged) -> dict[str, Any]:
     """Figures of the same weights that were there already; those of others would be lies."""
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        same = before["backbone"]["fingerprint"] == fingerprint
+        same = are_same(before["backbone"], judged.fingerprint, judged.about)
         return dict(before["tasks"]) if same else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

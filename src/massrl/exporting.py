@@ -19,6 +19,7 @@ from massrl.evaluation.judge import FIGURES, figures_of, title_of
 from massrl.exchange.card import Card, card_text
 from massrl.exchange.formats import FORMATS, write_backbone
 from massrl.exchange.named import is_offered
+from massrl.judged import are_same
 from massrl.options import ExportConfig, ImportConfig
 from massrl.pretrained import foreign_backbone, load_backbone
 from massrl.run_folder import RunFolder
@@ -76,7 +77,7 @@ def export_file(wanted: ExportConfig) -> tuple[Path, Path]:
                 program=kind.program(about).replace("{file}", out.name),
                 config=load_config(run.config).to_dict() if run is not None else None,
                 data=_content(run.data) if run is not None else None,
-                **_figures(results_path(wanted.backbone, EvaluateConfig()), network),
+                **_figures(results_path(wanted.backbone, EvaluateConfig()), network, about),
             )
         ),
     )
@@ -97,10 +98,10 @@ def _content(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def _figures(path: Path, network: nn.Module) -> dict[str, Any]:
+def _figures(path: Path, network: nn.Module, about: dict[str, Any]) -> dict[str, Any]:
     """Figures of these very weights."""
     results = _content(path) or {}
-    same = results.get("backbone", {}).get("fingerprint") == network_fingerprint(network)
+    same = are_same(results.get("backbone", {}), network_fingerprint(network), about)
     tasks = results.get("tasks", {}) if same else {}
     named = {
         title_of(name): (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -133,6 +133,20 @@ class Judged:
             "data": {"train": describe_source(train), "val": describe_source(test), **data},
             **circumstances(self.machine.name),
         }
+
+
+def are_same(known: Mapping[str, Any], fingerprint: str, about: Mapping[str, Any]) -> bool:
+    """Whether figures of an earlier ``results.json`` are of these weights on images prepared like this.
+
+    Args:
+        known: its ``backbone``.
+        fingerprint: of the weights.
+        about: how images are prepared, as a backbone's file says it.
+    """
+    alike = all(
+        known.get(key) == json.loads(json.dumps(about[key])) for key in ("size", "mean", "std")
+    )
+    return alike and known.get("fingerprint") == fingerprint
 
 
 def make_subject(

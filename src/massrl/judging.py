@@ -104,23 +104,27 @@ def refuse_shared_images(train: Source, test: Source) -> None:
     Raises:
         DataError: with the number of them.
     """
-    one, other = whole(train), whole(test)
-    if isinstance(one, FileSource) and isinstance(other, FileSource):
-        shared = len(_places(train) & _places(test))
-    else:
-        shared = (
-            len(_places(train) & _places(test)) if one.fingerprint() == other.fingerprint() else 0
-        )
+    shared = len(_places(train) & _places(test))
     if shared:
         raise DataError(
             f"{shared} of {len(test)} images of {test.name} are among the very images that {train.name} "
-            f"learns from: other images are wanted, or none, to hold out a fifth (--data.val)"
+            f"learns from: other images are wanted (--data.val)"
+        )
+    one, other = whole(train), whole(test)
+    if type(one) is not type(other) and one.fingerprint() == other.fingerprint():
+        raise DataError(
+            f"{test.name} and {train.name} are the same images, packed and as files: other images are "
+            f"wanted (--data.val)"
         )
 
 
 def _places(source: Source) -> set[str]:
-    """Where each image lies: a path, or a name and a number."""
-    return {os.path.abspath(source.describe(index)) for index in range(len(source))}  # noqa: PTH100
+    """What tells each image from others: its path, links followed, or the set's fingerprint and a number."""
+    everything = whole(source)
+    if isinstance(everything, FileSource):
+        return {os.path.realpath(source.describe(index)) for index in range(len(source))}
+    mark = everything.fingerprint()
+    return {f"{mark} {source.describe(index)}" for index in range(len(source))}
 
 
 def object_sources(
@@ -136,7 +140,11 @@ def object_sources(
     Raises:
         DataError: if there are no objects, or none that are judged by.
     """
-    spec = data.train or (run.data.train if run is not None else "")
+    if run is not None and data.train in (None, run.data.train):
+        limit = data.limit if data.limit is not None else run.data.limit
+        val, root = data.val or run.data.val, data.root or run.data.root
+        data = replace(data, train=run.data.train, val=val, limit=limit, root=root)
+    spec = data.train
     if not spec:
         raise DataError("no images with objects to judge by: --data.train takes a folder or a name")
     where: dict[str, Any] = {"maps": maps, "root": data.root, "download": data.download}

@@ -10,14 +10,27 @@ from typing import Any
 
 import numpy as np
 
-from massrl.data.catalogue import find_voc
+from massrl.data.catalogue import find_voc, without_kind
 from massrl.data.sources import Source, Subset
 from massrl.data.splits import balanced_subset
-from massrl.data.voc import VocSource
+from massrl.data.voc import VocSource, listed
 from massrl.errors import ConfigError
 from massrl.evaluate_options import EvaluateConfig, JudgeDataConfig
-from massrl.evaluation.judge import TRANSFER, in_same_classes, transfer
-from massrl.evaluation.multilabel import multilabel_probe
+from massrl.evaluation.judge import (
+    TRANSFER,
+    TUNED,
+    in_same_classes,
+    may_fail,
+    transfer,
+    transfer_tuned,
+    tuned_settings,
+)
+from massrl.evaluation.multilabel import (
+    mean_precision,
+    multilabel_probe,
+    precisions,
+    several_classes,
+)
 from massrl.judged import Judged
 from massrl.judging import judging_sources, object_sources
 from massrl.run_log import TaskProgress
@@ -39,27 +52,31 @@ def judge_transfer(
             "--task transfer needs data sets: --transfer.sets takes names such as food101, and folders"
         )
     for name, spec in _named_sets(wanted.transfer.sets).items():
-        data = replace(wanted.data, train=spec, val=None)
-        voc = find_voc(spec, split="train", root=data.root, download=data.download)
-        if voc is not None:
-            folder, part = voc
-            lists = folder / "ImageSets" / "Main"
-            asked = "test" if (lists / "test.txt").is_file() else "val"
-            data = replace(data, train=f"{folder}:{part}", val=f"{folder}:{asked}")
-            yield f"{TRANSFER}-{name}", _judge_multilabel(judged, data, wanted, progress)
-            continue
-        train, test, held_out = judging_sources(data, None)
-        images = train, in_same_classes(train, test), held_out
-        subject, about = judged.subject(images, wanted, progress)
-        for outcome, item in transfer(subject, wanted, name=name):
-            yield outcome, {**item, **about}
+        with may_fail(f"{TRANSFER}-{name}", wanted):
+            yield from _judge_set(judged, spec, wanted, progress, name=name)
+
+
+def _judge_set(
+    judged: Judged, spec: str, wanted: EvaluateConfig, progress: TaskProgress, *, name: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    data = replace(wanted.data, train=spec, val=None)
+    voc = find_voc(spec, split="train", root=data.root, download=data.download)
+    if voc is not None:
+        folder, part = voc
+        asked = "test" if listed(folder, "test") else "val"
+        data = replace(data, train=f"{folder}:{part}", val=f"{folder}:{asked}")
+        yield from _judge_multilabel(judged, data, wanted, progress, name=name)
+        return
+    train, test, held_out = judging_sources(data, None)
+    images = train, in_same_classes(train, test), held_out
+    subject, about = judged.subject(images, wanted, progress)
+    for outcome, item in transfer(subject, wanted, name=name):
+        yield outcome, {**item, **about}
 
 
 def _named_sets(specs: Sequence[str]) -> dict[str, str]:
     """The sets by short names; where two would be called alike, by all that was said of them."""
-    short = [
-        Path(spec.split(":")[-1 if spec.startswith("labelled:") else 0]).name for spec in specs
-    ]
+    short = [Path(without_kind(spec).partition(":")[0]).name for spec in specs]
     return {
         spec if short.count(name) > 1 else name: spec
         for name, spec in zip(short, specs, strict=True)
@@ -67,32 +84,54 @@ def _named_sets(specs: Sequence[str]) -> dict[str, str]:
 
 
 def _judge_multilabel(
-    judged: Judged, data: JudgeDataConfig, wanted: EvaluateConfig, progress: TaskProgress
-) -> dict[str, Any]:
+    judged: Judged,
+    data: JudgeDataConfig,
+    wanted: EvaluateConfig,
+    progress: TaskProgress,
+    *,
+    name: str,
+) -> Iterator[tuple[str, dict[str, Any]]]:
     begin = time.perf_counter()
     train, test = object_sources(replace(data, limit=None), None, maps=False)
     assert isinstance(train, VocSource)
     names, count = train.object_names, min(data.limit or len(train), len(train))
     part = Subset(train, balanced_subset(None, count, seed=0, total=len(train)))
     subject, about = judged.subject((part, test, False), wanted, progress)
+    truth, asked = _image_labels(subject.train), _image_labels(subject.test)
     result = multilabel_probe(
         subject.known.values,
-        _image_labels(subject.train),
+        truth,
         subject.asked.values,
-        _image_labels(subject.test),
+        asked,
         class_names=names,
         seed=wanted.seed,
     )
-    return {
-        "metric": "map11",
-        "map11": result.map11,
-        "per_class": result.per_class,
-        "strength": result.strength,
-        "holdout_map": {f"{key:g}": value for key, value in result.holdout_map.items()},
-        "num_images": len(subject.test),
-        "seconds": round(time.perf_counter() - begin, 2),
-        **about,
-    }
+    common = {"metric": "map11", "num_images": len(subject.test), **about}
+    yield (
+        f"{TRANSFER}-{name}",
+        {
+            "map11": result.map11,
+            "per_class": result.per_class,
+            "strength": result.strength,
+            "holdout_map": {f"{key:g}": value for key, value in result.holdout_map.items()},
+            "seconds": round(time.perf_counter() - begin, 2),
+            **common,
+        },
+    )
+    if wanted.transfer.finetune:
+        begin = time.perf_counter()
+        tuned = transfer_tuned(subject, wanted, name=name, goal=several_classes(truth))
+        each = precisions(tuned.scores.numpy(), asked)
+        yield (
+            f"{TRANSFER}-{name}{TUNED}",
+            {
+                "map11": mean_precision(each),
+                "per_class": dict(zip(names, each, strict=True)),
+                **tuned_settings(tuned),
+                "seconds": round(time.perf_counter() - begin, 2),
+                **common,
+            },
+        )
 
 
 def _image_labels(source: Source) -> np.ndarray:

@@ -139,6 +139,7 @@ def test_masks_of_own_classes_are_named_by_their_colours(tmp_path: Path, mode: s
         (None, False, "has the number 77, but there are 21 classes"),
         ("red:200,10,10", True, r"has colours \[\[0, 0, 0\], \[90, 90, 90\]\] that labelmap"),
         ("red:200,10", True, "where name:r,g,b is wanted"),
+        ("red:0,0,1\nbackground:0,0,0", False, "labelmap.txt must begin with it"),
         ("red:1,2,3\nblue:1,2,3", True, "names 'blue' or its colour twice"),
         ("background:0,0,0", True, "names no class"),
     ],

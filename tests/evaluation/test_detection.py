@@ -13,7 +13,7 @@ from torch import nn
 from massrl.data.objects import Scene
 from massrl.data.shapes import ShapesSource
 from massrl.data.sources import IMAGENET_NORMALIZATION
-from massrl.errors import ConfigError
+from massrl.errors import ConfigError, DataError
 from massrl.evaluate_options import DetectConfig, SegmentConfig
 from massrl.evaluation.dense import Stages
 from massrl.evaluation.detection import (
@@ -160,6 +160,7 @@ def weights_of(network: nn.Module) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("head", ["fpn", "c4"])
 def test_detector_holds_the_backbone_and_leaves_it_as_it_is(head: str) -> None:
     """Guards pre-trained weights against being left out, and against being changed in place."""
+    pytest.importorskip("pycocotools")
     network = build_backbone("resnet10-tiny", stem="small", image_side=32)
     before = weights_of(network)
     config = DetectConfig(head=head, epochs=0.5, batch_size=2, size=32, width=16, regions=8)
@@ -257,6 +258,39 @@ def test_segmenter_gives_every_pixel_a_class(head: str) -> None:
     with torch.inference_mode():
         assert segmenter(torch.randn(1, 3, 64, 48)).shape == (1, 3, 64, 48)
         assert segmenter.body(torch.randn(1, 3, 64, 48))["layer4"].shape[2:] == (8, 6)
+
+
+def test_segmenter_is_the_same_for_a_seed_whatever_was_drawn_before() -> None:
+    """Guards figures against what ran before them: the head drops features at random."""
+    network = build_backbone("resnet10-tiny", stem="small", image_side=32)
+    config = SegmentConfig(epochs=1, batch_size=4, size=32, pictures=1)
+    maps = []
+    for seed in (0, 0, 1):
+        torch.rand(5)
+        result = segment(
+            network,
+            ShapesSource(8, 32),
+            ShapesSource(2, 32, split="val"),
+            config,
+            normalization=IMAGENET_NORMALIZATION,
+            device=CPU,
+            seed=seed,
+            progress=lambda *_: None,
+        )
+        maps.append(result.shown[0][2])
+    np.testing.assert_array_equal(maps[0], maps[1])
+    assert not np.array_equal(maps[0], maps[2])
+    with pytest.raises(DataError, match="too few to learn from"):
+        segment(
+            network,
+            ShapesSource(1, 32),
+            ShapesSource(2, 32),
+            config,
+            normalization=IMAGENET_NORMALIZATION,
+            device=CPU,
+            seed=0,
+            progress=lambda *_: None,
+        )
 
 
 def test_segmenter_learns_and_leaves_the_backbone_as_it_is() -> None:

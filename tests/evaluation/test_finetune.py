@@ -15,6 +15,7 @@ from massrl.data.sources import Subset
 from massrl.errors import DataError, TrainingError
 from massrl.evaluate_options import SemiConfig
 from massrl.evaluation.finetune import Setting, fine_tune, tune_and_predict
+from massrl.evaluation.multilabel import mean_precision, precisions, several_classes
 from massrl.evaluation.semi import labelled_share, listed_images, semi_supervised
 from massrl.evaluation.subject import Subject
 
@@ -96,6 +97,82 @@ def test_lists_name_images_by_their_files(tmp_path: Path) -> None:
         listed_images(source, tmp_path / "list.txt")
     with pytest.raises(DataError, match="cannot be read"):
         listed_images(source, tmp_path / "nothing.txt")
+
+
+def test_lists_tell_files_of_one_name_apart_by_their_folders(tmp_path: Path) -> None:
+    """Guards labels: an image of another class must never be taken for the one that is named."""
+    from massrl.data.catalogue import open_source
+
+    source = open_source(photos(tmp_path / "photos", "a", "b"))
+    names = [Path(source.describe(index)).name for index in range(5)]
+    file = tmp_path / "list.txt"
+    file.write_text(f"a/{names[1]}\nb/{names[1]}\na/{names[2]}\n")
+    chosen = listed_images(source, file)
+    assert [Path(chosen.describe(index)).parts[-2:] for index in range(len(chosen))] == [
+        ("a", names[1]),
+        ("a", names[2]),
+        ("b", names[1]),
+    ]
+    file.write_text(f"{names[1]}\n")
+    with pytest.raises(DataError, match=rf"names {names[1]}, of which photos has 2: folders"):
+        listed_images(source, file)
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="no text in UTF-8"):
+        listed_images(source, file)
+
+
+def test_lists_take_the_place_of_shares_and_keep_their_names_apart(tmp_path: Path) -> None:
+    """Guards a list of 1 % against hours of fine-tuning on shares that nobody asked for."""
+    train = colours(80, seed=0)
+    subject = subject_of(train, colours(8, seed=1))
+    (tmp_path / "other").mkdir()
+    files = [tmp_path / "one.txt", tmp_path / "other" / "one.txt"]
+    for file in files:
+        file.write_text("".join(f"{Path(train.describe(index)).name}\n" for index in range(40)))
+    options = {"rates": (0.1,), "epochs": (1,), "batch_size": 8}
+
+    def names(**config: Any) -> list[str]:
+        wanted = SemiConfig(**config, **options)  # type: ignore[arg-type]
+        return [name for name, _, _ in semi_supervised(subject, wanted, seed=0)]
+
+    lists = tuple(map(str, files))
+    assert names(lists=lists) == ["semi-one", f"semi-{files[1]}"]
+    assert names(lists=lists[:1], shares=(0.5,)) == ["semi-50", "semi-one"]
+    assert names() == ["semi-1", "semi-10"]
+
+
+def test_several_classes_are_learnt_where_they_are_asked_for() -> None:
+    """Guards fine-tuning on VOC: an answer for each class, and none where nobody asks."""
+    train, test = colours(80, seed=0), colours(40, seed=1)
+    subject = subject_of(train, test)
+    truth, asked = (
+        np.stack([part.labels < 2, part.labels % 2, part.labels == 3], axis=1).astype(np.int64)  # type: ignore[operator]
+        for part in (train, test)
+    )
+    truth[:, 2] = -1
+    goal = several_classes(truth)
+    logits = torch.tensor([[2.0, -1.0, 50.0], [0.0, 0.0, -9.0]])
+    known = torch.tensor([[1, 0, -1], [0, 1, -1]])
+    wanted = [np.log1p(np.exp(-2)), np.log1p(np.exp(-1)), np.log(2), np.log(2)]
+    assert float(goal.loss(logits, known)) == pytest.approx(np.mean(wanted))
+    result = tune_and_predict(
+        subject,
+        train,
+        goal=goal,
+        rates=(1e-6, 0.3),
+        epochs=(20,),
+        most=16,
+        seed=0,
+        name="voc",
+    )
+    assert result.setting.rate == 0.3
+    assert result.scores.shape == (40, 3)
+    assert torch.equal(result.scores[:, 2], torch.zeros(40))  # as it began
+    before, after = (
+        mean_precision(precisions(scores, asked[:, :2]))
+        for scores in (np.zeros((40, 2)), result.scores[:, :2].numpy())
+    )
+    assert after > before + 20
 
 
 def test_rate_at_which_the_network_is_lost_is_no_choice(

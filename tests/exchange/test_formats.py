@@ -181,7 +181,8 @@ def test_card_tells_of_the_run(tmp_path: Path) -> None:
     ).folder
     on = {"val": {"name": "shapes/val", "num_images": 1000}}
     figures = {"acc1": 61.5, "acc5": None, "data": on, "software": {"torch": "2.9"}}
-    own = {"fingerprint": network_fingerprint(load_backbone(folder))}
+    network = load_backbone(folder)
+    own = {**network.about, "fingerprint": network_fingerprint(network)}
     results = {"backbone": own, "tasks": {"knn": figures}}
     (folder / "results.json").write_text(json.dumps(results))
     file, card = export_backbone({"backbone": str(folder), "format": "safetensors"})

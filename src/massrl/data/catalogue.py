@@ -11,8 +11,8 @@ from massrl.data.coco import CocoSource
 from massrl.data.objects import ObjectSource
 from massrl.data.packed import PackedSource
 from massrl.data.shapes import NUM_SCENES, ShapesSource
-from massrl.data.sources import Source
-from massrl.data.voc import VocSource, is_voc
+from massrl.data.sources import Source, Subset
+from massrl.data.voc import VocSource, is_voc, listed
 from massrl.errors import ConfigError, DataError, MassrlError, suggest
 
 SPLITS = ("train", "val", "unlabelled", "whole")
@@ -27,7 +27,8 @@ _KINDS = {
 
 def is_name(spec: str) -> bool:
     """Whether a text names a data set, and so is no path."""
-    return bool(_SHAPES.match(spec)) or spec.partition(":")[0] in named.NAMES
+    known = (*named.NAMES, *named.VOC_NAMES)
+    return bool(_SHAPES.match(spec)) or spec.partition(":")[0] in known
 
 
 def absolute_spec(spec: str) -> str:
@@ -52,6 +53,12 @@ def _prefix_and_path(spec: str) -> tuple[str, Path]:
     return prefix, Path(path).expanduser().resolve()
 
 
+def without_kind(spec: str) -> str:
+    """A spec without ``labelled:`` or ``unlabelled:`` before it."""
+    kind, _, rest = spec.partition(":")
+    return rest if kind in _KINDS else spec
+
+
 def open_source(
     spec: str | Path,
     *,
@@ -66,8 +73,10 @@ def open_source(
         spec: ``"shapes"`` or ``"shapes(count=4000,size=32,seed=0,objects=1)"``; the name of one of
             torchvision's sets, also as ``"name:split"``; else a path: a folder of images (labelled
             when every image lies in ``DIR/CLASS/`` and there are two classes or more), a text file of
-            paths, or packed images as ``"OUT-*.tar"``. ``"labelled:DIR"`` and ``"unlabelled:DIR"``
-            decide it by hand. A ``Path`` object is never taken for a name.
+            paths, or packed images as ``"OUT-*.tar"``. Of a set in Pascal VOC's layout, whose folders are
+            no classes, the list that is named (``"VOC2007:trainval"``, ``"voc2007"``), or all images but
+            those of its lists ``val`` and ``test``, which detectors are judged by. ``"labelled:DIR"`` and
+            ``"unlabelled:DIR"`` decide it by hand. A ``Path`` object is never taken for a name.
         split: ``"train"``, ``"val"`` or ``"unlabelled"``. A folder that holds ``train/`` and
             ``val/`` (or ``test/``) is entered accordingly, but for ``"whole"``.
         root: where torchvision's sets lie; default ``$MASSRL_DATA``, else
@@ -99,11 +108,13 @@ def open_source(
         path, labelled = Path(rest).expanduser(), _KINDS[kind] == "labelled"
         return folders.open_path(path, split=split, labelled=labelled, flag=flag)
     path = Path(text).expanduser()
+    if isinstance(spec, str) or is_voc(path):
+        photographs = _open_voc(text, root=root, download=download, flag=flag)
+        if photographs is not None:
+            return photographs
     if not path.exists():
         known = suggest(text, ["shapes", *named.NAMES])
         raise DataError(f"{text!r} is neither a path that exists nor a dataset; {known} ({flag})")
-    if is_voc(path):  # its folders are no classes
-        return folders.open_path(path / "JPEGImages", split="whole", labelled=False, flag=flag)
     return folders.open_path(path, split=split, labelled=None, flag=flag)
 
 
@@ -165,6 +176,27 @@ def find_voc(
         if name and is_voc(Path(name).expanduser()):
             return Path(name).expanduser(), part or split
     return None
+
+
+def _open_voc(text: str, *, root: Path | None, download: bool, flag: str) -> Source | None:
+    """The photographs of a set in Pascal VOC's layout, ``None`` of anything else; see ``open_source``."""
+    found = find_voc(text, split="train", root=str(root) if root else None, download=download)
+    if found is None:
+        return None
+    folder, part = found
+    everything = folders.open_path(folder / "JPEGImages", split="whole", labelled=False, flag=flag)
+    stems = [Path(name).stem for name in everything.names]
+    if is_voc(Path(text).expanduser()):
+        judged = {name for word in ("val", "test") for name in listed(folder, word)}
+        kept = [index for index, stem in enumerate(stems) if stem not in judged]
+    else:
+        wanted = set(listed(folder, part))
+        kept = [index for index, stem in enumerate(stems) if stem in wanted]
+    if not kept:
+        raise DataError(
+            f"{text} has no image in its list {part!r}, or outside val and test ({flag})"
+        )
+    return everything if len(kept) == len(stems) else Subset(everything, kept)
 
 
 def _open_packed(pattern: str, *, kind: str, flag: str) -> Source:

@@ -21,6 +21,12 @@ def is_voc(path: Path) -> bool:
     return (path / "ImageSets").is_dir() and (path / "JPEGImages").is_dir()
 
 
+def listed(root: Path, part: str) -> list[str]:
+    """Names of the images in a list of ``ImageSets/Main``, without suffix; none where it is not there."""
+    file = root / "ImageSets" / "Main" / f"{part}.txt"
+    return _names_in(file) if file.is_file() else []
+
+
 class VocSource(FileSource, ObjectSource):
     """A part of a folder in Pascal VOC's layout.
 
@@ -135,8 +141,13 @@ def _listed(folder: Path, part: str, *, flag: str) -> list[str]:
         choices = ("test",)  # val is among what is learnt from
     for name in choices:
         if name in known:
-            lines = (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-            names = [line.split()[0] for line in lines if line.strip()]
+            names = _names_in(folder / f"{name}.txt")
             if names:
                 return names
     raise DataError(f"{folder} has no list {part!r}: {suggest(part, known)} ({flag})")
+
+
+def _names_in(file: Path) -> list[str]:
+    """The first word of each line."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [line.split()[0] for line in lines if line.strip()]

@@ -24,7 +24,8 @@ class VocMasks:
     """The masks of a folder, one PNG file an image, whose pixels are numbers or colours of classes.
 
     ``labelmap.txt`` beside ``SegmentationClass`` names the classes, a line ``name:r,g,b`` each, as
-    annotation tools write it; colours are then told by it, and single-channel masks count its lines.
+    annotation tools write it; colours are then told by it, and single-channel masks count its lines, of which
+    the first must then be ``background``.
     Without one, the masks are VOC's own: numbers of its twenty classes, 0 for background.
 
     Args:
@@ -70,6 +71,11 @@ class VocMasks:
             raise DataError(
                 f"{path} is a picture of colours, which labelmap.txt beside SegmentationClass must "
                 f"name, a line name:r,g,b each ({self._flag})"
+            )
+        if words[0] != _BACKGROUND:
+            raise DataError(
+                f"{path} holds numbers, of which 0 is background: labelmap.txt must begin with it "
+                f"({self._flag})"
             )
         pixels = pixels.astype(np.int64)
         strange = (pixels >= len(words)) & (pixels != IGNORED)

@@ -65,4 +65,12 @@ def _written(source: Source) -> list[int]:
     """When each file was written, nanoseconds; nothing of images that are no files."""
     if not isinstance(whole(source), FileSource):
         return []
-    return [os.stat(source.describe(i)).st_mtime_ns for i in range(len(source))]  # noqa: PTH116
+    return [_time_of(source.describe(index)) for index in range(len(source))]
+
+
+def _time_of(path: str) -> int:
+    """-1 where there is no such file, which whoever reads the image says better."""
+    try:
+        return os.stat(path).st_mtime_ns  # noqa: PTH116
+    except OSError:
+        return -1

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import itertools
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,10 +57,44 @@ class FinetuneResult:
     holdout_accuracy: dict[Setting, float]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What a classifier on top is to tell.
+
+    Attributes:
+        truth: int, for each image to learn from: its class ``(n,)``, or what ``loss`` and ``measure`` take.
+        num_outputs: of the classifier.
+        loss: from logits ``(B, num_outputs)`` and truth ``(B, …)`` to the mean loss.
+        measure: from logits and truth to percent, by which settings are chosen.
+    """
+
+    truth: np.ndarray
+    num_outputs: int
+    loss: Callable[[Tensor, Tensor], Tensor]
+    measure: Callable[[Tensor, np.ndarray], float]
+
+    def of(self, indices: np.ndarray) -> Goal:
+        """The same for some of the images."""
+        return replace(self, truth=self.truth[indices])
+
+
+def one_class(source: Source, *, num_classes: int) -> Goal:
+    """The class of each image, by cross-entropy and accuracy."""
+    assert source.labels is not None
+    return Goal(
+        truth=source.labels, num_outputs=num_classes, loss=F.cross_entropy, measure=_accuracy
+    )
+
+
+def _accuracy(scores: Tensor, truth: np.ndarray) -> float:
+    return float((scores.argmax(1) == torch.from_numpy(truth)).float().mean()) * 100
+
+
 def tune_and_predict(
     subject: Subject,
     source: Source,
     *,
+    goal: Goal | None = None,
     rates: Sequence[float],
     epochs: Sequence[int],
     most: int,
@@ -70,7 +105,8 @@ def tune_and_predict(
 
     Args:
         subject: the backbone, which stays as it is: a copy learns.
-        source: labelled images to learn from; all choices are made among these.
+        source: images to learn from; all choices are made among these.
+        goal: what is learnt; the class of each image otherwise.
         rates: peak learning rates to choose from; below five images the first is taken.
         epochs: numbers of epochs to choose from.
         most: images of a step at most; with few images there are fewer, for a dozen steps an epoch.
@@ -79,16 +115,16 @@ def tune_and_predict(
     """
     settings = [Setting(rate=r, epochs=e) for r, e in itertools.product(rates, epochs)]
     accuracy: dict[Setting, float] = {}
-    labels = source.labels
-    assert labels is not None
+    goal = goal or one_class(source, num_classes=subject.num_classes)
     if len(settings) > 1 and len(source) >= _FEWEST_TO_DIVIDE:
-        kept, held = (Subset(source, part) for part in holdout(labels, _HELD, seed=seed))
+        classes = goal.truth if goal.truth.ndim == 1 else None
+        parts = holdout(classes, _HELD, seed=seed, total=len(source))
         for setting in settings:
             accuracy[setting] = _tried(
-                subject, kept, held, setting, most=most, seed=seed, name=name
+                subject, source, goal, parts, setting, most=most, seed=seed, name=name
             )
     best = max(settings, key=lambda setting: accuracy.get(setting, 0.0))  # the first of equals
-    network = fine_tune(subject, source, best, most=most, seed=seed, name=name)
+    network = fine_tune(subject, source, best, goal=goal, most=most, seed=seed, name=name)
     return FinetuneResult(
         scores=subject.extract(network, subject.test).values,
         setting=best,
@@ -99,8 +135,9 @@ def tune_and_predict(
 
 def _tried(
     subject: Subject,
-    kept: Source,
-    held: Source,
+    source: Source,
+    goal: Goal,
+    parts: tuple[np.ndarray, np.ndarray],
     setting: Setting,
     *,
     most: int,
@@ -108,18 +145,28 @@ def _tried(
     name: str,
 ) -> float:
     """Percent on held-out images; 0 of a rate at which the network is lost."""
-    assert held.labels is not None
+    kept, held = parts
+    learnt = Subset(source, kept)
     try:
-        network = fine_tune(subject, kept, setting, most=most, seed=seed, name=name)
-        scores = subject.extract(network, held).values
+        network = fine_tune(
+            subject, learnt, setting, goal=goal.of(kept), most=most, seed=seed, name=name
+        )
+        scores = subject.extract(network, Subset(source, held)).values
     except TrainingError as error:
         logger.warning("%s, rate %g is no choice: %s", name, setting.rate, error)
         return 0.0
-    return float((scores.argmax(1) == torch.from_numpy(held.labels)).float().mean()) * 100
+    return goal.measure(scores, goal.of(held).truth)
 
 
 def fine_tune(
-    subject: Subject, source: Source, setting: Setting, *, most: int, seed: int, name: str
+    subject: Subject,
+    source: Source,
+    setting: Setting,
+    *,
+    goal: Goal | None = None,
+    most: int,
+    seed: int,
+    name: str,
 ) -> nn.Module:
     """A copy of the backbone with a classifier on top, trained as a whole.
 
@@ -127,20 +174,20 @@ def fine_tune(
     zero, so that its first gradients do not disturb the backbone.
 
     Returns:
-        From normalised images to logits ``(B, num_classes)``.
+        From normalised images to logits ``(B, num_outputs)`` of the goal.
 
     Raises:
         ConfigError: if there are fewer than two images.
 
     Source: BYOL, arXiv 2006.07733, appendix C.2.
     """
-    assert source.labels is not None
+    goal = goal or one_class(source, num_classes=subject.num_classes)
     if len(source) < 2:
         raise ConfigError(f"{name}: {len(source)} image is too few to learn from")
     batch_size = _batch_size(len(source), most)
-    labels = torch.from_numpy(source.labels).to(subject.device)
+    truth = torch.from_numpy(goal.truth).to(subject.device)
     backbone = copy.deepcopy(subject.network).to(subject.device)
-    head = nn.Linear(int(backbone.num_features), subject.num_classes, device=subject.device)  # type: ignore
+    head = nn.Linear(int(backbone.num_features), goal.num_outputs, device=subject.device)  # type: ignore
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     network = nn.Sequential(backbone, head)
@@ -151,7 +198,7 @@ def fine_tune(
         for images, indices in subject.crops(
             source, batch_size=batch_size, epochs=setting.epochs, seed=seed
         ):
-            yield F.cross_entropy(network(images).float(), labels[indices.to(subject.device)])
+            yield goal.loss(network(images).float(), truth[indices.to(subject.device)])
 
     descend(
         network.parameters(),

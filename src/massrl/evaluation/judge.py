@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from massrl.data.sources import Source, with_classes
 from massrl.errors import ConfigError, DataError, MassrlError, suggest
 from massrl.evaluate_options import EvaluateConfig
-from massrl.evaluation.finetune import FinetuneResult, tune_and_predict
+from massrl.evaluation.finetune import FinetuneResult, Goal, tune_and_predict
 from massrl.evaluation.judge_objects import OBJECT_TASKS
 from massrl.evaluation.knn import knn_predict
 from massrl.evaluation.linear import linear_probe
@@ -44,7 +45,7 @@ FIGURES = {
 }
 
 
-_TUNED = "-finetuned"
+TUNED = "-finetuned"  # ends the name of such an outcome
 
 
 class Outcome(NamedTuple):
@@ -96,7 +97,7 @@ def judge_each(subject: Subject, config: EvaluateConfig) -> Iterator[tuple[str, 
     """Each outcome of ``judge`` as it comes; of ``all`` tasks one that fails costs itself alone."""
     for task in filter(TASKS.__contains__, chosen_tasks(config.task)):
         begin = time.perf_counter()
-        try:
+        with may_fail(task, config):
             for name, scores, chosen in TASKS[task].run(subject, config):
                 metrics = classification_metrics(
                     scores.cpu(), subject.asked.labels, class_names=subject.train.class_names
@@ -104,10 +105,17 @@ def judge_each(subject: Subject, config: EvaluateConfig) -> Iterator[tuple[str, 
                 seconds = round(time.perf_counter() - begin, 2)
                 yield name, {**metrics, **chosen, "seconds": seconds}
                 begin = time.perf_counter()
-        except MassrlError as error:
-            if ALL not in config.task:
-                raise
-            logger.warning("%s is left out: %s", task, error)
+
+
+@contextmanager
+def may_fail(name: str, config: EvaluateConfig) -> Iterator[None]:
+    """Where ``all`` tasks are asked for, one that fails is left out with a word; else it ends all."""
+    try:
+        yield
+    except MassrlError as error:
+        if ALL not in config.task:
+            raise
+        logger.warning("%s is left out: %s", name, error)
 
 
 def transfer(
@@ -122,25 +130,37 @@ def transfer(
     """
     metric = "mean_per_class" if name in MEAN_PER_CLASS else "acc1"
     begin = time.perf_counter()
-    (linear,) = _linear(subject, config)
-    outcomes = [(f"{TRANSFER}-{name}", linear.scores, linear.chosen)]
-    if config.transfer.finetune:
-        tuned = tune_and_predict(
-            subject,
-            subject.train,
-            rates=config.transfer.rates,
-            epochs=config.transfer.epochs,
-            most=config.transfer.batch_size,
-            seed=config.seed,
-            name=name,
-        )
-        outcomes.append((f"{TRANSFER}-{name}{_TUNED}", tuned.scores, _tuned(tuned)))
-    for outcome, scores, chosen in outcomes:
+    for outcome, scores, chosen in _transferred(subject, config, name):
         metrics = classification_metrics(
             scores.cpu(), subject.asked.labels, class_names=subject.train.class_names
         )
         seconds = round(time.perf_counter() - begin, 2)
         yield outcome, {"metric": metric, **metrics, **chosen, "seconds": seconds}
+        begin = time.perf_counter()
+
+
+def _transferred(subject: Subject, config: EvaluateConfig, name: str) -> Iterator[Outcome]:
+    (linear,) = _linear(subject, config)
+    yield linear._replace(name=f"{TRANSFER}-{name}")
+    if config.transfer.finetune:
+        tuned = transfer_tuned(subject, config, name=name)
+        yield Outcome(f"{TRANSFER}-{name}{TUNED}", tuned.scores, tuned_settings(tuned))
+
+
+def transfer_tuned(
+    subject: Subject, config: EvaluateConfig, *, name: str, goal: Goal | None = None
+) -> FinetuneResult:
+    """Fine-tune on another data set as ``config.transfer`` says; see ``tune_and_predict``."""
+    return tune_and_predict(
+        subject,
+        subject.train,
+        goal=goal,
+        rates=config.transfer.rates,
+        epochs=config.transfer.epochs,
+        most=config.transfer.batch_size,
+        seed=config.seed,
+        name=name,
+    )
 
 
 def chosen_tasks(tasks: Iterable[str]) -> list[str]:
@@ -170,7 +190,7 @@ def title_of(outcome: str) -> str:
         return "what moves the features"
     task, _, which = outcome.partition("-")
     if task == TRANSFER:
-        name, tuned = which.removesuffix(_TUNED), which.endswith(_TUNED)
+        name, tuned = which.removesuffix(TUNED), which.endswith(TUNED)
         return f"{name}, {'fine-tuned' if tuned else 'linear'}"
     if task not in TASKS:
         return outcome
@@ -238,10 +258,13 @@ def _linear_sgd(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
 def _semi(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
     shares = semi_supervised(subject, config.semi, seed=config.seed, download=config.data.download)
     for name, source, result in shares:
-        yield Outcome(name, result.scores, {**_tuned(result), "labelled_images": len(source)})
+        yield Outcome(
+            name, result.scores, {**tuned_settings(result), "labelled_images": len(source)}
+        )
 
 
-def _tuned(result: FinetuneResult) -> dict[str, Any]:
+def tuned_settings(result: FinetuneResult) -> dict[str, Any]:
+    """What was chosen, as ``results.json`` has it."""
     return {
         **asdict(result.setting),
         "batch_size": result.batch_size,

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 from torch import Tensor
+from torch.nn import functional as F
 
 from massrl.data.splits import holdout
 from massrl.errors import ConfigError
+from massrl.evaluation.finetune import Goal
 from massrl.evaluation.linear import STRENGTHS
 
 _RECALLS = np.linspace(0, 1, 11)
@@ -71,16 +73,16 @@ def multilabel_probe(
     accuracy: dict[float, float] = {}
     for strength in sorted(strengths):
         scores = _fit(values[kept], train_truth[kept], values[held], strength)
-        accuracy[strength] = _mean(_precisions(scores, train_truth[held]))
+        accuracy[strength] = mean_precision(precisions(scores, train_truth[held]))
     best = max(sorted(strengths), key=lambda strength: accuracy[strength])
-    precisions = _precisions(_fit(values, train_truth, asked, best), test_truth)
-    if all(value is None for value in precisions):
+    each = precisions(_fit(values, train_truth, asked, best), test_truth)
+    if all(value is None for value in each):
         raise ConfigError(
             "no class has a test image, so that nothing can be judged (--transfer.sets)"
         )
     return MultilabelResult(
-        map11=_mean(precisions),
-        per_class=dict(zip(class_names, precisions, strict=True)),
+        map11=mean_precision(each),
+        per_class=dict(zip(class_names, each, strict=True)),
         strength=best,
         holdout_map=accuracy,
     )
@@ -102,12 +104,35 @@ def _fit(values: np.ndarray, truth: np.ndarray, asked: np.ndarray, strength: flo
     return scores
 
 
-def _precisions(scores: np.ndarray, truth: np.ndarray) -> list[float | None]:
+def several_classes(truth: np.ndarray) -> Goal:
+    """Which classes each image has, to be fine-tuned on: an answer for each, by 11-point mAP.
+
+    Args:
+        truth: int ``(n, num_classes)``: 1, 0, or -1 where nobody is asked.
+    """
+    return Goal(
+        truth=truth,
+        num_outputs=truth.shape[1],
+        loss=_asked_entropy,
+        measure=lambda scores, known: mean_precision(precisions(scores.numpy(), known)),
+    )
+
+
+def _asked_entropy(logits: Tensor, truth: Tensor) -> Tensor:
+    """Binary cross-entropy, the mean over all answers that are asked for."""
+    asked = truth >= 0
+    losses = F.binary_cross_entropy_with_logits(logits, asked * truth.float(), reduction="none")
+    return (losses * asked).sum() / asked.sum().clamp(min=1)
+
+
+def precisions(scores: np.ndarray, truth: np.ndarray) -> list[float | None]:
+    """``eleven_point_precision`` of each class."""
     return [eleven_point_precision(scores[:, k], truth[:, k]) for k in range(truth.shape[1])]
 
 
-def _mean(precisions: Sequence[float | None]) -> float:
-    known = [value for value in precisions if value is not None]
+def mean_precision(each: Sequence[float | None]) -> float:
+    """Their mean, over the classes that there are."""
+    known = [value for value in each if value is not None]
     return sum(known) / max(1, len(known))
 
 

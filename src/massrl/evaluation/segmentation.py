@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from massrl.data.decode import decode
 from massrl.data.objects import IGNORED, ObjectSource
 from massrl.data.sources import Normalization
+from massrl.errors import DataError
 from massrl.evaluate_options import SegmentConfig
 from massrl.evaluation.dense import Stages, seeded
 from massrl.evaluation.descent import Progress, descend
@@ -65,11 +66,12 @@ def segment(
         config: head, length, rate and size of images.
         normalization: of the backbone's images.
         device: where it is trained.
-        seed: of new weights, of the order of images and of their mirroring.
+        seed: of new weights, of what drops out, of the order of images and of their mirroring.
         progress: called with what is done.
 
     Raises:
         ConfigError: if the backbone has no stages.
+        DataError: if there is a single image to learn from.
         TrainingError: if the loss is no number.
 
     Source: Long et al., arXiv 1411.4038; Chen et al., arXiv 1706.05587.
@@ -79,15 +81,15 @@ def segment(
             network, num_classes=1 + len(train.object_names), head=config.head
         )
         segmenter.to(device)
-    _fine_tune(
-        segmenter,
-        train,
-        config,
-        normalization=normalization,
-        device=device,
-        seed=seed,
-        progress=progress,
-    )
+        _fine_tune(
+            segmenter,
+            train,
+            config,
+            normalization=normalization,
+            device=device,
+            seed=seed,
+            progress=progress,
+        )
     return _measure(
         segmenter, test, config, normalization=normalization, device=device, progress=progress
     )
@@ -133,7 +135,9 @@ def _fine_tune(
     seed: int,
     progress: Progress,
 ) -> None:
-    batch_size = max(2, min(config.batch_size, len(train)))
+    if len(train) < 2:
+        raise DataError(f"{train.name} has {len(train)} image, which is too few to learn from")
+    batch_size = min(config.batch_size, len(train))
     per_epoch = max(1, len(train) // batch_size)
     total = max(1, round(config.epochs * per_epoch))
     side = _side(config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from massrl.evaluate_options import SemiConfig
 from massrl.evaluation.finetune import FinetuneResult, tune_and_predict
 from massrl.evaluation.subject import Subject
 
+SHARES = (0.01, 0.1)  # the field's, where neither shares nor lists are asked for
 # Rates and epochs to choose from: BYOL's (appendix C.2), and few that a CPU can try.
 PROTOCOLS: dict[str, tuple[tuple[float, ...], tuple[int, ...]]] = {
     "short": ((0.02, 0.1), (30,)),
@@ -40,14 +41,12 @@ def semi_supervised(
         DataError: if a list is not to be had, or names an image that is not there.
     """
     rates, epochs = PROTOCOLS[config.protocol]
-    shares = [
-        (_percent(share), labelled_share(subject.train, share, seed=seed))
-        for share in config.shares
-    ]
+    wanted = config.shares or (() if config.lists else SHARES)
+    shares = {_percent(share): labelled_share(subject.train, share, seed=seed) for share in wanted}
     for word in config.lists:
         file = list_file(word, download=download)
-        shares.append((file.stem, listed_images(subject.train, file)))
-    for word, source in shares:
+        shares[_untaken(file, shares)] = listed_images(subject.train, file)
+    for word, source in shares.items():
         name = f"semi-{word}"
         result = tune_and_predict(
             subject,
@@ -61,6 +60,11 @@ def semi_supervised(
         yield name, source, result
 
 
+def _untaken(file: Path, taken: Mapping[str, object]) -> str:
+    """What a list is called: its file without the suffix, or all of the path where that is taken."""
+    return str(file) if file.stem in taken or file.stem.isdigit() else file.stem
+
+
 def labelled_share(source: Source, share: float, *, seed: int) -> Source:
     """A seeded, class-balanced share of the images; as many as there are classes at least."""
     assert source.labels is not None
@@ -69,21 +73,39 @@ def labelled_share(source: Source, share: float, *, seed: int) -> Source:
 
 
 def listed_images(source: Source, file: Path) -> Source:
-    """The images that a list names, line by line, by the names of their files.
+    """The images that a list names, one a line, by the names of their files, with or without folders.
 
     Raises:
-        DataError: if the list cannot be read, or names an image that the source has not.
+        DataError: if the list cannot be read, or names an image that the source has not, or several of its
+            images at once.
     """
     try:
-        names = file.read_text(encoding="utf-8").split()
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror} (--semi.lists)") from None
-    places = {Path(source.describe(index)).name: index for index in range(len(source))}
-    missing = [name for name in names if Path(name).name not in places]
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise DataError(f"{file} cannot be read: {reason} (--semi.lists)") from None
+    names = [line.strip() for line in lines if line.strip()]
+    places: dict[str, list[int]] = {}
+    for index in range(len(source)):
+        places.setdefault(Path(source.describe(index)).name, []).append(index)
+    found = [_ending_in(name, places.get(Path(name).name, []), source) for name in names]
+    missing = [name for name, ones in zip(names, found, strict=True) if not ones]
     if missing or not names:
         what = f"names {missing[0]} and {len(missing) - 1} more" if missing else "names no image"
         raise DataError(f"{file} {what} that {source.name} has not (--semi.lists)")
-    return Subset(source, sorted({places[Path(name).name] for name in names}))
+    for name, ones in zip(names, found, strict=True):
+        if len(ones) > 1:
+            raise DataError(
+                f"{file} names {name}, of which {source.name} has {len(ones)}: folders before the name "
+                f"tell them apart (--semi.lists)"
+            )
+    return Subset(source, sorted({one for (one,) in found}))
+
+
+def _ending_in(name: str, places: Sequence[int], source: Source) -> list[int]:
+    """Those of some images whose paths end in a name, which may have folders before it."""
+    parts = Path(name).parts
+    return [place for place in places if Path(source.describe(place)).parts[-len(parts) :] == parts]
 
 
 def _percent(share: float) -> str:
