@@ -247,6 +247,11 @@ def test_task_that_fails_keeps_what_came_before_and_costs_all_only_itself(
     tasks = evaluate(path, task=["all"], semi=broken)["tasks"]
     assert list(tasks) == ["knn", "linear", "linear-sgd", "look", "detect", "segment"]
     assert "semi is left out" in caplog.text
+    lost = {"sets": ["shapes(count=60)"], "finetune": True, "rates": [1e6], "epochs": [3]}
+    with pytest.raises(TrainingError):
+        evaluate(path, task=["transfer"], transfer=lost)
+    results = json.loads((tmp_path / "a-results" / "results.json").read_text(encoding="utf-8"))
+    assert "transfer-shapes(count=60)" in results["tasks"]  # its probe came before
 
 
 def test_of_all_tasks_each_that_fails_is_named_and_costs_itself(

@@ -148,8 +148,12 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     massrl.evaluate(
         folder / "a.safetensors",
         {
-            "task": ["knn", "look"],
+            "task": ["all"],
             "data": {"train": "shapes(count=60)", "val": "shapes(count=40)"},
+            "sgd": {"epochs": 1, "batch_size": 20, "rates": [0.1]},
+            "semi": {"shares": [0.5], "rates": [0.1], "epochs": [1]},
+            "detect": {"epochs": 0.2, "size": 32, "width": 8, "regions": 8, "pictures": 1},
+            "segment": {"epochs": 0.2, "size": 32, "pictures": 1},
             "look": {"points": 30, "rows": 2, "invariance_images": 8},
             "cache": False,
         },
@@ -188,17 +192,23 @@ def test_page_runs_in_a_browser_and_shows_the_image_that_is_pointed_at(
     page: Path, tmp_path: Path, width: int
 ) -> None:
     """Guards the program on the page, and its width on a telephone."""
-    probe = """<script>window.onerror = function (what) { document.title = 'error: ' + what; };</script>"""
+    probe = """<script>window.onerror = function (what) { parent.postMessage('error: ' + what, '*'); };
+    </script>"""
     then = """<script>
     var point = document.querySelectorAll('circle[data-i]')[7];
     point.dispatchEvent(new PointerEvent('pointerover', {bubbles: true}));
     var tip = document.querySelector('.tip');
-    document.title = [tip.hidden, tip.textContent, point.getAttribute('aria-label'),
-      document.documentElement.scrollWidth, document.documentElement.clientWidth].join('|');
+    parent.postMessage([tip.hidden, tip.textContent, point.getAttribute('aria-label'), window.innerWidth,
+      document.documentElement.scrollWidth, document.documentElement.clientWidth].join('|'), '*');
     </script>"""
     text = page.read_text(encoding="utf-8").replace("<head>", "<head>" + probe)
     (tmp_path / "probe.html").write_text(
         text.replace("</body>", then + "</body>"), encoding="utf-8"
+    )
+    # A window of its own cannot be as narrow as a telephone; a frame can.
+    (tmp_path / "frame.html").write_text(
+        "<script>onmessage = function (said) { document.title = said.data; };</script>"
+        f"<iframe src=probe.html width={width} height=900></iframe>"
     )
     done = subprocess.run(
         [
@@ -206,10 +216,11 @@ def test_page_runs_in_a_browser_and_shows_the_image_that_is_pointed_at(
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
-            f"--window-size={width},900",
+            "--window-size=1400,1000",
+            "--virtual-time-budget=5000",
             f"--user-data-dir={tmp_path / 'profile'}",
             "--dump-dom",
-            (tmp_path / "probe.html").as_uri(),
+            (tmp_path / "frame.html").as_uri(),
         ],
         capture_output=True,
         text=True,
@@ -218,9 +229,10 @@ def test_page_runs_in_a_browser_and_shows_the_image_that_is_pointed_at(
     )
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title is not None
-    hidden, tip, label, wide, shown = title[1].split("|")
+    hidden, tip, label, inner, wide, shown = title[1].split("|")
     assert hidden == "false"
     assert tip == label
+    assert int(inner) == width
     assert int(wide) <= int(shown)
 
 
