@@ -15,14 +15,9 @@ from massrl.data.shapes import ShapesSource
 from massrl.data.sources import IMAGENET_NORMALIZATION
 from massrl.errors import ConfigError, DataError
 from massrl.evaluate_options import DetectConfig, SegmentConfig
+from massrl.evaluation.average_precision import AveragePrecision
 from massrl.evaluation.dense import Stages
-from massrl.evaluation.detection import (
-    AveragePrecision,
-    build_detector,
-    detect,
-    example,
-    stepped_rate,
-)
+from massrl.evaluation.detection import build_detector, detect, example, stepped_rate
 from massrl.evaluation.pictures import detection_sheet, segmentation_sheet
 from massrl.evaluation.segmentation import build_segmenter, pixel_counts, segment, union_figures
 from massrl.models.backbones import build_backbone
