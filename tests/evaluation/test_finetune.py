@@ -135,6 +135,9 @@ def test_lists_take_the_place_of_shares_and_keep_their_names_apart(tmp_path: Pat
         wanted = SemiConfig(**config, **options)  # type: ignore[arg-type]
         return [name for name, _, _ in semi_supervised(subject, wanted, seed=0)]
 
+    half = tmp_path / "0.5.txt"  # no half a percent
+    half.write_bytes(files[0].read_bytes())
+    assert names(lists=(str(half),)) == [f"semi-{half}"]
     lists = tuple(map(str, files))
     assert names(lists=lists) == ["semi-one", f"semi-{files[1]}"]
     assert names(lists=lists[:1], shares=(0.5,)) == ["semi-50", "semi-one"]

@@ -62,7 +62,8 @@ def semi_supervised(
 
 def _untaken(file: Path, taken: Mapping[str, object]) -> str:
     """What a list is called: its file without the suffix, or all of the path where that is taken."""
-    return str(file) if file.stem in taken or file.stem.isdigit() else file.stem
+    looks_like_share = file.stem.replace(".", "").isdigit()
+    return str(file) if file.stem in taken or looks_like_share else file.stem
 
 
 def labelled_share(source: Source, share: float, *, seed: int) -> Source:
