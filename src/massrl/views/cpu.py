@@ -1,8 +1,8 @@
-"""Executes a plan on one image with OpenCV: uint8 in, uint8 out.
+"""Executes a plan on one image: uint8 in, uint8 out.
 
 What makes it fast: a crop is cut before anything else and resized once for all the views that share
-it; a view's steps become the few instructions of ``program``; a blur's kernel is as long as its σ
-needs; whole-pixel warps are copies.
+it; a view's steps become the few instructions of ``program``, each of them one kernel in C
+(``kernels``); the last one writes into the batch.
 """
 
 from __future__ import annotations
@@ -10,22 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from massrl.views import kernels
 from massrl.views.crops import Box
 from massrl.views.plan import Plan, ViewPlan
-from massrl.views.program import (
-    ERASED,
-    LEVELS,
-    LUMA,
-    Matrix,
-    Program,
-    blur_taps,
-    compile_view,
-    truncated,
-)
+from massrl.views.program import ERASED, Matrix, Program, blur_taps, compile_view
 from massrl.views.resize import Image, resize_crop
 
 
@@ -48,7 +39,7 @@ def execute(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -
         own = view.side or side
         if own < side:
             result[...] = 0
-        result[:own, :own] = apply_steps(crops[view.crop], view, fill=plan.fill)
+        apply_steps(crops[view.crop], view, fill=plan.fill, out=result[:own, :own])
     return views
 
 
@@ -62,129 +53,81 @@ def crops_of(image: Image, plan: Plan) -> dict[int, Image]:
     return {number: resize_crop(image, box, sides[number]) for number, box in boxes.items()}
 
 
-def apply_steps(crop: Image, view: ViewPlan, *, fill: int) -> Image:
-    """Apply flip and steps of one view to its resized crop, which is not written to."""
+def apply_steps(crop: Image, view: ViewPlan, *, fill: int, out: Image | None = None) -> Image:
+    """Apply flip and steps of one view to its resized crop, which is not written to.
+
+    Args:
+        crop: uint8 ``(H, W, 3)``.
+        view: what is to be done.
+        fill: grey level that warps bring in from outside.
+        out: where to write the result, of the crop's shape; made where it is left out.
+
+    Returns:
+        ``out``.
+    """
     height, width = crop.shape[:2]
-    return run(crop, compile_view(view, height=height, width=width), fill=fill)
+    program = compile_view(view, height=height, width=width)
+    return run(crop, program, fill=fill, out=np.empty_like(crop) if out is None else out)
 
 
-def run(image: Image, program: Program, *, fill: int) -> Image:
-    """Follow a program; the image is not written to, and is the result where nothing is to be done."""
-    for kind, value in program:
-        image = _warped(image, value, fill=fill) if kind == "warp" else _RUN[kind](image, value)
-    return image
+def run(image: Image, program: Program, *, fill: int, out: Image) -> Image:
+    """Follow a program from an image, which is not written to, to ``out``, which is returned."""
+    if not program:
+        np.copyto(out, image)
+    spare: list[Image] = []  # kernels write elsewhere than they read: two images take turns
+    for number, (kind, value) in enumerate(program, start=1):
+        if number == len(program):
+            result = out
+        else:
+            result = spare.pop() if len(spare) > 1 else np.empty(out.shape, np.uint8)
+        if kind == "warp":
+            _warp(image, result, value, fill=fill)
+        else:
+            _RUN[kind](image, result, value)
+        spare.insert(0, result)
+        image = result
+    return out
 
 
-def _warped(image: Image, matrix: Matrix, *, fill: int) -> Image:
+def _warp(image: Image, out: Image, matrix: Matrix, *, fill: int) -> None:
     """Bilinear warp; a mirror or a shift by whole pixels is a copy."""
-    height, width = image.shape[:2]
     (xx, xy, x), (yx, yy, y) = matrix[:2].tolist()
-    if xy == yx == 0.0 and yy == 1.0 and abs(xx) == 1.0 and x.is_integer() and y.is_integer():
-        if xx < 0:
-            image, x = cv2.flip(image, 1), x - width
-        return _shifted(image, int(x), int(y), fill=fill)
-    # OpenCV counts from pixel centres: half a pixel from the edges.
-    centres = np.array(
-        [[xx, xy, x + (xx + xy) / 2 - 0.5], [yx, yy, y + (yx + yy) / 2 - 0.5]], np.float64
-    )
-    # A fourth channel lets OpenCV move whole words: half the time, though it takes two conversions.
-    warped = cv2.warpAffine(
-        cv2.cvtColor(image, cv2.COLOR_RGB2RGBA),
-        centres,
-        (width, height),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(fill, fill, fill),
-    )
-    return cv2.cvtColor(warped, cv2.COLOR_RGBA2RGB)
+    if not (xy == yx == 0.0 and yy == 1.0 and abs(xx) == 1.0 and x.is_integer() and y.is_integer()):
+        kernels.warp(image, out, matrix, fill)
+    elif xx > 0:
+        _shift(image, out, int(x), int(y), fill=fill)
+    elif x == image.shape[1] and y == 0:
+        kernels.flip(image, out)
+    else:
+        mirrored = np.empty(image.shape, np.uint8)
+        kernels.flip(image, mirrored)
+        _shift(mirrored, out, int(x) - image.shape[1], int(y), fill=fill)
 
 
-def _shifted(image: Image, x: int, y: int, *, fill: int) -> Image:
+def _shift(image: Image, out: Image, x: int, y: int, *, fill: int) -> None:
     """To the right by ``x`` and down by ``y`` pixels."""
-    if x == y == 0:
-        return image
     height, width = image.shape[:2]
-    result = np.full_like(image, fill)
-    if abs(x) >= width or abs(y) >= height:
-        return result
-    result[max(0, y) : height + y, max(0, x) : width + x] = image[
-        max(0, -y) : height - y, max(0, -x) : width - x
-    ]
-    return result
+    out[...] = fill
+    if abs(x) < width and abs(y) < height:
+        out[max(0, y) : height + y, max(0, x) : width + x] = image[
+            max(0, -y) : height - y, max(0, -x) : width - x
+        ]
 
 
-def _contrast(image: Image, factor: float) -> Image:
-    red, green, blue, _ = cv2.mean(image)
-    mean = red * float(LUMA[0]) + green * float(LUMA[1]) + blue * float(LUMA[2])
-    # OpenCV rounds; from nearly half a level lower, that cuts fractions off, as torchvision does.
-    return cv2.addWeighted(image, factor, image, 0.0, mean * (1 - factor) - 0.4995)
-
-
-def _autocontrast(image: Image, _: float) -> Image:
-    channels = []
-    for channel in cv2.split(image):
-        low, high, _, _ = cv2.minMaxLoc(channel)
-        if high > low:  # a reciprocal first, as torch divides a number by a tensor
-            scale = np.float32(1) / np.float32(high - low) * np.float32(255)
-            channel = cv2.LUT(channel, truncated((LEVELS - np.float32(low)) * scale))
-        channels.append(channel)
-    return cv2.merge(channels)
-
-
-def _equalize(image: Image, _: float) -> Image:
-    """Pillow's and torchvision's histogram equalisation; OpenCV's own rounds otherwise."""
-    channels = []
-    for channel in cv2.split(image):
-        counts = cv2.calcHist([channel], [0], None, [256], [0, 256]).ravel().astype(np.int64)
-        last = int(counts[np.flatnonzero(counts)[-1]])
-        per_level = (channel.size - last) // 255
-        if per_level:
-            below = np.cumsum(counts) - counts
-            table = np.minimum((below + per_level // 2) // per_level, 255)
-            channel = cv2.LUT(channel, table.astype(np.uint8))
-        channels.append(channel)
-    return cv2.merge(channels)
-
-
-def _hue(image: Image, turn: int) -> Image:
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
-    rows = hsv.reshape(hsv.shape[0], -1)
-    turns = np.zeros((hsv.shape[1], 3), np.uint8)
-    turns[:, 0] = turn
-    np.add(rows, turns.ravel(), out=rows)  # wraps around, as the circle does
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
-
-
-_SMOOTH = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]], np.float32) / 13
-
-
-def _sharpness(image: Image, factor: float) -> Image:
-    smooth = cv2.filter2D(image, -1, _SMOOTH)
-    smooth[[0, -1]] = image[[0, -1]]
-    smooth[:, [0, -1]] = image[:, [0, -1]]
-    return cv2.addWeighted(image, factor, smooth, 1 - factor, 0)
-
-
-def _blur(image: Image, sigma: float) -> Image:
-    kernel = blur_taps(sigma)
-    return cv2.sepFilter2D(image, -1, kernel, kernel)
-
-
-def _erase(image: Image, box: tuple[int, int, int, int]) -> Image:
+def _erase(image: Image, out: Image, box: tuple[int, int, int, int]) -> None:
     top, left, bottom, right = box
-    result = image.copy()
-    result[top:bottom, left:right] = ERASED
-    return result
+    np.copyto(out, image)
+    out[top:bottom, left:right] = ERASED
 
 
-_RUN: dict[str, Callable[[Image, Any], Image]] = {
-    "table": lambda image, table: cv2.LUT(image, table),
-    "mix": lambda image, matrix: cv2.transform(image, matrix),
-    "contrast": _contrast,
-    "autocontrast": _autocontrast,
-    "equalize": _equalize,
-    "hue": _hue,
-    "sharpness": _sharpness,
-    "blur": _blur,
+_RUN: dict[str, Callable[[Image, Image, Any], None]] = {
+    "table": kernels.table,
+    "contrast": kernels.contrast,
+    "saturation": kernels.saturation,
+    "autocontrast": lambda image, out, _: kernels.autocontrast(image, out),
+    "equalize": lambda image, out, _: kernels.equalize(image, out),
+    "hue": kernels.hue,
+    "sharpness": kernels.sharpness,
+    "blur": lambda image, out, sigma: kernels.blur(image, out, blur_taps(sigma)),
     "erase": _erase,
 }

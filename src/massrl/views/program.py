@@ -23,11 +23,11 @@ from massrl.views.policies import Step
 InstructionKind = Literal[
     "warp",  # float64 (3, 3): source to result, in pixel edges
     "table",  # uint8 (256,): level to level
-    "mix",  # float32 (3, 3): a pixel's channels to its new ones
     "contrast",  # factor on the distance from the image's mean grey
+    "saturation",  # factor on the distance from a pixel's own grey
     "autocontrast",  # 0
     "equalize",  # 0
-    "hue",  # turn of the colour circle in 1/256, a whole number
+    "hue",  # turn of the colour circle in sixths of it, 0 to 6
     "sharpness",  # factor on the distance from a smoothed image
     "blur",  # standard deviation, pixels
     "erase",  # top, left, bottom, right, pixels
@@ -49,8 +49,6 @@ LUMA = np.array([0.2989, 0.587, 0.114], np.float32)  # as torchvision's rgb_to_g
 LEVELS = np.arange(256, dtype=np.float32)
 ERASED = (125, 123, 114)  # Fast AutoAugment's cutout colour, the mean of ImageNet
 _WHOLE = np.arange(256, dtype=np.uint8)
-_UNCHANGED = np.eye(3, dtype=np.float32)
-_GREY = np.tile(LUMA, (3, 1))
 
 
 def compile_view(view: ViewPlan, *, height: int, width: int) -> Program:
@@ -171,18 +169,13 @@ _TABLES: dict[str, Callable[[float], Table]] = {
 # ---------------------------------------------------------------- pixels
 
 
-def _saturation(step: Step, height: int, width: int) -> Program:
-    factor = np.float32(step.values[0])
-    return [Instruction("mix", _UNCHANGED * factor + _GREY * (1 - factor))]
-
-
 def _grayscale(step: Step, height: int, width: int) -> Program:
-    return [Instruction("mix", _GREY)]
+    return [Instruction("saturation", 0.0)]
 
 
 def _hue(step: Step, height: int, width: int) -> Program:
-    turn = round(step.values[0] * 256) % 256
-    return [Instruction("hue", turn)] if turn else []  # the way to HSV and back alone would round
+    turn = step.values[0] % 1.0 * 6
+    return [Instruction("hue", turn)] if turn else []
 
 
 def _sharpness(step: Step, height: int, width: int) -> Program:
@@ -214,7 +207,7 @@ _PIXELS: dict[str, Callable[[Step, int, int], Program]] = {
     "contrast": _by_value("contrast"),
     "autocontrast": _by_value("autocontrast"),
     "equalize": _by_value("equalize"),
-    "saturation": _saturation,
+    "saturation": _by_value("saturation"),
     "grayscale": _grayscale,
     "hue": _hue,
     "sharpness": _sharpness,

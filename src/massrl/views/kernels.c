@@ -1,0 +1,905 @@
+/* Pixel kernels of the CPU executor: uint8 (H, W, 3) in, uint8 (H, W, 3) out.
+ *
+ * Plain C, written so that a compiler turns the inner loops into vector instructions. On x86-64 with
+ * glibc they are compiled twice, and the processor's own is taken when the module is loaded.
+ *
+ * Everything is whole numbers, or single IEEE operations on floats that are neither reordered nor
+ * contracted (see setup.py): every processor comes to the same pixels, bit for bit.
+ *
+ * Fixed point: "Qn" is a whole number of 2^-n. An image is read and written row by row; rows may lie
+ * apart (a cut-out), pixels may not. Sources are never written to, and no kernel works in place.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
+#define VECTORISED __attribute__((target_clones("avx2", "default")))
+#else
+#define VECTORISED
+#endif
+
+#if defined(__GNUC__) && !defined(__clang__)
+#define SCALAR __attribute__((optimize("no-tree-vectorize"))) /* of look-ups, GCC makes it worse */
+#else
+#define SCALAR
+#endif
+
+#if defined(_MSC_VER)
+#define restrict __restrict
+#endif
+
+typedef struct {
+    uint8_t *pixels;
+    ptrdiff_t stride; /* bytes from row to row */
+    ptrdiff_t height, width;
+} Image;
+
+static inline uint8_t *row_of(const Image *image, ptrdiff_t y) {
+    return image->pixels + y * image->stride;
+}
+
+/* a * b in Q15, rounded; the form that compilers know as pmulhrsw and sqrdmulh. */
+static inline int16_t times(int16_t a, int16_t b) {
+    return (int16_t)((((int32_t)a * b >> 14) + 1) >> 1);
+}
+
+static inline uint8_t clamped(int32_t level) {
+    return (uint8_t)(level < 0 ? 0 : level > 255 ? 255 : level);
+}
+
+/* A float level to uint8 as torchvision has it: the fraction cut off. */
+static inline uint8_t truncated(float level) {
+    level = level > 0.0f ? level : 0.0f;
+    level = level < 255.0f ? level : 255.0f;
+    return (uint8_t)(int32_t)level;
+}
+
+static inline uint8_t narrowed(int16_t level) {
+    level = level > 0 ? level : 0;
+    return (uint8_t)(level < 255 ? level : 255);
+}
+
+/* `from` + (level - from) * factor, all but the factor (Q12, below 8) in Q7; half a 16th is `half`. */
+static inline uint8_t away(int16_t level, int16_t from, int16_t factor, int16_t half) {
+    const int16_t moved = times((int16_t)(level - from), factor); /* Q4 */
+    return narrowed((int16_t)((int16_t)(moved + (from >> 3) + half) >> 4));
+}
+
+/* ------------------------------------------------------------------------------------- resize */
+
+enum {
+    LANES = 16, /* rows that are resized together */
+    MANY = 32,  /* from so many taps on, sums are kept in 32 bits: roundings would add up */
+};
+
+/* For each pixel of the result: where its taps begin, and their weights in Q14, a multiple of 4. */
+typedef struct {
+    int32_t *first;
+    int16_t *weights;
+    ptrdiff_t taps;
+} Filter;
+
+static double bicubic(double x) {
+    const double a = -0.5; /* Catmull-Rom, as Pillow and torch when they antialias */
+    x = fabs(x);
+    if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
+    if (x < 2.0) return (((x - 5.0) * x + 8.0) * x - 4.0) * a;
+    return 0.0;
+}
+
+static double reach_of(ptrdiff_t from, ptrdiff_t to) { return from > to ? 2.0 * from / to : 2.0; }
+
+static ptrdiff_t taps_of(ptrdiff_t from, ptrdiff_t to) {
+    return ((ptrdiff_t)ceil(reach_of(from, to)) * 2 + 1 + 3) / 4 * 4;
+}
+
+/* Pillow's weights: a bicubic that is as much wider as the image shrinks, cut off at the borders. */
+static void weigh(Filter *filter, ptrdiff_t from, ptrdiff_t to, double *scratch) {
+    const double scale = (double)from / to, narrower = scale > 1.0 ? 1.0 / scale : 1.0;
+    const double reach = reach_of(from, to);
+    for (ptrdiff_t i = 0; i < to; i++) {
+        const double centre = (i + 0.5) * scale;
+        ptrdiff_t begin = (ptrdiff_t)(centre - reach + 0.5), end = (ptrdiff_t)(centre + reach + 0.5);
+        begin = begin < 0 ? 0 : begin;
+        end = end > from ? from : end;
+        double sum = 0.0;
+        for (ptrdiff_t k = begin; k < end; k++)
+            sum += scratch[k - begin] = bicubic((k - centre + 0.5) * narrower);
+        const double unit = (1 << 14) / sum;
+        int16_t *weights = filter->weights + i * filter->taps;
+        int32_t left = 1 << 14;
+        ptrdiff_t largest = 0;
+        for (ptrdiff_t k = 0; k < filter->taps; k++) {
+            weights[k] = k < end - begin ? (int16_t)floor(scratch[k] * unit + 0.5) : 0;
+            left -= weights[k];
+            if (weights[k] > weights[largest]) largest = k;
+        }
+        weights[largest] = (int16_t)(weights[largest] + left); /* what is flat stays flat */
+        filter->first[i] = (int32_t)begin;
+    }
+}
+
+/* A row in Q7. */
+VECTORISED static void raise(int16_t *restrict to, const uint8_t *restrict from, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) to[i] = (int16_t)(from[i] << 7);
+}
+
+/* Four numbers that lie `apart`, weighted and added. */
+static inline int16_t four(const int16_t *first, ptrdiff_t apart, const int16_t weights[4]) {
+    return (int16_t)(times(first[0], weights[0]) + times(first[apart], weights[1]) +
+                     times(first[2 * apart], weights[2]) + times(first[3 * apart], weights[3]));
+}
+
+/* Rows that lie `count` numbers apart, weighted and added. Q7 times Q14 is Q6. */
+VECTORISED static void add_rows(int16_t *restrict sums, const int16_t *restrict rows,
+                                const int16_t *restrict weights, ptrdiff_t taps, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) sums[i] = four(rows + i, count, weights);
+    for (ptrdiff_t k = 4; k < taps; k += 4)
+        for (ptrdiff_t i = 0; i < count; i++)
+            sums[i] = (int16_t)(sums[i] + four(rows + k * count + i, count, weights + k));
+}
+
+VECTORISED static void add_many_rows(int32_t *restrict sums, const int16_t *restrict row,
+                                     int32_t weight, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) sums[i] += row[i] * weight;
+}
+
+VECTORISED static void narrow(int16_t *restrict to, const int32_t *restrict from, ptrdiff_t count,
+                              int shift) {
+    for (ptrdiff_t i = 0; i < count; i++) to[i] = (int16_t)((from[i] + (1 << (shift - 1))) >> shift);
+}
+
+/* The first half of an array between the second. */
+VECTORISED static void interleave16(int16_t *restrict to, const int16_t *restrict from,
+                                    ptrdiff_t half) {
+    for (ptrdiff_t i = 0; i < half; i++) {
+        to[2 * i] = from[i];
+        to[2 * i + 1] = from[half + i];
+    }
+}
+
+VECTORISED static void separate8(uint8_t *restrict to, const uint8_t *restrict from,
+                                 ptrdiff_t half) {
+    for (ptrdiff_t i = 0; i < half; i++) {
+        to[i] = from[2 * i];
+        to[half + i] = from[2 * i + 1];
+    }
+}
+
+/* One pixel of LANES rows: its taps lie 3 * LANES numbers apart. Q6 times Q14 is Q5, then uint8. */
+VECTORISED static void add_columns(uint8_t *restrict to, const int16_t *restrict from,
+                                   const Filter *filter, ptrdiff_t side) {
+    for (ptrdiff_t x = 0; x < side; x++, to += 3 * LANES) {
+        const int16_t *weights = filter->weights + x * filter->taps;
+        const int16_t *tap = from + filter->first[x] * 3 * LANES;
+        int16_t sums[3 * LANES];
+        for (int i = 0; i < 3 * LANES; i++) sums[i] = four(tap + i, 3 * LANES, weights);
+        for (ptrdiff_t k = 4; k < filter->taps; k += 4)
+            for (int i = 0; i < 3 * LANES; i++)
+                sums[i] = (int16_t)(sums[i] + four(tap + k * 3 * LANES + i, 3 * LANES, weights + k));
+        for (int i = 0; i < 3 * LANES; i++)
+            to[i] = narrowed((int16_t)((int16_t)(sums[i] + 16) >> 5));
+    }
+}
+
+VECTORISED static void add_many_columns(uint8_t *restrict to, const int16_t *restrict from,
+                                        const Filter *filter, ptrdiff_t side) {
+    for (ptrdiff_t x = 0; x < side; x++, to += 3 * LANES) {
+        const int16_t *weights = filter->weights + x * filter->taps;
+        const int16_t *tap = from + filter->first[x] * 3 * LANES;
+        int32_t sums[3 * LANES] = {0};
+        for (ptrdiff_t k = 0; k < filter->taps; k++, tap += 3 * LANES)
+            for (int i = 0; i < 3 * LANES; i++) sums[i] += tap[i] * weights[k];
+        for (int i = 0; i < 3 * LANES; i++) to[i] = clamped((sums[i] + (1 << 19)) >> 20);
+    }
+}
+
+/* Down first, then across: LANES rows of the result at a time, so that all of it stays in the cache.
+ *
+ * Across, the taps of a pixel lie side by side, which vectors cannot use. So the rows are transposed:
+ * an array of n rows whose halves are interleaved log2(n) times is its transpose. */
+static int resize(const Image *from, const Image *to) {
+    const ptrdiff_t side = to->width, across = 3 * from->width;
+    Filter rows = {NULL, NULL, taps_of(from->height, to->height)};
+    Filter columns = {NULL, NULL, taps_of(from->width, side)};
+    const ptrdiff_t longest = rows.taps > columns.taps ? rows.taps : columns.taps;
+    const ptrdiff_t padded = (from->width + columns.taps) * 3 * LANES; /* taps of weight 0 */
+    /* Source rows that LANES rows of the result can need. */
+    const ptrdiff_t held = (ptrdiff_t)((double)LANES * from->height / to->height) + 2 + rows.taps;
+    const size_t bytes = (size_t)(longest * sizeof(double) + (to->height + side) * sizeof(int32_t) +
+                                  held * across * sizeof(int16_t) +
+                                  across * sizeof(int32_t) + 2 * padded * sizeof(int16_t) +
+                                  (to->height * rows.taps + side * columns.taps) * sizeof(int16_t) +
+                                  2 * side * 3 * LANES);
+    double *scratch = malloc(bytes);
+    if (scratch == NULL) return -1;
+    rows.first = (int32_t *)(scratch + longest);
+    columns.first = rows.first + to->height;
+    int32_t *sums = columns.first + side;
+    int16_t *one = (int16_t *)(sums + across), *other = one + padded;
+    rows.weights = other + padded;
+    columns.weights = rows.weights + to->height * rows.taps;
+    int16_t *raised = columns.weights + side * columns.taps;
+    uint8_t *done = (uint8_t *)(raised + held * across), *apart = done + side * 3 * LANES;
+    weigh(&rows, from->height, to->height, scratch);
+    weigh(&columns, from->width, side, scratch);
+    memset(one, 0, 2 * padded * sizeof(int16_t));
+    for (ptrdiff_t top = 0; top < to->height; top += LANES) {
+        const ptrdiff_t count = to->height - top < LANES ? to->height - top : LANES;
+        const ptrdiff_t start = rows.first[top], end = rows.first[top + count - 1] + rows.taps;
+        for (ptrdiff_t y = start; y < end; y++)
+            raise(raised + (y - start) * across,
+                  row_of(from, y < from->height ? y : from->height - 1), across);
+        for (ptrdiff_t y = top; y < top + count; y++) {
+            const int16_t *weights = rows.weights + y * rows.taps;
+            const int16_t *tap = raised + (rows.first[y] - start) * across;
+            int16_t *result = one + (y - top) * across;
+            if (rows.taps < MANY)
+                add_rows(result, tap, weights, rows.taps, across);
+            else {
+                memset(sums, 0, across * sizeof(int32_t));
+                for (ptrdiff_t k = 0; k < rows.taps; k++)
+                    add_many_rows(sums, tap + k * across, weights[k], across);
+                narrow(result, sums, across, 15);
+            }
+        }
+        interleave16(other, one, across * LANES / 2);
+        interleave16(one, other, across * LANES / 2);
+        interleave16(other, one, across * LANES / 2);
+        interleave16(one, other, across * LANES / 2);
+        (columns.taps < MANY ? add_columns : add_many_columns)(done, one, &columns, side);
+        separate8(apart, done, side * 3 * LANES / 2);
+        separate8(done, apart, side * 3 * LANES / 2);
+        separate8(apart, done, side * 3 * LANES / 2);
+        separate8(done, apart, side * 3 * LANES / 2);
+        for (ptrdiff_t y = 0; y < count; y++)
+            memcpy(row_of(to, top + y), done + y * side * 3, (size_t)side * 3);
+    }
+    free(scratch);
+    return 0;
+}
+
+/* ----------------------------------------------------------------------------------- geometry */
+
+static void flip(const Image *from, const Image *to) {
+    for (ptrdiff_t y = 0; y < to->height; y++) {
+        const uint8_t *source = row_of(from, y) + 3 * (to->width - 1);
+        uint8_t *result = row_of(to, y), *const end = result + 3 * to->width;
+        for (; result < end; result += 3, source -= 3) {
+            result[0] = source[0];
+            result[1] = source[1];
+            result[2] = source[2];
+        }
+    }
+}
+
+/* What a bilinear sample takes from four pixels that may lie outside; weights are in Q7 and Q15. */
+static void sample_border(const Image *from, ptrdiff_t x, ptrdiff_t y, int16_t right, int16_t down,
+                          uint8_t fill, uint8_t *result) {
+    if (x < -1 || x >= from->width || y < -1 || y >= from->height) {
+        memset(result, fill, 3);
+        return;
+    }
+    for (int channel = 0; channel < 3; channel++) {
+        int16_t corners[4];
+        for (int part = 0; part < 4; part++) {
+            const ptrdiff_t column = x + (part & 1), row = y + (part >> 1);
+            const int inside = row >= 0 && row < from->height && column >= 0 && column < from->width;
+            corners[part] = inside ? row_of(from, row)[3 * column + channel] : fill;
+        }
+        const int16_t upper = (int16_t)(corners[0] * 128 + (corners[1] - corners[0]) * right);
+        const int16_t lower = (int16_t)(corners[2] * 128 + (corners[3] - corners[2]) * right);
+        const int16_t level = (int16_t)(upper + times((int16_t)(lower - upper), down));
+        result[channel] = narrowed((int16_t)((int16_t)(level + 64) >> 7));
+    }
+}
+
+enum { CHUNK = 64 }; /* pixels of the result that are gathered, then blended */
+
+/* Pixels in fours of bytes, and each one's weights in Q7 and Q15, once for every byte. */
+typedef struct {
+    uint8_t corners[4][4 * CHUNK]; /* upper left, upper right, lower left, lower right */
+    int16_t right[4 * CHUNK], down[4 * CHUNK];
+} Gathered;
+
+VECTORISED static void blend(const Gathered *restrict part, uint8_t *restrict to) {
+    for (int i = 0; i < 4 * CHUNK; i++) {
+        const int16_t right = part->right[i];
+        const int16_t upper = (int16_t)(part->corners[0][i] * 128 +
+                                        (part->corners[1][i] - part->corners[0][i]) * right);
+        const int16_t lower = (int16_t)(part->corners[2][i] * 128 +
+                                        (part->corners[3][i] - part->corners[2][i]) * right);
+        const int16_t level = (int16_t)(upper + times((int16_t)(lower - upper), part->down[i]));
+        to[i] = narrowed((int16_t)((int16_t)(level + 64) >> 7));
+    }
+}
+
+/* A row between pixels: one weight for all of it to the right, in Q7, and one down, in Q15. */
+VECTORISED static void blend_rows(const uint8_t *restrict upper_row, const uint8_t *restrict lower_row,
+                                  uint8_t *restrict to, ptrdiff_t count, int16_t right, int16_t down) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const int16_t upper = (int16_t)(upper_row[i] * 128 + (upper_row[i + 3] - upper_row[i]) * right);
+        const int16_t lower = (int16_t)(lower_row[i] * 128 + (lower_row[i + 3] - lower_row[i]) * right);
+        const int16_t level = (int16_t)(upper + times((int16_t)(lower - upper), down));
+        to[i] = narrowed((int16_t)((int16_t)(level + 64) >> 7));
+    }
+}
+
+/* The part of 0 ... count where low <= start + i * step < high, as far as whole steps go. */
+static void within(int64_t start, int64_t step, int64_t low, int64_t high, ptrdiff_t *begin,
+                   ptrdiff_t *end) {
+    while (*begin < *end && (start + *begin * step < low || start + *begin * step >= high)) ++*begin;
+    while (*begin < *end &&
+           (start + (*end - 1) * step < low || start + (*end - 1) * step >= high))
+        --*end;
+}
+
+/* Bilinear. `inverse` takes a pixel of the result, by its edges, to the source; places are in Q32. */
+static void warp(const Image *from, const Image *to, const double inverse[6], uint8_t fill) {
+    const double unit = 4294967296.0;
+    const int64_t one = (int64_t)1 << 32, upwards = one >> 8; /* fractions are cut to a 128th */
+    const int64_t right_x = (int64_t)floor(inverse[0] * unit + 0.5);
+    const int64_t right_y = (int64_t)floor(inverse[3] * unit + 0.5);
+    const int sideways = right_x == one && right_y == 0;
+    Gathered part;
+    uint8_t blended[4 * CHUNK];
+    memset(&part, 0, sizeof part);
+    for (ptrdiff_t row = 0; row < to->height; row++) {
+        /* From edges to centres. */
+        const double across = 0.5 * inverse[0] + (row + 0.5) * inverse[1] + inverse[2] - 0.5;
+        const double along = 0.5 * inverse[3] + (row + 0.5) * inverse[4] + inverse[5] - 0.5;
+        const int64_t x = (int64_t)floor(across * unit + 0.5) + upwards;
+        const int64_t y = (int64_t)floor(along * unit + 0.5) + upwards;
+        /* From `begin` to `end` all four pixels lie inside, and a byte after the last one. */
+        ptrdiff_t begin = 0, end = to->width;
+        within(x, right_x, 0, (from->width - 2) * one, &begin, &end);
+        within(y, right_y, 0, (from->height - 1) * one, &begin, &end);
+        uint8_t *result = row_of(to, row);
+        for (ptrdiff_t i = 0; i < to->width; i++) {
+            if (i == begin && i < end) i = end;
+            if (i == to->width) break;
+            const int64_t own_x = x + i * right_x, own_y = y + i * right_y;
+            sample_border(from, (ptrdiff_t)(own_x >> 32), (ptrdiff_t)(own_y >> 32),
+                          (int16_t)(own_x >> 25 & 127), (int16_t)((own_y >> 25 & 127) << 8), fill,
+                          result + 3 * i);
+        }
+        if (begin >= end) continue;
+        if (sideways) {
+            const uint8_t *place = row_of(from, (ptrdiff_t)(y >> 32)) + 3 * ((x >> 32) + begin);
+            blend_rows(place, place + from->stride, result + 3 * begin, 3 * (end - begin),
+                       (int16_t)(x >> 25 & 127), (int16_t)((y >> 25 & 127) << 8));
+            continue;
+        }
+        for (ptrdiff_t start = begin; start < end; start += CHUNK) {
+            const ptrdiff_t count = end - start < CHUNK ? end - start : CHUNK;
+            int64_t own_x = x + start * right_x, own_y = y + start * right_y;
+            for (ptrdiff_t i = 0; i < count; i++, own_x += right_x, own_y += right_y) {
+                const uint8_t *upper = row_of(from, (ptrdiff_t)(own_y >> 32)) + 3 * (own_x >> 32);
+                const uint8_t *lower = upper + from->stride;
+                const uint64_t four = 0x0001000100010001;
+                const uint64_t right = (uint64_t)(own_x >> 25 & 127) * four;
+                const uint64_t down = (uint64_t)(own_y >> 25 & 127) * (four << 8);
+                memcpy(part.corners[0] + 4 * i, upper, 4);
+                memcpy(part.corners[1] + 4 * i, upper + 3, 4);
+                memcpy(part.corners[2] + 4 * i, lower, 4);
+                memcpy(part.corners[3] + 4 * i, lower + 3, 4);
+                memcpy(part.right + 4 * i, &right, 8);
+                memcpy(part.down + 4 * i, &down, 8);
+            }
+            blend(&part, blended);
+            uint8_t *place = result + 3 * start;
+            for (ptrdiff_t i = 0; i < count - 1; i++) memcpy(place + 3 * i, blended + 4 * i, 4);
+            memcpy(place + 3 * (count - 1), blended + 4 * (count - 1), 3);
+        }
+    }
+}
+
+/* -------------------------------------------------------------------------------------- tables */
+
+SCALAR static void look_up(const uint8_t *restrict from, uint8_t *restrict to, ptrdiff_t count,
+                    const uint8_t *restrict levels) {
+    for (; count >= 8; from += 8, to += 8, count -= 8) {
+        const uint8_t a = levels[from[0]], b = levels[from[1]], c = levels[from[2]], d = levels[from[3]];
+        const uint8_t e = levels[from[4]], f = levels[from[5]], g = levels[from[6]], h = levels[from[7]];
+        to[0] = a, to[1] = b, to[2] = c, to[3] = d, to[4] = e, to[5] = f, to[6] = g, to[7] = h;
+    }
+    for (ptrdiff_t i = 0; i < count; i++) to[i] = levels[from[i]];
+}
+
+static void table(const Image *from, const Image *to, const uint8_t *levels) {
+    for (ptrdiff_t y = 0; y < to->height; y++)
+        look_up(row_of(from, y), row_of(to, y), 3 * to->width, levels);
+}
+
+SCALAR static void look_up_each(const uint8_t *restrict from, uint8_t *restrict to, ptrdiff_t width,
+                         uint8_t levels[restrict 3][256]) {
+    for (ptrdiff_t x = 0; x < width; x++, from += 3, to += 3) {
+        const uint8_t red = levels[0][from[0]], green = levels[1][from[1]], blue = levels[2][from[2]];
+        to[0] = red, to[1] = green, to[2] = blue;
+    }
+}
+
+static void three_tables(const Image *from, const Image *to, uint8_t levels[3][256]) {
+    for (ptrdiff_t y = 0; y < to->height; y++)
+        look_up_each(row_of(from, y), row_of(to, y), to->width, levels);
+}
+
+enum { PERIOD = 96 }; /* bytes after which channels and vectors begin together again */
+
+VECTORISED static void extremes(const uint8_t *restrict row, ptrdiff_t count, uint8_t *restrict low,
+                                uint8_t *restrict high) {
+    for (; count >= PERIOD; row += PERIOD, count -= PERIOD)
+        for (int i = 0; i < PERIOD; i++) {
+            low[i] = row[i] < low[i] ? row[i] : low[i];
+            high[i] = row[i] > high[i] ? row[i] : high[i];
+        }
+    for (ptrdiff_t i = 0; i < count; i++) {
+        low[i] = row[i] < low[i] ? row[i] : low[i];
+        high[i] = row[i] > high[i] ? row[i] : high[i];
+    }
+}
+
+/* Each channel stretched to 0 ... 255; a reciprocal first, as torch divides a number by a tensor. */
+static void autocontrast(const Image *from, const Image *to) {
+    uint8_t low[PERIOD], high[PERIOD], levels[3][256];
+    memset(low, 255, sizeof low);
+    memset(high, 0, sizeof high);
+    for (ptrdiff_t y = 0; y < from->height; y++)
+        extremes(row_of(from, y), 3 * from->width, low, high);
+    for (int channel = 0; channel < 3; channel++) {
+        for (int i = channel; i < PERIOD; i += 3) {
+            low[channel] = low[i] < low[channel] ? low[i] : low[channel];
+            high[channel] = high[i] > high[channel] ? high[i] : high[channel];
+        }
+        const int32_t least = low[channel], most = high[channel];
+        const float scale = most > least ? 1.0f / (float)(most - least) * 255.0f : 1.0f;
+        for (int32_t level = 0; level < 256; level++)
+            levels[channel][level] =
+                most > least ? truncated((float)(level - least) * scale) : (uint8_t)level;
+    }
+    three_tables(from, to, levels);
+}
+
+/* Pillow's and torchvision's histogram equalisation. */
+static void equalize(const Image *from, const Image *to) {
+    uint32_t counts[2][3][256]; /* two, so that equal neighbours do not wait for each other */
+    uint8_t levels[3][256];
+    memset(counts, 0, sizeof counts);
+    for (ptrdiff_t y = 0; y < from->height; y++) {
+        const uint8_t *row = row_of(from, y);
+        for (ptrdiff_t x = 0; x < from->width; x++, row += 3)
+            for (int channel = 0; channel < 3; channel++) counts[x & 1][channel][row[channel]]++;
+    }
+    for (int channel = 0; channel < 3; channel++) {
+        uint32_t *own = counts[0][channel], last = 0;
+        for (int level = 0; level < 256; level++) {
+            own[level] += counts[1][channel][level];
+            last = own[level] ? own[level] : last;
+        }
+        const uint64_t step = ((uint64_t)(from->height * from->width) - last) / 255;
+        uint64_t below = 0;
+        for (int level = 0; level < 256; below += own[level++]) {
+            const uint64_t stretched = step ? (below + step / 2) / step : (uint64_t)level;
+            levels[channel][level] = (uint8_t)(stretched < 255 ? stretched : 255);
+        }
+    }
+    three_tables(from, to, levels);
+}
+
+/* -------------------------------------------------------------------------------------- colour */
+
+VECTORISED static void add_up(const uint8_t *restrict row, ptrdiff_t count, uint32_t *restrict sums) {
+    for (; count >= PERIOD; row += PERIOD, count -= PERIOD)
+        for (int i = 0; i < PERIOD; i++) sums[i] += row[i];
+    for (ptrdiff_t i = 0; i < count; i++) sums[i] += row[i];
+}
+
+VECTORISED static void contrast_row(const uint8_t *restrict from, uint8_t *restrict to,
+                                    ptrdiff_t count, int16_t factor, int16_t mean) {
+    for (ptrdiff_t i = 0; i < count; i++) to[i] = away((int16_t)(from[i] * 128), mean, factor, 1);
+}
+
+/* The distance from the mean grey, times a factor. */
+static void contrast(const Image *from, const Image *to, int16_t factor) {
+    static const float luma[3] = {0.2989f, 0.587f, 0.114f}; /* torchvision's rgb_to_grayscale */
+    uint64_t sums[3] = {0, 0, 0};
+    for (ptrdiff_t y = 0; y < from->height; y++) {
+        uint32_t of_row[PERIOD] = {0};
+        add_up(row_of(from, y), 3 * from->width, of_row);
+        for (int i = 0; i < PERIOD; i += 3)
+            for (int channel = 0; channel < 3; channel++) sums[channel] += of_row[i + channel];
+    }
+    double grey = 0.0;
+    for (int channel = 0; channel < 3; channel++) grey += (double)sums[channel] * (double)luma[channel];
+    const int16_t mean = (int16_t)(grey / (double)(from->height * from->width) * 128 + 0.5);
+    for (ptrdiff_t y = 0; y < from->height; y++)
+        contrast_row(row_of(from, y), row_of(to, y), 3 * from->width, factor, mean);
+}
+
+VECTORISED static void saturation_row(const uint8_t *restrict from, uint8_t *restrict to,
+                                      ptrdiff_t width, int16_t factor) {
+    for (ptrdiff_t x = 0; x < width; x++) {
+        const int16_t r = (int16_t)(from[3 * x] * 128), g = (int16_t)(from[3 * x + 1] * 128);
+        const int16_t b = (int16_t)(from[3 * x + 2] * 128);
+        /* 0.2989, 0.587 and 0.114 in Q15, which add up to 1 here */
+        const int16_t grey = (int16_t)(times(r, 9795) + times(g, 19236) + times(b, 3737));
+        to[3 * x] = away(r, grey, factor, 8);
+        to[3 * x + 1] = away(g, grey, factor, 8);
+        to[3 * x + 2] = away(b, grey, factor, 8);
+    }
+}
+
+/* The distance from a pixel's own grey, times a factor. */
+static void saturation(const Image *from, const Image *to, int16_t factor) {
+    for (ptrdiff_t y = 0; y < from->height; y++)
+        saturation_row(row_of(from, y), row_of(to, y), from->width, factor);
+}
+
+/* How much of the spread a channel lacks at a place on the colour circle, all in Q4; the circle has
+ * six parts of one spread each. */
+static inline int16_t lacking(int16_t place, int16_t spread) {
+    const int16_t circle = (int16_t)(6 * spread);
+    place = place < 0 ? (int16_t)(place + circle) : place;
+    place = place >= circle ? (int16_t)(place - circle) : place;
+    const int16_t falling = (int16_t)(4 * spread - place);
+    place = place < falling ? place : falling;
+    place = place > 0 ? place : 0;
+    return place < spread ? place : spread;
+}
+
+/* Where each channel begins on the circle, in Q12, by which channel is the lightest. */
+typedef struct {
+    int16_t red[3], green[3], blue[3];
+} Starts;
+
+VECTORISED static void hue_row(const uint8_t *restrict from, uint8_t *restrict to, ptrdiff_t width,
+                               const Starts *restrict starts) {
+    const Starts own = *starts;
+    for (ptrdiff_t x = 0; x < width; x++) {
+        const int16_t r = from[3 * x], g = from[3 * x + 1], b = from[3 * x + 2];
+        const int16_t gb_most = g > b ? g : b, gb_least = g < b ? g : b;
+        const int16_t most = r > gb_most ? r : gb_most, least = r < gb_least ? r : gb_least;
+        const int16_t spread = (int16_t)(most - least);
+        const int16_t spread_4 = (int16_t)(spread * 16), spread_7 = (int16_t)(spread * 128);
+        int16_t apart = (int16_t)(r - g);
+        apart = most == g ? (int16_t)(b - r) : apart;
+        apart = most == r ? (int16_t)(g - b) : apart;
+        apart = (int16_t)(apart * 16);
+        int16_t red = own.red[2], green = own.green[2], blue = own.blue[2];
+        red = most == g ? own.red[1] : red;
+        red = most == r ? own.red[0] : red;
+        green = most == g ? own.green[1] : green;
+        green = most == r ? own.green[0] : green;
+        blue = most == g ? own.blue[1] : blue;
+        blue = most == r ? own.blue[0] : blue;
+        const int16_t height = (int16_t)(most * 16 + 8);
+        red = (int16_t)(height - lacking((int16_t)(times(spread_7, red) + apart), spread_4));
+        green = (int16_t)(height - lacking((int16_t)(times(spread_7, green) + apart), spread_4));
+        blue = (int16_t)(height - lacking((int16_t)(times(spread_7, blue) + apart), spread_4));
+        to[3 * x] = (uint8_t)(red >> 4);
+        to[3 * x + 1] = (uint8_t)(green >> 4);
+        to[3 * x + 2] = (uint8_t)(blue >> 4);
+    }
+}
+
+/* A turn on the colour circle in sixths, from 0 to 6; lightest and darkest channel stay. */
+static void hue(const Image *from, const Image *to, double turn) {
+    Starts starts;
+    for (int lightest = 0; lightest < 3; lightest++) {
+        int16_t *own[3] = {starts.red, starts.green, starts.blue};
+        for (int channel = 0; channel < 3; channel++)
+            own[channel][lightest] =
+                (int16_t)(fmod(turn + 5 - 2 * channel + 2 * lightest, 6.0) * (1 << 12));
+    }
+    for (ptrdiff_t y = 0; y < from->height; y++)
+        hue_row(row_of(from, y), row_of(to, y), from->width, &starts);
+}
+
+/* --------------------------------------------------------------------------------- neighbourhoods */
+
+VECTORISED static void sharpen_row(const uint8_t *restrict above, const uint8_t *restrict row,
+                                   const uint8_t *restrict below, uint8_t *restrict to,
+                                   ptrdiff_t count, int16_t factor) {
+    for (ptrdiff_t i = 3; i < count - 3; i++) {
+        const uint16_t sum = (uint16_t)(above[i - 3] + above[i] + above[i + 3] + row[i - 3] + 5 * row[i] +
+                                        row[i + 3] + below[i - 3] + below[i] + below[i + 3] + 6);
+        const int16_t smooth = (int16_t)((uint16_t)(sum / 13) << 7);
+        to[i] = away((int16_t)(row[i] * 128), smooth, factor, 8);
+    }
+}
+
+/* The distance from an image smoothed by (1 1 1, 1 5 1, 1 1 1) / 13, times a factor; borders stay. */
+static void sharpness(const Image *from, const Image *to, int16_t factor) {
+    for (ptrdiff_t y = 0; y < from->height; y++) {
+        memcpy(row_of(to, y), row_of(from, y), (size_t)from->width * 3);
+        if (y > 0 && y < from->height - 1)
+            sharpen_row(row_of(from, y - 1), row_of(from, y), row_of(from, y + 1), row_of(to, y),
+                        3 * from->width, factor);
+    }
+}
+
+/* Places mirrored at the first and the last one, which are not repeated. */
+static ptrdiff_t reflected(ptrdiff_t place, ptrdiff_t count) {
+    if (count == 1) return 0;
+    const ptrdiff_t period = 2 * (count - 1);
+    place %= period;
+    place = place < 0 ? place + period : place;
+    return place < count ? place : period - place;
+}
+
+/* The sum of two levels that weigh alike. In Q6 it is below 2^15, and weights are in Q15. */
+static inline int16_t both(const uint8_t *one, const uint8_t *other, ptrdiff_t i, int16_t weight) {
+    return times((int16_t)((one[i] + other[i]) * 64), weight);
+}
+
+VECTORISED static void blur_centre(int16_t *restrict sums, const uint8_t *restrict centre,
+                                   int16_t weight, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) sums[i] = times((int16_t)(centre[i] * 128), weight);
+}
+
+VECTORISED static void blur_pairs(int16_t *restrict sums, const uint8_t *restrict a,
+                                  const uint8_t *restrict b, const uint8_t *restrict c,
+                                  const uint8_t *restrict d, int16_t p, int16_t q, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++)
+        sums[i] = (int16_t)(sums[i] + both(a, b, i, p) + both(c, d, i, q));
+}
+
+VECTORISED static void blur_columns(uint8_t *restrict to, int16_t *restrict sums,
+                                    const int16_t *restrict centre, const int16_t *restrict weights,
+                                    ptrdiff_t reach, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) sums[i] = times((int16_t)(centre[i] * 2), weights[0]);
+    for (ptrdiff_t k = 1; k <= reach; k += 2) {
+        const int16_t *a = centre - 3 * k, *b = centre + 3 * k, *c = a - 3, *d = b + 3;
+        for (ptrdiff_t i = 0; i < count; i++)
+            sums[i] = (int16_t)(sums[i] + times((int16_t)(a[i] + b[i]), weights[k]) +
+                                times((int16_t)(c[i] + d[i]), weights[k + 1]));
+    }
+    for (ptrdiff_t i = 0; i < count; i++)
+        to[i] = narrowed((int16_t)((int16_t)(sums[i] + 32) >> 6));
+}
+
+/* Separable and symmetric: `taps` are the 2 * given + 1 weights of a row, which add up to 1. */
+static int blur(const Image *from, const Image *to, const float *taps, ptrdiff_t given) {
+    const ptrdiff_t across = 3 * from->width, reach = (given + 1) / 2 * 2; /* in pairs of pairs */
+    const size_t numbers = (size_t)(reach + 1 + 2 * across + 6 * reach);
+    int16_t *weights = malloc(numbers * sizeof(int16_t));
+    if (weights == NULL) return -1;
+    int16_t *sums = weights + reach + 1, *own = sums + across + 3 * reach;
+    int32_t left = 1 << 14; /* of the centre, in Q14, so that what is flat stays flat */
+    for (ptrdiff_t k = 1; k <= reach; k++) {
+        weights[k] = k <= given ? (int16_t)floor((double)taps[given + k] * (1 << 15) + 0.5) : 0;
+        left -= weights[k];
+    }
+    weights[0] = (int16_t)left;
+    for (ptrdiff_t y = 0; y < from->height; y++) {
+        blur_centre(own, row_of(from, y), weights[0], across);
+        for (ptrdiff_t k = 1; k <= reach; k += 2)
+            blur_pairs(own, row_of(from, reflected(y - k, from->height)),
+                       row_of(from, reflected(y + k, from->height)),
+                       row_of(from, reflected(y - k - 1, from->height)),
+                       row_of(from, reflected(y + k + 1, from->height)), weights[k], weights[k + 1],
+                       across);
+        for (ptrdiff_t k = 1; k <= reach; k++) {
+            memcpy(own - 3 * k, own + 3 * reflected(-k, from->width), 3 * sizeof(int16_t));
+            memcpy(own + across + 3 * (k - 1),
+                   own + 3 * reflected(from->width - 1 + k, from->width), 3 * sizeof(int16_t));
+        }
+        blur_columns(row_of(to, y), sums, own, weights, reach, across);
+    }
+    free(weights);
+    return 0;
+}
+
+/* -------------------------------------------------------------------------------------- module */
+
+/* The two images of a call, and the buffers to give back after it. */
+typedef struct {
+    Py_buffer buffers[2];
+    Image from, to;
+} Call;
+
+static int open_image(PyObject *object, int writable, Py_buffer *buffer, Image *image) {
+    if (PyObject_GetBuffer(object, buffer, PyBUF_STRIDES | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0)))
+        return -1;
+    if (buffer->ndim != 3 || buffer->itemsize != 1 || strcmp(buffer->format, "B") != 0 ||
+        buffer->shape[2] != 3 || buffer->strides[2] != 1 || buffer->shape[0] < 1 ||
+        buffer->shape[1] < 1 || (buffer->strides[1] != 3 && buffer->shape[1] > 1)) {
+        PyErr_SetString(PyExc_ValueError, "uint8 (H, W, 3) is wanted, of pixels that lie side by side");
+        PyBuffer_Release(buffer);
+        return -1;
+    }
+    *image = (Image){buffer->buf, buffer->strides[0], buffer->shape[0], buffer->shape[1]};
+    return 0;
+}
+
+static void close_call(Call *call) {
+    PyBuffer_Release(&call->buffers[0]);
+    PyBuffer_Release(&call->buffers[1]);
+}
+
+static int open_call(PyObject *const *args, Py_ssize_t given, Py_ssize_t wanted, int resizes, Call *call) {
+    if (given != wanted) {
+        PyErr_Format(PyExc_TypeError, "%zd arguments are wanted, %zd were given", wanted, given);
+        return -1;
+    }
+    if (open_image(args[0], 0, &call->buffers[0], &call->from)) return -1;
+    if (open_image(args[1], 1, &call->buffers[1], &call->to)) {
+        PyBuffer_Release(&call->buffers[0]);
+        return -1;
+    }
+    if (!resizes && (call->from.height != call->to.height || call->from.width != call->to.width)) {
+        PyErr_SetString(PyExc_ValueError, "image and result differ in size");
+        close_call(call);
+        return -1;
+    }
+    return 0;
+}
+
+/* `count` numbers of one type, side by side; their memory is the object's own. */
+static const void *numbers_of(PyObject *object, const char *format, Py_ssize_t count, Py_buffer *buffer) {
+    if (PyObject_GetBuffer(object, buffer, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)) return NULL;
+    if (strcmp(buffer->format, format) == 0 && (count < 0 || buffer->len / buffer->itemsize == count))
+        return buffer->buf;
+    PyErr_Format(PyExc_ValueError, "%zd numbers of type '%s' are wanted", count, format);
+    PyBuffer_Release(buffer);
+    return NULL;
+}
+
+/* Runs a kernel without the interpreter's lock, and ends the call. */
+#define RUN_AND_RETURN(call, kernel)           \
+    do {                                       \
+        Py_BEGIN_ALLOW_THREADS;                \
+        kernel;                                \
+        Py_END_ALLOW_THREADS;                  \
+        close_call(&(call));                   \
+        Py_RETURN_NONE;                        \
+    } while (0)
+
+#define WITHOUT_NUMBERS(name)                                                                  \
+    static PyObject *call_##name(PyObject *module, PyObject *const *args, Py_ssize_t given) {  \
+        (void)module;                                                                          \
+        Call call;                                                                             \
+        if (open_call(args, given, 2, 0, &call)) return NULL;                                  \
+        RUN_AND_RETURN(call, name(&call.from, &call.to));                                      \
+    }
+
+/* A factor is taken to Q12. */
+#define WITH_A_FACTOR(name)                                                                    \
+    static PyObject *call_##name(PyObject *module, PyObject *const *args, Py_ssize_t given) {  \
+        (void)module;                                                                          \
+        Call call;                                                                             \
+        if (open_call(args, given, 3, 0, &call)) return NULL;                                  \
+        const double factor = PyFloat_AsDouble(args[2]);                                       \
+        if (!PyErr_Occurred() && !(factor > -8.0 && factor < 7.999))                           \
+            PyErr_SetString(PyExc_ValueError, "a factor between -8 and 8 is wanted");          \
+        if (PyErr_Occurred()) {                                                                \
+            close_call(&call);                                                                 \
+            return NULL;                                                                       \
+        }                                                                                      \
+        RUN_AND_RETURN(call, name(&call.from, &call.to, (int16_t)floor(factor * 4096 + 0.5))); \
+    }
+
+WITHOUT_NUMBERS(flip)
+WITHOUT_NUMBERS(autocontrast)
+WITHOUT_NUMBERS(equalize)
+WITH_A_FACTOR(contrast)
+WITH_A_FACTOR(saturation)
+WITH_A_FACTOR(sharpness)
+
+static PyObject *call_hue(PyObject *module, PyObject *const *args, Py_ssize_t given) {
+    (void)module;
+    Call call;
+    if (open_call(args, given, 3, 0, &call)) return NULL;
+    const double turn = PyFloat_AsDouble(args[2]);
+    if (!PyErr_Occurred() && !(turn >= 0.0 && turn <= 6.0))
+        PyErr_SetString(PyExc_ValueError, "a turn of 0 to 6 is wanted");
+    if (PyErr_Occurred()) {
+        close_call(&call);
+        return NULL;
+    }
+    RUN_AND_RETURN(call, hue(&call.from, &call.to, turn));
+}
+
+static PyObject *call_table(PyObject *module, PyObject *const *args, Py_ssize_t given) {
+    (void)module;
+    Call call;
+    Py_buffer buffer;
+    if (open_call(args, given, 3, 0, &call)) return NULL;
+    const uint8_t *levels = numbers_of(args[2], "B", 256, &buffer);
+    if (levels == NULL) {
+        close_call(&call);
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS;
+    table(&call.from, &call.to, levels);
+    Py_END_ALLOW_THREADS;
+    PyBuffer_Release(&buffer);
+    close_call(&call);
+    Py_RETURN_NONE;
+}
+
+static PyObject *call_resize(PyObject *module, PyObject *const *args, Py_ssize_t given) {
+    (void)module;
+    Call call;
+    int failed;
+    if (open_call(args, given, 2, 1, &call)) return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    failed = resize(&call.from, &call.to);
+    Py_END_ALLOW_THREADS;
+    close_call(&call);
+    if (failed) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+static PyObject *call_blur(PyObject *module, PyObject *const *args, Py_ssize_t given) {
+    (void)module;
+    Call call;
+    Py_buffer buffer;
+    int failed;
+    if (open_call(args, given, 3, 0, &call)) return NULL;
+    const float *taps = numbers_of(args[2], "f", -1, &buffer);
+    if (taps == NULL) {
+        close_call(&call);
+        return NULL;
+    }
+    const Py_ssize_t count = buffer.len / (Py_ssize_t)sizeof(float);
+    if (count % 2 == 0) {
+        PyErr_SetString(PyExc_ValueError, "an odd number of taps is wanted");
+        PyBuffer_Release(&buffer);
+        close_call(&call);
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS;
+    failed = blur(&call.from, &call.to, taps, count / 2);
+    Py_END_ALLOW_THREADS;
+    PyBuffer_Release(&buffer);
+    close_call(&call);
+    if (failed) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+static PyObject *call_warp(PyObject *module, PyObject *const *args, Py_ssize_t given) {
+    (void)module;
+    Call call;
+    Py_buffer buffer;
+    if (open_call(args, given, 4, 0, &call)) return NULL;
+    const long fill = PyLong_AsLong(args[3]);
+    const double *m = PyErr_Occurred() ? NULL : numbers_of(args[2], "d", 9, &buffer);
+    if (m == NULL) {
+        close_call(&call);
+        return NULL;
+    }
+    const double area = m[0] * m[4] - m[1] * m[3];
+    const double inverse[6] = {m[4] / area,  -m[1] / area, (m[1] * m[5] - m[2] * m[4]) / area,
+                               -m[3] / area, m[0] / area,  (m[2] * m[3] - m[0] * m[5]) / area};
+    PyBuffer_Release(&buffer);
+    if (!(fabs(area) > 1e-9) || fill < 0 || fill > 255) {
+        PyErr_SetString(PyExc_ValueError, "a map that has an inverse and a level of 0 to 255 are wanted");
+        close_call(&call);
+        return NULL;
+    }
+    RUN_AND_RETURN(call, warp(&call.from, &call.to, inverse, (uint8_t)fill));
+}
+
+#define METHOD(name) {#name, (PyCFunction)(void (*)(void))call_##name, METH_FASTCALL, NULL}
+static PyMethodDef methods[] = {
+    METHOD(resize),   METHOD(flip),      METHOD(warp),         METHOD(table),    METHOD(saturation),
+    METHOD(contrast), METHOD(sharpness), METHOD(autocontrast), METHOD(equalize), METHOD(hue),
+    METHOD(blur),     {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "kernels",
+    .m_doc = "Pixel kernels of the CPU executor; what each takes stands in kernels.pyi.",
+    .m_size = 0,
+    .m_methods = methods,
+};
+
+PyMODINIT_FUNC PyInit_kernels(void) { return PyModuleDef_Init(&module); }

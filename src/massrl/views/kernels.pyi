@@ -1,0 +1,44 @@
+"""Pixel kernels of the CPU executor, in C (``kernels.c``).
+
+All read uint8 ``(H, W, 3)``, whose rows may lie apart and whose pixels may not, and write ``out``, which
+is another array of that kind. They let other threads run. Factors lie between -8 and 8. What they are
+given wrongly is a ``ValueError`` or a ``TypeError``.
+"""
+
+from numpy import float32, float64, uint8
+from numpy.typing import NDArray
+
+Image = NDArray[uint8]
+
+def resize(image: Image, out: Image) -> None:
+    """Bicubic (a = -0.5), antialiased where it shrinks: Pillow's filter; ``out`` may have any size."""
+
+def flip(image: Image, out: Image) -> None:
+    """Left to right."""
+
+def warp(image: Image, out: Image, matrix: NDArray[float64], fill: int) -> None:
+    """Bilinear, weights in 1/128; ``matrix`` is ``(3, 3)``, source to result, in pixel edges."""
+
+def table(image: Image, out: Image, levels: NDArray[uint8]) -> None:
+    """Level to level, ``(256,)``."""
+
+def contrast(image: Image, out: Image, factor: float) -> None:
+    """The distance from the mean grey, times ``factor``; the fraction is cut off."""
+
+def saturation(image: Image, out: Image, factor: float) -> None:
+    """The distance from a pixel's own grey, times ``factor``; rounded."""
+
+def autocontrast(image: Image, out: Image) -> None:
+    """Each channel stretched to 0-255."""
+
+def equalize(image: Image, out: Image) -> None:
+    """Histogram equalisation of each channel, as Pillow and torchvision have it."""
+
+def hue(image: Image, out: Image, turn: float) -> None:
+    """A turn on the colour circle, in sixths of it, 0 to 6; rounded."""
+
+def sharpness(image: Image, out: Image, factor: float) -> None:
+    """The distance from a smoothed image, times ``factor``; borders stay; rounded."""
+
+def blur(image: Image, out: Image, taps: NDArray[float32]) -> None:
+    """Separable and symmetric: ``(2 · reach + 1,)`` weights whose sum is 1, mirrored at the borders."""
