@@ -3,11 +3,10 @@
 Tolerances, in grey levels of 0-255 and over all pixels of a view. For one operation:
 
 * 0: tables, autocontrast, equalize, erase, mirrors and whole-pixel shifts are the same arithmetic.
-* 1: mixes, contrast, sharpness, hue and blur round numbers that differ in their last digits, and
-  OpenCV's blur weighs in 1/256.
-* warp: OpenCV places samples on 1/32 of a pixel; mean 1 at most.
+* 1: contrast, saturation, sharpness, hue and blur are whole numbers in one executor, floats in the other.
+* warp: the CPU executor places samples on 1/128 of a pixel; mean 0.25 at most.
 
-For whole programs of a policy: mean 1 for every view, 0.5 for 99 of 100, and at most one pixel in a
+For whole programs of a policy: mean 1 for every view, 0.25 for 99 of 100, and at most one pixel in a
 thousand more than 8 levels apart, since a level that lies at the threshold of a solarisation may fall
 to either side of it.
 """
@@ -64,7 +63,12 @@ def on_device(
 def on_cpu(
     images: Sequence[np.ndarray], programs: Sequence[Program], *, fill: int = 0
 ) -> np.ndarray:
-    return np.stack([cpu.run(*pair, fill=fill) for pair in zip(images, programs, strict=True)])
+    return np.stack(
+        [
+            cpu.run(image, own, fill=fill, out=np.empty_like(image))
+            for image, own in zip(images, programs, strict=True)
+        ]
+    )
 
 
 def program(*steps: Step, side: int, flip: bool = False) -> Program:
@@ -83,7 +87,7 @@ def test_operation_is_the_same_on_both_executors(name: str, side: int) -> None:
     ours, theirs = on_device(images, programs, fill=90), on_cpu(images, programs, fill=90)
     apart = np.abs(ours.astype(int) - theirs)
     if name in WARPS:
-        assert apart.mean() <= 1
+        assert apart.mean() <= 0.25
     else:
         assert apart.max() <= (0 if name in EXACT else 1)
 
@@ -102,7 +106,7 @@ def test_thousand_plans_of_a_policy_are_the_same_on_both_executors(name: str) ->
     ours, theirs = on_device(images, programs), on_cpu(images, programs)
     apart = np.abs(ours.astype(int) - theirs).reshape(1000, -1)
     assert apart.mean(axis=1).max() <= 1
-    assert np.quantile(apart.mean(axis=1), 0.99) <= 0.5
+    assert np.quantile(apart.mean(axis=1), 0.99) <= 0.25
     assert (apart > 8).mean() <= 0.001
     assert (theirs != np.stack(images)).any() or name == "weak"
 
@@ -165,7 +169,7 @@ def test_views_that_do_the_same_next_are_one_group() -> None:
         ("hue", 1, 1),
     ]
     assert members.tolist() == [3, 0, 1, 2, 3]
-    assert values.tolist() == [0, 26, 51, 77, 26]
+    assert values.tolist() == pytest.approx([0, 0.6, 1.2, 1.8, 0.6])
     assert group_instructions([], side=8)[0] == []
 
 

@@ -4,8 +4,8 @@ The programs are the same as those of ``cpu``. Views that do the same thing next
 a row of numbers for each, and a group is a few tensor operations: no loop over images. Between two
 instructions pixels are uint8, as they are there, so both executors round at the same places.
 
-Where the two differ, in grey levels: an OpenCV warp places its samples on 1/32 of a pixel, its blur
-weighs in 1/256, and its way back from hue rounds; see ``tests/views/test_device.py`` for by how much.
+Where the two differ: floats here are whole numbers there, of a 16th to a 64th of a grey level, and a
+warp places its samples on 1/128 of a pixel; see ``tests/views/test_device.py`` for by how much.
 """
 
 from __future__ import annotations
@@ -139,8 +139,8 @@ def _column(values: Tensor, number: int = 0) -> Tensor:
 
 
 def _rounded(levels: Tensor) -> Tensor:
-    """To uint8 as OpenCV does it."""
-    return levels.round_().clamp_(0, 255).to(torch.uint8)
+    """To uint8, half a level up."""
+    return levels.add_(0.5).clamp_(0, 255).to(torch.uint8)
 
 
 def _truncated(levels: Tensor) -> Tensor:
@@ -163,11 +163,14 @@ def _table(images: Tensor, tables: Tensor) -> Tensor:
     return tables.to(torch.uint8).flatten().index_select(0, places.flatten()).view(images.shape)
 
 
-def _mix(images: Tensor, values: Tensor) -> Tensor:
-    red, green, blue = images.float().unbind(3)
-    rows = values.view(-1, 3, 3, 1, 1).unbind(1)
-    mixed = [red * row[:, 0] + green * row[:, 1] + blue * row[:, 2] for row in rows]
-    return _rounded(torch.stack(mixed, dim=3))
+_LUMA = [float(weight) for weight in LUMA / LUMA.sum()]  # so that grey stays grey
+
+
+def _saturation(images: Tensor, values: Tensor) -> Tensor:
+    levels, factor = images.float(), _column(values)
+    red, green, blue = levels.unbind(3)
+    grey = (red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]).unsqueeze(3)
+    return _rounded(grey + (levels - grey) * factor)
 
 
 def _contrast(images: Tensor, values: Tensor) -> Tensor:
@@ -199,26 +202,20 @@ def _equalize(images: Tensor, _: Tensor) -> Tensor:
 
 
 def _hue(images: Tensor, values: Tensor) -> Tensor:
-    """OpenCV's 8-bit HSV in its own whole numbers: hue is a 256th of a turn there and a 255th back."""
-    red, green, blue = images.int().unbind(3)
-    value = torch.maximum(torch.maximum(red, green), blue)
-    spread = value - torch.minimum(torch.minimum(red, green), blue)
-    numbers = torch.arange(256, device=images.device, dtype=torch.float64).clamp_(min=1)
-    by_value = ((255 << 12) / numbers).round().int()
-    by_spread = ((256 << 12) / (6 * numbers)).round().int()
-    saturation = (spread * by_value[value] + (1 << 11)) >> 12
+    """A turn in sixths of the colour circle; lightest and darkest channel stay."""
+    red, green, blue = images.float().unbind(3)
+    most = torch.maximum(torch.maximum(red, green), blue)
+    spread = most - torch.minimum(torch.minimum(red, green), blue)
     sector = torch.where(
-        value == red,
+        most == red,
         green - blue,
-        torch.where(value == green, blue - red + 2 * spread, red - green + 4 * spread),
+        torch.where(most == green, blue - red + 2 * spread, red - green + 4 * spread),
     )
-    hue = (sector * by_spread[spread] + (1 << 11)) >> 12
-    hue = (hue + values.int().view(-1, 1, 1)) & 255  # wraps around, as the circle does
-    height, share = value.float(), saturation.float() / 255
+    place = sector / spread.clamp(min=1) + values.view(-1, 1, 1)
     turned = []
     for start in (5, 3, 1):  # red, green, blue
-        place = (hue.float() * (6 / 255) + start).remainder(6)
-        turned.append(height - height * share * torch.minimum(place, 4 - place).clamp(0, 1))
+        own = (place + start).remainder(6)
+        turned.append(most - spread * torch.minimum(own, 4 - own).clamp(0, 1))
     return _rounded(torch.stack(turned, dim=3))
 
 
@@ -262,8 +259,8 @@ def _erase(images: Tensor, values: Tensor) -> Tensor:
 
 _RUN: dict[str, Run] = {
     "table": _table,
-    "mix": _mix,
     "contrast": _contrast,
+    "saturation": _saturation,
     "autocontrast": _autocontrast,
     "equalize": _equalize,
     "hue": _hue,

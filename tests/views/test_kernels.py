@@ -1,0 +1,244 @@
+"""The kernels in C: against plain NumPy, across compilers, and at the edges of their memory."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from massrl.views import kernels
+from massrl.views.program import blur_taps
+
+TURN = np.array([[0.94, 0.34, -3.0], [-0.34, 0.94, 5.5], [0, 0, 1.0]])
+SHEAR = np.array([[1.0, -0.2, 0.0], [0, 1, 0], [0, 0, 1]])
+LEVELS = (np.arange(256)[::-1] // 2).astype(np.uint8)
+CALLS: dict[str, Callable[[Any, np.ndarray, np.ndarray], None]] = {
+    "flip": lambda k, image, out: k.flip(image, out),
+    "turn": lambda k, image, out: k.warp(image, out, TURN, 90),
+    "shear": lambda k, image, out: k.warp(image, out, SHEAR, 90),
+    "table": lambda k, image, out: k.table(image, out, LEVELS),
+    "contrast": lambda k, image, out: k.contrast(image, out, 1.7),
+    "saturation": lambda k, image, out: k.saturation(image, out, 1.7),
+    "sharpness": lambda k, image, out: k.sharpness(image, out, 1.7),
+    "autocontrast": lambda k, image, out: k.autocontrast(image, out),
+    "equalize": lambda k, image, out: k.equalize(image, out),
+    "hue": lambda k, image, out: k.hue(image, out, 1.3),
+    "blur": lambda k, image, out: k.blur(image, out, blur_taps(1.3)),
+    "resize": lambda k, image, out: k.resize(image, out),
+}
+
+
+def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(40, 200, (height, width, 3), dtype=np.uint8)
+
+
+def test_every_kernel_is_tried() -> None:
+    """Guards the tests below against a kernel that is added and forgotten."""
+    made = {name for name in dir(kernels) if not name.startswith("_")}
+    assert made == set(CALLS) - {"turn", "shear"} | {"warp"}
+
+
+# ---------------------------------------------------------------- against plain NumPy
+
+
+def weights(source: int, target: int) -> np.ndarray:
+    """Pillow's bicubic weights in float64, ``(target, source)``."""
+    scale = source / target
+    wider = max(scale, 1.0)
+    rows = np.zeros((target, source))
+    for i in range(target):
+        centre = (i + 0.5) * scale
+        x = np.abs((np.arange(source) + 0.5 - centre) / wider)
+        near = 1.5 * x**3 - 2.5 * x**2 + 1
+        far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+        rows[i] = np.where(x < 1, near, np.where(x < 2, far, 0))
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("size", "side"),
+    [
+        ((300, 320), 224),
+        ((60, 500), 224),
+        ((500, 60), 224),
+        ((90, 70), 224),
+        ((33, 31), 32),
+        ((900, 700), 24),
+        ((1, 1), 9),
+        ((2, 700), 5),
+        ((7, 3), 1),
+    ],
+)
+def test_resize_is_pillows_filter(size: tuple[int, int], side: int) -> None:
+    """Guards weights, borders, both sums of taps, and rows of a block that is not full."""
+    image = noise(*size)
+    image[: size[0] // 2] = np.where(image[: size[0] // 2] > 120, 255, 0)  # overshoots
+    out = np.empty((side, side, 3), np.uint8)
+    kernels.resize(image, out)
+    down, across = weights(size[0], side), weights(size[1], side)
+    exact = np.einsum("yi,ijc,xj->yxc", down, image.astype(float), across)
+    apart = np.abs(out - np.clip(exact, 0, 255))
+    assert apart.max() <= 0.75  # half a level is rounding itself
+    assert apart.mean() <= 0.3
+
+
+@pytest.mark.parametrize("level", [0, 1, 128, 254, 255])
+@pytest.mark.parametrize("size", [(300, 320), (90, 70), (1000, 20)])
+def test_what_is_flat_stays_flat(level: int, size: tuple[int, int]) -> None:
+    """Guards fixed-point weights that do not add up to one."""
+    image = np.full((*size, 3), level, np.uint8)
+    small = np.empty((48, 48, 3), np.uint8)
+    kernels.resize(image, small)
+    assert (small == level).all()
+    same = np.empty_like(image)
+    for sigma in (0.1, 0.7, 2.0, 6.0):
+        kernels.blur(image, same, blur_taps(sigma))
+        assert (same == level).all()
+    for factor in (-1.5, 0.0, 1.0, 1.9, 7.9):
+        for kernel in (kernels.saturation, kernels.sharpness):
+            kernel(image, same, factor)
+            assert (same == level).all(), (kernel, factor)
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.4, 1.0, 2.5, 3.0, 4.0, 5.99, 6.0])
+def test_hue_turns_every_colour_as_floats_do(turn: float) -> None:
+    """Guards all six sectors, ties between channels, and the way around the circle."""
+    steps = np.array([0, 1, 17, 90, 128, 200, 254, 255], np.uint8)
+    image = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(8, 64, 3)
+    out = np.empty_like(image)
+    kernels.hue(image, out, turn)
+    most, least = image.max(axis=2).astype(float), image.min(axis=2)
+    spread = most - least
+    red, green, blue = (image[..., channel].astype(float) for channel in range(3))
+    place = np.select(
+        [most == red, most == green],
+        [green - blue, blue - red + 2 * spread],
+        red - green + 4 * spread,
+    ) / np.maximum(spread, 1)
+    for channel, start in enumerate((5, 3, 1)):
+        own = (place + turn + start) % 6
+        exact = most - spread * np.clip(np.minimum(own, 4 - own), 0, 1)
+        assert np.abs(out[..., channel] - exact).max() <= 0.6
+
+
+# ---------------------------------------------------------------- the same pixels everywhere
+
+
+@pytest.fixture(scope="module")
+def plain_kernels(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """The same source for a processor without vectors, hardly optimised."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    source = Path(kernels.__file__).with_name("kernels.c")
+    built = tmp_path_factory.mktemp("plain") / "kernels.so"
+    include = sysconfig.get_paths()["include"]
+    options = ["-O1", "-ffp-contract=off", "-fno-tree-vectorize", "-DVECTORISED="]
+    subprocess.run(
+        [
+            compiler,
+            *options,
+            "-shared",
+            "-fPIC",
+            f"-I{include}",
+            str(source),
+            "-lm",
+            "-o",
+            str(built),
+        ],
+        check=True,
+    )
+    spec = importlib.util.spec_from_file_location("kernels", built)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("size", [(224, 224), (37, 53)])
+def test_vectors_make_the_same_pixels(
+    name: str, size: tuple[int, int], plain_kernels: ModuleType
+) -> None:
+    """Guards replay on another machine: no pixel may depend on the processor."""
+    for seed in range(3):
+        image = noise(*size, seed=seed)
+        out_size = (60, 60, 3) if name == "resize" else image.shape
+        made, plain = np.zeros(out_size, np.uint8), np.ones(out_size, np.uint8)
+        CALLS[name](kernels, image, made)
+        CALLS[name](plain_kernels, image, plain)
+        assert np.array_equal(made, plain)
+
+
+# ---------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_kernel_writes_its_result_and_nothing_else(name: str) -> None:
+    """Guards loops that move eight bytes at once: at every size, within a frame, from a cut-out."""
+    for height, width in [
+        (1, 1),
+        (1, 2),
+        (2, 1),
+        (3, 3),
+        (2, 9),
+        (5, 4),
+        (17, 31),
+        (16, 64),
+        (33, 65),
+    ]:
+        big = noise(height + 4, width + 4)
+        image = big[2:-2, 2:-2]
+        shape = (height + 2, width + 1) if name == "resize" else (height, width)
+        frame = np.full((shape[0] + 2, shape[1] + 2, 3), 7, np.uint8)
+        CALLS[name](kernels, image, frame[1:-1, 1:-1])
+        alone = np.empty((*shape, 3), np.uint8)
+        CALLS[name](kernels, image.copy(), alone)
+        assert np.array_equal(frame[1:-1, 1:-1], alone)
+        frame[1:-1, 1:-1] = 7
+        assert (frame == 7).all()
+        assert np.array_equal(big, noise(height + 4, width + 4))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda image, out: kernels.flip(image),
+        lambda image, out: kernels.flip(image.astype(np.float32), out),
+        lambda image, out: kernels.flip(image[..., 0], out),
+        lambda image, out: kernels.flip(image[:, ::2], out[:, ::2].copy()),
+        lambda image, out: kernels.flip(image[:0], out[:0]),
+        lambda image, out: kernels.flip(image, out[1:]),
+        lambda image, out: kernels.table(image, out, LEVELS[1:]),
+        lambda image, out: kernels.table(image, out, LEVELS.astype(np.int64)),
+        lambda image, out: kernels.contrast(image, out, 9.0),
+        lambda image, out: kernels.contrast(image, out, float("nan")),
+        lambda image, out: kernels.contrast(image, out, "much"),
+        lambda image, out: kernels.hue(image, out, -0.1),
+        lambda image, out: kernels.blur(image, out, np.ones(2, np.float32)),
+        lambda image, out: kernels.warp(image, out, np.zeros((3, 3)), 0),
+        lambda image, out: kernels.warp(image, out, TURN, 256),
+        lambda image, out: kernels.warp(image, out, TURN.astype(np.float32), 0),
+    ],
+)
+def test_wrong_arguments_are_refused(wrong: Callable[[np.ndarray, np.ndarray], None]) -> None:
+    """Guards memory: what C is not told, it cannot check later."""
+    with pytest.raises((ValueError, TypeError)):
+        wrong(noise(8, 8), np.empty((8, 8, 3), np.uint8))
+
+
+def test_result_that_is_read_only_is_refused() -> None:
+    """Guards shared crops."""
+    out = np.zeros((8, 8, 3), np.uint8)
+    out.flags.writeable = False
+    with pytest.raises((ValueError, BufferError)):
+        kernels.flip(noise(8, 8), out)
