@@ -102,11 +102,15 @@ def tensors(size: int) -> Pipeline:
     return make
 
 
-def albumentations(size: int) -> Pipeline:
-    """Albumentations: SimCLR's view and three of two random operations."""
+def albumentations(size: int, *, antialiased: bool = False) -> Pipeline:
+    """Albumentations: SimCLR's view and three of two random operations.
+
+    Its bicubic crops are not antialiased; those that average areas, OpenCV's way of it, are.
+    """
     import albumentations as A
 
-    crop = A.RandomResizedCrop((size, size), (0.08, 1.0), interpolation=cv2.INTER_CUBIC)
+    interpolation = cv2.INTER_AREA if antialiased else cv2.INTER_CUBIC
+    crop = A.RandomResizedCrop((size, size), (0.08, 1.0), interpolation=interpolation)
     jitter = A.ColorJitter((0.6, 1.4), (0.6, 1.4), (0.8, 1.2), (-0.1, 0.1), p=0.8)
     blur = A.GaussianBlur(blur_limit=0, sigma_limit=(0.1, 2.0), p=1.0)
     operations = [
@@ -296,6 +300,10 @@ def main() -> None:
             {
                 "torchvision v2 on tensors": ("torchvision", lambda: tensors(size)),
                 "albumentations": ("albumentations", lambda: albumentations(size)),
+                "albumentations, antialiased": (
+                    "albumentations",
+                    lambda: albumentations(size, antialiased=True),
+                ),
                 "kornia": ("kornia", lambda: kornia(size)),
             }
         ),

@@ -74,7 +74,7 @@ static inline uint8_t away(int16_t level, int16_t from, int16_t factor, int16_t 
 /* ------------------------------------------------------------------------------------- resize */
 
 enum {
-    LANES = 16, /* rows that are resized together */
+    LANES = 16, /* rows that are resized together, the square of the 4 of `interleave` */
     MANY = 32,  /* from so many taps on, sums are kept in 32 bits: roundings would add up */
 };
 
@@ -85,43 +85,62 @@ typedef struct {
     ptrdiff_t taps;
 } Filter;
 
-static double bicubic(double x) {
-    const double a = -0.5; /* Catmull-Rom, as Pillow and torch when they antialias */
-    x = fabs(x);
-    if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0;
-    if (x < 2.0) return (((x - 5.0) * x + 8.0) * x - 4.0) * a;
-    return 0.0;
+/* Catmull-Rom (a = -0.5), as Pillow and torch have it when they antialias; both branches, then one. */
+static inline double bicubic(double x) {
+    x = x < 0.0 ? -x : x;
+    const double near = (1.5 * x - 2.5) * x * x + 1.0, far = ((2.5 - 0.5 * x) * x - 4.0) * x + 2.0;
+    return x < 1.0 ? near : x < 2.0 ? far : 0.0;
 }
 
 static double reach_of(ptrdiff_t from, ptrdiff_t to) { return from > to ? 2.0 * from / to : 2.0; }
 
 static ptrdiff_t taps_of(ptrdiff_t from, ptrdiff_t to) {
-    return ((ptrdiff_t)ceil(reach_of(from, to)) * 2 + 1 + 3) / 4 * 4;
+    return ((ptrdiff_t)ceil(2.0 * reach_of(from, to)) + 3) / 4 * 4;
 }
 
-/* Pillow's weights: a bicubic that is as much wider as the image shrinks, cut off at the borders. */
+/* One tap of every pixel of the result; what lies outside the image has no weight. */
+VECTORISED static void weigh_tap(double *restrict weights, double *restrict sums,
+                                 const double *restrict offsets, const double *restrict taps,
+                                 double k, double narrower, ptrdiff_t to) {
+    for (ptrdiff_t i = 0; i < to; i++) {
+        const double weight = bicubic((k - offsets[i]) * narrower);
+        weights[i] = k < taps[i] ? weight : 0.0;
+        sums[i] += weights[i];
+    }
+}
+
+/* Pillow's weights: a bicubic that is as much wider as the image shrinks, cut off at the borders.
+ * `scratch` holds taps + 3 numbers for each pixel of the result. */
 static void weigh(Filter *filter, ptrdiff_t from, ptrdiff_t to, double *scratch) {
     const double scale = (double)from / to, narrower = scale > 1.0 ? 1.0 / scale : 1.0;
     const double reach = reach_of(from, to);
+    double *offsets = scratch, *counts = scratch + to, *sums = scratch + 2 * to, *exact = scratch + 3 * to;
     for (ptrdiff_t i = 0; i < to; i++) {
         const double centre = (i + 0.5) * scale;
         ptrdiff_t begin = (ptrdiff_t)(centre - reach + 0.5), end = (ptrdiff_t)(centre + reach + 0.5);
         begin = begin < 0 ? 0 : begin;
         end = end > from ? from : end;
-        double sum = 0.0;
-        for (ptrdiff_t k = begin; k < end; k++)
-            sum += scratch[k - begin] = bicubic((k - centre + 0.5) * narrower);
-        const double unit = (1 << 14) / sum;
+        filter->first[i] = (int32_t)begin;
+        offsets[i] = centre - 0.5 - begin;
+        counts[i] = (double)(end - begin);
+        sums[i] = 0.0;
+    }
+    for (ptrdiff_t k = 0; k < filter->taps; k++)
+        weigh_tap(exact + k * to, sums, offsets, counts, (double)k, narrower, to);
+    for (ptrdiff_t i = 0; i < to; i++) {
+        const double unit = (1 << 14) / sums[i];
         int16_t *weights = filter->weights + i * filter->taps;
-        int32_t left = 1 << 14;
+        int32_t left = 1 << 14, most = 0;
         ptrdiff_t largest = 0;
         for (ptrdiff_t k = 0; k < filter->taps; k++) {
-            weights[k] = k < end - begin ? (int16_t)floor(scratch[k] * unit + 0.5) : 0;
-            left -= weights[k];
-            if (weights[k] > weights[largest]) largest = k;
+            /* From half a unit up the fraction is cut off; the rest keeps it from being below 0. */
+            const int32_t weight = (int32_t)(exact[k * to + i] * unit + ((1 << 14) + 0.5)) - (1 << 14);
+            weights[k] = (int16_t)weight;
+            left -= weight;
+            largest = weight > most ? k : largest;
+            most = weight > most ? weight : most;
         }
         weights[largest] = (int16_t)(weights[largest] + left); /* what is flat stays flat */
-        filter->first[i] = (int32_t)begin;
     }
 }
 
@@ -155,20 +174,24 @@ VECTORISED static void narrow(int16_t *restrict to, const int32_t *restrict from
     for (ptrdiff_t i = 0; i < count; i++) to[i] = (int16_t)((from[i] + (1 << (shift - 1))) >> shift);
 }
 
-/* The first half of an array between the second. */
-VECTORISED static void interleave16(int16_t *restrict to, const int16_t *restrict from,
-                                    ptrdiff_t half) {
-    for (ptrdiff_t i = 0; i < half; i++) {
-        to[2 * i] = from[i];
-        to[2 * i + 1] = from[half + i];
+/* The quarters of an array between each other. */
+VECTORISED static void interleave(int16_t *restrict to, const int16_t *restrict from,
+                                  ptrdiff_t quarter) {
+    for (ptrdiff_t i = 0; i < quarter; i++) {
+        to[4 * i] = from[i];
+        to[4 * i + 1] = from[quarter + i];
+        to[4 * i + 2] = from[2 * quarter + i];
+        to[4 * i + 3] = from[3 * quarter + i];
     }
 }
 
-VECTORISED static void separate8(uint8_t *restrict to, const uint8_t *restrict from,
-                                 ptrdiff_t half) {
-    for (ptrdiff_t i = 0; i < half; i++) {
-        to[i] = from[2 * i];
-        to[half + i] = from[2 * i + 1];
+VECTORISED static void separate(uint8_t *restrict to, const uint8_t *restrict from,
+                                ptrdiff_t quarter) {
+    for (ptrdiff_t i = 0; i < quarter; i++) {
+        to[i] = from[4 * i];
+        to[quarter + i] = from[4 * i + 1];
+        to[2 * quarter + i] = from[4 * i + 2];
+        to[3 * quarter + i] = from[4 * i + 3];
     }
 }
 
@@ -203,12 +226,13 @@ VECTORISED static void add_many_columns(uint8_t *restrict to, const int16_t *res
 /* Down first, then across: LANES rows of the result at a time, so that all of it stays in the cache.
  *
  * Across, the taps of a pixel lie side by side, which vectors cannot use. So the rows are transposed:
- * an array of n rows whose halves are interleaved log2(n) times is its transpose. */
+ * an array of 16 rows whose quarters are interleaved twice is its transpose. */
 static int resize(const Image *from, const Image *to) {
     const ptrdiff_t side = to->width, across = 3 * from->width;
     Filter rows = {NULL, NULL, taps_of(from->height, to->height)};
     Filter columns = {NULL, NULL, taps_of(from->width, side)};
-    const ptrdiff_t longest = rows.taps > columns.taps ? rows.taps : columns.taps;
+    const ptrdiff_t down = (rows.taps + 3) * to->height, aside = (columns.taps + 3) * side;
+    const ptrdiff_t longest = down > aside ? down : aside;
     const ptrdiff_t padded = (from->width + columns.taps) * 3 * LANES; /* taps of weight 0 */
     /* Source rows that LANES rows of the result can need. */
     const ptrdiff_t held = (ptrdiff_t)((double)LANES * from->height / to->height) + 2 + rows.taps;
@@ -249,15 +273,11 @@ static int resize(const Image *from, const Image *to) {
                 narrow(result, sums, across, 15);
             }
         }
-        interleave16(other, one, across * LANES / 2);
-        interleave16(one, other, across * LANES / 2);
-        interleave16(other, one, across * LANES / 2);
-        interleave16(one, other, across * LANES / 2);
+        interleave(other, one, across * LANES / 4);
+        interleave(one, other, across * LANES / 4);
         (columns.taps < MANY ? add_columns : add_many_columns)(done, one, &columns, side);
-        separate8(apart, done, side * 3 * LANES / 2);
-        separate8(done, apart, side * 3 * LANES / 2);
-        separate8(apart, done, side * 3 * LANES / 2);
-        separate8(done, apart, side * 3 * LANES / 2);
+        separate(apart, done, side * 3 * LANES / 4);
+        separate(done, apart, side * 3 * LANES / 4);
         for (ptrdiff_t y = 0; y < count; y++)
             memcpy(row_of(to, top + y), done + y * side * 3, (size_t)side * 3);
     }

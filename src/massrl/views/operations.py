@@ -46,7 +46,7 @@ class Operation:
 
 def _factor(name: str, kind: Kind, meaning: str) -> Operation:
     return Operation(
-        name=name, kind=kind, meaning=meaning, low=0.0, high=10.0, identity=1.0, signed=True
+        name=name, kind=kind, meaning=meaning, low=0.0, high=7.0, identity=1.0, signed=True
     )
 
 
