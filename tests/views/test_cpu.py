@@ -436,3 +436,16 @@ def test_views_of_the_standard_policies_show_something(name: str) -> None:
     assert np.median(spread) > 20
     assert ((means < 3) | (means > 252)).mean() <= 0.01
     assert 60 < means.mean() < 190
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+def test_views_of_a_plan_are_its_steps_on_its_crops(name: str) -> None:
+    """Guards the mirror that goes into the resize: once, and only where no other view shows the crop."""
+    image = photograph(90, 110)
+    planner = Planner(LAYOUTS[name], side=32, seed=0)
+    for index in range(20):
+        plan = planner.plan(epoch=0, index=index, height=90, width=110)
+        made = plan.cut(execute(image, plan))
+        for view, pixels in zip(plan.views, made, strict=True):
+            crop = resize_crop(image, view.box, view.side or plan.side)
+            assert np.array_equal(pixels, apply_steps(crop, view, fill=plan.fill)), view

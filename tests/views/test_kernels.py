@@ -32,7 +32,8 @@ CALLS: dict[str, Callable[[Any, np.ndarray, np.ndarray], None]] = {
     "equalize": lambda k, image, out: k.equalize(image, out),
     "hue": lambda k, image, out: k.hue(image, out, 1.3),
     "blur": lambda k, image, out: k.blur(image, out, blur_taps(1.3)),
-    "resize": lambda k, image, out: k.resize(image, out),
+    "resize": lambda k, image, out: k.resize(image, out, False),
+    "mirrored": lambda k, image, out: k.resize(image, out, True),
 }
 
 
@@ -43,7 +44,7 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 def test_every_kernel_is_tried() -> None:
     """Guards the tests below against a kernel that is added and forgotten."""
     made = {name for name in dir(kernels) if not name.startswith("_")}
-    assert made == set(CALLS) - {"turn", "shear"} | {"warp"}
+    assert made == set(CALLS) - {"turn", "shear", "mirrored"} | {"warp"}
 
 
 # ---------------------------------------------------------------- against plain NumPy
@@ -82,12 +83,21 @@ def test_resize_is_pillows_filter(size: tuple[int, int], side: int) -> None:
     image = noise(*size)
     image[: size[0] // 2] = np.where(image[: size[0] // 2] > 120, 255, 0)  # overshoots
     out = np.empty((side, side, 3), np.uint8)
-    kernels.resize(image, out)
+    kernels.resize(image, out, False)
     down, across = weights(size[0], side), weights(size[1], side)
     exact = np.einsum("yi,ijc,xj->yxc", down, image.astype(float), across)
     apart = np.abs(out - np.clip(exact, 0, 255))
     assert apart.max() <= 0.75  # half a level is rounding itself
     assert apart.mean() <= 0.3
+
+
+@pytest.mark.parametrize("size", [(30, 41), (9, 7), (400, 300)])
+def test_mirrored_resize_is_a_flip_of_it(size: tuple[int, int]) -> None:
+    """Guards a view whose crop no other view shows: it must not differ from one that shares."""
+    image, made = noise(*size), [np.empty((24, 24, 3), np.uint8) for _ in range(2)]
+    kernels.resize(image, made[0], False)
+    kernels.resize(image, made[1], True)
+    assert np.array_equal(made[0][:, ::-1], made[1])
 
 
 @pytest.mark.parametrize("level", [0, 1, 128, 254, 255])
@@ -96,7 +106,7 @@ def test_what_is_flat_stays_flat(level: int, size: tuple[int, int]) -> None:
     """Guards fixed-point weights that do not add up to one."""
     image = np.full((*size, 3), level, np.uint8)
     small = np.empty((48, 48, 3), np.uint8)
-    kernels.resize(image, small)
+    kernels.resize(image, small, False)
     assert (small == level).all()
     same = np.empty_like(image)
     for sigma in (0.1, 0.7, 2.0, 6.0):
@@ -172,7 +182,7 @@ def test_vectors_make_the_same_pixels(
     """Guards replay on another machine: no pixel may depend on the processor."""
     for seed in range(3):
         image = noise(*size, seed=seed)
-        out_size = (60, 60, 3) if name == "resize" else image.shape
+        out_size = (60, 60, 3) if name in ("resize", "mirrored") else image.shape
         made, plain = np.zeros(out_size, np.uint8), np.ones(out_size, np.uint8)
         CALLS[name](kernels, image, made)
         CALLS[name](plain_kernels, image, plain)
@@ -198,7 +208,7 @@ def test_kernel_writes_its_result_and_nothing_else(name: str) -> None:
     ]:
         big = noise(height + 4, width + 4)
         image = big[2:-2, 2:-2]
-        shape = (height + 2, width + 1) if name == "resize" else (height, width)
+        shape = (height + 2, width + 1) if name in ("resize", "mirrored") else (height, width)
         frame = np.full((shape[0] + 2, shape[1] + 2, 3), 7, np.uint8)
         CALLS[name](kernels, image, frame[1:-1, 1:-1])
         alone = np.empty((*shape, 3), np.uint8)

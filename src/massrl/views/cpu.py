@@ -7,7 +7,8 @@ it; a view's steps become the few instructions of ``program``, each of them one 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,15 @@ from numpy.typing import NDArray
 from massrl.views import kernels
 from massrl.views.crops import Box
 from massrl.views.plan import Plan, ViewPlan
-from massrl.views.program import ERASED, Matrix, Program, blur_taps, compile_view
+from massrl.views.program import (
+    ERASED,
+    Instruction,
+    Matrix,
+    Program,
+    blur_taps,
+    compile_view,
+    mirror,
+)
 from massrl.views.resize import Image, resize_crop
 
 
@@ -34,23 +43,41 @@ def execute(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -
     """
     side = plan.side
     views = np.empty((len(plan.views), side, side, 3), np.uint8) if out is None else out
-    crops = crops_of(image, plan)
-    for view, result in zip(plan.views, views, strict=True):
-        own = view.side or side
+    sides = [view.side or side for view in plan.views]
+    programs = [
+        compile_view(view, height=own, width=own)
+        for view, own in zip(plan.views, sides, strict=True)
+    ]
+    # A mirror comes first; where no other view shows the crop, it is resized mirrored.
+    shown = Counter(view.crop for view in plan.views)
+    mirrored: set[int] = set()
+    for number, (view, own) in enumerate(zip(plan.views, sides, strict=True)):
+        if shown[view.crop] == 1 and programs[number] and _is_mirror(programs[number][0], own):
+            mirrored.add(view.crop)
+            programs[number] = programs[number][1:]
+    crops = crops_of(image, plan, mirrored)
+    for view, own, program, result in zip(plan.views, sides, programs, views, strict=True):
         if own < side:
             result[...] = 0
-        apply_steps(crops[view.crop], view, fill=plan.fill, out=result[:own, :own])
+        run(crops[view.crop], program, fill=plan.fill, out=result[:own, :own])
     return views
 
 
-def crops_of(image: Image, plan: Plan) -> dict[int, Image]:
-    """Each crop of a plan by its number, resized; several views may show one."""
+def _is_mirror(instruction: Instruction, width: int) -> bool:
+    return instruction.kind == "warp" and bool(np.array_equal(instruction.value, mirror(width)))
+
+
+def crops_of(image: Image, plan: Plan, mirrored: Collection[int] = ()) -> dict[int, Image]:
+    """Each crop of a plan by its number, resized, some of them mirrored; several views may show one."""
     boxes = {view.crop: view.box for view in plan.views}
     sides = {view.crop: view.side or plan.side for view in plan.views}
     times = next(each for each in (1, 2, 4, 8) if -(-plan.height // each) == image.shape[0])
     if times > 1:
         boxes = {number: Box(*(edge // times for edge in box)) for number, box in boxes.items()}
-    return {number: resize_crop(image, box, sides[number]) for number, box in boxes.items()}
+    return {
+        number: resize_crop(image, box, sides[number], mirrored=number in mirrored)
+        for number, box in boxes.items()
+    }
 
 
 def apply_steps(crop: Image, view: ViewPlan, *, fill: int, out: Image | None = None) -> Image:

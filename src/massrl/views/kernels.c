@@ -197,8 +197,8 @@ VECTORISED static void separate(uint8_t *restrict to, const uint8_t *restrict fr
 
 /* One pixel of LANES rows: its taps lie 3 * LANES numbers apart. Q6 times Q14 is Q5, then uint8. */
 VECTORISED static void add_columns(uint8_t *restrict to, const int16_t *restrict from,
-                                   const Filter *filter, ptrdiff_t side) {
-    for (ptrdiff_t x = 0; x < side; x++, to += 3 * LANES) {
+                                   const Filter *filter, ptrdiff_t side, ptrdiff_t step) {
+    for (ptrdiff_t x = 0; x < side; x++, to += step) {
         const int16_t *weights = filter->weights + x * filter->taps;
         const int16_t *tap = from + filter->first[x] * 3 * LANES;
         int16_t sums[3 * LANES];
@@ -212,8 +212,8 @@ VECTORISED static void add_columns(uint8_t *restrict to, const int16_t *restrict
 }
 
 VECTORISED static void add_many_columns(uint8_t *restrict to, const int16_t *restrict from,
-                                        const Filter *filter, ptrdiff_t side) {
-    for (ptrdiff_t x = 0; x < side; x++, to += 3 * LANES) {
+                                        const Filter *filter, ptrdiff_t side, ptrdiff_t step) {
+    for (ptrdiff_t x = 0; x < side; x++, to += step) {
         const int16_t *weights = filter->weights + x * filter->taps;
         const int16_t *tap = from + filter->first[x] * 3 * LANES;
         int32_t sums[3 * LANES] = {0};
@@ -227,7 +227,7 @@ VECTORISED static void add_many_columns(uint8_t *restrict to, const int16_t *res
  *
  * Across, the taps of a pixel lie side by side, which vectors cannot use. So the rows are transposed:
  * an array of 16 rows whose quarters are interleaved twice is its transpose. */
-static int resize(const Image *from, const Image *to) {
+static int resize(const Image *from, const Image *to, int mirrored) {
     const ptrdiff_t side = to->width, across = 3 * from->width;
     Filter rows = {NULL, NULL, taps_of(from->height, to->height)};
     Filter columns = {NULL, NULL, taps_of(from->width, side)};
@@ -275,7 +275,9 @@ static int resize(const Image *from, const Image *to) {
         }
         interleave(other, one, across * LANES / 4);
         interleave(one, other, across * LANES / 4);
-        (columns.taps < MANY ? add_columns : add_many_columns)(done, one, &columns, side);
+        (columns.taps < MANY ? add_columns : add_many_columns)(
+            mirrored ? done + (side - 1) * 3 * LANES : done, one, &columns, side,
+            mirrored ? -3 * LANES : 3 * LANES);
         separate(apart, done, side * 3 * LANES / 4);
         separate(done, apart, side * 3 * LANES / 4);
         for (ptrdiff_t y = 0; y < count; y++)
@@ -326,6 +328,14 @@ typedef struct {
     uint8_t corners[4][4 * CHUNK]; /* upper left, upper right, lower left, lower right */
     int16_t right[4 * CHUNK], down[4 * CHUNK];
 } Gathered;
+
+/* The fractions of places that are a step apart, in Q7 and shifted up, each of them four times. */
+VECTORISED static void weigh_places(int16_t *restrict to, uint32_t place, uint32_t step, int shift) {
+    int16_t once[CHUNK], twice[2 * CHUNK];
+    for (uint32_t i = 0; i < CHUNK; i++) once[i] = (int16_t)((place + i * step) >> 25 << shift);
+    for (int i = 0; i < CHUNK; i++) twice[2 * i] = twice[2 * i + 1] = once[i];
+    for (int i = 0; i < 2 * CHUNK; i++) to[2 * i] = to[2 * i + 1] = twice[i];
+}
 
 VECTORISED static void blend(const Gathered *restrict part, uint8_t *restrict to) {
     for (int i = 0; i < 4 * CHUNK; i++) {
@@ -398,18 +408,15 @@ static void warp(const Image *from, const Image *to, const double inverse[6], ui
         for (ptrdiff_t start = begin; start < end; start += CHUNK) {
             const ptrdiff_t count = end - start < CHUNK ? end - start : CHUNK;
             int64_t own_x = x + start * right_x, own_y = y + start * right_y;
+            weigh_places(part.right, (uint32_t)own_x, (uint32_t)right_x, 0);
+            weigh_places(part.down, (uint32_t)own_y, (uint32_t)right_y, 8);
             for (ptrdiff_t i = 0; i < count; i++, own_x += right_x, own_y += right_y) {
                 const uint8_t *upper = row_of(from, (ptrdiff_t)(own_y >> 32)) + 3 * (own_x >> 32);
                 const uint8_t *lower = upper + from->stride;
-                const uint64_t four = 0x0001000100010001;
-                const uint64_t right = (uint64_t)(own_x >> 25 & 127) * four;
-                const uint64_t down = (uint64_t)(own_y >> 25 & 127) * (four << 8);
                 memcpy(part.corners[0] + 4 * i, upper, 4);
                 memcpy(part.corners[1] + 4 * i, upper + 3, 4);
                 memcpy(part.corners[2] + 4 * i, lower, 4);
                 memcpy(part.corners[3] + 4 * i, lower + 3, 4);
-                memcpy(part.right + 4 * i, &right, 8);
-                memcpy(part.down + 4 * i, &down, 8);
             }
             blend(&part, blended);
             uint8_t *place = result + 3 * start;
@@ -847,9 +854,14 @@ static PyObject *call_resize(PyObject *module, PyObject *const *args, Py_ssize_t
     (void)module;
     Call call;
     int failed;
-    if (open_call(args, given, 2, 1, &call)) return NULL;
+    if (open_call(args, given, 3, 1, &call)) return NULL;
+    const int mirrored = PyObject_IsTrue(args[2]);
+    if (mirrored < 0) {
+        close_call(&call);
+        return NULL;
+    }
     Py_BEGIN_ALLOW_THREADS;
-    failed = resize(&call.from, &call.to);
+    failed = resize(&call.from, &call.to, mirrored);
     Py_END_ALLOW_THREADS;
     close_call(&call);
     if (failed) return PyErr_NoMemory();

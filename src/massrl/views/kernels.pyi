@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 Image = NDArray[uint8]
 
-def resize(image: Image, out: Image) -> None:
-    """Bicubic (a = -0.5), antialiased where it shrinks: Pillow's filter; ``out`` may have any size."""
+def resize(image: Image, out: Image, mirrored: bool) -> None:
+    """Bicubic (a = -0.5), antialiased where it shrinks: Pillow's filter; ``out`` may have any size.
+
+    Mirrored, it is what ``flip`` makes of the result.
+    """
 
 def flip(image: Image, out: Image) -> None:
     """Left to right."""

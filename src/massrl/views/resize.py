@@ -11,7 +11,7 @@ from massrl.views.crops import Box
 Image = NDArray[np.uint8]  # (height, width, 3), RGB
 
 
-def resize_crop(image: Image, box: Box, side: int) -> Image:
+def resize_crop(image: Image, box: Box, side: int, *, mirrored: bool = False) -> Image:
     """Cut a box out and bring it to ``side`` × ``side``, bicubic, antialiased where it shrinks.
 
     That is Pillow's bicubic filter, as published, without Pillow's rounding between its two passes. A
@@ -21,14 +21,15 @@ def resize_crop(image: Image, box: Box, side: int) -> Image:
         image: uint8 ``(H, W, 3)``.
         box: the part, within the image.
         side: wanted height and width, pixels.
+        mirrored: whether the result is flipped left to right, which then costs nothing.
 
     Returns:
         uint8 ``(side, side, 3)``.
     """
     top, left, height, width = box
     cut = image[top : top + height, left : left + width]
-    if (height, width) == (side, side):
+    if (height, width) == (side, side) and not mirrored:
         return cut
     resized = np.empty((side, side, 3), np.uint8)
-    kernels.resize(cut, resized)
+    kernels.resize(cut, resized, mirrored)
     return resized
