@@ -5,7 +5,7 @@ touches no pixel; an *executor* is a deterministic function of an image and its 
 """
 
 try:
-    from massrl.views import kernels as kernels
+    import massrl.views.kernels  # noqa: F401
 except ImportError as error:
     raise ImportError(
         f"massrl's kernels are not built for this Python ({error}): pip install -e . builds them, with a "
