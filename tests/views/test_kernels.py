@@ -91,6 +91,19 @@ def test_resize_is_pillows_filter(size: tuple[int, int], side: int) -> None:
     assert apart.mean() <= 0.3
 
 
+@pytest.mark.parametrize("factor", [-7.0, -5.0, 7.0])
+def test_largest_factors_do_not_wrap_around(factor: float) -> None:
+    """Guards 16 bits: the strongest colours there are, as far from their grey as levels go."""
+    image = np.array(
+        [[0, 0, 0], [255, 255, 255], [0, 0, 255], [255, 255, 0], [255, 0, 0]], np.uint8
+    )[None]
+    out = np.empty_like(image)
+    kernels.saturation(image, out, factor)
+    grey = (image @ np.array([0.2989, 0.587, 0.114]) / 0.9999)[..., None]
+    exact = np.clip(grey + (image - grey) * factor, 0, 255)
+    assert np.abs(out - exact).max() <= 0.75
+
+
 @pytest.mark.parametrize("size", [(30, 41), (9, 7), (400, 300)])
 def test_mirrored_resize_is_a_flip_of_it(size: tuple[int, int]) -> None:
     """Guards a view whose crop no other view shows: it must not differ from one that shares."""
@@ -112,7 +125,7 @@ def test_what_is_flat_stays_flat(level: int, size: tuple[int, int]) -> None:
     for sigma in (0.1, 0.7, 2.0, 6.0):
         kernels.blur(image, same, blur_taps(sigma))
         assert (same == level).all()
-    for factor in (-1.5, 0.0, 1.0, 1.9, 7.9):
+    for factor in (-7.0, -1.5, 0.0, 1.0, 1.9, 7.0):
         for kernel in (kernels.saturation, kernels.sharpness):
             kernel(image, same, factor)
             assert (same == level).all(), (kernel, factor)

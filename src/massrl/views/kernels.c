@@ -802,8 +802,8 @@ static const void *numbers_of(PyObject *object, const char *format, Py_ssize_t c
         Call call;                                                                             \
         if (open_call(args, given, 3, 0, &call)) return NULL;                                  \
         const double factor = PyFloat_AsDouble(args[2]);                                       \
-        if (!PyErr_Occurred() && !(factor > -8.0 && factor < 7.999))                           \
-            PyErr_SetString(PyExc_ValueError, "a factor between -8 and 8 is wanted");          \
+        if (!PyErr_Occurred() && !(factor >= -7.0 && factor <= 7.0))                           \
+            PyErr_SetString(PyExc_ValueError, "a factor of -7 to 7 is wanted");          \
         if (PyErr_Occurred()) {                                                                \
             close_call(&call);                                                                 \
             return NULL;                                                                       \

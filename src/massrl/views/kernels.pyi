@@ -1,7 +1,7 @@
 """Pixel kernels of the CPU executor, in C (``kernels.c``).
 
 All read uint8 ``(H, W, 3)``, whose rows may lie apart and whose pixels may not, and write ``out``, which
-is another array of that kind. They let other threads run. Factors lie between -8 and 8. What they are
+is another array of that kind. They let other threads run. Factors are -7 to 7. What they are
 given wrongly is a ``ValueError`` or a ``TypeError``.
 """
 
