@@ -34,7 +34,7 @@ def test_shrunk_crop_equals_pillows_bicubic(box: Box, levels: int) -> None:
 
 
 def test_enlarged_crop_is_near_pillows_bicubic() -> None:
-    """Guards place and scale: OpenCV's cubic is a little steeper than Pillow's, and no more."""
+    """Guards place and scale: the kernel of a crop that grows is Pillow's too."""
     image = photograph(240, 320)
     box = Box(100, 40, 60, 90)
     cut = Image.fromarray(image[100:160, 40:130])

@@ -18,7 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
+#if defined(VECTORISED) /* a test builds without */
+#elif defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
 #define VECTORISED __attribute__((target_clones("avx2", "default")))
 #else
 #define VECTORISED
@@ -88,8 +89,8 @@ typedef struct {
 /* Catmull-Rom (a = -0.5), as Pillow and torch have it when they antialias; both branches, then one. */
 static inline double bicubic(double x) {
     x = x < 0.0 ? -x : x;
-    const double near = (1.5 * x - 2.5) * x * x + 1.0, far = ((2.5 - 0.5 * x) * x - 4.0) * x + 2.0;
-    return x < 1.0 ? near : x < 2.0 ? far : 0.0;
+    const double inner = (1.5 * x - 2.5) * x * x + 1.0, outer = ((2.5 - 0.5 * x) * x - 4.0) * x + 2.0;
+    return x < 1.0 ? inner : x < 2.0 ? outer : 0.0;
 }
 
 static double reach_of(ptrdiff_t from, ptrdiff_t to) { return from > to ? 2.0 * from / to : 2.0; }
@@ -145,7 +146,7 @@ static void weigh(Filter *filter, ptrdiff_t from, ptrdiff_t to, double *scratch)
 }
 
 /* A row in Q7. */
-VECTORISED static void raise(int16_t *restrict to, const uint8_t *restrict from, ptrdiff_t count) {
+VECTORISED static void widen(int16_t *restrict to, const uint8_t *restrict from, ptrdiff_t count) {
     for (ptrdiff_t i = 0; i < count; i++) to[i] = (int16_t)(from[i] << 7);
 }
 
@@ -258,7 +259,7 @@ static int resize(const Image *from, const Image *to, int mirrored) {
         const ptrdiff_t count = to->height - top < LANES ? to->height - top : LANES;
         const ptrdiff_t start = rows.first[top], end = rows.first[top + count - 1] + rows.taps;
         for (ptrdiff_t y = start; y < end; y++)
-            raise(raised + (y - start) * across,
+            widen(raised + (y - start) * across,
                   row_of(from, y < from->height ? y : from->height - 1), across);
         for (ptrdiff_t y = top; y < top + count; y++) {
             const int16_t *weights = rows.weights + y * rows.taps;
@@ -690,8 +691,56 @@ VECTORISED static void blur_columns(uint8_t *restrict to, int16_t *restrict sums
         to[i] = narrowed((int16_t)((int16_t)(sums[i] + 32) >> 6));
 }
 
+enum { LONG = 42 }; /* from a longer reach on, sums are kept in 32 bits: roundings would add up */
+
+VECTORISED static void add_pair_of_rows(int32_t *restrict sums, const uint8_t *restrict one,
+                                        const uint8_t *restrict other, int32_t weight,
+                                        ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) sums[i] += (one[i] + other[i]) * weight;
+}
+
+VECTORISED static void add_pair_of_columns(int32_t *restrict sums, const int16_t *restrict centre,
+                                           ptrdiff_t apart, int32_t weight, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) sums[i] += (centre[i - apart] + centre[i + apart]) * weight;
+}
+
+/* `blur` with weights in Q16. Halves of the centre make a pair of it. */
+static int blur_long(const Image *from, const Image *to, const float *taps, ptrdiff_t reach) {
+    const ptrdiff_t across = 3 * from->width;
+    int32_t *weights = malloc((size_t)(reach + 1 + across) * sizeof(int32_t) +
+                              (size_t)(across + 6 * reach) * sizeof(int16_t));
+    if (weights == NULL) return -1;
+    int32_t *sums = weights + reach + 1, left = 1 << 16;
+    int16_t *own = (int16_t *)(sums + across) + 3 * reach;
+    for (ptrdiff_t k = 1; k <= reach; k++) {
+        weights[k] = (int32_t)floor((double)taps[reach + k] * (1 << 16) + 0.5);
+        left -= 2 * weights[k];
+    }
+    weights[0] = left / 2; /* `left` is even */
+    for (ptrdiff_t y = 0; y < from->height; y++) {
+        memset(sums, 0, (size_t)across * sizeof(int32_t));
+        for (ptrdiff_t k = 0; k <= reach; k++)
+            add_pair_of_rows(sums, row_of(from, reflected(y - k, from->height)),
+                             row_of(from, reflected(y + k, from->height)), weights[k], across);
+        narrow(own, sums, across, 10); /* Q16 to Q6 */
+        for (ptrdiff_t k = 1; k <= reach; k++) {
+            memcpy(own - 3 * k, own + 3 * reflected(-k, from->width), 3 * sizeof(int16_t));
+            memcpy(own + across + 3 * (k - 1),
+                   own + 3 * reflected(from->width - 1 + k, from->width), 3 * sizeof(int16_t));
+        }
+        memset(sums, 0, (size_t)across * sizeof(int32_t));
+        for (ptrdiff_t k = 0; k <= reach; k++)
+            add_pair_of_columns(sums, own, 3 * k, weights[k], across);
+        uint8_t *result = row_of(to, y);
+        for (ptrdiff_t i = 0; i < across; i++) result[i] = clamped((sums[i] + (1 << 21)) >> 22);
+    }
+    free(weights);
+    return 0;
+}
+
 /* Separable and symmetric: `taps` are the 2 * given + 1 weights of a row, which add up to 1. */
 static int blur(const Image *from, const Image *to, const float *taps, ptrdiff_t given) {
+    if (given > LONG) return blur_long(from, to, taps, given);
     const ptrdiff_t across = 3 * from->width, reach = (given + 1) / 2 * 2; /* in pairs of pairs */
     const size_t numbers = (size_t)(reach + 1 + 2 * across + 6 * reach);
     int16_t *weights = malloc(numbers * sizeof(int16_t));
@@ -772,7 +821,10 @@ static const void *numbers_of(PyObject *object, const char *format, Py_ssize_t c
     if (PyObject_GetBuffer(object, buffer, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)) return NULL;
     if (strcmp(buffer->format, format) == 0 && (count < 0 || buffer->len / buffer->itemsize == count))
         return buffer->buf;
-    PyErr_Format(PyExc_ValueError, "%zd numbers of type '%s' are wanted", count, format);
+    if (count < 0)
+        PyErr_Format(PyExc_ValueError, "numbers of type '%s' are wanted", format);
+    else
+        PyErr_Format(PyExc_ValueError, "%zd numbers of type '%s' are wanted", count, format);
     PyBuffer_Release(buffer);
     return NULL;
 }
@@ -880,8 +932,14 @@ static PyObject *call_blur(PyObject *module, PyObject *const *args, Py_ssize_t g
         return NULL;
     }
     const Py_ssize_t count = buffer.len / (Py_ssize_t)sizeof(float);
-    if (count % 2 == 0) {
-        PyErr_SetString(PyExc_ValueError, "an odd number of taps is wanted");
+    double sum = 0.0;
+    int wrong = count % 2 == 0;
+    for (Py_ssize_t k = 0; k < count; k++) {
+        wrong |= !(taps[k] >= 0.0f && taps[k] <= 1.0f) || taps[k] != taps[count - 1 - k];
+        sum += taps[k];
+    }
+    if (wrong || fabs(sum - 1.0) > 1e-3) {
+        PyErr_SetString(PyExc_ValueError, "an odd number of symmetric weights that add up to 1 is wanted");
         PyBuffer_Release(&buffer);
         close_call(&call);
         return NULL;
@@ -910,7 +968,12 @@ static PyObject *call_warp(PyObject *module, PyObject *const *args, Py_ssize_t g
     const double inverse[6] = {m[4] / area,  -m[1] / area, (m[1] * m[5] - m[2] * m[4]) / area,
                                -m[3] / area, m[0] / area,  (m[2] * m[3] - m[0] * m[5]) / area};
     PyBuffer_Release(&buffer);
-    if (!(fabs(area) > 1e-9) || fill < 0 || fill > 255) {
+    /* Whatever is sampled lies so near that Q32 holds it; what is no number lies nowhere. */
+    const double width = (double)call.to.width + 1, height = (double)call.to.height + 1, limit = 1 << 28;
+    const int near_by =
+        fabs(inverse[0]) * width + fabs(inverse[1]) * height + fabs(inverse[2]) < limit &&
+        fabs(inverse[3]) * width + fabs(inverse[4]) * height + fabs(inverse[5]) < limit;
+    if (!near_by || fill < 0 || fill > 255) {
         PyErr_SetString(PyExc_ValueError, "a map that has an inverse and a level of 0 to 255 are wanted");
         close_call(&call);
         return NULL;

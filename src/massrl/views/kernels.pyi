@@ -1,8 +1,8 @@
 """Pixel kernels of the CPU executor, in C (``kernels.c``).
 
 All read uint8 ``(H, W, 3)``, whose rows may lie apart and whose pixels may not, and write ``out``, which
-is another array of that kind. They let other threads run. Factors are -7 to 7. What they are
-given wrongly is a ``ValueError`` or a ``TypeError``.
+is another array of that kind; that the two do not overlap is not checked. They let other threads run.
+Factors are -7 to 7. What they are given wrongly is a ``ValueError`` or a ``TypeError``.
 """
 
 from numpy import float32, float64, uint8
@@ -26,7 +26,7 @@ def table(image: Image, out: Image, levels: NDArray[uint8]) -> None:
     """Level to level, ``(256,)``."""
 
 def contrast(image: Image, out: Image, factor: float) -> None:
-    """The distance from the mean grey, times ``factor``; the fraction is cut off."""
+    """The distance from the mean grey, times ``factor``; a fraction below 15/16 is cut off."""
 
 def saturation(image: Image, out: Image, factor: float) -> None:
     """The distance from a pixel's own grey, times ``factor``; rounded."""
