@@ -1,7 +1,5 @@
 """Builds the pixel kernels; all else about the package stands in pyproject.toml."""
 
-import sys
-
 from setuptools import Extension, setup
 
 # Floats are neither contracted nor reordered: every processor is to come to the same pixels.
@@ -12,7 +10,7 @@ setup(
         Extension(
             "massrl.views.kernels",
             ["src/massrl/views/kernels.c"],
-            extra_compile_args=["/O2", "/fp:precise"] if sys.platform == "win32" else EXACT,
+            extra_compile_args=EXACT,
         )
     ]
 )

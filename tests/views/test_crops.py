@@ -75,7 +75,7 @@ def test_inception_crop_of_an_extreme_shape_falls_back_as_torchvision_does(
 def test_box_of_any_image_lies_within_it(
     kind: str, height: int, width: int, scale: tuple[float, float]
 ) -> None:
-    """Guards against an empty box or one that reaches outside: OpenCV would fail, or cut it."""
+    """Guards against an empty box or one that reaches outside: NumPy would cut it."""
     found = boxes(kind, height, width, scale, 60)
     assert (found[:, 2:] >= 1).all()
     assert (found[:, :2] >= 0).all()

@@ -16,8 +16,8 @@ from massrl.views.resize import resize_crop
     [
         (Box(10, 20, 200, 260), 1),
         (Box(0, 0, 240, 320), 1),
-        (Box(3, 5, 97, 60), 8),  # where a side hardly shrinks, torch weighs a few columns coarsely
-        (Box(3, 5, 97, 30), 8),
+        (Box(3, 5, 97, 60), 1),
+        (Box(3, 5, 97, 30), 1),
         (Box(3, 5, 30, 97), 1),
     ],
 )
@@ -39,7 +39,9 @@ def test_enlarged_crop_is_near_pillows_bicubic() -> None:
     box = Box(100, 40, 60, 90)
     cut = Image.fromarray(image[100:160, 40:130])
     wanted = np.asarray(cut.resize((96, 96), Image.Resampling.BICUBIC)).astype(int)
-    assert np.abs(resize_crop(image, box, 96) - wanted).mean() <= 1
+    apart = np.abs(resize_crop(image, box, 96) - wanted)
+    assert apart.max() <= 1
+    assert apart.mean() <= 0.3
 
 
 def test_crop_that_shrinks_one_way_and_grows_the_other_is_antialiased() -> None:

@@ -19,12 +19,10 @@ from massrl.views.crops import Box
 from massrl.views.plan import Plan, ViewPlan
 from massrl.views.program import (
     ERASED,
-    Instruction,
     Matrix,
     Program,
     blur_taps,
     compile_view,
-    mirror,
 )
 from massrl.views.resize import Image, resize_crop
 
@@ -48,23 +46,20 @@ def execute(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -
         compile_view(view, height=own, width=own)
         for view, own in zip(plan.views, sides, strict=True)
     ]
-    # A mirror comes first; where no other view shows the crop, it is resized mirrored.
+    # Where no other view shows a mirrored crop, it is resized mirrored.
     shown = Counter(view.crop for view in plan.views)
-    mirrored: set[int] = set()
-    for number, (view, own) in enumerate(zip(plan.views, sides, strict=True)):
-        if shown[view.crop] == 1 and programs[number] and _is_mirror(programs[number][0], own):
-            mirrored.add(view.crop)
-            programs[number] = programs[number][1:]
+    mirrored = {
+        view.crop
+        for view, program in zip(plan.views, programs, strict=True)
+        if program and program[0].kind == "mirror" and shown[view.crop] == 1
+    }
     crops = crops_of(image, plan, mirrored)
     for view, own, program, result in zip(plan.views, sides, programs, views, strict=True):
         if own < side:
             result[...] = 0
-        run(crops[view.crop], program, fill=plan.fill, out=result[:own, :own])
+        left = program[1:] if view.crop in mirrored else program
+        run(crops[view.crop], left, fill=plan.fill, out=result[:own, :own])
     return views
-
-
-def _is_mirror(instruction: Instruction, width: int) -> bool:
-    return instruction.kind == "warp" and bool(np.array_equal(instruction.value, mirror(width)))
 
 
 def crops_of(image: Image, plan: Plan, mirrored: Collection[int] = ()) -> dict[int, Image]:
@@ -117,18 +112,17 @@ def run(image: Image, program: Program, *, fill: int, out: Image) -> Image:
 
 
 def _warp(image: Image, out: Image, matrix: Matrix, *, fill: int) -> None:
-    """Bilinear warp; a mirror or a shift by whole pixels is a copy."""
+    """Bilinear warp; a shift by whole pixels, mirrored or not, is a copy."""
     (xx, xy, x), (yx, yy, y) = matrix[:2].tolist()
     if not (xy == yx == 0.0 and yy == 1.0 and abs(xx) == 1.0 and x.is_integer() and y.is_integer()):
         kernels.warp(image, out, matrix, fill)
-    elif xx > 0:
-        _shift(image, out, int(x), int(y), fill=fill)
-    elif x == image.shape[1] and y == 0:
-        kernels.flip(image, out)
-    else:
-        mirrored = np.empty(image.shape, np.uint8)
+        return
+    if xx < 0:
+        mirrored = np.empty_like(out)
         kernels.flip(image, mirrored)
-        _shift(mirrored, out, int(x) - image.shape[1], int(y), fill=fill)
+        _shift(mirrored, out, int(x) - out.shape[1], int(y), fill=fill)
+    else:
+        _shift(image, out, int(x), int(y), fill=fill)
 
 
 def _shift(image: Image, out: Image, x: int, y: int, *, fill: int) -> None:
@@ -148,6 +142,7 @@ def _erase(image: Image, out: Image, box: tuple[int, int, int, int]) -> None:
 
 
 _RUN: dict[str, Callable[[Image, Image, Any], None]] = {
+    "mirror": lambda image, out, _: kernels.flip(image, out),
     "table": kernels.table,
     "contrast": kernels.contrast,
     "saturation": kernels.saturation,

@@ -258,6 +258,7 @@ def _erase(images: Tensor, values: Tensor) -> Tensor:
 
 
 _RUN: dict[str, Run] = {
+    "mirror": lambda images, _: images.flip(2),
     "table": _table,
     "contrast": _contrast,
     "saturation": _saturation,

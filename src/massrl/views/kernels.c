@@ -4,7 +4,8 @@
  * glibc they are compiled twice, and the processor's own is taken when the module is loaded.
  *
  * Everything is whole numbers, or single IEEE operations on floats that are neither reordered nor
- * contracted (see setup.py): every processor comes to the same pixels, bit for bit.
+ * contracted (see setup.py): from the same pixels and numbers every processor comes to the same, bit for
+ * bit.
  *
  * Fixed point: "Qn" is a whole number of 2^-n. An image is read and written row by row; rows may lie
  * apart (a cut-out), pixels may not. Sources are never written to, and no kernel works in place.
@@ -29,10 +30,6 @@
 #define SCALAR __attribute__((optimize("no-tree-vectorize"))) /* of look-ups, GCC makes it worse */
 #else
 #define SCALAR
-#endif
-
-#if defined(_MSC_VER)
-#define restrict __restrict
 #endif
 
 typedef struct {
@@ -66,10 +63,11 @@ static inline uint8_t narrowed(int16_t level) {
     return (uint8_t)(level < 255 ? level : 255);
 }
 
-/* `from` + (level - from) * factor, all but the factor (Q12, below 8) in Q7; half a 16th is `half`. */
-static inline uint8_t away(int16_t level, int16_t from, int16_t factor, int16_t half) {
+/* `from` + (level - from) * factor, in Q7 and the factor, of -7 to 7, in Q12. The result has Q4, to which
+ * `up` is added before its fraction is cut off: 8 rounds, 1 makes up for the roundings on the way. */
+static inline uint8_t away(int16_t level, int16_t from, int16_t factor, int16_t up) {
     const int16_t moved = times((int16_t)(level - from), factor); /* Q4 */
-    return narrowed((int16_t)((int16_t)(moved + (from >> 3) + half) >> 4));
+    return narrowed((int16_t)((int16_t)(moved + (from >> 3) + up) >> 4));
 }
 
 /* ------------------------------------------------------------------------------------- resize */
@@ -250,8 +248,8 @@ static int resize(const Image *from, const Image *to, int mirrored) {
     int16_t *one = (int16_t *)(sums + across), *other = one + padded;
     rows.weights = other + padded;
     columns.weights = rows.weights + to->height * rows.taps;
-    int16_t *raised = columns.weights + side * columns.taps;
-    uint8_t *done = (uint8_t *)(raised + held * across), *apart = done + side * 3 * LANES;
+    int16_t *widened = columns.weights + side * columns.taps;
+    uint8_t *done = (uint8_t *)(widened + held * across), *apart = done + side * 3 * LANES;
     weigh(&rows, from->height, to->height, scratch);
     weigh(&columns, from->width, side, scratch);
     memset(one, 0, 2 * padded * sizeof(int16_t));
@@ -259,11 +257,11 @@ static int resize(const Image *from, const Image *to, int mirrored) {
         const ptrdiff_t count = to->height - top < LANES ? to->height - top : LANES;
         const ptrdiff_t start = rows.first[top], end = rows.first[top + count - 1] + rows.taps;
         for (ptrdiff_t y = start; y < end; y++)
-            widen(raised + (y - start) * across,
+            widen(widened + (y - start) * across,
                   row_of(from, y < from->height ? y : from->height - 1), across);
         for (ptrdiff_t y = top; y < top + count; y++) {
             const int16_t *weights = rows.weights + y * rows.taps;
-            const int16_t *tap = raised + (rows.first[y] - start) * across;
+            const int16_t *tap = widened + (rows.first[y] - start) * across;
             int16_t *result = one + (y - top) * across;
             if (rows.taps < MANY)
                 add_rows(result, tap, weights, rows.taps, across);
@@ -301,6 +299,15 @@ static void flip(const Image *from, const Image *to) {
     }
 }
 
+/* Between four levels: `right` is in Q7, `down` in Q15. */
+static inline uint8_t bilinear(int16_t upper_left, int16_t upper_right, int16_t lower_left,
+                               int16_t lower_right, int16_t right, int16_t down) {
+    const int16_t upper = (int16_t)(upper_left * 128 + (upper_right - upper_left) * right);
+    const int16_t lower = (int16_t)(lower_left * 128 + (lower_right - lower_left) * right);
+    const int16_t level = (int16_t)(upper + times((int16_t)(lower - upper), down));
+    return narrowed((int16_t)((int16_t)(level + 64) >> 7));
+}
+
 /* What a bilinear sample takes from four pixels that may lie outside; weights are in Q7 and Q15. */
 static void sample_border(const Image *from, ptrdiff_t x, ptrdiff_t y, int16_t right, int16_t down,
                           uint8_t fill, uint8_t *result) {
@@ -315,10 +322,7 @@ static void sample_border(const Image *from, ptrdiff_t x, ptrdiff_t y, int16_t r
             const int inside = row >= 0 && row < from->height && column >= 0 && column < from->width;
             corners[part] = inside ? row_of(from, row)[3 * column + channel] : fill;
         }
-        const int16_t upper = (int16_t)(corners[0] * 128 + (corners[1] - corners[0]) * right);
-        const int16_t lower = (int16_t)(corners[2] * 128 + (corners[3] - corners[2]) * right);
-        const int16_t level = (int16_t)(upper + times((int16_t)(lower - upper), down));
-        result[channel] = narrowed((int16_t)((int16_t)(level + 64) >> 7));
+        result[channel] = bilinear(corners[0], corners[1], corners[2], corners[3], right, down);
     }
 }
 
@@ -339,26 +343,16 @@ VECTORISED static void weigh_places(int16_t *restrict to, uint32_t place, uint32
 }
 
 VECTORISED static void blend(const Gathered *restrict part, uint8_t *restrict to) {
-    for (int i = 0; i < 4 * CHUNK; i++) {
-        const int16_t right = part->right[i];
-        const int16_t upper = (int16_t)(part->corners[0][i] * 128 +
-                                        (part->corners[1][i] - part->corners[0][i]) * right);
-        const int16_t lower = (int16_t)(part->corners[2][i] * 128 +
-                                        (part->corners[3][i] - part->corners[2][i]) * right);
-        const int16_t level = (int16_t)(upper + times((int16_t)(lower - upper), part->down[i]));
-        to[i] = narrowed((int16_t)((int16_t)(level + 64) >> 7));
-    }
+    for (int i = 0; i < 4 * CHUNK; i++)
+        to[i] = bilinear(part->corners[0][i], part->corners[1][i], part->corners[2][i],
+                         part->corners[3][i], part->right[i], part->down[i]);
 }
 
 /* A row between pixels: one weight for all of it to the right, in Q7, and one down, in Q15. */
 VECTORISED static void blend_rows(const uint8_t *restrict upper_row, const uint8_t *restrict lower_row,
                                   uint8_t *restrict to, ptrdiff_t count, int16_t right, int16_t down) {
-    for (ptrdiff_t i = 0; i < count; i++) {
-        const int16_t upper = (int16_t)(upper_row[i] * 128 + (upper_row[i + 3] - upper_row[i]) * right);
-        const int16_t lower = (int16_t)(lower_row[i] * 128 + (lower_row[i + 3] - lower_row[i]) * right);
-        const int16_t level = (int16_t)(upper + times((int16_t)(lower - upper), down));
-        to[i] = narrowed((int16_t)((int16_t)(level + 64) >> 7));
-    }
+    for (ptrdiff_t i = 0; i < count; i++)
+        to[i] = bilinear(upper_row[i], upper_row[i + 3], lower_row[i], lower_row[i + 3], right, down);
 }
 
 /* The part of 0 ... count where low <= start + i * step < high, as far as whole steps go. */
@@ -430,7 +424,7 @@ static void warp(const Image *from, const Image *to, const double inverse[6], ui
 /* -------------------------------------------------------------------------------------- tables */
 
 SCALAR static void look_up(const uint8_t *restrict from, uint8_t *restrict to, ptrdiff_t count,
-                    const uint8_t *restrict levels) {
+                           const uint8_t *restrict levels) {
     for (; count >= 8; from += 8, to += 8, count -= 8) {
         const uint8_t a = levels[from[0]], b = levels[from[1]], c = levels[from[2]], d = levels[from[3]];
         const uint8_t e = levels[from[4]], f = levels[from[5]], g = levels[from[6]], h = levels[from[7]];
@@ -445,7 +439,7 @@ static void table(const Image *from, const Image *to, const uint8_t *levels) {
 }
 
 SCALAR static void look_up_each(const uint8_t *restrict from, uint8_t *restrict to, ptrdiff_t width,
-                         uint8_t levels[restrict 3][256]) {
+                                uint8_t levels[restrict 3][256]) {
     for (ptrdiff_t x = 0; x < width; x++, from += 3, to += 3) {
         const uint8_t red = levels[0][from[0]], green = levels[1][from[1]], blue = levels[2][from[2]];
         to[0] = red, to[1] = green, to[2] = blue;
@@ -615,14 +609,14 @@ VECTORISED static void hue_row(const uint8_t *restrict from, uint8_t *restrict t
     }
 }
 
-/* A turn on the colour circle in sixths, from 0 to 6; lightest and darkest channel stay. */
-static void hue(const Image *from, const Image *to, double turn) {
+/* A turn on the colour circle in sixths, from 0 to 6, in Q12; lightest and darkest channel stay. */
+static void hue(const Image *from, const Image *to, int32_t turn) {
     Starts starts;
     for (int lightest = 0; lightest < 3; lightest++) {
         int16_t *own[3] = {starts.red, starts.green, starts.blue};
         for (int channel = 0; channel < 3; channel++)
             own[channel][lightest] =
-                (int16_t)(fmod(turn + 5 - 2 * channel + 2 * lightest, 6.0) * (1 << 12));
+                (int16_t)((turn + (5 - 2 * channel + 2 * lightest) * (1 << 12)) % (6 * (1 << 12)));
     }
     for (ptrdiff_t y = 0; y < from->height; y++)
         hue_row(row_of(from, y), row_of(to, y), from->width, &starts);
@@ -658,6 +652,15 @@ static ptrdiff_t reflected(ptrdiff_t place, ptrdiff_t count) {
     place %= period;
     place = place < 0 ? place + period : place;
     return place < count ? place : period - place;
+}
+
+/* `reach` more pixels before and after a row. */
+static void reflect_ends(int16_t *row, ptrdiff_t width, ptrdiff_t reach) {
+    for (ptrdiff_t k = 1; k <= reach; k++) {
+        memcpy(row - 3 * k, row + 3 * reflected(-k, width), 3 * sizeof(int16_t));
+        memcpy(row + 3 * (width - 1 + k), row + 3 * reflected(width - 1 + k, width),
+               3 * sizeof(int16_t));
+    }
 }
 
 /* The sum of two levels that weigh alike. In Q6 it is below 2^15, and weights are in Q15. */
@@ -723,11 +726,7 @@ static int blur_long(const Image *from, const Image *to, const float *taps, ptrd
             add_pair_of_rows(sums, row_of(from, reflected(y - k, from->height)),
                              row_of(from, reflected(y + k, from->height)), weights[k], across);
         narrow(own, sums, across, 10); /* Q16 to Q6 */
-        for (ptrdiff_t k = 1; k <= reach; k++) {
-            memcpy(own - 3 * k, own + 3 * reflected(-k, from->width), 3 * sizeof(int16_t));
-            memcpy(own + across + 3 * (k - 1),
-                   own + 3 * reflected(from->width - 1 + k, from->width), 3 * sizeof(int16_t));
-        }
+        reflect_ends(own, from->width, reach);
         memset(sums, 0, (size_t)across * sizeof(int32_t));
         for (ptrdiff_t k = 0; k <= reach; k++)
             add_pair_of_columns(sums, own, 3 * k, weights[k], across);
@@ -760,11 +759,7 @@ static int blur(const Image *from, const Image *to, const float *taps, ptrdiff_t
                        row_of(from, reflected(y - k - 1, from->height)),
                        row_of(from, reflected(y + k + 1, from->height)), weights[k], weights[k + 1],
                        across);
-        for (ptrdiff_t k = 1; k <= reach; k++) {
-            memcpy(own - 3 * k, own + 3 * reflected(-k, from->width), 3 * sizeof(int16_t));
-            memcpy(own + across + 3 * (k - 1),
-                   own + 3 * reflected(from->width - 1 + k, from->width), 3 * sizeof(int16_t));
-        }
+        reflect_ends(own, from->width, reach);
         blur_columns(row_of(to, y), sums, own, weights, reach, across);
     }
     free(weights);
@@ -829,6 +824,15 @@ static const void *numbers_of(PyObject *object, const char *format, Py_ssize_t c
     return NULL;
 }
 
+/* A number within `low` ... `high`. */
+static int number_of(PyObject *object, double low, double high, double *number) {
+    *number = PyFloat_AsDouble(object);
+    if (PyErr_Occurred()) return -1;
+    if (*number >= low && *number <= high) return 0;
+    PyErr_Format(PyExc_ValueError, "a number of %d to %d is wanted", (int)low, (int)high);
+    return -1;
+}
+
 /* Runs a kernel without the interpreter's lock, and ends the call. */
 #define RUN_AND_RETURN(call, kernel)           \
     do {                                       \
@@ -847,42 +851,27 @@ static const void *numbers_of(PyObject *object, const char *format, Py_ssize_t c
         RUN_AND_RETURN(call, name(&call.from, &call.to));                                      \
     }
 
-/* A factor is taken to Q12. */
-#define WITH_A_FACTOR(name)                                                                    \
+/* A number is given to the kernel in fixed point. */
+#define WITH_A_NUMBER(name, low, high, type, one)                                              \
     static PyObject *call_##name(PyObject *module, PyObject *const *args, Py_ssize_t given) {  \
         (void)module;                                                                          \
         Call call;                                                                             \
+        double number;                                                                         \
         if (open_call(args, given, 3, 0, &call)) return NULL;                                  \
-        const double factor = PyFloat_AsDouble(args[2]);                                       \
-        if (!PyErr_Occurred() && !(factor >= -7.0 && factor <= 7.0))                           \
-            PyErr_SetString(PyExc_ValueError, "a factor of -7 to 7 is wanted");          \
-        if (PyErr_Occurred()) {                                                                \
+        if (number_of(args[2], low, high, &number)) {                                          \
             close_call(&call);                                                                 \
             return NULL;                                                                       \
         }                                                                                      \
-        RUN_AND_RETURN(call, name(&call.from, &call.to, (int16_t)floor(factor * 4096 + 0.5))); \
+        RUN_AND_RETURN(call, name(&call.from, &call.to, (type)floor(number * one + 0.5)));     \
     }
 
 WITHOUT_NUMBERS(flip)
 WITHOUT_NUMBERS(autocontrast)
 WITHOUT_NUMBERS(equalize)
-WITH_A_FACTOR(contrast)
-WITH_A_FACTOR(saturation)
-WITH_A_FACTOR(sharpness)
-
-static PyObject *call_hue(PyObject *module, PyObject *const *args, Py_ssize_t given) {
-    (void)module;
-    Call call;
-    if (open_call(args, given, 3, 0, &call)) return NULL;
-    const double turn = PyFloat_AsDouble(args[2]);
-    if (!PyErr_Occurred() && !(turn >= 0.0 && turn <= 6.0))
-        PyErr_SetString(PyExc_ValueError, "a turn of 0 to 6 is wanted");
-    if (PyErr_Occurred()) {
-        close_call(&call);
-        return NULL;
-    }
-    RUN_AND_RETURN(call, hue(&call.from, &call.to, turn));
-}
+WITH_A_NUMBER(contrast, -7, 7, int16_t, (1 << 12))
+WITH_A_NUMBER(saturation, -7, 7, int16_t, (1 << 12))
+WITH_A_NUMBER(sharpness, -7, 7, int16_t, (1 << 12))
+WITH_A_NUMBER(hue, 0, 6, int32_t, (1 << 12))
 
 static PyObject *call_table(PyObject *module, PyObject *const *args, Py_ssize_t given) {
     (void)module;

@@ -21,6 +21,7 @@ from massrl.views.plan import ViewPlan
 from massrl.views.policies import Step
 
 InstructionKind = Literal[
+    "mirror",  # 0; left to right, only ever the first
     "warp",  # float64 (3, 3): source to result, in pixel edges
     "table",  # uint8 (256,): level to level
     "contrast",  # factor on the distance from the image's mean grey
@@ -60,15 +61,16 @@ def compile_view(view: ViewPlan, *, height: int, width: int) -> Program:
         width: width of the resized crop, pixels.
     """
     program: Program = []
-    warp: Matrix | None = mirror(width) if view.flip else None
+    mirrored = view.flip
+    warp: Matrix | None = None
     table: Table | None = None
     for step in view.steps:
         kind = OPERATIONS[step.operation].kind
         if kind == "none":
             continue
-        if warp is not None and kind != "geometric":
-            program.append(Instruction("warp", warp))
-            warp = None
+        if kind != "geometric":
+            program += _geometry(mirrored, warp, width=width)
+            mirrored, warp = False, None
         if table is not None and kind != "lookup":
             program.append(Instruction("table", table))
             table = None
@@ -80,11 +82,17 @@ def compile_view(view: ViewPlan, *, height: int, width: int) -> Program:
             table = level if table is None else level[table]
         else:
             program += _PIXELS[step.operation](step, height, width)
-    if warp is not None:
-        program.append(Instruction("warp", warp))
+    program += _geometry(mirrored, warp, width=width)
     if table is not None:
         program.append(Instruction("table", table))
     return program
+
+
+def _geometry(mirrored: bool, warp: Matrix | None, *, width: int) -> Program:
+    """A mirror and the warp after it, as one instruction or none."""
+    if warp is not None:
+        return [Instruction("warp", warp @ mirror(width) if mirrored else warp)]
+    return [Instruction("mirror", 0.0)] if mirrored else []
 
 
 # ---------------------------------------------------------------- geometry
