@@ -266,3 +266,38 @@ def test_result_that_is_read_only_is_refused() -> None:
     out.flags.writeable = False
     with pytest.raises((ValueError, BufferError)):
         kernels.flip(noise(8, 8), out)
+
+
+GUARDED = """
+import ctypes, itertools, mmap
+import numpy as np
+from tests.views.test_kernels import CALLS
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+def at_an_end(shape, before):
+    size, page = int(np.prod(shape)), mmap.PAGESIZE
+    pages = 2 + -(-size // page)
+    memory = np.frombuffer(mmap.mmap(-1, pages * page), np.uint8)
+    start = page if before else (pages - 1) * page - size
+    forbidden = 0 if before else (pages - 1) * page
+    assert libc.mprotect(memory.ctypes.data + forbidden, page, 0) == 0
+    return memory[start : start + size].reshape(shape)
+
+sizes = [(1, 1), (1, 2), (2, 1), (3, 3), (2, 9), (17, 31), (40, 65)]
+for (height, width), before, (name, call) in itertools.product(sizes, (True, False), CALLS.items()):
+    image = at_an_end((height, width, 3), before)
+    image[...] = np.arange(image.size).reshape(image.shape) % 251
+    resizes = name in ("resize", "mirrored")
+    call(kernels, image, at_an_end((height + 2, width + 1, 3) if resizes else image.shape, before))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="guards memory by mprotect")
+def test_no_kernel_touches_memory_beyond_its_images() -> None:
+    """Guards loads of more bytes than a pixel has: before and after the images no page may be touched."""
+    script = "from massrl.views import kernels\n" + GUARDED
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr or done.returncode
