@@ -249,6 +249,10 @@ def test_kernel_writes_its_result_and_nothing_else(name: str) -> None:
         lambda image, out: kernels.warp(
             image, out, np.array([[1, 0, 1e10], [0, 1, 0], [0, 0, 1]]), 0
         ),
+        lambda image, out: kernels.warp(image, out, np.diag([1, 2.0**-29, 1]), 0),
+        lambda image, out: kernels.warp(
+            image, out, np.array([[1, 0, 0], [0, 1, 1e10], [0, 0, 1]]), 0
+        ),
         lambda image, out: kernels.warp(image, out, np.eye(3) * np.nan, 0),
         lambda image, out: kernels.warp(image, out, TURN, 256),
         lambda image, out: kernels.warp(image, out, TURN.astype(np.float32), 0),

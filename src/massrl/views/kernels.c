@@ -566,7 +566,6 @@ static void saturation(const Image *from, const Image *to, int16_t factor) {
  * six parts of one spread each. */
 static inline int16_t lacking(int16_t place, int16_t spread) {
     const int16_t circle = (int16_t)(6 * spread);
-    place = place < 0 ? (int16_t)(place + circle) : place;
     place = place >= circle ? (int16_t)(place - circle) : place;
     const int16_t falling = (int16_t)(4 * spread - place);
     place = place < falling ? place : falling;
