@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-KERNELS := src/massrl/views/kernels.c
+IN_C := src/massrl/stream.c src/massrl/views/kernels.c
 
 .PHONY: demo test lint types format bench clean
 
@@ -29,16 +29,16 @@ bench: $(VENV)/.installed  # make bench DATA=folder with CIFAR-10 as train/CLASS
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/cifar10_cpu.py --data "$(DATA)"
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info src/massrl/views/kernels.*.so .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist src/*.egg-info $(IN_C:.c=.*.so) .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "massrl needs Python 3.10 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml setup.py $(KERNELS)
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml setup.py $(IN_C)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-$(VENV)/.dev: $(VENV)/bin/python pyproject.toml setup.py $(KERNELS)
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml setup.py $(IN_C)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@ $(VENV)/.installed

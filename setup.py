@@ -1,4 +1,4 @@
-"""Builds the pixel kernels; all else about the package stands in pyproject.toml."""
+"""Builds what is in C; all else about the package stands in pyproject.toml."""
 
 from setuptools import Extension, setup
 
@@ -7,10 +7,7 @@ EXACT = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 
 setup(
     ext_modules=[
-        Extension(
-            "massrl.views.kernels",
-            ["src/massrl/views/kernels.c"],
-            extra_compile_args=EXACT,
-        )
+        Extension(name, [f"src/{name.replace('.', '/')}.c"], extra_compile_args=EXACT)
+        for name in ("massrl.stream", "massrl.views.kernels")
     ]
 )

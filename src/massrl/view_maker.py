@@ -93,10 +93,10 @@ class ViewMaker:
                 # Once turned, a smaller image of sides that do not divide begins off its edge.
                 while header.orientation != 1 and (height % times or width % times):
                     times //= 2
-                pixels = decode(image, name=name, reduction=times)
+                pixels = decode(image, name=name, reduction=times, header=header)
                 if pixels.shape[:2] in ((height, width), (-(-height // times), -(-width // times))):
                     return pixels, plan
-        pixels = decode(image, name=name)
+        pixels = decode(image, name=name, header=header)
         height, width = pixels.shape[:2]
         return pixels, self._planner.plan(epoch=epoch, index=index, height=height, width=width)
 

@@ -26,7 +26,7 @@ from massrl.views.layouts import LAYOUTS
 from massrl.views.operations import OPERATIONS
 from massrl.views.plan import Planner, ViewPlan
 from massrl.views.policies import Step
-from massrl.views.program import geometric_matrix
+from massrl.views.program import Affine, affine_of
 from massrl.views.resize import resize_crop
 
 
@@ -342,14 +342,23 @@ def test_composed_warp_equals_the_warps_one_by_one(steps: tuple[str, str]) -> No
     first, second = (Step(name, (15.0 if name == "rotate" else 0.1,)) for name in steps)
     apart = np.abs(run(image, first, second).astype(int) - run(run(image, first), second))
     assert apart[20:-20, 20:-20].mean() < 3
-    matrix = geometric_matrix(second, height=96, width=96) @ geometric_matrix(
-        first, height=96, width=96
-    )
-    assert not np.allclose(
-        matrix,
-        geometric_matrix(first, height=96, width=96)
-        @ geometric_matrix(second, height=96, width=96),
-    )
+    one, other = (affine_of(step, height=96, width=96) for step in (first, second))
+    assert not np.allclose(other.after(one), one.after(other))
+
+
+@pytest.mark.parametrize("place", [(0.0, 0.0), (3.0, -7.0), (95.5, 20.25)])
+def test_a_map_after_another_is_the_product_of_their_matrices(place: tuple[float, float]) -> None:
+    """Guards the six sums of products, beside NumPy's: a swapped pair shows in a turn of a shear."""
+    first, second = Affine(0.9, 0.3, -4.0, -0.2, 1.1, 2.5), Affine(-1.0, 0.5, 96.0, 0.25, 0.8, -3.0)
+
+    def matrix(map_: Affine) -> np.ndarray:
+        return np.vstack([np.reshape(map_, (2, 3)), [0.0, 0.0, 1.0]])
+
+    wanted = matrix(second) @ matrix(first)
+    assert np.allclose(matrix(second.after(first)), wanted)
+    x, y = place
+    through = matrix(second) @ (matrix(first) @ [x, y, 1.0])
+    assert np.allclose(matrix(second.after(first)) @ [x, y, 1.0], through)
 
 
 def test_cutout_erases_a_square_of_its_side_about_its_centre() -> None:

@@ -9,7 +9,7 @@ from scipy import stats
 from torchvision.transforms import RandomResizedCrop
 
 from massrl.errors import ConfigError
-from massrl.randomness import Draws
+from massrl.randomness import Stream
 from massrl.views.crops import (
     CROPS,
     Box,
@@ -25,7 +25,7 @@ RATIO = (3 / 4, 4 / 3)
 
 def boxes(kind: str, height: int, width: int, scale: tuple[float, float], count: int) -> np.ndarray:
     """Int (count, 4): top, left, height, width."""
-    streams = [Draws(1, epoch=0, index=i, num_streams=1).stream(0) for i in range(count)]
+    streams = [Stream(1, epoch=0, index=i, number=0) for i in range(count)]
     crop = CROPS[kind]
     return np.array([crop(s, height=height, width=width, scale=scale) for s in streams])
 
@@ -104,7 +104,7 @@ def test_crop_draws_as_many_numbers_as_it_needs_and_the_same_box_from_them() -> 
     for crop in (inception_crop, uniform_side_crop):
         pair = [
             crop(
-                Draws(5, epoch=1, index=2, num_streams=1).stream(0),
+                Stream(5, epoch=1, index=2, number=0),
                 height=90,
                 width=70,
                 scale=(0.1, 1),

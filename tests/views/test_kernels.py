@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,8 @@ import pytest
 from massrl.views import kernels
 from massrl.views.program import blur_taps
 
-TURN = np.array([[0.94, 0.34, -3.0], [-0.34, 0.94, 5.5], [0, 0, 1.0]])
-SHEAR = np.array([[1.0, -0.2, 0.0], [0, 1, 0], [0, 0, 1]])
+TURN = (0.94, 0.34, -3.0, -0.34, 0.94, 5.5)
+SHEAR = (1.0, -0.2, 0.0, 0.0, 1.0, 0.0)
 LEVELS = (np.arange(256)[::-1] // 2).astype(np.uint8)
 CALLS: dict[str, Callable[[Any, np.ndarray, np.ndarray], None]] = {
     "flip": lambda k, image, out: k.flip(image, out),
@@ -244,18 +245,16 @@ def test_kernel_writes_its_result_and_nothing_else(name: str) -> None:
         lambda image, out: kernels.blur(image, out, np.ones(2, np.float32)),
         lambda image, out: kernels.blur(image, out, np.full(3, np.nan, np.float32)),
         lambda image, out: kernels.blur(image, out, np.array([0.5, 0.3, 0.2], np.float32)),
-        lambda image, out: kernels.warp(image, out, np.zeros((3, 3)), 0),
-        lambda image, out: kernels.warp(image, out, np.diag([2.0**-29, 1, 1]), 0),
-        lambda image, out: kernels.warp(
-            image, out, np.array([[1, 0, 1e10], [0, 1, 0], [0, 0, 1]]), 0
-        ),
-        lambda image, out: kernels.warp(image, out, np.diag([1, 2.0**-29, 1]), 0),
-        lambda image, out: kernels.warp(
-            image, out, np.array([[1, 0, 0], [0, 1, 1e10], [0, 0, 1]]), 0
-        ),
-        lambda image, out: kernels.warp(image, out, np.eye(3) * np.nan, 0),
+        lambda image, out: kernels.warp(image, out, (0, 0, 0, 0, 0, 0), 0),
+        lambda image, out: kernels.warp(image, out, (2.0**-29, 0, 0, 0, 1, 0), 0),
+        lambda image, out: kernels.warp(image, out, (1, 0, 1e10, 0, 1, 0), 0),
+        lambda image, out: kernels.warp(image, out, (1, 0, 0, 0, 2.0**-29, 0), 0),
+        lambda image, out: kernels.warp(image, out, (1, 0, 0, 0, 1, 1e10), 0),
+        lambda image, out: kernels.warp(image, out, (1, 0, 0, 0, math.nan, 0), 0),
         lambda image, out: kernels.warp(image, out, TURN, 256),
-        lambda image, out: kernels.warp(image, out, TURN.astype(np.float32), 0),
+        lambda image, out: kernels.warp(image, out, TURN[:5], 0),
+        lambda image, out: kernels.warp(image, out, (*TURN[:5], "far"), 0),
+        lambda image, out: kernels.warp(image, out, np.array(TURN), 0),
     ],
 )
 def test_wrong_arguments_are_refused(wrong: Callable[[np.ndarray, np.ndarray], None]) -> None:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from massrl.config import ViewsConfig
 from massrl.errors import ConfigError
-from massrl.randomness import Draws
+from massrl.randomness import Stream
 from massrl.views.cpu import execute
 from massrl.views.crops import Box
 from massrl.views.layouts import LAYOUTS, MASSRL_POLICIES, Layout, layout_named, resolve_layout
@@ -295,7 +295,7 @@ def test_weakened_steps_go_towards_nothing() -> None:
     )
 
     def at(strength: float, index: int = 0) -> tuple[Step, ...]:
-        stream = Draws(0, epoch=0, index=index, num_streams=1).stream(0)
+        stream = Stream(0, epoch=0, index=index, number=0)
         return weakened(steps, strength, stream)
 
     assert at(1.0) == steps

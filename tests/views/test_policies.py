@@ -15,7 +15,7 @@ from torchvision import transforms
 from torchvision.transforms.autoaugment import AutoAugmentPolicy
 
 from massrl.errors import ConfigError
-from massrl.randomness import Draws
+from massrl.randomness import Stream
 from massrl.views.learnt import NAMES, learnt_table
 from massrl.views.operations import OPERATIONS
 from massrl.views.policies import (
@@ -40,7 +40,7 @@ DATASETS = ("imagenet", "cifar10", "svhn")
 
 def sequences(policy: Policy | str, count: int, side: int = SIDE) -> list[tuple[Step, ...]]:
     policy = parse_strategy(policy) if isinstance(policy, str) else policy
-    streams = (Draws(11, epoch=0, index=i, num_streams=1).stream(0) for i in range(count))
+    streams = (Stream(11, epoch=0, index=i, number=0) for i in range(count))
     return [policy.draw(stream, side) for stream in streams]
 
 

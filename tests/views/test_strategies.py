@@ -8,7 +8,7 @@ import pytest
 
 import massrl.views.strategies as module
 from massrl.errors import ConfigError
-from massrl.randomness import Draws
+from massrl.randomness import Stream
 from massrl.views.policies import Draw, Group, RandAugment
 from massrl.views.strategies import STRATEGIES, parse_strategy
 
@@ -16,7 +16,7 @@ FLAG = "--views.policies"
 
 
 def names(policy: object, index: int = 0) -> list[str]:
-    stream = Draws(0, epoch=0, index=index, num_streams=1).stream(0)
+    stream = Stream(0, epoch=0, index=index, number=0)
     return [step.operation for step in policy.draw(stream, 32)]  # type: ignore[attr-defined]
 
 

@@ -47,6 +47,7 @@ def decode(
     name: str = "image",
     max_pixels: int = MAX_PIXELS,
     reduction: int = 1,
+    header: Header | None = None,
 ) -> np.ndarray:
     """Turn an image file's bytes, or an array, into pixels.
 
@@ -60,6 +61,7 @@ def decode(
         max_pixels: larger images are refused from their header, without being decoded.
         reduction: 1, 2, 4 or 8: a JPEG is decoded at this fraction of its size, rounded up, which is
             quicker by far and averages, as its encoding allows; other images come whole.
+        header: what ``read_header`` has said of ``encoded``, where it was asked before.
 
     Returns:
         uint8 ``(H, W, 3)``, RGB, C-contiguous. An RGB array that already is so is returned itself.
@@ -70,7 +72,7 @@ def decode(
     if isinstance(encoded, np.ndarray):
         return _from_array(encoded, name=name)
     encoded = bytes(encoded)
-    header = read_header(encoded)
+    header = header or read_header(encoded)
     if header is None:
         raise ImageError(name, _why_no_header(encoded))
     if header.height < 1 or header.width < 1:

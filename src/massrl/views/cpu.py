@@ -7,8 +7,7 @@ it; a view's steps become the few instructions of ``program``, each of them one 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from massrl.views.crops import Box
 from massrl.views.plan import Plan, ViewPlan
 from massrl.views.program import (
     ERASED,
-    Matrix,
+    Affine,
     Program,
     blur_taps,
     compile_view,
@@ -46,33 +45,41 @@ def execute(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -
         compile_view(view, height=own, width=own)
         for view, own in zip(plan.views, sides, strict=True)
     ]
-    # Where no other view shows a mirrored crop, it is resized mirrored.
-    shown = Counter(view.crop for view in plan.views)
-    mirrored = {
-        view.crop
-        for view, program in zip(plan.views, programs, strict=True)
-        if program and program[0].kind == "mirror" and shown[view.crop] == 1
-    }
-    crops = crops_of(image, plan, mirrored)
+    boxes = _boxes_in(image, plan)
+    shown = [view.crop for view in plan.views]
+    crops: dict[int, Image] = {}  # those of several views
     for view, own, program, result in zip(plan.views, sides, programs, views, strict=True):
         if own < side:
             result[...] = 0
-        left = program[1:] if view.crop in mirrored else program
-        run(crops[view.crop], left, fill=plan.fill, out=result[:own, :own])
+            result = result[:own, :own]
+        if shown.count(view.crop) == 1:
+            # Made only now, so that it still lies in the processor's cache; a mirror costs nothing.
+            mirrored = bool(program) and program[0].kind == "mirror"
+            program = program[1:] if mirrored else program
+            place = None if program else result
+            crop = resize_crop(image, boxes[view.crop], own, mirrored=mirrored, out=place)
+        else:
+            if view.crop not in crops:
+                crops[view.crop] = resize_crop(image, boxes[view.crop], own)
+            crop = crops[view.crop]
+        run(crop, program, fill=plan.fill, out=result)
     return views
 
 
-def crops_of(image: Image, plan: Plan, mirrored: Collection[int] = ()) -> dict[int, Image]:
-    """Each crop of a plan by its number, resized, some of them mirrored; several views may show one."""
-    boxes = {view.crop: view.box for view in plan.views}
+def crops_of(image: Image, plan: Plan) -> dict[int, Image]:
+    """Each crop of a plan by its number, resized; several views may show one."""
     sides = {view.crop: view.side or plan.side for view in plan.views}
+    boxes = _boxes_in(image, plan)
+    return {number: resize_crop(image, box, sides[number]) for number, box in boxes.items()}
+
+
+def _boxes_in(image: Image, plan: Plan) -> dict[int, Box]:
+    """The part of an image, which may be decoded smaller than the plan's, that each crop shows."""
+    boxes = {view.crop: view.box for view in plan.views}
     times = next(each for each in (1, 2, 4, 8) if -(-plan.height // each) == image.shape[0])
-    if times > 1:
-        boxes = {number: Box(*(edge // times for edge in box)) for number, box in boxes.items()}
-    return {
-        number: resize_crop(image, box, sides[number], mirrored=number in mirrored)
-        for number, box in boxes.items()
-    }
+    if times == 1:
+        return boxes
+    return {number: Box(*(edge // times for edge in box)) for number, box in boxes.items()}
 
 
 def apply_steps(crop: Image, view: ViewPlan, *, fill: int, out: Image | None = None) -> Image:
@@ -94,7 +101,7 @@ def apply_steps(crop: Image, view: ViewPlan, *, fill: int, out: Image | None = N
 
 def run(image: Image, program: Program, *, fill: int, out: Image) -> Image:
     """Follow a program from an image, which is not written to, to ``out``, which is returned."""
-    if not program:
+    if not program and image is not out:
         np.copyto(out, image)
     spare: list[Image] = []  # kernels write elsewhere than they read: two images take turns
     for number, (kind, value) in enumerate(program, start=1):
@@ -111,13 +118,12 @@ def run(image: Image, program: Program, *, fill: int, out: Image) -> Image:
     return out
 
 
-def _warp(image: Image, out: Image, matrix: Matrix, *, fill: int) -> None:
+def _warp(image: Image, out: Image, map_: Affine, *, fill: int) -> None:
     """Bilinear warp; a shift by whole pixels, mirrored or not, is a copy."""
-    (xx, xy, x), (yx, yy, y) = matrix[:2].tolist()
-    if not (xy == yx == 0.0 and yy == 1.0 and abs(xx) == 1.0 and x.is_integer() and y.is_integer()):
-        kernels.warp(image, out, matrix, fill)
-        return
-    if xx < 0:
+    xx, xy, x, yx, yy, y = map_
+    if xy != 0 or yx != 0 or yy != 1 or abs(xx) != 1 or x % 1 != 0 or y % 1 != 0:
+        kernels.warp(image, out, map_, fill)
+    elif xx < 0:
         mirrored = np.empty_like(out)
         kernels.flip(image, mirrored)
         _shift(mirrored, out, int(x) - out.shape[1], int(y), fill=fill)

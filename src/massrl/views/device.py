@@ -90,8 +90,11 @@ def group_instructions(
     return groups, torch.tensor(members, dtype=torch.int64), torch.from_numpy(np.concatenate(rows))
 
 
-def _sampling(matrices: np.ndarray, side: int) -> np.ndarray:
+def _sampling(maps: np.ndarray, side: int) -> np.ndarray:
     """From maps of source to result, in pixels, to torch's of result to source, in -1 … 1."""
+    matrices = np.zeros((len(maps), 3, 3))
+    matrices[:, :2] = maps.reshape(-1, 2, 3)
+    matrices[:, 2, 2] = 1
     to_unit = np.array([[2 / side, 0, -1], [0, 2 / side, -1], [0, 0, 1]])
     inverse: np.ndarray = to_unit @ np.linalg.inv(matrices) @ np.linalg.inv(to_unit)
     return inverse[:, :2]

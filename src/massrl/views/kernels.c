@@ -944,18 +944,20 @@ static PyObject *call_blur(PyObject *module, PyObject *const *args, Py_ssize_t g
 static PyObject *call_warp(PyObject *module, PyObject *const *args, Py_ssize_t given) {
     (void)module;
     Call call;
-    Py_buffer buffer;
+    double m[6] = {0.0};
     if (open_call(args, given, 4, 0, &call)) return NULL;
     const long fill = PyLong_AsLong(args[3]);
-    const double *m = PyErr_Occurred() ? NULL : numbers_of(args[2], "d", 9, &buffer);
-    if (m == NULL) {
+    if (!PyTuple_Check(args[2]) || PyTuple_GET_SIZE(args[2]) != 6)
+        PyErr_SetString(PyExc_TypeError, "a tuple of six numbers is wanted");
+    for (int i = 0; i < 6 && !PyErr_Occurred(); i++)
+        m[i] = PyFloat_AsDouble(PyTuple_GET_ITEM(args[2], i));
+    if (PyErr_Occurred()) {
         close_call(&call);
         return NULL;
     }
     const double area = m[0] * m[4] - m[1] * m[3];
     const double inverse[6] = {m[4] / area,  -m[1] / area, (m[1] * m[5] - m[2] * m[4]) / area,
                                -m[3] / area, m[0] / area,  (m[2] * m[3] - m[0] * m[5]) / area};
-    PyBuffer_Release(&buffer);
     /* Whatever is sampled lies so near that Q32 holds it; what is no number lies nowhere. */
     const double width = (double)call.to.width + 1, height = (double)call.to.height + 1, limit = 1 << 28;
     const int near_by =

@@ -5,7 +5,9 @@ is another array of that kind; that the two do not overlap is not checked. They 
 Factors are -7 to 7. What they are given wrongly is a ``ValueError`` or a ``TypeError``.
 """
 
-from numpy import float32, float64, uint8
+from array import array
+
+from numpy import float32, uint8
 from numpy.typing import NDArray
 
 Image = NDArray[uint8]
@@ -19,8 +21,8 @@ def resize(image: Image, out: Image, mirrored: bool) -> None:
 def flip(image: Image, out: Image) -> None:
     """Left to right."""
 
-def warp(image: Image, out: Image, matrix: NDArray[float64], fill: int) -> None:
-    """Bilinear, weights in 1/128; ``matrix`` is ``(3, 3)``, source to result, in pixel edges."""
+def warp(image: Image, out: Image, map_: tuple[float, ...], fill: int) -> None:
+    """Bilinear, weights in 1/128; the map's six numbers are those of ``program.Affine``."""
 
 def table(image: Image, out: Image, levels: NDArray[uint8]) -> None:
     """Level to level, ``(256,)``."""
@@ -43,5 +45,5 @@ def hue(image: Image, out: Image, turn: float) -> None:
 def sharpness(image: Image, out: Image, factor: float) -> None:
     """The distance from a smoothed image, times ``factor``; borders stay; rounded."""
 
-def blur(image: Image, out: Image, taps: NDArray[float32]) -> None:
+def blur(image: Image, out: Image, taps: array[float] | NDArray[float32]) -> None:
     """Separable and symmetric: ``(2 · reach + 1,)`` weights whose sum is 1, mirrored at the borders."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from massrl.randomness import Draws
+from massrl.randomness import Stream
 from massrl.views.crops import Box, crop_named, on_multiples, reduction_for
 from massrl.views.layouts import Layout
 from massrl.views.policies import Step, weakened
@@ -147,11 +147,10 @@ class Planner:
             width: width of the image, pixels.
         """
         layout = self.layout
-        draws = Draws(self.seed, epoch=epoch, index=index, num_streams=2 * len(self._cells))
-        # Streams: crop k draws from 2k, view v from 2v + 1, so that neither count shifts the other.
+        # Crop k draws from stream 2k, view v from 2v + 1, so that neither count shifts the other.
         boxes = {
             crop: self._crop(
-                draws.stream(2 * crop),
+                Stream(self.seed, epoch=epoch, index=index, number=2 * crop),
                 height=height,
                 width=width,
                 scale=layout.local_scale if local else layout.crop_scale,
@@ -164,7 +163,7 @@ class Planner:
         strength = min(1.0, (epoch + 1) / (layout.ramp_epochs + 1)) if layout.ramp_epochs else 1.0
         views: list[ViewPlan] = []
         for number, (cell, side) in enumerate(zip(self._cells, self._sides, strict=True)):
-            stream = draws.stream(2 * number + 1)
+            stream = Stream(self.seed, epoch=epoch, index=index, number=2 * number + 1)
             flip = stream.chance(layout.flip_prob)
             policy = cell.policy or layout.policies[stream.integer(len(layout.policies))]
             steps = self._policies[policy].draw(stream, side)

@@ -9,6 +9,7 @@ means is settled here once; the executors differ in nothing but where the pixels
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
@@ -22,7 +23,7 @@ from massrl.views.policies import Step
 
 InstructionKind = Literal[
     "mirror",  # 0; left to right, only ever the first
-    "warp",  # float64 (3, 3): source to result, in pixel edges
+    "warp",  # Affine
     "table",  # uint8 (256,): level to level
     "contrast",  # factor on the distance from the image's mean grey
     "saturation",  # factor on the distance from a pixel's own grey
@@ -35,6 +36,33 @@ InstructionKind = Literal[
 ]
 
 
+class Affine(NamedTuple):
+    """A map from source to result: ``(xx · x + xy · y + x0, yx · x + yy · y + y0)``.
+
+    Coordinates are pixel edges, x to the right and y down, (0, 0) the upper left corner.
+    """
+
+    xx: float
+    xy: float
+    x0: float
+    yx: float
+    yy: float
+    y0: float
+
+    def after(self, first: Affine) -> Affine:
+        """The map that does ``first``, then this."""
+        xx, xy, x0, yx, yy, y0 = self
+        a, b, x, c, d, y = first
+        return Affine(
+            xx * a + xy * c,
+            xx * b + xy * d,
+            xx * x + xy * y + x0,
+            yx * a + yy * c,
+            yx * b + yy * d,
+            yx * x + yy * y + y0,
+        )
+
+
 class Instruction(NamedTuple):
     """One thing to compute; what ``value`` is stands beside each kind."""
 
@@ -44,7 +72,6 @@ class Instruction(NamedTuple):
 
 Program = list[Instruction]
 Table = NDArray[np.uint8]  # (256,)
-Matrix = NDArray[np.float64]  # (3, 3)
 
 LUMA = np.array([0.2989, 0.587, 0.114], np.float32)  # as torchvision's rgb_to_grayscale
 LEVELS = np.arange(256, dtype=np.float32)
@@ -62,7 +89,7 @@ def compile_view(view: ViewPlan, *, height: int, width: int) -> Program:
     """
     program: Program = []
     mirrored = view.flip
-    warp: Matrix | None = None
+    warp: Affine | None = None
     table: Table | None = None
     for step in view.steps:
         kind = OPERATIONS[step.operation].kind
@@ -75,8 +102,8 @@ def compile_view(view: ViewPlan, *, height: int, width: int) -> Program:
             program.append(Instruction("table", table))
             table = None
         if kind == "geometric":
-            matrix = geometric_matrix(step, height=height, width=width)
-            warp = matrix if warp is None else matrix @ warp
+            own = affine_of(step, height=height, width=width)
+            warp = own if warp is None else own.after(warp)
         elif kind == "lookup":
             level = _TABLES[step.operation](step.values[0] if step.values else 0.0)
             table = level if table is None else level[table]
@@ -88,43 +115,35 @@ def compile_view(view: ViewPlan, *, height: int, width: int) -> Program:
     return program
 
 
-def _geometry(mirrored: bool, warp: Matrix | None, *, width: int) -> Program:
+def _geometry(mirrored: bool, warp: Affine | None, *, width: int) -> Program:
     """A mirror and the warp after it, as one instruction or none."""
     if warp is not None:
-        return [Instruction("warp", warp @ mirror(width) if mirrored else warp)]
+        return [Instruction("warp", warp.after(mirror(width)) if mirrored else warp)]
     return [Instruction("mirror", 0.0)] if mirrored else []
 
 
 # ---------------------------------------------------------------- geometry
 
 
-def geometric_matrix(step: Step, *, height: int, width: int) -> Matrix:
-    """The map of a geometric operation from source to result.
+def affine_of(step: Step, *, height: int, width: int) -> Affine:
+    """The map of a geometric operation.
 
-    Coordinates are pixel edges, x to the right and y down, (0, 0) the upper left corner. Signs and
-    centres are torchvision's: a shear keeps the upper left corner, a rotation the centre, and a
-    translation moves by whole pixels.
+    Signs and centres are torchvision's: a shear keeps the upper left corner, a rotation the centre,
+    and a translation moves by whole pixels.
     """
     name, value = step.operation, step.values[0]
     if name == "shear_x":
-        return np.array([[1.0, -value, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        return Affine(1.0, -value, 0.0, 0.0, 1.0, 0.0)
     if name == "shear_y":
-        return np.array([[1.0, 0.0, 0.0], [-value, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        return Affine(1.0, 0.0, 0.0, -value, 1.0, 0.0)
     if name == "translate_x":
-        return np.array([[1.0, 0.0, whole_pixels(value * width)], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        return Affine(1.0, 0.0, whole_pixels(value * width), 0.0, 1.0, 0.0)
     if name == "translate_y":
-        return np.array(
-            [[1.0, 0.0, 0.0], [0.0, 1.0, whole_pixels(value * height)], [0.0, 0.0, 1.0]]
-        )
+        return Affine(1.0, 0.0, 0.0, 0.0, 1.0, whole_pixels(value * height))
     cosine, sine = math.cos(math.radians(value)), math.sin(math.radians(value))
     x, y = width / 2, height / 2
-    return np.array(
-        [
-            [cosine, sine, x - cosine * x - sine * y],
-            [-sine, cosine, y + sine * x - cosine * y],
-            [0.0, 0.0, 1.0],
-        ]
-    )
+    left, up = x - cosine * x - sine * y, y + sine * x - cosine * y
+    return Affine(cosine, sine, left, -sine, cosine, up)
 
 
 def whole_pixels(shift: float) -> int:
@@ -132,9 +151,9 @@ def whole_pixels(shift: float) -> int:
     return int(round(shift, 6))
 
 
-def mirror(width: int) -> Matrix:
+def mirror(width: int) -> Affine:
     """The map of a flip from left to right."""
-    return np.array([[-1.0, 0.0, width], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    return Affine(-1.0, 0.0, width, 0.0, 1.0, 0.0)
 
 
 # ---------------------------------------------------------------- tables
@@ -224,9 +243,10 @@ _PIXELS: dict[str, Callable[[Step, int, int], Program]] = {
 }
 
 
-def blur_taps(sigma: float) -> NDArray[np.float32]:
-    """A Gaussian kernel: 3.5 σ to each side leave less than 1/2000 of the weight out."""
+def blur_taps(sigma: float) -> array[float]:
+    """A Gaussian kernel, float32: 3.5 σ to each side leave less than 1/2000 of the weight out."""
     reach = math.ceil(3.5 * sigma)
-    weights = np.exp(np.arange(-reach, reach + 1) ** 2 / (-2 * sigma**2))
-    taps: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
-    return taps
+    scale = -0.5 / sigma**2
+    weights = [math.exp(scale * k**2) for k in range(-reach, reach + 1)]
+    total = math.fsum(weights)
+    return array("f", [weight / total for weight in weights])

@@ -10,7 +10,7 @@ from itertools import chain
 import numpy as np
 from PIL import Image, ImageDraw
 
-from massrl.randomness import Draws
+from massrl.randomness import Stream
 from massrl.views.cpu import apply_steps
 from massrl.views.crops import Box
 from massrl.views.plan import ViewPlan
@@ -67,7 +67,7 @@ def ranges(policy: Policy, *, side: int, columns: int = 7) -> list[Range]:
 
 def _draws(policy: Policy, side: int, count: int) -> Iterator[tuple[Step, ...]]:
     for index in range(count):
-        yield policy.draw(Draws(0, epoch=0, index=index, num_streams=1).stream(0), side)
+        yield policy.draw(Stream(0, epoch=0, index=index, number=0), side)
 
 
 def _evenly(name: str, drawn: set[float], columns: int) -> tuple[float, ...]:
