@@ -32,6 +32,12 @@
 #define SCALAR
 #endif
 
+#if defined(__GNUC__)
+#define ALWAYS __attribute__((always_inline))
+#else
+#define ALWAYS
+#endif
+
 typedef struct {
     uint8_t *pixels;
     ptrdiff_t stride; /* bytes from row to row */
@@ -60,7 +66,8 @@ static inline uint8_t truncated(float level) {
 
 static inline uint8_t narrowed(int16_t level) {
     level = level > 0 ? level : 0;
-    return (uint8_t)(level < 255 ? level : 255);
+    level = level < 255 ? level : 255;
+    return (uint8_t)level;
 }
 
 /* `from` + (level - from) * factor, in Q7 and the factor, of -7 to 7, in Q12. The result has Q4, to which
@@ -74,10 +81,11 @@ static inline uint8_t away(int16_t level, int16_t from, int16_t factor, int16_t 
 
 enum {
     LANES = 16, /* rows that are resized together, the square of the 4 of `interleave` */
+    APART = 3 * LANES,
     MANY = 32,  /* from so many taps on, sums are kept in 32 bits: roundings would add up */
 };
 
-/* For each pixel of the result: where its taps begin, and their weights in Q14, a multiple of 4. */
+/* For each pixel of the result: where its taps begin, and their weights in Q14: 6 or a multiple of 4. */
 typedef struct {
     int32_t *first;
     int16_t *weights;
@@ -94,7 +102,8 @@ static inline double bicubic(double x) {
 static double reach_of(ptrdiff_t from, ptrdiff_t to) { return from > to ? 2.0 * from / to : 2.0; }
 
 static ptrdiff_t taps_of(ptrdiff_t from, ptrdiff_t to) {
-    return ((ptrdiff_t)ceil(2.0 * reach_of(from, to)) + 3) / 4 * 4;
+    const ptrdiff_t taps = (ptrdiff_t)ceil(2.0 * reach_of(from, to));
+    return taps == 5 || taps == 6 ? 6 : (taps + 3) / 4 * 4;
 }
 
 /* One tap of every pixel of the result; what lies outside the image has no weight. */
@@ -148,19 +157,24 @@ VECTORISED static void widen(int16_t *restrict to, const uint8_t *restrict from,
     for (ptrdiff_t i = 0; i < count; i++) to[i] = (int16_t)(from[i] << 7);
 }
 
-/* Four numbers that lie `apart`, weighted and added. */
-static inline int16_t four(const int16_t *first, ptrdiff_t apart, const int16_t weights[4]) {
-    return (int16_t)(times(first[0], weights[0]) + times(first[apart], weights[1]) +
-                     times(first[2 * apart], weights[2]) + times(first[3 * apart], weights[3]));
+/* `taps` rows, weighted and added, to what is there or not: inlined where all but rows and weights is
+ * known. Q7 times Q14 is Q6. */
+static inline ALWAYS void add_some(int16_t *restrict sums, const int16_t *const *restrict rows,
+                                   const int16_t *restrict weights, int taps, int more,
+                                   ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        int16_t sum = more ? sums[i] : 0;
+        for (int k = 0; k < taps; k++) sum = (int16_t)(sum + times(rows[k][i], weights[k]));
+        sums[i] = sum;
+    }
 }
 
-/* Rows that lie `count` numbers apart, weighted and added. Q7 times Q14 is Q6. */
-VECTORISED static void add_rows(int16_t *restrict sums, const int16_t *restrict rows,
+VECTORISED static void add_rows(int16_t *restrict sums, const int16_t *const *restrict rows,
                                 const int16_t *restrict weights, ptrdiff_t taps, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++) sums[i] = four(rows + i, count, weights);
-    for (ptrdiff_t k = 4; k < taps; k += 4)
-        for (ptrdiff_t i = 0; i < count; i++)
-            sums[i] = (int16_t)(sums[i] + four(rows + k * count + i, count, weights + k));
+    if (taps == 4) add_some(sums, rows, weights, 4, 0, count);
+    else if (taps == 6) add_some(sums, rows, weights, 6, 0, count);
+    else add_some(sums, rows, weights, 8, 0, count);
+    for (ptrdiff_t k = 8; k < taps; k += 4) add_some(sums, rows + k, weights + k, 4, 1, count);
 }
 
 VECTORISED static void add_many_rows(int32_t *restrict sums, const int16_t *restrict row,
@@ -194,31 +208,42 @@ VECTORISED static void separate(uint8_t *restrict to, const uint8_t *restrict fr
     }
 }
 
-/* One pixel of LANES rows: its taps lie 3 * LANES numbers apart. Q6 times Q14 is Q5, then uint8. */
-VECTORISED static void add_columns(uint8_t *restrict to, const int16_t *restrict from,
-                                   const Filter *filter, ptrdiff_t side, ptrdiff_t step) {
+/* Pixels of LANES rows, whose taps lie APART. Q6 times Q14 is Q5, then uint8. */
+static inline ALWAYS void add_across(uint8_t *restrict to, const int16_t *restrict from,
+                                     const Filter *filter, ptrdiff_t side, ptrdiff_t step, int taps) {
     for (ptrdiff_t x = 0; x < side; x++, to += step) {
         const int16_t *weights = filter->weights + x * filter->taps;
-        const int16_t *tap = from + filter->first[x] * 3 * LANES;
-        int16_t sums[3 * LANES];
-        for (int i = 0; i < 3 * LANES; i++) sums[i] = four(tap + i, 3 * LANES, weights);
-        for (ptrdiff_t k = 4; k < filter->taps; k += 4)
-            for (int i = 0; i < 3 * LANES; i++)
-                sums[i] = (int16_t)(sums[i] + four(tap + k * 3 * LANES + i, 3 * LANES, weights + k));
-        for (int i = 0; i < 3 * LANES; i++)
-            to[i] = narrowed((int16_t)((int16_t)(sums[i] + 16) >> 5));
+        const int16_t *tap = from + filter->first[x] * APART;
+        int16_t sums[APART];
+        for (int i = 0; i < APART; i++) {
+            sums[i] = 16;
+            for (int k = 0; k < taps; k++)
+                sums[i] = (int16_t)(sums[i] + times(tap[k * APART + i], weights[k]));
+        }
+        for (ptrdiff_t more = taps; more < filter->taps; more += 4)
+            for (int i = 0; i < APART; i++)
+                for (int k = 0; k < 4; k++)
+                    sums[i] = (int16_t)(sums[i] + times(tap[(more + k) * APART + i], weights[more + k]));
+        for (int i = 0; i < APART; i++) to[i] = narrowed((int16_t)(sums[i] >> 5));
     }
+}
+
+VECTORISED static void add_columns(uint8_t *restrict to, const int16_t *restrict from,
+                                   const Filter *filter, ptrdiff_t side, ptrdiff_t step) {
+    if (filter->taps == 4) add_across(to, from, filter, side, step, 4);
+    else if (filter->taps == 6) add_across(to, from, filter, side, step, 6);
+    else add_across(to, from, filter, side, step, 8);
 }
 
 VECTORISED static void add_many_columns(uint8_t *restrict to, const int16_t *restrict from,
                                         const Filter *filter, ptrdiff_t side, ptrdiff_t step) {
     for (ptrdiff_t x = 0; x < side; x++, to += step) {
         const int16_t *weights = filter->weights + x * filter->taps;
-        const int16_t *tap = from + filter->first[x] * 3 * LANES;
-        int32_t sums[3 * LANES] = {0};
-        for (ptrdiff_t k = 0; k < filter->taps; k++, tap += 3 * LANES)
-            for (int i = 0; i < 3 * LANES; i++) sums[i] += tap[i] * weights[k];
-        for (int i = 0; i < 3 * LANES; i++) to[i] = clamped((sums[i] + (1 << 19)) >> 20);
+        const int16_t *tap = from + filter->first[x] * APART;
+        int32_t sums[APART] = {0};
+        for (ptrdiff_t k = 0; k < filter->taps; k++, tap += APART)
+            for (int i = 0; i < APART; i++) sums[i] += tap[i] * weights[k];
+        for (int i = 0; i < APART; i++) to[i] = clamped((sums[i] + (1 << 19)) >> 20);
     }
 }
 
@@ -232,53 +257,55 @@ static int resize(const Image *from, const Image *to, int mirrored) {
     Filter columns = {NULL, NULL, taps_of(from->width, side)};
     const ptrdiff_t down = (rows.taps + 3) * to->height, aside = (columns.taps + 3) * side;
     const ptrdiff_t longest = down > aside ? down : aside;
-    const ptrdiff_t padded = (from->width + columns.taps) * 3 * LANES; /* taps of weight 0 */
-    /* Source rows that LANES rows of the result can need. */
-    const ptrdiff_t held = (ptrdiff_t)((double)LANES * from->height / to->height) + 2 + rows.taps;
-    const size_t bytes = (size_t)(longest * sizeof(double) + (to->height + side) * sizeof(int32_t) +
-                                  held * across * sizeof(int16_t) +
+    const ptrdiff_t padded = (from->width + columns.taps) * APART; /* taps of weight 0 */
+    const size_t bytes = (size_t)(longest * sizeof(double) + rows.taps * sizeof(int16_t *) +
+                                  (to->height + side) * sizeof(int32_t) + rows.taps * across * sizeof(int16_t) +
                                   across * sizeof(int32_t) + 2 * padded * sizeof(int16_t) +
                                   (to->height * rows.taps + side * columns.taps) * sizeof(int16_t) +
-                                  2 * side * 3 * LANES);
+                                  2 * side * APART);
     double *scratch = malloc(bytes);
     if (scratch == NULL) return -1;
-    rows.first = (int32_t *)(scratch + longest);
+    const int16_t **tap = (const int16_t **)(scratch + longest);
+    rows.first = (int32_t *)(tap + rows.taps);
     columns.first = rows.first + to->height;
     int32_t *sums = columns.first + side;
     int16_t *one = (int16_t *)(sums + across), *other = one + padded;
     rows.weights = other + padded;
     columns.weights = rows.weights + to->height * rows.taps;
     int16_t *widened = columns.weights + side * columns.taps;
-    uint8_t *done = (uint8_t *)(widened + held * across), *apart = done + side * 3 * LANES;
+    uint8_t *done = (uint8_t *)(widened + rows.taps * across), *apart = done + side * APART;
     weigh(&rows, from->height, to->height, scratch);
     weigh(&columns, from->width, side, scratch);
     memset(one, 0, 2 * padded * sizeof(int16_t));
+    ptrdiff_t next = 0; /* the first row of the source that was not widened yet; the last ones are there */
     for (ptrdiff_t top = 0; top < to->height; top += LANES) {
         const ptrdiff_t count = to->height - top < LANES ? to->height - top : LANES;
-        const ptrdiff_t start = rows.first[top], end = rows.first[top + count - 1] + rows.taps;
-        for (ptrdiff_t y = start; y < end; y++)
-            widen(widened + (y - start) * across,
-                  row_of(from, y < from->height ? y : from->height - 1), across);
         for (ptrdiff_t y = top; y < top + count; y++) {
             const int16_t *weights = rows.weights + y * rows.taps;
-            const int16_t *tap = widened + (rows.first[y] - start) * across;
             int16_t *result = one + (y - top) * across;
+            for (; next < rows.first[y] + rows.taps; next++)
+                widen(widened + next % rows.taps * across,
+                      row_of(from, next < from->height ? next : from->height - 1), across);
+            for (ptrdiff_t k = 0, place = rows.first[y] % rows.taps; k < rows.taps; k++, place++) {
+                place = place < rows.taps ? place : 0;
+                tap[k] = widened + place * across;
+            }
             if (rows.taps < MANY)
                 add_rows(result, tap, weights, rows.taps, across);
             else {
                 memset(sums, 0, across * sizeof(int32_t));
                 for (ptrdiff_t k = 0; k < rows.taps; k++)
-                    add_many_rows(sums, tap + k * across, weights[k], across);
+                    add_many_rows(sums, tap[k], weights[k], across);
                 narrow(result, sums, across, 15);
             }
         }
         interleave(other, one, across * LANES / 4);
         interleave(one, other, across * LANES / 4);
         (columns.taps < MANY ? add_columns : add_many_columns)(
-            mirrored ? done + (side - 1) * 3 * LANES : done, one, &columns, side,
-            mirrored ? -3 * LANES : 3 * LANES);
-        separate(apart, done, side * 3 * LANES / 4);
-        separate(done, apart, side * 3 * LANES / 4);
+            mirrored ? done + (side - 1) * APART : done, one, &columns, side,
+            mirrored ? -APART : APART);
+        separate(apart, done, side * APART / 4);
+        separate(done, apart, side * APART / 4);
         for (ptrdiff_t y = 0; y < count; y++)
             memcpy(row_of(to, top + y), done + y * side * 3, (size_t)side * 3);
     }
