@@ -152,9 +152,31 @@ static void weigh(Filter *filter, ptrdiff_t from, ptrdiff_t to, double *scratch)
     }
 }
 
-/* A row in Q7. */
-VECTORISED static void widen(int16_t *restrict to, const uint8_t *restrict from, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++) to[i] = (int16_t)(from[i] << 7);
+VECTORISED static void widen(int16_t *restrict to, const uint8_t *restrict from, ptrdiff_t count,
+                             int16_t unit) {
+    for (ptrdiff_t i = 0; i < count; i++) to[i] = (int16_t)(from[i] * unit);
+}
+
+/* Rows of an image in fixed point, the last few that were asked for; each is made once. */
+typedef struct {
+    const Image *from;
+    int16_t *rows;
+    ptrdiff_t held, next; /* how many, a power of 2; the first one that was not made yet */
+    int16_t unit; /* a level of 1 */
+} Widened;
+
+static ptrdiff_t held_for(ptrdiff_t rows) {
+    ptrdiff_t held = 1;
+    while (held < rows) held *= 2;
+    return held;
+}
+
+static const int16_t *widened_row(Widened *widened, ptrdiff_t y) {
+    const ptrdiff_t across = 3 * widened->from->width, last = widened->held - 1;
+    for (; widened->next <= y; widened->next++)
+        widen(widened->rows + (widened->next & last) * across, row_of(widened->from, widened->next), across,
+              widened->unit);
+    return widened->rows + (y & last) * across;
 }
 
 /* `taps` rows, weighted and added, to what is there or not: inlined where all but rows and weights is
@@ -258,10 +280,11 @@ static int resize(const Image *from, const Image *to, int mirrored) {
     const ptrdiff_t down = (rows.taps + 3) * to->height, aside = (columns.taps + 3) * side;
     const ptrdiff_t longest = down > aside ? down : aside;
     const ptrdiff_t padded = (from->width + columns.taps) * APART; /* taps of weight 0 */
+    Widened widened = {from, NULL, held_for(rows.taps), 0, 1 << 7};
     const size_t bytes = (size_t)(longest * sizeof(double) + rows.taps * sizeof(int16_t *) +
-                                  (to->height + side) * sizeof(int32_t) + rows.taps * across * sizeof(int16_t) +
-                                  across * sizeof(int32_t) + 2 * padded * sizeof(int16_t) +
-                                  (to->height * rows.taps + side * columns.taps) * sizeof(int16_t) +
+                                  (to->height + side + across) * sizeof(int32_t) +
+                                  (2 * padded + to->height * rows.taps + side * columns.taps +
+                                   widened.held * across) * sizeof(int16_t) +
                                   2 * side * APART);
     double *scratch = malloc(bytes);
     if (scratch == NULL) return -1;
@@ -272,23 +295,19 @@ static int resize(const Image *from, const Image *to, int mirrored) {
     int16_t *one = (int16_t *)(sums + across), *other = one + padded;
     rows.weights = other + padded;
     columns.weights = rows.weights + to->height * rows.taps;
-    int16_t *widened = columns.weights + side * columns.taps;
-    uint8_t *done = (uint8_t *)(widened + rows.taps * across), *apart = done + side * APART;
+    widened.rows = columns.weights + side * columns.taps;
+    uint8_t *done = (uint8_t *)(widened.rows + widened.held * across), *apart = done + side * APART;
     weigh(&rows, from->height, to->height, scratch);
     weigh(&columns, from->width, side, scratch);
     memset(one, 0, 2 * padded * sizeof(int16_t));
-    ptrdiff_t next = 0; /* the first row of the source that was not widened yet; the last ones are there */
     for (ptrdiff_t top = 0; top < to->height; top += LANES) {
         const ptrdiff_t count = to->height - top < LANES ? to->height - top : LANES;
         for (ptrdiff_t y = top; y < top + count; y++) {
             const int16_t *weights = rows.weights + y * rows.taps;
             int16_t *result = one + (y - top) * across;
-            for (; next < rows.first[y] + rows.taps; next++)
-                widen(widened + next % rows.taps * across,
-                      row_of(from, next < from->height ? next : from->height - 1), across);
-            for (ptrdiff_t k = 0, place = rows.first[y] % rows.taps; k < rows.taps; k++, place++) {
-                place = place < rows.taps ? place : 0;
-                tap[k] = widened + place * across;
+            for (ptrdiff_t k = 0; k < rows.taps; k++) {
+                const ptrdiff_t place = rows.first[y] + k;
+                tap[k] = widened_row(&widened, place < from->height ? place : from->height - 1);
             }
             if (rows.taps < MANY)
                 add_rows(result, tap, weights, rows.taps, across);
@@ -675,8 +694,8 @@ static void sharpness(const Image *from, const Image *to, int16_t factor) {
 static ptrdiff_t reflected(ptrdiff_t place, ptrdiff_t count) {
     if (count == 1) return 0;
     const ptrdiff_t period = 2 * (count - 1);
-    place %= period;
-    place = place < 0 ? place + period : place;
+    place = place < 0 ? -place : place;
+    place = place < period ? place : place % period;
     return place < count ? place : period - place;
 }
 
@@ -689,35 +708,34 @@ static void reflect_ends(int16_t *row, ptrdiff_t width, ptrdiff_t reach) {
     }
 }
 
-/* The sum of two levels that weigh alike. In Q6 it is below 2^15, and weights are in Q15. */
-static inline int16_t both(const uint8_t *one, const uint8_t *other, ptrdiff_t i, int16_t weight) {
-    return times((int16_t)((one[i] + other[i]) * 64), weight);
-}
-
-VECTORISED static void blur_centre(int16_t *restrict sums, const uint8_t *restrict centre,
-                                   int16_t weight, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++) sums[i] = times((int16_t)(centre[i] * 128), weight);
-}
-
-VECTORISED static void blur_pairs(int16_t *restrict sums, const uint8_t *restrict a,
-                                  const uint8_t *restrict b, const uint8_t *restrict c,
-                                  const uint8_t *restrict d, int16_t p, int16_t q, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++)
-        sums[i] = (int16_t)(sums[i] + both(a, b, i, p) + both(c, d, i, q));
-}
-
-VECTORISED static void blur_columns(uint8_t *restrict to, int16_t *restrict sums,
-                                    const int16_t *restrict centre, const int16_t *restrict weights,
-                                    ptrdiff_t reach, ptrdiff_t count) {
-    for (ptrdiff_t i = 0; i < count; i++) sums[i] = times((int16_t)(centre[i] * 2), weights[0]);
-    for (ptrdiff_t k = 1; k <= reach; k += 2) {
-        const int16_t *a = centre - 3 * k, *b = centre + 3 * k, *c = a - 3, *d = b + 3;
-        for (ptrdiff_t i = 0; i < count; i++)
-            sums[i] = (int16_t)(sums[i] + times((int16_t)(a[i] + b[i]), weights[k]) +
-                                times((int16_t)(c[i] + d[i]), weights[k + 1]));
+/* Levels in Q6 that weigh alike, in pairs whose sums are below 2^15, weighted in Q15 and added, to what
+ * is there or to the centre, whose weight is in Q14. Inlined where `pairs` and `more` are known. */
+static inline ALWAYS void blur_some(int16_t *restrict sums, const int16_t *restrict centre,
+                                    int16_t of_centre, const int16_t *const *restrict places,
+                                    const int16_t *restrict weights, int pairs, int more,
+                                    ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        int16_t sum = more ? sums[i] : times((int16_t)(centre[i] * 2), of_centre);
+        for (int k = 0; k < pairs; k++)
+            sum = (int16_t)(sum + times((int16_t)(places[2 * k][i] + places[2 * k + 1][i]), weights[k]));
+        sums[i] = sum;
     }
-    for (ptrdiff_t i = 0; i < count; i++)
-        to[i] = narrowed((int16_t)((int16_t)(sums[i] + 32) >> 6));
+}
+
+/* Rows, or one row at as many places, weighted and added; `reach` is even, the centre comes first. */
+VECTORISED static void blur_places(int16_t *restrict sums, const int16_t *const *restrict places,
+                                   const int16_t *restrict weights, ptrdiff_t reach, ptrdiff_t count) {
+    const int16_t *centre = places[0], of_centre = weights[0];
+    const ptrdiff_t first = reach % 4 ? 2 : 4;
+    places++, weights++;
+    if (first == 2) blur_some(sums, centre, of_centre, places, weights, 2, 0, count);
+    else blur_some(sums, centre, of_centre, places, weights, 4, 0, count);
+    for (ptrdiff_t k = first; k < reach; k += 4)
+        blur_some(sums, centre, of_centre, places + 2 * k, weights + k, 4, 1, count);
+}
+
+VECTORISED static void narrow_row(uint8_t *restrict to, const int16_t *restrict from, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) to[i] = narrowed((int16_t)((int16_t)(from[i] + 32) >> 6));
 }
 
 enum { LONG = 42 }; /* from a longer reach on, sums are kept in 32 bits: roundings would add up */
@@ -766,11 +784,14 @@ static int blur_long(const Image *from, const Image *to, const float *taps, ptrd
 /* Separable and symmetric: `taps` are the 2 * given + 1 weights of a row, which add up to 1. */
 static int blur(const Image *from, const Image *to, const float *taps, ptrdiff_t given) {
     if (given > LONG) return blur_long(from, to, taps, given);
-    const ptrdiff_t across = 3 * from->width, reach = (given + 1) / 2 * 2; /* in pairs of pairs */
-    const size_t numbers = (size_t)(reach + 1 + 2 * across + 6 * reach);
-    int16_t *weights = malloc(numbers * sizeof(int16_t));
-    if (weights == NULL) return -1;
+    const ptrdiff_t across = 3 * from->width, reach = given > 2 ? (given + 1) / 2 * 2 : 2;
+    Widened widened = {from, NULL, held_for(2 * reach + 1), 0, 1 << 6};
+    const ptrdiff_t numbers = widened.held * across + 2 * across + 6 * reach + reach + 1;
+    const int16_t **places = malloc((size_t)(2 * reach + 1) * sizeof *places + (size_t)numbers * sizeof(int16_t));
+    if (places == NULL) return -1;
+    int16_t *weights = (int16_t *)(places + 2 * reach + 1);
     int16_t *sums = weights + reach + 1, *own = sums + across + 3 * reach;
+    widened.rows = own + across + 3 * reach;
     int32_t left = 1 << 14; /* of the centre, in Q14, so that what is flat stays flat */
     for (ptrdiff_t k = 1; k <= reach; k++) {
         weights[k] = k <= given ? (int16_t)floor((double)taps[given + k] * (1 << 15) + 0.5) : 0;
@@ -778,17 +799,22 @@ static int blur(const Image *from, const Image *to, const float *taps, ptrdiff_t
     }
     weights[0] = (int16_t)left;
     for (ptrdiff_t y = 0; y < from->height; y++) {
-        blur_centre(own, row_of(from, y), weights[0], across);
-        for (ptrdiff_t k = 1; k <= reach; k += 2)
-            blur_pairs(own, row_of(from, reflected(y - k, from->height)),
-                       row_of(from, reflected(y + k, from->height)),
-                       row_of(from, reflected(y - k - 1, from->height)),
-                       row_of(from, reflected(y + k + 1, from->height)), weights[k], weights[k + 1],
-                       across);
+        places[0] = widened_row(&widened, y);
+        for (ptrdiff_t k = 1; k <= reach; k++) {
+            places[2 * k - 1] = widened_row(&widened, reflected(y - k, from->height));
+            places[2 * k] = widened_row(&widened, reflected(y + k, from->height));
+        }
+        blur_places(own, places, weights, reach, across);
         reflect_ends(own, from->width, reach);
-        blur_columns(row_of(to, y), sums, own, weights, reach, across);
+        places[0] = own;
+        for (ptrdiff_t k = 1; k <= reach; k++) {
+            places[2 * k - 1] = own - 3 * k;
+            places[2 * k] = own + 3 * k;
+        }
+        blur_places(sums, places, weights, reach, across);
+        narrow_row(row_of(to, y), sums, across);
     }
-    free(weights);
+    free(places);
     return 0;
 }
 
