@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torchvision.transforms.v2 import functional as F
 
 from massrl.views import kernels
 from massrl.views.program import blur_taps
@@ -26,6 +28,9 @@ CALLS: dict[str, Callable[[Any, np.ndarray, np.ndarray], None]] = {
     "flip": lambda k, image, out: k.flip(image, out),
     "turn": lambda k, image, out: k.warp(image, out, TURN, 90),
     "shear": lambda k, image, out: k.warp(image, out, SHEAR, 90),
+    "brightness": lambda k, image, out: k.brightness(image, out, 1.7),
+    "posterize": lambda k, image, out: k.posterize(image, out, 3),
+    "solarize": lambda k, image, out: k.solarize(image, out, 110.5),
     "table": lambda k, image, out: k.table(image, out, LEVELS),
     "contrast": lambda k, image, out: k.contrast(image, out, 1.7),
     "saturation": lambda k, image, out: k.saturation(image, out, 1.7),
@@ -71,6 +76,7 @@ def weights(source: int, target: int) -> np.ndarray:
     ("size", "side"),
     [
         ((300, 320), 224),
+        ((400, 380), 224),
         ((60, 500), 224),
         ((500, 60), 224),
         ((90, 70), 224),
@@ -92,6 +98,35 @@ def test_resize_is_pillows_filter(size: tuple[int, int], side: int) -> None:
     apart = np.abs(out - np.clip(exact, 0, 255))
     assert apart.max() <= 0.75  # half a level is rounding itself
     assert apart.mean() <= 0.3
+
+
+EVERY_LEVEL = np.arange(258, dtype=np.uint8).reshape(2, 43, 3)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.1, 0.7, 0.9999999, 1.0, 1.27, 1.5, 1.9, 3.3, 7.0])
+def test_brightness_is_torchvisions_on_every_level(factor: float) -> None:
+    """Guards the cut-off fraction of a product in single precision, and levels beyond 255."""
+    out = np.empty_like(EVERY_LEVEL)
+    kernels.brightness(EVERY_LEVEL, out, factor)
+    image = torch.from_numpy(EVERY_LEVEL).permute(2, 0, 1)
+    wanted = F.adjust_brightness(image, factor).permute(1, 2, 0)
+    assert np.array_equal(out, wanted.numpy())
+
+
+@pytest.mark.parametrize("bits", range(9))
+def test_posterize_keeps_the_upper_bits(bits: int) -> None:
+    """Guards both ends: no bit is black, eight are the image."""
+    out = np.empty_like(EVERY_LEVEL)
+    kernels.posterize(EVERY_LEVEL, out, bits)
+    assert np.array_equal(out, EVERY_LEVEL.astype(int) >> 8 - bits << 8 - bits)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 1.0, 110.5, 128.0, 255.0, 255.5, 256.0])
+def test_solarize_inverts_from_the_threshold_up(threshold: float) -> None:
+    """Guards thresholds between levels, and the one that no level reaches."""
+    out = np.empty_like(EVERY_LEVEL)
+    kernels.solarize(EVERY_LEVEL, out, threshold)
+    assert np.array_equal(out, np.where(threshold <= EVERY_LEVEL, 255 - EVERY_LEVEL, EVERY_LEVEL))
 
 
 @pytest.mark.parametrize("factor", [-7.0, -5.0, 7.0])
@@ -238,6 +273,10 @@ def test_kernel_writes_its_result_and_nothing_else(name: str) -> None:
         lambda image, out: kernels.flip(image, out[1:]),
         lambda image, out: kernels.table(image, out, LEVELS[1:]),
         lambda image, out: kernels.table(image, out, LEVELS.astype(np.int64)),
+        lambda image, out: kernels.brightness(image, out, -0.1),
+        lambda image, out: kernels.posterize(image, out, 9),
+        lambda image, out: kernels.posterize(image, out, -1),
+        lambda image, out: kernels.solarize(image, out, 257),
         lambda image, out: kernels.contrast(image, out, 9.0),
         lambda image, out: kernels.contrast(image, out, float("nan")),
         lambda image, out: kernels.contrast(image, out, "much"),

@@ -149,6 +149,9 @@ def _erase(image: Image, out: Image, box: tuple[int, int, int, int]) -> None:
 
 _RUN: dict[str, Callable[[Image, Image, Any], None]] = {
     "mirror": lambda image, out, _: kernels.flip(image, out),
+    "brightness": kernels.brightness,
+    "posterize": kernels.posterize,
+    "solarize": kernels.solarize,
     "table": kernels.table,
     "contrast": kernels.contrast,
     "saturation": kernels.saturation,

@@ -18,7 +18,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from massrl.views.program import ERASED, LUMA, Program, blur_taps
+from massrl.views.program import (
+    ERASED,
+    LUMA,
+    TABLES,
+    Instruction,
+    Program,
+    blur_taps,
+    table_of,
+)
 
 
 class Group(NamedTuple):
@@ -77,17 +85,26 @@ def group_instructions(
         found: dict[str, list[int]] = {}
         for number, program in enumerate(programs):
             if position < len(program):
-                found.setdefault(program[position].kind, []).append(number)
+                own_kind = program[position].kind
+                found.setdefault("table" if own_kind in TABLES else own_kind, []).append(number)
         for kind in sorted(found):
-            own = [programs[number][position].value for number in found[kind]]
-            values = _kernels(own) if kind == "blur" else np.array(own)
-            if kind == "warp":
-                values = _sampling(values, side)
+            own = [programs[number][position] for number in found[kind]]
+            values = _numbers(kind, own, side=side)
             flat = values.astype(np.float32).reshape(-1)
             groups.append(Group(kind, len(values), flat.size // len(values)))
             members += found[kind]
             rows.append(flat)
     return groups, torch.tensor(members, dtype=torch.int64), torch.from_numpy(np.concatenate(rows))
+
+
+def _numbers(kind: str, own: list[Instruction], *, side: int) -> np.ndarray:
+    """The numbers of a group's instructions, ``(n, ...)``."""
+    if kind == "table":
+        return np.stack([table_of(instruction) for instruction in own])
+    values = [value for _, value in own]
+    if kind == "blur":
+        return _kernels(values)
+    return _sampling(np.array(values), side) if kind == "warp" else np.array(values)
 
 
 def _sampling(maps: np.ndarray, side: int) -> np.ndarray:

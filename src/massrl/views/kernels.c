@@ -484,6 +484,42 @@ static void table(const Image *from, const Image *to, const uint8_t *levels) {
         look_up(row_of(from, y), row_of(to, y), 3 * to->width, levels);
 }
 
+/* A level times a factor, the fraction cut off. */
+VECTORISED static void brighten_row(const uint8_t *restrict from, uint8_t *restrict to, ptrdiff_t count,
+                                    float factor) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const int16_t level = (int16_t)(int32_t)((float)from[i] * factor); /* of 1785 at most */
+        to[i] = narrowed(level);
+    }
+}
+
+static void brightness(const Image *from, const Image *to, float factor) {
+    for (ptrdiff_t y = 0; y < to->height; y++)
+        brighten_row(row_of(from, y), row_of(to, y), 3 * to->width, factor);
+}
+
+VECTORISED static void posterize_row(const uint8_t *restrict from, uint8_t *restrict to,
+                                     ptrdiff_t count, uint8_t kept) {
+    for (ptrdiff_t i = 0; i < count; i++) to[i] = from[i] & kept;
+}
+
+/* The upper `bits` of each level. */
+static void posterize(const Image *from, const Image *to, int bits) {
+    for (ptrdiff_t y = 0; y < to->height; y++)
+        posterize_row(row_of(from, y), row_of(to, y), 3 * to->width, (uint8_t)(256 - (1 << (8 - bits))));
+}
+
+VECTORISED static void solarize_row(const uint8_t *restrict from, uint8_t *restrict to,
+                                    ptrdiff_t count, uint8_t least, uint8_t turned) {
+    for (ptrdiff_t i = 0; i < count; i++) to[i] = from[i] >= least ? from[i] ^ turned : from[i];
+}
+
+/* Levels from `least` on inverted; of 256, none. */
+static void solarize(const Image *from, const Image *to, int least) {
+    for (ptrdiff_t y = 0; y < to->height; y++)
+        solarize_row(row_of(from, y), row_of(to, y), 3 * to->width, (uint8_t)least, least < 256 ? 255 : 0);
+}
+
 SCALAR static void look_up_each(const uint8_t *restrict from, uint8_t *restrict to, ptrdiff_t width,
                                 uint8_t levels[restrict 3][256]) {
     for (ptrdiff_t x = 0; x < width; x++, from += 3, to += 3) {
@@ -903,8 +939,10 @@ static int number_of(PyObject *object, double low, double high, double *number) 
         RUN_AND_RETURN(call, name(&call.from, &call.to));                                      \
     }
 
-/* A number is given to the kernel in fixed point. */
-#define WITH_A_NUMBER(name, low, high, type, one)                                              \
+#define FIXED(bits) floor(number * (1 << (bits)) + 0.5)
+
+/* A kernel is given a number in a type of its own. */
+#define WITH_A_NUMBER(name, low, high, type, converted)                                        \
     static PyObject *call_##name(PyObject *module, PyObject *const *args, Py_ssize_t given) {  \
         (void)module;                                                                          \
         Call call;                                                                             \
@@ -914,16 +952,19 @@ static int number_of(PyObject *object, double low, double high, double *number) 
             close_call(&call);                                                                 \
             return NULL;                                                                       \
         }                                                                                      \
-        RUN_AND_RETURN(call, name(&call.from, &call.to, (type)floor(number * one + 0.5)));     \
+        RUN_AND_RETURN(call, name(&call.from, &call.to, (type)(converted)));                  \
     }
 
 WITHOUT_NUMBERS(flip)
 WITHOUT_NUMBERS(autocontrast)
 WITHOUT_NUMBERS(equalize)
-WITH_A_NUMBER(contrast, -7, 7, int16_t, (1 << 12))
-WITH_A_NUMBER(saturation, -7, 7, int16_t, (1 << 12))
-WITH_A_NUMBER(sharpness, -7, 7, int16_t, (1 << 12))
-WITH_A_NUMBER(hue, 0, 6, int32_t, (1 << 12))
+WITH_A_NUMBER(brightness, 0, 7, float, number)
+WITH_A_NUMBER(posterize, 0, 8, int, number)
+WITH_A_NUMBER(solarize, 0, 256, int, ceil(number))
+WITH_A_NUMBER(contrast, -7, 7, int16_t, FIXED(12))
+WITH_A_NUMBER(saturation, -7, 7, int16_t, FIXED(12))
+WITH_A_NUMBER(sharpness, -7, 7, int16_t, FIXED(12))
+WITH_A_NUMBER(hue, 0, 6, int32_t, FIXED(12))
 
 static PyObject *call_table(PyObject *module, PyObject *const *args, Py_ssize_t given) {
     (void)module;
@@ -1026,9 +1067,9 @@ static PyObject *call_warp(PyObject *module, PyObject *const *args, Py_ssize_t g
 
 #define METHOD(name) {#name, (PyCFunction)(void (*)(void))call_##name, METH_FASTCALL, NULL}
 static PyMethodDef methods[] = {
-    METHOD(resize),   METHOD(flip),      METHOD(warp),         METHOD(table),    METHOD(saturation),
-    METHOD(contrast), METHOD(sharpness), METHOD(autocontrast), METHOD(equalize), METHOD(hue),
-    METHOD(blur),     {NULL, NULL, 0, NULL},
+    METHOD(resize),   METHOD(flip),       METHOD(warp),      METHOD(table),        METHOD(brightness),
+    METHOD(solarize), METHOD(posterize),  METHOD(contrast),  METHOD(autocontrast), METHOD(equalize),
+    METHOD(hue),      METHOD(saturation), METHOD(sharpness), METHOD(blur),         {NULL, NULL, 0, NULL},
 };
 
 static struct PyModuleDef module = {

@@ -27,6 +27,15 @@ def warp(image: Image, out: Image, map_: tuple[float, ...], fill: int) -> None:
 def table(image: Image, out: Image, levels: NDArray[uint8]) -> None:
     """Level to level, ``(256,)``."""
 
+def brightness(image: Image, out: Image, factor: float) -> None:
+    """Each level times ``factor``, of 0 to 7, in single precision; its fraction is cut off."""
+
+def posterize(image: Image, out: Image, bits: float) -> None:
+    """The upper ``bits`` of each level."""
+
+def solarize(image: Image, out: Image, threshold: float) -> None:
+    """Levels from ``threshold`` up, of 0 to 256, become 255 minus themselves."""
+
 def contrast(image: Image, out: Image, factor: float) -> None:
     """The distance from the mean grey, times ``factor``; a fraction below 15/16 is cut off."""
 

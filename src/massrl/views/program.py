@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -24,6 +23,9 @@ from massrl.views.policies import Step
 InstructionKind = Literal[
     "mirror",  # 0; left to right, only ever the first
     "warp",  # Affine
+    "brightness",  # factor on every level, the fraction cut off
+    "posterize",  # bits kept
+    "solarize",  # levels from this threshold up are inverted, 0 to 256
     "table",  # uint8 (256,): level to level
     "contrast",  # factor on the distance from the image's mean grey
     "saturation",  # factor on the distance from a pixel's own grey
@@ -74,7 +76,7 @@ Program = list[Instruction]
 Table = NDArray[np.uint8]  # (256,)
 
 LUMA = np.array([0.2989, 0.587, 0.114], np.float32)  # as torchvision's rgb_to_grayscale
-LEVELS = np.arange(256, dtype=np.float32)
+_LEVELS = np.arange(256, dtype=np.float32)
 ERASED = (125, 123, 114)  # Fast AutoAugment's cutout colour, the mean of ImageNet
 _WHOLE = np.arange(256, dtype=np.uint8)
 
@@ -90,7 +92,7 @@ def compile_view(view: ViewPlan, *, height: int, width: int) -> Program:
     program: Program = []
     mirrored = view.flip
     warp: Affine | None = None
-    table: Table | None = None
+    lookups: Program = []
     for step in view.steps:
         kind = OPERATIONS[step.operation].kind
         if kind == "none":
@@ -98,21 +100,18 @@ def compile_view(view: ViewPlan, *, height: int, width: int) -> Program:
         if kind != "geometric":
             program += _geometry(mirrored, warp, width=width)
             mirrored, warp = False, None
-        if table is not None and kind != "lookup":
-            program.append(Instruction("table", table))
-            table = None
+        if lookups and kind != "lookup":
+            program += _fused(lookups)
+            lookups = []
         if kind == "geometric":
             own = affine_of(step, height=height, width=width)
             warp = own if warp is None else own.after(warp)
         elif kind == "lookup":
-            level = _TABLES[step.operation](step.values[0] if step.values else 0.0)
-            table = level if table is None else level[table]
+            lookups.append(_lookup(step))
         else:
             program += _PIXELS[step.operation](step, height, width)
     program += _geometry(mirrored, warp, width=width)
-    if table is not None:
-        program.append(Instruction("table", table))
-    return program
+    return program + _fused(lookups)
 
 
 def _geometry(mirrored: bool, warp: Affine | None, *, width: int) -> Program:
@@ -159,37 +158,39 @@ def mirror(width: int) -> Affine:
 # ---------------------------------------------------------------- tables
 
 
-def truncated(levels: NDArray[np.float32]) -> Table:
-    """To uint8 as torchvision does it: clamped, the fraction cut off."""
-    table: Table = np.minimum(np.maximum(levels, 0), 255).astype(np.uint8)
+def _lookup(step: Step) -> Instruction:
+    return Instruction(_LOOKUPS[step.operation], step.values[0] if step.values else 0.0)
+
+
+_LOOKUPS: dict[str, InstructionKind] = {
+    "brightness": "brightness",
+    "posterize": "posterize",
+    "solarize": "solarize",
+    "invert": "solarize",  # from 0 up
+}
+
+
+def _fused(lookups: Program) -> Program:
+    """Neighbours as one table; one alone is quicker to compute than to look up."""
+    if len(lookups) < 2:
+        return lookups
+    table = table_of(lookups[0])
+    for lookup in lookups[1:]:
+        table = table_of(lookup)[table]
+    return [Instruction("table", table)]
+
+
+def table_of(lookup: Instruction) -> Table:
+    """The table of an instruction on levels."""
+    table: Table = TABLES[lookup.kind](lookup.value)
     return table
 
 
-def _brightness(factor: float) -> Table:
-    table: Table = np.minimum(LEVELS * np.float32(factor), 255).astype(np.uint8)
-    return table
-
-
-@lru_cache(maxsize=16)
-def _posterize(bits: float) -> Table:
-    return _WHOLE & np.uint8(256 - (1 << (8 - int(bits))))
-
-
-@lru_cache(maxsize=1024)
-def _solarize(threshold: float) -> Table:
-    return np.where(threshold <= _WHOLE, 255 - _WHOLE, _WHOLE)
-
-
-@lru_cache(maxsize=1)
-def _invert(_: float) -> Table:
-    return 255 - _WHOLE
-
-
-_TABLES: dict[str, Callable[[float], Table]] = {
-    "brightness": _brightness,
-    "posterize": _posterize,
-    "solarize": _solarize,
-    "invert": _invert,
+TABLES: dict[str, Callable[[Any], Table]] = {
+    "brightness": lambda factor: np.minimum(_LEVELS * np.float32(factor), 255).astype(np.uint8),
+    "posterize": lambda bits: _WHOLE & np.uint8(256 - (1 << (8 - int(bits)))),
+    "solarize": lambda threshold: np.where(threshold <= _WHOLE, 255 - _WHOLE, _WHOLE),
+    "table": lambda table: table,
 }
 
 
