@@ -77,19 +77,43 @@ static inline uint8_t away(int16_t level, int16_t from, int16_t factor, int16_t 
     return narrowed((int16_t)((int16_t)(moved + (from >> 3) + up) >> 4));
 }
 
+/* One piece of memory for all that a kernel needs. Its parts are asked for twice: to know how much it
+ * is, and once it is there. Vectors are quickest where they begin at a multiple of their size. */
+typedef struct {
+    uint8_t *begin;
+    size_t used;
+} Memory;
+
+enum { ALIGNED = 64 };
+
+static ptrdiff_t aligned(ptrdiff_t bytes) { return (bytes + ALIGNED - 1) / ALIGNED * ALIGNED; }
+
+static void *part(Memory *memory, size_t bytes) {
+    void *place = memory->begin == NULL ? NULL : memory->begin + memory->used;
+    memory->used += (size_t)aligned((ptrdiff_t)bytes);
+    return place;
+}
+
+static int allot(Memory *memory) {
+    memory->begin = aligned_alloc(ALIGNED, memory->used);
+    memory->used = 0;
+    return memory->begin == NULL ? -1 : 0;
+}
+
 /* ------------------------------------------------------------------------------------- resize */
 
 enum {
-    LANES = 16, /* rows that are resized together, the square of the 4 of `interleave` */
+    LANES = 16, /* rows that are resized together, four times four of them */
     APART = 3 * LANES,
     MANY = 32,  /* from so many taps on, sums are kept in 32 bits: roundings would add up */
 };
 
-/* For each pixel of the result: where its taps begin, and their weights in Q14: 6 or a multiple of 4. */
+/* For each pixel of the result: where its taps begin, 6 of them or a multiple of 4. Weights are in Q14,
+ * first those of all pixels' first taps. */
 typedef struct {
     int32_t *first;
     int16_t *weights;
-    ptrdiff_t taps;
+    ptrdiff_t taps, pixels;
 } Filter;
 
 /* Catmull-Rom (a = -0.5), as Pillow and torch have it when they antialias; both branches, then one. */
@@ -117,12 +141,29 @@ VECTORISED static void weigh_tap(double *restrict weights, double *restrict sums
     }
 }
 
+/* One tap in Q14; what is left of 1, and which tap weighs most, are carried on. */
+VECTORISED static void round_tap(int16_t *restrict weights, int32_t *restrict left,
+                                 int32_t *restrict most, int32_t *restrict largest,
+                                 const double *restrict exact, const double *restrict units, int32_t k,
+                                 ptrdiff_t to) {
+    for (ptrdiff_t i = 0; i < to; i++) {
+        /* From half a unit up the fraction is cut off; the rest keeps it from being below 0. */
+        const int32_t weight = (int32_t)(exact[i] * units[i] + ((1 << 14) + 0.5)) - (1 << 14);
+        weights[i] = (int16_t)weight;
+        left[i] -= weight;
+        largest[i] = weight > most[i] ? k : largest[i];
+        most[i] = weight > most[i] ? weight : most[i];
+    }
+}
+
 /* Pillow's weights: a bicubic that is as much wider as the image shrinks, cut off at the borders.
- * `scratch` holds taps + 3 numbers for each pixel of the result. */
-static void weigh(Filter *filter, ptrdiff_t from, ptrdiff_t to, double *scratch) {
+ * `scratch` holds taps + 5 numbers for each pixel of the result. */
+static void weigh(const Filter *filter, ptrdiff_t from, double *scratch) {
+    const ptrdiff_t to = filter->pixels;
     const double scale = (double)from / to, narrower = scale > 1.0 ? 1.0 / scale : 1.0;
     const double reach = reach_of(from, to);
     double *offsets = scratch, *counts = scratch + to, *sums = scratch + 2 * to, *exact = scratch + 3 * to;
+    int32_t *left = (int32_t *)(exact + filter->taps * to), *most = left + to, *largest = most + to;
     for (ptrdiff_t i = 0; i < to; i++) {
         const double centre = (i + 0.5) * scale;
         ptrdiff_t begin = (ptrdiff_t)(centre - reach + 0.5), end = (ptrdiff_t)(centre + reach + 0.5);
@@ -132,24 +173,16 @@ static void weigh(Filter *filter, ptrdiff_t from, ptrdiff_t to, double *scratch)
         offsets[i] = centre - 0.5 - begin;
         counts[i] = (double)(end - begin);
         sums[i] = 0.0;
+        left[i] = 1 << 14;
+        most[i] = largest[i] = 0;
     }
     for (ptrdiff_t k = 0; k < filter->taps; k++)
         weigh_tap(exact + k * to, sums, offsets, counts, (double)k, narrower, to);
-    for (ptrdiff_t i = 0; i < to; i++) {
-        const double unit = (1 << 14) / sums[i];
-        int16_t *weights = filter->weights + i * filter->taps;
-        int32_t left = 1 << 14, most = 0;
-        ptrdiff_t largest = 0;
-        for (ptrdiff_t k = 0; k < filter->taps; k++) {
-            /* From half a unit up the fraction is cut off; the rest keeps it from being below 0. */
-            const int32_t weight = (int32_t)(exact[k * to + i] * unit + ((1 << 14) + 0.5)) - (1 << 14);
-            weights[k] = (int16_t)weight;
-            left -= weight;
-            largest = weight > most ? k : largest;
-            most = weight > most ? weight : most;
-        }
-        weights[largest] = (int16_t)(weights[largest] + left); /* what is flat stays flat */
-    }
+    for (ptrdiff_t i = 0; i < to; i++) sums[i] = (1 << 14) / sums[i];
+    for (ptrdiff_t k = 0; k < filter->taps; k++)
+        round_tap(filter->weights + k * to, left, most, largest, exact + k * to, sums, (int32_t)k, to);
+    for (ptrdiff_t i = 0; i < to; i++) /* what is flat stays flat */
+        filter->weights[largest[i] * to + i] = (int16_t)(filter->weights[largest[i] * to + i] + left[i]);
 }
 
 VECTORISED static void widen(int16_t *restrict to, const uint8_t *restrict from, ptrdiff_t count,
@@ -161,42 +194,48 @@ VECTORISED static void widen(int16_t *restrict to, const uint8_t *restrict from,
 typedef struct {
     const Image *from;
     int16_t *rows;
+    ptrdiff_t stride;     /* numbers from row to row */
     ptrdiff_t held, next; /* how many, a power of 2; the first one that was not made yet */
-    int16_t unit; /* a level of 1 */
+    int16_t unit;         /* a level of 1 */
 } Widened;
 
-static ptrdiff_t held_for(ptrdiff_t rows) {
-    ptrdiff_t held = 1;
-    while (held < rows) held *= 2;
-    return held;
+static Widened to_widen(const Image *from, ptrdiff_t rows, int16_t unit) {
+    Widened widened = {from, NULL, aligned(6 * from->width) / 2, 1, 0, unit};
+    while (widened.held < rows) widened.held *= 2;
+    return widened;
 }
 
 static const int16_t *widened_row(Widened *widened, ptrdiff_t y) {
-    const ptrdiff_t across = 3 * widened->from->width, last = widened->held - 1;
+    const ptrdiff_t last = widened->held - 1;
     for (; widened->next <= y; widened->next++)
-        widen(widened->rows + (widened->next & last) * across, row_of(widened->from, widened->next), across,
-              widened->unit);
-    return widened->rows + (y & last) * across;
+        widen(widened->rows + (widened->next & last) * widened->stride,
+              row_of(widened->from, widened->next), 3 * widened->from->width, widened->unit);
+    return widened->rows + (y & last) * widened->stride;
 }
 
-/* `taps` rows, weighted and added, to what is there or not: inlined where all but rows and weights is
- * known. Q7 times Q14 is Q6. */
+/* `taps` rows, weighted and added, to what is there or not; inlined where these two are known. Weights
+ * lie `apart`. Q7 times Q14 is Q6. */
 static inline ALWAYS void add_some(int16_t *restrict sums, const int16_t *const *restrict rows,
-                                   const int16_t *restrict weights, int taps, int more,
+                                   const int16_t *restrict weights, ptrdiff_t apart, int taps, int more,
                                    ptrdiff_t count) {
     for (ptrdiff_t i = 0; i < count; i++) {
         int16_t sum = more ? sums[i] : 0;
-        for (int k = 0; k < taps; k++) sum = (int16_t)(sum + times(rows[k][i], weights[k]));
+        for (int k = 0; k < taps; k++) sum = (int16_t)(sum + times(rows[k][i], weights[k * apart]));
         sums[i] = sum;
     }
 }
 
 VECTORISED static void add_rows(int16_t *restrict sums, const int16_t *const *restrict rows,
-                                const int16_t *restrict weights, ptrdiff_t taps, ptrdiff_t count) {
-    if (taps == 4) add_some(sums, rows, weights, 4, 0, count);
-    else if (taps == 6) add_some(sums, rows, weights, 6, 0, count);
-    else add_some(sums, rows, weights, 8, 0, count);
-    for (ptrdiff_t k = 8; k < taps; k += 4) add_some(sums, rows + k, weights + k, 4, 1, count);
+                                const int16_t *restrict weights, ptrdiff_t apart, ptrdiff_t taps,
+                                ptrdiff_t count) {
+    if (taps == 4)
+        add_some(sums, rows, weights, apart, 4, 0, count);
+    else if (taps == 6)
+        add_some(sums, rows, weights, apart, 6, 0, count);
+    else
+        add_some(sums, rows, weights, apart, 8, 0, count);
+    for (ptrdiff_t k = 8; k < taps; k += 4)
+        add_some(sums, rows + k, weights + k * apart, apart, 4, 1, count);
 }
 
 VECTORISED static void add_many_rows(int32_t *restrict sums, const int16_t *restrict row,
@@ -209,24 +248,36 @@ VECTORISED static void narrow(int16_t *restrict to, const int32_t *restrict from
     for (ptrdiff_t i = 0; i < count; i++) to[i] = (int16_t)((from[i] + (1 << (shift - 1))) >> shift);
 }
 
-/* The quarters of an array between each other. */
-VECTORISED static void interleave(int16_t *restrict to, const int16_t *restrict from,
-                                  ptrdiff_t quarter) {
-    for (ptrdiff_t i = 0; i < quarter; i++) {
-        to[4 * i] = from[i];
-        to[4 * i + 1] = from[quarter + i];
-        to[4 * i + 2] = from[2 * quarter + i];
-        to[4 * i + 3] = from[3 * quarter + i];
-    }
+/* Four of LANES rows at a time become columns: four numbers side by side, which then are moved as one. */
+typedef uint64_t __attribute__((may_alias)) FourNumbers;
+typedef uint32_t __attribute__((may_alias)) FourBytes;
+
+VECTORISED static void turn_rows(int16_t *restrict to, const int16_t *restrict from, ptrdiff_t stride,
+                                 ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++)
+        for (int row = 0; row < 4; row++) to[4 * i + row] = from[row * stride + i];
 }
 
-VECTORISED static void separate(uint8_t *restrict to, const uint8_t *restrict from,
-                                ptrdiff_t quarter) {
-    for (ptrdiff_t i = 0; i < quarter; i++) {
-        to[i] = from[4 * i];
-        to[quarter + i] = from[4 * i + 1];
-        to[2 * quarter + i] = from[4 * i + 2];
-        to[3 * quarter + i] = from[4 * i + 3];
+VECTORISED static void turn_fours(FourNumbers *restrict to, const FourNumbers *restrict from,
+                                  ptrdiff_t stride, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++)
+        for (int four = 0; four < 4; four++) to[4 * i + four] = from[four * stride + i];
+}
+
+/* And back again. */
+VECTORISED static void return_fours(FourBytes *restrict to, const FourBytes *restrict from,
+                                    ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++)
+        for (int four = 0; four < 4; four++) to[four * count + i] = from[4 * i + four];
+}
+
+VECTORISED static void return_rows(uint8_t *restrict a, uint8_t *restrict b, uint8_t *restrict c,
+                                   uint8_t *restrict d, const uint8_t *restrict from, ptrdiff_t count) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        a[i] = from[4 * i];
+        b[i] = from[4 * i + 1];
+        c[i] = from[4 * i + 2];
+        d[i] = from[4 * i + 3];
     }
 }
 
@@ -234,18 +285,18 @@ VECTORISED static void separate(uint8_t *restrict to, const uint8_t *restrict fr
 static inline ALWAYS void add_across(uint8_t *restrict to, const int16_t *restrict from,
                                      const Filter *filter, ptrdiff_t side, ptrdiff_t step, int taps) {
     for (ptrdiff_t x = 0; x < side; x++, to += step) {
-        const int16_t *weights = filter->weights + x * filter->taps;
-        const int16_t *tap = from + filter->first[x] * APART;
+        const int16_t *weights = filter->weights + x, *tap = from + filter->first[x] * APART;
         int16_t sums[APART];
         for (int i = 0; i < APART; i++) {
             sums[i] = 16;
             for (int k = 0; k < taps; k++)
-                sums[i] = (int16_t)(sums[i] + times(tap[k * APART + i], weights[k]));
+                sums[i] = (int16_t)(sums[i] + times(tap[k * APART + i], weights[k * side]));
         }
         for (ptrdiff_t more = taps; more < filter->taps; more += 4)
             for (int i = 0; i < APART; i++)
                 for (int k = 0; k < 4; k++)
-                    sums[i] = (int16_t)(sums[i] + times(tap[(more + k) * APART + i], weights[more + k]));
+                    sums[i] = (int16_t)(sums[i] + times(tap[(more + k) * APART + i],
+                                                        weights[(more + k) * side]));
         for (int i = 0; i < APART; i++) to[i] = narrowed((int16_t)(sums[i] >> 5));
     }
 }
@@ -260,75 +311,93 @@ VECTORISED static void add_columns(uint8_t *restrict to, const int16_t *restrict
 VECTORISED static void add_many_columns(uint8_t *restrict to, const int16_t *restrict from,
                                         const Filter *filter, ptrdiff_t side, ptrdiff_t step) {
     for (ptrdiff_t x = 0; x < side; x++, to += step) {
-        const int16_t *weights = filter->weights + x * filter->taps;
-        const int16_t *tap = from + filter->first[x] * APART;
+        const int16_t *weights = filter->weights + x, *tap = from + filter->first[x] * APART;
         int32_t sums[APART] = {0};
         for (ptrdiff_t k = 0; k < filter->taps; k++, tap += APART)
-            for (int i = 0; i < APART; i++) sums[i] += tap[i] * weights[k];
+            for (int i = 0; i < APART; i++) sums[i] += tap[i] * weights[k * side];
         for (int i = 0; i < APART; i++) to[i] = clamped((sums[i] + (1 << 19)) >> 20);
     }
 }
 
+/* What a resize works on beside the images. */
+typedef struct {
+    Filter rows, columns;
+    Widened widened;
+    const int16_t **tap; /* a widened row for each tap of a row */
+    double *scratch;
+    int32_t *sums;
+    int16_t *four_rows, *fours, *turned;
+    uint8_t *done, *apart, *spare;
+} Resizing;
+
+static void lay_out(Resizing *own, Memory *memory) {
+    const ptrdiff_t side = own->columns.pixels, stride = own->widened.stride, width = own->widened.from->width;
+    const ptrdiff_t down = own->rows.pixels * (own->rows.taps + 5), aside = side * (own->columns.taps + 5);
+    own->scratch = part(memory, (down > aside ? down : aside) * sizeof(double));
+    own->rows.first = part(memory, own->rows.pixels * sizeof(int32_t));
+    own->rows.weights = part(memory, own->rows.pixels * own->rows.taps * sizeof(int16_t));
+    own->columns.first = part(memory, side * sizeof(int32_t));
+    own->columns.weights = part(memory, side * own->columns.taps * sizeof(int16_t));
+    own->tap = part(memory, own->rows.taps * sizeof(int16_t *));
+    own->sums = part(memory, 3 * width * sizeof(int32_t));
+    own->widened.rows = part(memory, own->widened.held * stride * sizeof(int16_t));
+    own->four_rows = part(memory, 4 * stride * sizeof(int16_t));
+    own->fours = part(memory, LANES * stride * sizeof(int16_t));
+    own->turned = part(memory, (width + own->columns.taps) * APART * sizeof(int16_t));
+    own->done = part(memory, side * APART);
+    own->apart = part(memory, side * APART);
+    own->spare = part(memory, side * 3);
+}
+
 /* Down first, then across: LANES rows of the result at a time, so that all of it stays in the cache.
- *
- * Across, the taps of a pixel lie side by side, which vectors cannot use. So the rows are transposed:
- * an array of 16 rows whose quarters are interleaved twice is its transpose. */
+ * Across, the taps of a pixel lie side by side, which vectors cannot use; so these rows are transposed. */
 static int resize(const Image *from, const Image *to, int mirrored) {
     const ptrdiff_t side = to->width, across = 3 * from->width;
-    Filter rows = {NULL, NULL, taps_of(from->height, to->height)};
-    Filter columns = {NULL, NULL, taps_of(from->width, side)};
-    const ptrdiff_t down = (rows.taps + 3) * to->height, aside = (columns.taps + 3) * side;
-    const ptrdiff_t longest = down > aside ? down : aside;
-    const ptrdiff_t padded = (from->width + columns.taps) * APART; /* taps of weight 0 */
-    Widened widened = {from, NULL, held_for(rows.taps), 0, 1 << 7};
-    const size_t bytes = (size_t)(longest * sizeof(double) + rows.taps * sizeof(int16_t *) +
-                                  (to->height + side + across) * sizeof(int32_t) +
-                                  (2 * padded + to->height * rows.taps + side * columns.taps +
-                                   widened.held * across) * sizeof(int16_t) +
-                                  2 * side * APART);
-    double *scratch = malloc(bytes);
-    if (scratch == NULL) return -1;
-    const int16_t **tap = (const int16_t **)(scratch + longest);
-    rows.first = (int32_t *)(tap + rows.taps);
-    columns.first = rows.first + to->height;
-    int32_t *sums = columns.first + side;
-    int16_t *one = (int16_t *)(sums + across), *other = one + padded;
-    rows.weights = other + padded;
-    columns.weights = rows.weights + to->height * rows.taps;
-    widened.rows = columns.weights + side * columns.taps;
-    uint8_t *done = (uint8_t *)(widened.rows + widened.held * across), *apart = done + side * APART;
-    weigh(&rows, from->height, to->height, scratch);
-    weigh(&columns, from->width, side, scratch);
-    memset(one, 0, 2 * padded * sizeof(int16_t));
+    Resizing own = {.rows = {.taps = taps_of(from->height, to->height), .pixels = to->height},
+                    .columns = {.taps = taps_of(from->width, side), .pixels = side}};
+    own.widened = to_widen(from, own.rows.taps, 1 << 7);
+    Memory memory = {NULL, 0};
+    lay_out(&own, &memory);
+    if (allot(&memory)) return -1;
+    lay_out(&own, &memory);
+    const Filter rows = own.rows;
+    weigh(&rows, from->height, own.scratch);
+    weigh(&own.columns, from->width, own.scratch);
+    /* Beyond the last pixel lie taps of weight 0. */
+    memset(own.turned + across * LANES, 0, (size_t)own.columns.taps * APART * sizeof(int16_t));
     for (ptrdiff_t top = 0; top < to->height; top += LANES) {
-        const ptrdiff_t count = to->height - top < LANES ? to->height - top : LANES;
-        for (ptrdiff_t y = top; y < top + count; y++) {
-            const int16_t *weights = rows.weights + y * rows.taps;
-            int16_t *result = one + (y - top) * across;
+        for (ptrdiff_t y = top; y < top + LANES && y < to->height; y++) {
+            int16_t *result = own.four_rows + y % 4 * own.widened.stride;
             for (ptrdiff_t k = 0; k < rows.taps; k++) {
                 const ptrdiff_t place = rows.first[y] + k;
-                tap[k] = widened_row(&widened, place < from->height ? place : from->height - 1);
+                own.tap[k] = widened_row(&own.widened, place < from->height ? place : from->height - 1);
             }
             if (rows.taps < MANY)
-                add_rows(result, tap, weights, rows.taps, across);
+                add_rows(result, own.tap, rows.weights + y, to->height, rows.taps, across);
             else {
-                memset(sums, 0, across * sizeof(int32_t));
+                memset(own.sums, 0, (size_t)across * sizeof(int32_t));
                 for (ptrdiff_t k = 0; k < rows.taps; k++)
-                    add_many_rows(sums, tap[k], weights[k], across);
-                narrow(result, sums, across, 15);
+                    add_many_rows(own.sums, own.tap[k], rows.weights[k * to->height + y], across);
+                narrow(result, own.sums, across, 15);
             }
+            if (y % 4 == 3 || y == to->height - 1)
+                turn_rows(own.fours + (y - top) / 4 * 4 * own.widened.stride, own.four_rows,
+                          own.widened.stride, across);
         }
-        interleave(other, one, across * LANES / 4);
-        interleave(one, other, across * LANES / 4);
-        (columns.taps < MANY ? add_columns : add_many_columns)(
-            mirrored ? done + (side - 1) * APART : done, one, &columns, side,
+        turn_fours((FourNumbers *)own.turned, (const FourNumbers *)own.fours, own.widened.stride, across);
+        (own.columns.taps < MANY ? add_columns : add_many_columns)(
+            mirrored ? own.done + (side - 1) * APART : own.done, own.turned, &own.columns, side,
             mirrored ? -APART : APART);
-        separate(apart, done, side * APART / 4);
-        separate(done, apart, side * APART / 4);
-        for (ptrdiff_t y = 0; y < count; y++)
-            memcpy(row_of(to, top + y), done + y * side * 3, (size_t)side * 3);
+        return_fours((FourBytes *)own.apart, (const FourBytes *)own.done, 3 * side);
+        for (ptrdiff_t y = top; y < top + LANES && y < to->height; y += 4) {
+            uint8_t *result[4];
+            for (int row = 0; row < 4; row++)
+                result[row] = y + row < to->height ? row_of(to, y + row) : own.spare;
+            return_rows(result[0], result[1], result[2], result[3], own.apart + (y - top) * 3 * side,
+                        3 * side);
+        }
     }
-    free(scratch);
+    free(memory.begin);
     return 0;
 }
 
@@ -821,13 +890,20 @@ static int blur_long(const Image *from, const Image *to, const float *taps, ptrd
 static int blur(const Image *from, const Image *to, const float *taps, ptrdiff_t given) {
     if (given > LONG) return blur_long(from, to, taps, given);
     const ptrdiff_t across = 3 * from->width, reach = given > 2 ? (given + 1) / 2 * 2 : 2;
-    Widened widened = {from, NULL, held_for(2 * reach + 1), 0, 1 << 6};
-    const ptrdiff_t numbers = widened.held * across + 2 * across + 6 * reach + reach + 1;
-    const int16_t **places = malloc((size_t)(2 * reach + 1) * sizeof *places + (size_t)numbers * sizeof(int16_t));
-    if (places == NULL) return -1;
-    int16_t *weights = (int16_t *)(places + 2 * reach + 1);
-    int16_t *sums = weights + reach + 1, *own = sums + across + 3 * reach;
-    widened.rows = own + across + 3 * reach;
+    const ptrdiff_t before = aligned(6 * reach) / 2; /* numbers for the reflected end of a row */
+    Widened widened = to_widen(from, 2 * reach + 1, 1 << 6);
+    Memory memory = {NULL, 0};
+    const int16_t **places;
+    int16_t *weights, *sums, *own;
+    for (int there = 0; there < 2; there++) {
+        if (there && allot(&memory)) return -1;
+        places = part(&memory, (size_t)(2 * reach + 1) * sizeof *places);
+        weights = part(&memory, (size_t)(reach + 1) * sizeof(int16_t));
+        sums = part(&memory, (size_t)across * sizeof(int16_t));
+        own = part(&memory, (size_t)(before + across + 3 * reach) * sizeof(int16_t));
+        widened.rows = part(&memory, (size_t)(widened.held * widened.stride) * sizeof(int16_t));
+    }
+    own += before;
     int32_t left = 1 << 14; /* of the centre, in Q14, so that what is flat stays flat */
     for (ptrdiff_t k = 1; k <= reach; k++) {
         weights[k] = k <= given ? (int16_t)floor((double)taps[given + k] * (1 << 15) + 0.5) : 0;
@@ -850,7 +926,7 @@ static int blur(const Image *from, const Image *to, const float *taps, ptrdiff_t
         blur_places(sums, places, weights, reach, across);
         narrow_row(row_of(to, y), sums, across);
     }
-    free(places);
+    free(memory.begin);
     return 0;
 }
 
