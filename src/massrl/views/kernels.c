@@ -638,16 +638,22 @@ static void autocontrast(const Image *from, const Image *to) {
     three_tables(from, to, levels);
 }
 
+/* How often each level comes in a channel; twice, so that equal neighbours do not wait for each other. */
+SCALAR static void count_levels(const uint8_t *restrict row, ptrdiff_t width,
+                                uint32_t counts[restrict 2][3][256]) {
+    for (; width >= 2; width -= 2, row += 6) {
+        counts[0][0][row[0]]++, counts[0][1][row[1]]++, counts[0][2][row[2]]++;
+        counts[1][0][row[3]]++, counts[1][1][row[4]]++, counts[1][2][row[5]]++;
+    }
+    if (width) counts[0][0][row[0]]++, counts[0][1][row[1]]++, counts[0][2][row[2]]++;
+}
+
 /* Pillow's and torchvision's histogram equalisation. */
 static void equalize(const Image *from, const Image *to) {
-    uint32_t counts[2][3][256]; /* two, so that equal neighbours do not wait for each other */
+    uint32_t counts[2][3][256];
     uint8_t levels[3][256];
     memset(counts, 0, sizeof counts);
-    for (ptrdiff_t y = 0; y < from->height; y++) {
-        const uint8_t *row = row_of(from, y);
-        for (ptrdiff_t x = 0; x < from->width; x++, row += 3)
-            for (int channel = 0; channel < 3; channel++) counts[x & 1][channel][row[channel]]++;
-    }
+    for (ptrdiff_t y = 0; y < from->height; y++) count_levels(row_of(from, y), from->width, counts);
     for (int channel = 0; channel < 3; channel++) {
         uint32_t *own = counts[0][channel], last = 0;
         for (int level = 0; level < 256; level++) {
