@@ -142,6 +142,19 @@ def test_largest_factors_do_not_wrap_around(factor: float) -> None:
     assert np.abs(out - exact).max() <= 0.75
 
 
+@pytest.mark.parametrize("width", [1, 31, 32, 33, 255, 256, 257, 9000])
+def test_rows_of_any_length_are_whole(width: int) -> None:
+    """Guards rows that are done in parts: the ends of parts, and sums that 16 bits would not hold."""
+    image = noise(2, width) // 4 + 190
+    out = np.empty_like(image)
+    kernels.saturation(image, out, 1.7)
+    grey = (image @ np.array([0.2989, 0.587, 0.114]) / 0.9999)[..., None]
+    assert np.abs(out - np.clip(grey + (image - grey) * 1.7, 0, 255)).max() <= 0.75
+    kernels.contrast(image, out, 1.7)
+    wanted = F.adjust_contrast(torch.from_numpy(image).permute(2, 0, 1), 1.7).permute(1, 2, 0)
+    assert np.abs(out.astype(int) - wanted.numpy()).max() <= 1
+
+
 @pytest.mark.parametrize("size", [(30, 41), (9, 7), (400, 300)])
 def test_mirrored_resize_is_a_flip_of_it(size: tuple[int, int]) -> None:
     """Guards a view whose crop no other view shows: it must not differ from one that shares."""

@@ -673,8 +673,12 @@ static void equalize(const Image *from, const Image *to) {
 /* -------------------------------------------------------------------------------------- colour */
 
 VECTORISED static void add_up(const uint8_t *restrict row, ptrdiff_t count, uint32_t *restrict sums) {
-    for (; count >= PERIOD; row += PERIOD, count -= PERIOD)
-        for (int i = 0; i < PERIOD; i++) sums[i] += row[i];
+    while (count >= PERIOD) {
+        uint16_t some[PERIOD] = {0}; /* as many as 16 bits hold */
+        for (int n = 0; n < 256 && count >= PERIOD; n++, row += PERIOD, count -= PERIOD)
+            for (int i = 0; i < PERIOD; i++) some[i] = (uint16_t)(some[i] + row[i]);
+        for (int i = 0; i < PERIOD; i++) sums[i] += some[i];
+    }
     for (ptrdiff_t i = 0; i < count; i++) sums[i] += row[i];
 }
 
@@ -700,23 +704,46 @@ static void contrast(const Image *from, const Image *to, int16_t factor) {
         contrast_row(row_of(from, y), row_of(to, y), 3 * from->width, factor, mean);
 }
 
+/* What a level takes of the two before it, itself and the two after it for its pixel's grey. */
+typedef struct {
+    int16_t weights[5][PERIOD];
+} Mixing;
+
+static inline ALWAYS void saturate(const int16_t *restrict levels, uint8_t *restrict to, ptrdiff_t count,
+                                   const Mixing *restrict grey, int16_t factor) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        int16_t own = 0;
+        for (int k = 0; k < 5; k++) own = (int16_t)(own + times(levels[i + k - 2], grey->weights[k][i]));
+        to[i] = away(levels[i], own, factor, 8);
+    }
+}
+
+/* A part ends where a pixel does, so what lies around it is of no weight. */
 VECTORISED static void saturation_row(const uint8_t *restrict from, uint8_t *restrict to,
-                                      ptrdiff_t width, int16_t factor) {
-    for (ptrdiff_t x = 0; x < width; x++) {
-        const int16_t r = (int16_t)(from[3 * x] * 128), g = (int16_t)(from[3 * x + 1] * 128);
-        const int16_t b = (int16_t)(from[3 * x + 2] * 128);
-        /* 0.2989, 0.587 and 0.114 in Q15, which add up to 1 here */
-        const int16_t grey = (int16_t)(times(r, 9795) + times(g, 19236) + times(b, 3737));
-        to[3 * x] = away(r, grey, factor, 8);
-        to[3 * x + 1] = away(g, grey, factor, 8);
-        to[3 * x + 2] = away(b, grey, factor, 8);
+                                      ptrdiff_t count, const Mixing *restrict grey, int16_t factor) {
+    int16_t levels[16 + 8 * PERIOD + 16] __attribute__((aligned(ALIGNED))), *own = levels + 16;
+    own[-2] = own[-1] = 0;
+    for (ptrdiff_t start = 0; start < count; start += 8 * PERIOD) {
+        const ptrdiff_t end = count - start < 8 * PERIOD ? count - start : 8 * PERIOD;
+        for (ptrdiff_t i = 0; i < end; i++) own[i] = (int16_t)(from[start + i] * 128);
+        own[end] = own[end + 1] = 0;
+        ptrdiff_t i = 0;
+        for (; i <= end - PERIOD; i += PERIOD) saturate(own + i, to + start + i, PERIOD, grey, factor);
+        saturate(own + i, to + start + i, end - i, grey, factor);
     }
 }
 
 /* The distance from a pixel's own grey, times a factor. */
 static void saturation(const Image *from, const Image *to, int16_t factor) {
+    static const int16_t luma[3] = {9795, 19236, 3737}; /* 0.2989, 0.587, 0.114 in Q15; they add up to 1 here */
+    Mixing grey;
+    for (int k = 0; k < 5; k++)
+        for (int i = 0; i < PERIOD; i++) {
+            const int channel = i % 3 + k - 2;
+            grey.weights[k][i] = channel >= 0 && channel < 3 ? luma[channel] : 0;
+        }
     for (ptrdiff_t y = 0; y < from->height; y++)
-        saturation_row(row_of(from, y), row_of(to, y), from->width, factor);
+        saturation_row(row_of(from, y), row_of(to, y), 3 * from->width, &grey, factor);
 }
 
 /* How much of the spread a channel lacks at a place on the colour circle, all in Q4; the circle has
