@@ -36,8 +36,7 @@ class DeviceViewMaker(ViewMaker):
     ) -> list[Program]:
         """Write the resized crops of one image into ``out``; return the program of each view."""
         pixels, plan = self.decode_and_plan(image, epoch=epoch, index=index)
-        for number, crop in crops_of(pixels, plan).items():
-            out[number] = crop
+        crops_of(pixels, plan, out=out)
         return [compile_view(view, height=self.size, width=self.size) for view in plan.views]
 
     def batch(self, pixels: Tensor, notes: list[list[Program]]) -> Crops:

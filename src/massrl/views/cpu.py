@@ -66,11 +66,13 @@ def execute(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -
     return views
 
 
-def crops_of(image: Image, plan: Plan) -> dict[int, Image]:
-    """Each crop of a plan by its number, resized; several views may show one."""
+def crops_of(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -> dict[int, Image]:
+    """Each crop of a plan by its number, resized, in ``out[number]`` if given; several views may show one."""
     sides = {view.crop: view.side or plan.side for view in plan.views}
-    boxes = _boxes_in(image, plan)
-    return {number: resize_crop(image, box, sides[number]) for number, box in boxes.items()}
+    return {
+        number: resize_crop(image, box, sides[number], out=None if out is None else out[number])
+        for number, box in _boxes_in(image, plan).items()
+    }
 
 
 def _boxes_in(image: Image, plan: Plan) -> dict[int, Box]:
