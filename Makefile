@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-IN_C := src/massrl/stream.c src/massrl/views/kernels.c
+IN_C := $(wildcard csrc/*.c csrc/kernels/*)
 
 .PHONY: demo test lint types format bench clean
 
@@ -29,7 +29,7 @@ bench: $(VENV)/.installed  # make bench DATA=folder with CIFAR-10 as train/CLASS
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/cifar10_cpu.py --data "$(DATA)"
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info $(IN_C:.c=.*.so) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist src/*.egg-info src/massrl/stream.*.so src/massrl/views/kernels.*.so .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "massrl needs Python 3.10 or newer: make PYTHON=python3.11")'

@@ -1,4 +1,4 @@
-"""Streams of random numbers, in C (``stream.c``); see ``randomness``."""
+"""Streams of random numbers, in C (``csrc/stream.c``); see ``randomness``."""
 
 from typing import final
 

@@ -1,4 +1,4 @@
-"""Pixel kernels of the CPU executor, in C (``kernels.c``).
+"""Pixel kernels of the CPU executor, in C (``csrc/kernels``).
 
 All read uint8 ``(H, W, 3)``, whose rows may lie apart and whose pixels may not, and write ``out``, which
 is another array of that kind; that the two do not overlap is not checked. They let other threads run.
