@@ -148,6 +148,7 @@ def test_permutations_of_three_come_equally_often() -> None:
 def test_chance_of_zero_never_and_of_one_always_comes_true() -> None:
     """Guards the comparison: with ``<=`` a probability of 0 would sometimes come true."""
     own = stream()
+    assert not stream().chance(own.random())
     assert not any(own.chance(0.0) for _ in range(200))
     assert all(own.chance(1.0) for _ in range(200))
 

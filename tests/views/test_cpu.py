@@ -13,6 +13,7 @@ Tolerances are in grey levels of 0-255, and each has its reason:
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
+from massrl.views import cpu
 from massrl.views.cpu import apply_steps, execute
 from massrl.views.crops import Box
 from massrl.views.layouts import LAYOUTS
@@ -445,6 +447,23 @@ def test_views_of_the_standard_policies_show_something(name: str) -> None:
     assert np.median(spread) > 20
     assert ((means < 3) | (means > 252)).mean() <= 0.01
     assert 60 < means.mean() < 190
+
+
+@pytest.mark.parametrize(("name", "crops"), [("massrl", 2), ("massrl-4", 4), ("simclr", 2)])
+def test_crop_is_resized_once_however_many_views_show_it(
+    name: str, crops: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards speed where eight views share two crops."""
+    resized = []
+
+    def watched(*args: Any, **named: Any) -> np.ndarray:
+        resized.append(args)
+        return resize_crop(*args, **named)
+
+    monkeypatch.setattr(cpu, "resize_crop", watched)
+    plan = Planner(LAYOUTS[name], side=32, seed=0).plan(epoch=0, index=0, height=90, width=110)
+    execute(photograph(90, 110), plan)
+    assert len(resized) == crops
 
 
 @pytest.mark.parametrize("name", list(LAYOUTS))

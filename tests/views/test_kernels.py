@@ -146,7 +146,7 @@ def test_largest_factors_do_not_wrap_around(factor: float) -> None:
 @pytest.mark.parametrize("width", [1, 31, 32, 33, 255, 256, 257, 9000])
 def test_rows_of_any_length_are_whole(width: int) -> None:
     """Guards rows that are done in parts: the ends of parts, and sums that 16 bits would not hold."""
-    image = noise(2, width) // 4 + 190
+    image = noise(2, width) // 4 + 205
     out = np.empty_like(image)
     kernels.saturation(image, out, 1.7)
     grey = (image @ np.array([0.2989, 0.587, 0.114]) / 0.9999)[..., None]
@@ -154,6 +154,25 @@ def test_rows_of_any_length_are_whole(width: int) -> None:
     kernels.contrast(image, out, 1.7)
     wanted = F.adjust_contrast(torch.from_numpy(image).permute(2, 0, 1), 1.7).permute(1, 2, 0)
     assert np.abs(out.astype(int) - wanted.numpy()).max() <= 1
+    kernels.equalize(image, out)
+    wanted = F.equalize(torch.from_numpy(image).permute(2, 0, 1)).permute(1, 2, 0)
+    assert np.array_equal(out, wanted.numpy())
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (2, 3), (5, 4), (30, 41)])
+@pytest.mark.parametrize("sigma", [0.25, 0.5, 1.0, 1.5, 2.0, 13.0])
+def test_blur_is_a_gaussian_mirrored_at_the_borders(size: tuple[int, int], sigma: float) -> None:
+    """Guards every number of taps, and images that are mirrored several times to be long enough."""
+    image = noise(*size)
+    out = np.empty_like(image)
+    kernels.blur(image, out, blur_taps(sigma))
+    reach = math.ceil(3.5 * sigma)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    exact = np.pad(image.astype(float), [(reach, reach), (reach, reach), (0, 0)], mode="reflect")
+    for axis in (0, 1):
+        windows = np.lib.stride_tricks.sliding_window_view(exact, 2 * reach + 1, axis=axis)
+        exact = windows @ (weights / weights.sum())
+    assert np.abs(out - exact).max() <= 0.75
 
 
 @pytest.mark.parametrize("size", [(30, 41), (9, 7), (400, 300)])
@@ -307,6 +326,7 @@ def test_kernel_writes_its_result_and_nothing_else(name: str) -> None:
         lambda image, out: kernels.warp(image, out, (1, 0, 0, 0, math.nan, 0), 0),
         lambda image, out: kernels.warp(image, out, TURN, 256),
         lambda image, out: kernels.warp(image, out, TURN[:5], 0),
+        lambda image, out: kernels.warp(image, out, (*TURN, 1.0), 0),
         lambda image, out: kernels.warp(image, out, (*TURN[:5], "far"), 0),
         lambda image, out: kernels.warp(image, out, np.array(TURN), 0),
     ],
