@@ -18,6 +18,7 @@ typedef struct {
     int left; /* of `numbers` */
 } Stream;
 
+/* 128 bits are gcc's and clang's, on the 64-bit machines that torch runs on. */
 static inline uint64_t high_of(uint64_t a, uint64_t b) {
     return (uint64_t)((unsigned __int128)a * b >> 64);
 }

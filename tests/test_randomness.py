@@ -113,7 +113,7 @@ def test_streams_of_many_images_never_share_a_number() -> None:
 
 
 def test_stream_beyond_its_first_block_goes_on_without_repetition() -> None:
-    """Guards the refill: a policy that draws more than 32 numbers must not see the first again."""
+    """Guards the refill: a policy that draws more than 16 numbers must not see the first again."""
     taken = numbers(stream(2), 1000)
     assert len(set(taken)) == 1000
     assert abs(np.corrcoef(taken[:-32], taken[32:])[0, 1]) < 0.1

@@ -98,6 +98,13 @@ def test_size_that_is_no_positive_whole_number_is_refused(size: Any) -> None:
         ViewMaker(size=size)
 
 
+@pytest.mark.parametrize("seed", [3.0, "3", None])
+def test_seed_that_is_no_whole_number_is_refused(seed: Any) -> None:
+    """Guards against an error of the first image for a seed that cannot be."""
+    with pytest.raises(ConfigError, match="seed is"):
+        ViewMaker(seed=seed)
+
+
 @pytest.mark.parametrize("wrong", [{"epoch": -1}, {"epoch": 0.5}, {"index": -3}, {"index": 2.0}])
 def test_epoch_or_index_that_is_no_whole_number_is_refused(
     wrong: dict[str, Any], image: np.ndarray

@@ -20,7 +20,7 @@ void table(const Image *from, const Image *to, const uint8_t *levels) {
 VECTORISED static void brighten_row(const uint8_t *restrict from, uint8_t *restrict to, ptrdiff_t count,
                                     float factor) {
     for (ptrdiff_t i = 0; i < count; i++) {
-        const int16_t level = (int16_t)(int32_t)((float)from[i] * factor); /* of 1785 at most */
+        const int16_t level = (int16_t)(int32_t)((float)from[i] * factor); /* of 25500 at most */
         to[i] = narrowed(level);
     }
 }

@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from massrl.errors import ConfigError
 from massrl.view_maker import EncodedOrPixels, ViewMaker, content
 from massrl.views.cpu import crops_of
 from massrl.views.device import Crops, execute, group_instructions
+from massrl.views.layouts import Layout
 from massrl.views.program import Program, compile_view
 
 
@@ -19,9 +21,20 @@ class DeviceViewMaker(ViewMaker):
     """A ``ViewMaker`` of the same plans whose pixels are made a batch at a time, see ``views.device``.
 
     Called with one image it makes its views on the CPU.
+
+    Raises:
+        ConfigError: if the layout has local crops, besides what ``ViewMaker`` refuses.
     """
 
     leaves_pixels = True
+
+    def __init__(self, layout: str | Layout = "massrl", size: int = 224, seed: int = 0) -> None:
+        super().__init__(layout, size, seed)
+        if self.layout.local_crops:
+            raise ConfigError(
+                "--views.executor device makes views of one size: local crops need the cpu's, or "
+                "--views.local_crops 0"
+            )
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

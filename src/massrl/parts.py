@@ -38,11 +38,6 @@ def make_view_maker(views: ViewsConfig, *, size: int, seed: int) -> ViewMaker:
     """The view maker of a configuration, with the executor that it names."""
     layout = resolve_layout(views)
     if views.executor == "device":
-        if layout.local_crops:
-            raise ConfigError(
-                "--views.executor device makes views of one size: local crops need the cpu's, or "
-                "--views.local_crops 0"
-            )
         from massrl.device_view_maker import DeviceViewMaker
 
         return DeviceViewMaker(layout, size=size, seed=seed)

@@ -10,6 +10,8 @@ An image's views draw from a ``Stream`` each, which is in C: a plan draws some f
 
 from __future__ import annotations
 
+from operator import index
+
 import numpy as np
 
 from massrl.stream import Stream
@@ -30,7 +32,7 @@ def epoch_permutation(seed: int, *, epoch: int, count: int) -> np.ndarray:
     Returns:
         int64 ``(count,)``, a permutation of 0 … count - 1.
     """
-    key = np.array([int(seed) & _WORD, int(epoch) & _WORD], np.uint64)
+    key = np.array([index(seed) & _WORD, index(epoch) & _WORD], np.uint64)
     # The last counter word keeps this sequence apart from every image's own streams, where it is 0.
     philox = np.random.Philox(key=key, counter=np.array([0, 0, 0, 1], np.uint64))
     return np.argsort(philox.random_raw(count), kind="stable")

@@ -12,7 +12,8 @@ class Stream:
         index: the image's position in its source.
         number: number of the stream; equal ones give equal numbers.
 
-    Whole numbers of any kind and size are taken; what 64 bits do not hold wraps around.
+    Whole numbers of any kind and size are taken; what 64 bits do not hold wraps around, of ``number`` what
+    62 do not.
     """
 
     def __new__(cls, seed: int, *, epoch: int, index: int, number: int) -> Stream: ...

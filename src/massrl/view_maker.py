@@ -27,7 +27,7 @@ class ViewMaker:
         seed: seed of the run.
 
     Raises:
-        ConfigError: if the layout is unknown or the size is no positive whole number.
+        ConfigError: if the layout is unknown, the size no positive whole number or the seed no whole one.
 
     Example:
         >>> maker = ViewMaker("massrl", size=64, seed=0)
@@ -40,6 +40,8 @@ class ViewMaker:
 
     def __init__(self, layout: str | Layout = "massrl", size: int = 224, seed: int = 0) -> None:
         _check_whole(1, **{"size of a view": size})
+        if not isinstance(seed, int | np.integer):
+            raise ConfigError(f"seed is {seed!r}, but a whole number is wanted")
         self.layout = layout_named(layout) if isinstance(layout, str) else layout
         self.size = size
         self.seed = seed

@@ -14,6 +14,7 @@ to either side of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ import torch
 from tests.views.test_cpu import EXAMPLES, photograph
 
 from massrl.device_view_maker import DeviceViewMaker
+from massrl.errors import ConfigError
 from massrl.view_maker import ViewMaker
 from massrl.views import cpu
 from massrl.views.crops import Box
@@ -183,6 +185,13 @@ def test_large_jpeg_is_the_same_alone_and_in_a_batch() -> None:
     note = maker.write(encoded, epoch=0, index=4, out=crops.numpy()[:, 0])
     made = execute(maker.batch(crops, [note]))[:, 0].numpy()
     assert np.array_equal(maker(encoded, index=4), made)
+
+
+def test_local_crops_are_refused() -> None:
+    """Guards against small views that are made as large as the others."""
+    layout = replace(LAYOUTS["massrl"], local_crops=2)
+    with pytest.raises(ConfigError, match="views.local_crops"):
+        DeviceViewMaker(layout, size=64)
 
 
 @pytest.mark.parametrize("shift", [0.9, 1.0, -1.0])

@@ -2,7 +2,8 @@
 
 All read uint8 ``(H, W, 3)``, whose rows may lie apart and whose pixels may not, and write ``out``, which
 is another array of that kind; that the two do not overlap is not checked. They let other threads run.
-Factors are -7 to 7. What they are given wrongly is a ``ValueError`` or a ``TypeError``.
+Factors are -7 to 7 unless it is said otherwise. What they are given wrongly is a ``ValueError`` or a
+``TypeError``, or what the object itself raises when it is asked for its numbers.
 """
 
 from array import array
@@ -28,7 +29,7 @@ def table(image: Image, out: Image, levels: NDArray[uint8]) -> None:
     """Level to level, ``(256,)``."""
 
 def brightness(image: Image, out: Image, factor: float) -> None:
-    """Each level times ``factor``, of 0 to 7, in single precision; its fraction is cut off."""
+    """Each level times ``factor``, of 0 to 100, in single precision; its fraction is cut off."""
 
 def posterize(image: Image, out: Image, bits: float) -> None:
     """The upper ``bits`` of each level."""

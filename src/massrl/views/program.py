@@ -246,6 +246,7 @@ _PIXELS: dict[str, Callable[[Step, int, int], Program]] = {
 
 def blur_taps(sigma: float) -> array[float]:
     """A Gaussian kernel, float32: 3.5 σ to each side leave less than 1/2000 of the weight out."""
+    sigma = max(sigma, 0.01)  # below, float32 leaves nothing beside the centre
     reach = math.ceil(3.5 * sigma)
     scale = -0.5 / sigma**2
     weights = [math.exp(scale * k**2) for k in range(-reach, reach + 1)]
