@@ -193,7 +193,7 @@ typedef struct {
     double *scratch;
     int32_t *sums;
     int16_t *four_rows, *fours, *turned;
-    uint8_t *done, *apart, *spare;
+    uint8_t *done, *apart, *spare; /* `spare` for rows of a four that the result does not have */
 } Resizing;
 
 static void lay_out(Resizing *own, Memory *memory) {
@@ -212,7 +212,7 @@ static void lay_out(Resizing *own, Memory *memory) {
     own->turned = part(memory, (width + own->columns.taps) * APART * sizeof(int16_t));
     own->done = part(memory, side * APART);
     own->apart = part(memory, side * APART);
-    own->spare = part(memory, side * 3);
+    own->spare = part(memory, 4 * side * 3);
 }
 
 /* Down first, then across: LANES rows of the result at a time, so that all of it stays in the cache.
@@ -229,7 +229,7 @@ int resize(const Image *from, const Image *to, int mirrored) {
     const Filter rows = own.rows;
     weigh(&rows, from->height, own.scratch);
     weigh(&own.columns, from->width, own.scratch);
-    /* Beyond the last pixel lie taps of weight 0. */
+    /* Beyond the last pixel lie taps of weight 0; nothing is read that was not written. */
     memset(own.turned + across * LANES, 0, (size_t)own.columns.taps * APART * sizeof(int16_t));
     for (ptrdiff_t top = 0; top < to->height; top += LANES) {
         for (ptrdiff_t y = top; y < top + LANES && y < to->height; y++) {
@@ -258,7 +258,7 @@ int resize(const Image *from, const Image *to, int mirrored) {
         for (ptrdiff_t y = top; y < top + LANES && y < to->height; y += 4) {
             uint8_t *result[4];
             for (int row = 0; row < 4; row++)
-                result[row] = y + row < to->height ? row_of(to, y + row) : own.spare;
+                result[row] = y + row < to->height ? row_of(to, y + row) : own.spare + row * side * 3;
             return_rows(result[0], result[1], result[2], result[3], own.apart + (y - top) * 3 * side,
                         3 * side);
         }
