@@ -19,10 +19,10 @@ from typing import Any
 from rich.console import Console
 
 import massrl
-from massrl.config_files import read_layers
-from massrl.configure import make_config
-from massrl.run_folder import RunFolder
-from massrl.train.record import read_metrics
+from massrl.config.files import read_layers
+from massrl.config.parser import make_config
+from massrl.runs.folder import RunFolder
+from massrl.runs.metrics import read_metrics
 
 RESULTS = Path(__file__).parent / "results" / "cifar10_cpu.md"
 

@@ -21,12 +21,12 @@ from rich.console import Console
 
 import massrl
 from cifar10_cpu import FOUR
-from massrl.config_files import read_layers
-from massrl.configure import make_config
+from massrl.config.files import read_layers
+from massrl.config.layers import merge
+from massrl.config.parser import make_config
 from massrl.data.catalogue import open_source
 from massrl.data.splits import balanced_subset
-from massrl.mappings import merge
-from massrl.run_folder import RunFolder
+from massrl.runs.folder import RunFolder
 
 RESULTS = Path(__file__).parent / "results" / "cifar10_cpu_trials.md"
 LEARNT, HELD_OUT = 10_000, 2_000  # images

@@ -25,13 +25,12 @@ import torch
 from rich.console import Console
 
 import massrl
-from massrl.api import measure_step
-from massrl.atomic import write_json
-from massrl.config import Config
-from massrl.config_files import read_layers
-from massrl.configure import make_config
-from massrl.run_log import circumstances
-from massrl.train.resolve import this_machine
+from massrl.commands.bench import measure_step
+from massrl.config.files import read_layers
+from massrl.config.parser import make_config
+from massrl.config.pretrain import Config
+from massrl.files import write_json
+from massrl.runs.environment import circumstances, this_machine
 
 KEPT = Path(__file__).parent / "results" / "cifar10_layouts.json"
 RESULTS = KEPT.with_suffix(".md")

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import massrl
-from massrl.config_files import read_layers
-from massrl.configure import make_config
-from massrl.evaluation.judge import FIGURES, figures_of, title_of
-from massrl.run_folder import RunFolder
-from massrl.train.record import read_metrics
+from massrl.config.files import read_layers
+from massrl.config.parser import make_config
+from massrl.evaluation.results import FIGURES, figures_of, title_of
+from massrl.runs.folder import RunFolder
+from massrl.runs.metrics import read_metrics
 
 RESULTS = Path(__file__).parent / "results" / "evaluation.md"
 CIFAR_TASKS = ("knn", "linear", "linear-sgd", "semi", "look")

@@ -25,10 +25,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from massrl.checkpoint import load_checkpoint
 from massrl.errors import CheckpointError
-from massrl.run_log import circumstances
-from massrl.train.resolve import this_machine
+from massrl.runs.environment import circumstances, this_machine
+from massrl.train.checkpoint import load_checkpoint
 
 RESULTS = Path(__file__).parent / "results" / "kills.md"
 STEPS = 40

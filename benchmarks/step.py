@@ -27,11 +27,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from massrl.config import MethodConfig, ModelConfig, PredictorConfig, ProjectorConfig
+from massrl.config.sections import MethodConfig, ModelConfig, PredictorConfig, ProjectorConfig
 from massrl.methods.build import build_method
 from massrl.methods.pairs import ViewLabel
-from massrl.run_log import circumstances
-from massrl.train.resolve import this_machine
+from massrl.runs.environment import circumstances, this_machine
 
 RESULTS = Path(__file__).parent / "results" / "step.md"
 HIDDEN, OUT = 512, 256

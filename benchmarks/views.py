@@ -29,13 +29,12 @@ from torchvision import io as tv_io
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
-from massrl import ViewMaker
-from massrl.data.decode import decode
-from massrl.device_view_maker import DeviceViewMaker
-from massrl.run_log import circumstances
-from massrl.train.resolve import this_machine
+from massrl.images.decode import decode
+from massrl.runs.environment import circumstances, this_machine
 from massrl.views.cpu import crops_of, execute
+from massrl.views.device_view_maker import DeviceViewMaker
 from massrl.views.layouts import Layout
+from massrl.views.view_maker import ViewMaker
 
 RESULTS = Path(__file__).parent / "results" / "views.md"
 Pipeline = Callable[[bytes], Any]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 # What a backbone's file says of it; the smallest network of all.
 ABOUT = {
@@ -41,4 +44,62 @@ def photos(
         for number in range(count):
             noise = generator.integers(0, 255, (*size, 3), dtype=np.uint8)
             cv2.imwrite(str(folder / name / f"{number}.png"), noise)
+    return folder
+
+
+Encode = Callable[..., bytes]
+
+
+def _smooth(height: int, width: int, *, seed: int) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """uint8 (48, 64, 3), RGB, no two edges alike."""
+    return _smooth(48, 64, seed=0)
+
+
+@pytest.fixture(scope="session")
+def encode() -> Encode:
+    """Array or Pillow image -> file bytes."""
+
+    def run(image: np.ndarray | Image.Image, form: str = "PNG", **options: Any) -> bytes:
+        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+        buffer = io.BytesIO()
+        picture.save(buffer, form, **options)
+        return buffer.getvalue()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def write(encode: Encode) -> Callable[..., Path]:
+    """Write a distinct small picture to a path, with the folders it needs."""
+    forms = {".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF", ".tif": "TIFF"}
+
+    def run(path: Path, *, seed: int = 0, height: int = 12, width: int = 16) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        form = forms.get(path.suffix.lower(), "JPEG")
+        path.write_bytes(encode(_smooth(height, width, seed=seed), form))
+        return path
+
+    return run
+
+
+@pytest.fixture
+def odd_folder(tmp_path: Path, photo: np.ndarray, encode: Encode) -> Path:
+    """The folder of files that issue 2 asks about: four are good, three are broken."""
+    folder = tmp_path / "odd ünïcode ☃"
+    folder.mkdir()
+    jpeg = encode(photo, "JPEG", quality=90)
+    deep = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.uint16) * 257
+    (folder / "truncated.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.jpg").write_text("I am no picture")
+    (folder / "cmyk.jpg").write_bytes(encode(Image.fromarray(photo).convert("CMYK"), "JPEG"))
+    (folder / "deep.png").write_bytes(encode(deep))
+    (folder / "dot.png").write_bytes(encode(photo[:1, :1]))
+    (folder / "with space é.jpeg").write_bytes(jpeg)
     return folder

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from massrl.atomic import write_text
 from massrl.cli import main
-from massrl.cli.verbs import VERBS, Verb
-from massrl.config import Config, DataConfig
-from massrl.config_files import config_text
+from massrl.commands import VERBS, Verb
+from massrl.config.files import config_text
+from massrl.config.pretrain import Config
+from massrl.config.sections import DataConfig
 from massrl.errors import ConfigError
+from massrl.files import write_text
 from massrl.recipes import recipe_names
 from massrl.views.layouts import LAYOUTS
-from massrl.views.strategies import STRATEGIES
+from massrl.views.policies.catalogue import STRATEGIES
 
 
 @pytest.fixture
@@ -29,10 +30,10 @@ def pretrained(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
         sitting = SimpleNamespace(skipped={}, stopped_by=None, step=3, seconds=1.0)
         return SimpleNamespace(sitting=sitting, folder=Path("runs/x"), leads=True)
 
-    import massrl.api
+    import massrl.commands.pretrain
 
-    monkeypatch.setattr(massrl.api, "pretrain", pretrain)
-    monkeypatch.setattr(massrl.api, "resume", lambda run: pretrain(run))
+    monkeypatch.setattr(massrl.commands.pretrain, "pretrain", pretrain)
+    monkeypatch.setattr(massrl.commands.pretrain, "resume", lambda run: pretrain(run))
     return asked
 
 
@@ -261,14 +262,16 @@ def test_pretrain_that_was_stopped_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Guards the line that a user needs after Ctrl-C."""
-    import massrl.api
+    import massrl.commands.pretrain
 
     run = tmp_path / "my run"
     write_text(run / "config.yaml", config_text(Config()))
     sitting = SimpleNamespace(skipped={"a": "b"}, stopped_by="SIGINT", step=3, seconds=1.0)
     result = SimpleNamespace(sitting=sitting, folder=run, leads=True)
     asked: list[Config] = []
-    monkeypatch.setattr(massrl.api, "resume", lambda _, config: asked.append(config) or result)
+    monkeypatch.setattr(
+        massrl.commands.pretrain, "resume", lambda _, config: asked.append(config) or result
+    )
     assert main(["pretrain", "--resume", str(run), "--data.workers", "3"]) == 0
     assert asked == [Config(data=DataConfig(workers=3))]
     captured = capsys.readouterr()
@@ -287,8 +290,8 @@ def test_recipe_shown_is_a_configuration_that_can_be_read_again(
     capsys: pytest.CaptureFixture[str], tmp_path: Any
 ) -> None:
     """Guards ``massrl recipes NAME > my.yaml``, the way to a recipe of one's own."""
-    from massrl.config_files import read_layers
-    from massrl.configure import make_config
+    from massrl.config.files import read_layers
+    from massrl.config.parser import make_config
 
     assert main(["recipes", "cifar10-byol"]) == 0
     file = tmp_path / "my.yaml"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from massrl.cli.verbs import VERBS
-from massrl.configure import flags
+from massrl.commands import VERBS
+from massrl.config.parser import flags
 from massrl.recipes import about_recipe, recipe_names
 
 ROOT = Path(__file__).parents[1]

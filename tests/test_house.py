@@ -26,8 +26,8 @@ LIGHT = [
     name
     for name in MODULES
     if name.split(".")[1:2] in (["views"], ["randomness"], ["calls"], ["errors"], ["mappings"])
-    or name in ("massrl", "massrl.configure", "massrl.data.splits", "massrl.optim.schedules")
-    or name in ("massrl.view_maker", "massrl.recipes", "massrl.run_folder")
+    or name in ("massrl", "massrl.config.parser", "massrl.data.splits", "massrl.optim.schedules")
+    or name in ("massrl.views.view_maker", "massrl.recipes", "massrl.runs.folder")
 ]
 
 
@@ -81,11 +81,16 @@ def test_api_and_command_line_are_imported_by_entry_points_only(name: str) -> No
     """Guards the one place where all parts meet: nothing below may reach up to it."""
     found = imports(name)
     assert "massrl.cli" not in found or name.startswith(("massrl.__main__", "massrl.cli"))
-    assert "massrl.api" not in found or name in ("massrl", "massrl.cli.verbs", "massrl.demo")
+    assert "massrl.commands.pretrain" not in found or name in (
+        "massrl",
+        "massrl.commands",
+        "massrl.commands.demo",
+    )
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in MODULES if not name.startswith(("massrl.cli", "massrl.demo"))]
+    "name",
+    [name for name in MODULES if not name.startswith(("massrl.cli", "massrl.commands.demo"))],
 )
 def test_library_neither_prints_nor_exits(name: str) -> None:
     """Guards scripts that use massrl: only the command line talks and ends the process."""
@@ -139,8 +144,8 @@ def test_light_modules_have_examples() -> None:
     shown = {name for name in LIGHT if ">>>" in MODULES[name].read_text(encoding="utf-8")}
     assert {
         "massrl",
-        "massrl.calls",
-        "massrl.mappings",
+        "massrl.registry",
+        "massrl.config.layers",
         "massrl.errors",
-        "massrl.view_maker",
+        "massrl.views.view_maker",
     } <= shown

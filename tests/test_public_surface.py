@@ -34,7 +34,7 @@ def loaded_by(code: str) -> set[str]:
         "import massrl.cli; massrl.cli.main(['policies'])",
         "import massrl.cli; massrl.cli.main(['recipes'])",
         "import massrl; massrl.ViewMaker('massrl', size=32)",
-        "import massrl.config, massrl.errors, massrl.views.cpu, massrl.views.strategies",
+        "import massrl.config, massrl.errors, massrl.views.cpu, massrl.views.policies.catalogue",
     ],
 )
 def test_light_use_imports_nothing_heavy(code: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from massrl.config import Config
-from massrl.config_files import read_layers
-from massrl.configure import make_config
+from massrl.config.files import read_layers
+from massrl.config.parser import make_config
+from massrl.config.pretrain import Config
 from massrl.errors import ConfigError
 from massrl.recipes import DEFAULT_RECIPE, about_recipe, read_recipe, recipe_names
 from massrl.views.layouts import resolve_layout

@@ -17,16 +17,17 @@ __version__ = "0.1.0"
 __all__ = ["ViewMaker", "evaluate", "load_backbone", "pretrain", "resume"]
 
 if TYPE_CHECKING:
-    from massrl.api import evaluate, pretrain, resume
-    from massrl.pretrained import load_backbone
-    from massrl.view_maker import ViewMaker
+    from massrl.commands.evaluate import evaluate
+    from massrl.commands.pretrain import pretrain, resume
+    from massrl.views.view_maker import ViewMaker
+    from massrl.weights.load import load_backbone
 
 _HOMES = {
-    "ViewMaker": "massrl.view_maker",
-    "evaluate": "massrl.api",
-    "load_backbone": "massrl.pretrained",
-    "pretrain": "massrl.api",
-    "resume": "massrl.api",
+    "ViewMaker": "massrl.views.view_maker",
+    "evaluate": "massrl.commands.evaluate",
+    "load_backbone": "massrl.weights.load",
+    "pretrain": "massrl.commands.pretrain",
+    "resume": "massrl.commands.pretrain",
 }
 
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from massrl.data.catalogue import open_source
 from massrl.data.check import check_source
-from massrl.data.shapes import ShapesSource
-from massrl.data.sources import Subset
+from massrl.data.source import Subset
+from massrl.data.sources.shapes import ShapesSource
 
 
 def test_check_lists_every_broken_file_of_the_odd_folder(odd_folder):

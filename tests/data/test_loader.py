@@ -21,12 +21,12 @@ from massrl.data.loader import (
     steps_per_epoch,
 )
 from massrl.data.pack import pack
-from massrl.data.shapes import ShapesSource
-from massrl.data.sources import Source
-from massrl.device_view_maker import DeviceViewMaker
+from massrl.data.source import Source
+from massrl.data.sources.shapes import ShapesSource
 from massrl.errors import ConfigError, ImageError
-from massrl.view_maker import ViewMaker
 from massrl.views.device import execute
+from massrl.views.device_view_maker import DeviceViewMaker
+from massrl.views.view_maker import ViewMaker
 
 SOURCE = ShapesSource(20, 16, seed=0, objects=1, split="train")
 MAKER = ViewMaker("byol", size=16, seed=3)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from massrl.checkpoint import load_checkpoint
+from massrl.train.checkpoint import load_checkpoint
 
 TINY = [
     "--data.train=shapes(count=96,size=16)",

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from massrl.data.named import ArraySource
-from massrl.data.sources import IMAGENET_NORMALIZATION, Source
+from massrl.data.source import IMAGENET_NORMALIZATION, Source
+from massrl.data.sources.arrays import ArraySource
+from massrl.evaluation.context import Subject
 from massrl.evaluation.features import extract_features, normalised
-from massrl.evaluation.subject import Subject
 
 NAMES = ("red", "green", "blue", "grey")
 COLOURS = np.array([(150, 110, 110), (110, 150, 110), (110, 110, 150), (120, 120, 120)])

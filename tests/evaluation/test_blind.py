@@ -13,10 +13,7 @@ import torch
 from tests.evaluation.conftest import NAMES, colours, subject_of
 from torch import Tensor, nn
 
-from massrl.data.objects import ObjectSource, Scene, limited
-from massrl.data.shapes import ShapesSource
-from massrl.data.sources import IMAGENET_NORMALIZATION
-from massrl.evaluate_options import (
+from massrl.config.evaluation import (
     DetectConfig,
     EvaluateConfig,
     SegmentConfig,
@@ -24,14 +21,19 @@ from massrl.evaluate_options import (
     SgdConfig,
     TransferConfig,
 )
-from massrl.evaluation import judge as module
-from massrl.evaluation.detection import detect
+from massrl.data.annotated import ObjectSource, Scene, limited
+from massrl.data.source import IMAGENET_NORMALIZATION
+from massrl.data.sources.shapes import ShapesSource
+from massrl.evaluation import task as module
+from massrl.evaluation.context import Subject
 from massrl.evaluation.features import Features
-from massrl.evaluation.judge import TASKS, Outcome, Task, transfer
-from massrl.evaluation.linear import STRENGTHS, linear_probe
 from massrl.evaluation.multilabel import MultilabelResult, multilabel_probe
-from massrl.evaluation.segmentation import segment
-from massrl.evaluation.subject import Subject
+from massrl.evaluation.task import Outcome, Task
+from massrl.evaluation.tasks import TASKS
+from massrl.evaluation.tasks.detection import detect
+from massrl.evaluation.tasks.linear import STRENGTHS, linear_probe
+from massrl.evaluation.tasks.segmentation import segment
+from massrl.evaluation.tasks.transfer import transfer
 from massrl.models.backbones import build_backbone
 
 CONFIG = EvaluateConfig(

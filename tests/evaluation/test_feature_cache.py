@@ -11,11 +11,11 @@ import torch
 from tests.conftest import photos
 from tests.evaluation.conftest import Backbone, colours
 
-from massrl.cache_folder import cache_folder
 from massrl.data.catalogue import open_source
-from massrl.data.sources import Normalization, Source, with_classes
+from massrl.data.source import Normalization, Source, with_classes
 from massrl.evaluation.feature_cache import cached_features, network_fingerprint
 from massrl.evaluation.features import Features, extract_features
+from massrl.files import cache_folder
 
 
 @pytest.fixture(autouse=True)

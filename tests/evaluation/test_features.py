@@ -13,7 +13,7 @@ import torch
 import torchvision.transforms.v2.functional as tv
 from torch import Tensor, nn
 
-from massrl.data.sources import Normalization, Source
+from massrl.data.source import Normalization, Source
 from massrl.errors import DataError, ImageError, TrainingError
 from massrl.evaluation.features import evaluation_view, extract_features
 

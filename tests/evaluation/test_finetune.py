@@ -11,13 +11,13 @@ import torch
 from tests.conftest import photos
 from tests.evaluation.conftest import colours, subject_of
 
-from massrl.data.sources import Subset
+from massrl.config.evaluation import SemiConfig
+from massrl.data.source import Subset
 from massrl.errors import DataError, TrainingError
-from massrl.evaluate_options import SemiConfig
+from massrl.evaluation.context import Subject
 from massrl.evaluation.finetune import Setting, fine_tune, tune_and_predict
 from massrl.evaluation.multilabel import mean_precision, precisions, several_classes
-from massrl.evaluation.semi import labelled_share, listed_images, semi_supervised
-from massrl.evaluation.subject import Subject
+from massrl.evaluation.tasks.semi import labelled_share, listed_images, semi_supervised
 
 
 def test_weights_and_statistics_of_the_whole_network_change_in_a_copy(subject: Subject) -> None:

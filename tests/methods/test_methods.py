@@ -12,7 +12,7 @@ from tests.reference import losses as reference
 from torch import nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from massrl.config import MethodConfig, ModelConfig, PredictorConfig, ProjectorConfig
+from massrl.config.sections import MethodConfig, ModelConfig, PredictorConfig, ProjectorConfig
 from massrl.errors import ConfigError
 from massrl.methods.base import Method
 from massrl.methods.build import build_method

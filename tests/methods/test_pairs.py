@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from massrl.config import PAIRS
+from massrl.config.sections import PAIRS
 from massrl.errors import ConfigError
 from massrl.methods.pairs import ViewLabel, pair_mask
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from massrl.api import pretrain
-from massrl.configure import make_config
-from massrl.training import PretrainResult
+from massrl.commands.pretrain import pretrain
+from massrl.config.parser import make_config
+from massrl.train.session import PretrainResult
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.train.conftest import quiet, run
+from tests.train.test_pretrain import column
 from tests.train.test_resume import (
     EVERY_THIRD,
     PowerCutError,
@@ -15,10 +16,9 @@ from tests.train.test_resume import (
     cut_at,
     weights,
 )
-from tests.train.test_training import column
 
-from massrl.api import resume
-from massrl.config_files import load_config
+from massrl.commands.pretrain import resume
+from massrl.config.files import load_config
 
 
 @pytest.mark.parametrize(

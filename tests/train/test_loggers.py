@@ -11,14 +11,14 @@ import pytest
 from tests.train.conftest import quiet, run
 from tests.train.test_resume import EVERY_THIRD, PowerCutError, cut_at
 
-from massrl.api import resume
-from massrl.config_files import load_config
-from massrl.configure import make_config
+from massrl.commands.pretrain import resume
+from massrl.config.files import load_config
+from massrl.config.parser import make_config
 from massrl.errors import ConfigError
 from massrl.report.content import Matrix
 from massrl.report.matrix_picture import draw_matrix
+from massrl.runs.metrics import read_metrics
 from massrl.train import loggers as module
-from massrl.train.record import read_metrics
 
 LABELLED = {"probe_every": 1.0, "max_steps": 6}
 
@@ -82,7 +82,7 @@ def test_logger_that_fails_is_given_up_and_the_run_goes_on(
     failing = Failing()
     monkeypatch.setitem(module._KINDS, "mlflow", lambda *_: (failing, lambda *_: None, None))
     monkeypatch.setattr(module, "check_loggers", lambda names: None)
-    monkeypatch.setattr("massrl.training.check_loggers", lambda names: None)
+    monkeypatch.setattr("massrl.train.pretrain.check_loggers", lambda names: None)
     result = run(tmp_path / "run", train={"loggers": ["mlflow"]})
     assert result.sitting.step == 10
     assert failing.rows == 2
@@ -160,7 +160,7 @@ def test_record_is_asked_for_again_when_a_run_goes_on(
         return Silent(), lambda *_: None, record or "first"
 
     monkeypatch.setitem(module._KINDS, "mlflow", kind)
-    monkeypatch.setattr("massrl.training.check_loggers", lambda names: None)
+    monkeypatch.setattr("massrl.train.pretrain.check_loggers", lambda names: None)
     with pytest.MonkeyPatch.context() as patch:
         cut_at(patch, 5)
         with pytest.raises(PowerCutError):

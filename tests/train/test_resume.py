@@ -18,13 +18,14 @@ from lightning.pytorch.plugins.precision import Precision
 from tests.train.conftest import quiet, run
 from torch import Tensor
 
-from massrl.api import pack_data, resume
-from massrl.checkpoint import load_checkpoint
-from massrl.config_files import load_config
+from massrl.commands.data import pack_data
+from massrl.commands.pretrain import resume
+from massrl.config.files import load_config
 from massrl.errors import CheckpointError, ConfigError, DataError, TrainingError
-from massrl.pretrained import load_backbone
+from massrl.runs.metrics import read_metrics
+from massrl.train.checkpoint import load_checkpoint
 from massrl.train.module import PretrainingModule
-from massrl.train.record import read_metrics
+from massrl.weights.load import load_backbone
 
 EVERY_THIRD = {"checkpoint_every": 3}
 
@@ -137,9 +138,9 @@ def test_sigterm_finishes_the_step_saves_and_stops(
 
 def test_saved_configuration_repeats_the_run(tmp_path: Path) -> None:
     """Guards ``--config runs/a/config.yaml``: a field that is not saved changes the weights."""
-    from massrl.api import pretrain
-    from massrl.config_files import read_config_file
-    from massrl.configure import make_config
+    from massrl.commands.pretrain import pretrain
+    from massrl.config.files import read_config_file
+    from massrl.config.parser import make_config
 
     first = run(
         tmp_path / "first", train={"seed": 3}, views={"policies": ["weak", "trivialaugment"]}

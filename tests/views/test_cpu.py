@@ -22,14 +22,12 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from massrl.views import cpu
-from massrl.views.cpu import apply_steps, execute
+from massrl.views.cpu import apply_steps, execute, resize_crop
 from massrl.views.crops import Box
 from massrl.views.layouts import LAYOUTS
-from massrl.views.operations import OPERATIONS
+from massrl.views.operations import OPERATIONS, Step
 from massrl.views.plan import Planner, ViewPlan
-from massrl.views.policies import Step
 from massrl.views.program import Affine, affine_of
-from massrl.views.resize import resize_crop
 
 
 def photograph(height: int = 64, width: int = 64, seed: int = 0) -> np.ndarray:

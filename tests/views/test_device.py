@@ -22,16 +22,16 @@ import pytest
 import torch
 from tests.views.test_cpu import EXAMPLES, photograph
 
-from massrl.device_view_maker import DeviceViewMaker
 from massrl.errors import ConfigError
-from massrl.view_maker import ViewMaker
 from massrl.views import cpu
 from massrl.views.crops import Box
 from massrl.views.device import Crops, execute, group_instructions
+from massrl.views.device_view_maker import DeviceViewMaker
 from massrl.views.layouts import LAYOUTS, Layout
+from massrl.views.operations import Step
 from massrl.views.plan import Planner, ViewPlan
-from massrl.views.policies import Step
 from massrl.views.program import Program, compile_view
+from massrl.views.view_maker import ViewMaker
 
 EXACT = {"brightness", "posterize", "solarize", "invert", "autocontrast", "equalize", "cutout"}
 EXACT |= {"translate_x", "translate_y", "identity"}

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from massrl.config import ViewsConfig
+from massrl.config.sections import ViewsConfig
 from massrl.errors import ConfigError
 from massrl.randomness import Stream
 from massrl.views.cpu import execute
 from massrl.views.crops import Box
 from massrl.views.layouts import LAYOUTS, MASSRL_POLICIES, Layout, layout_named, resolve_layout
-from massrl.views.operations import OPERATIONS
+from massrl.views.operations import OPERATIONS, Step
 from massrl.views.plan import Plan, Planner
-from massrl.views.policies import Step, weakened
+from massrl.views.policies.base import weakened
 
 AUTO = "autoaugment(imagenet)"
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from tests.views.test_cpu import photograph
 
+from massrl.views.cpu import resize_crop
 from massrl.views.crops import Box
-from massrl.views.resize import resize_crop
 
 
 @pytest.mark.parametrize(

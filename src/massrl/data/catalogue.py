@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from massrl.calls import bind_call, parse_call
-from massrl.data import folders, named
-from massrl.data.coco import CocoSource
-from massrl.data.objects import ObjectSource
-from massrl.data.packed import PackedSource
-from massrl.data.shapes import NUM_SCENES, ShapesSource
-from massrl.data.sources import Source, Subset
-from massrl.data.voc import VocSource, is_voc, listed
+from massrl.data.annotated import ObjectSource
+from massrl.data.source import Source, Subset
+from massrl.data.sources import folders
+from massrl.data.sources import torchvision_sets as named
+from massrl.data.sources.coco import CocoSource
+from massrl.data.sources.packed import PackedSource
+from massrl.data.sources.shapes import NUM_SCENES, ShapesSource
+from massrl.data.sources.voc import VocSource, is_voc, listed
 from massrl.errors import ConfigError, DataError, MassrlError, suggest
+from massrl.registry import bind_call, parse_call
 
 SPLITS = ("train", "val", "unlabelled", "whole")
 _SHAPES = re.compile(r"\s*shapes\s*(\(|$)")

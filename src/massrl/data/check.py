@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from massrl.data.decode import decode
-from massrl.data.folders import FileSource
-from massrl.data.header import read_header
-from massrl.data.sources import Source, Subset
+from massrl.data.source import Source, Subset
+from massrl.data.sources.folders import FileSource
 from massrl.errors import ImageError
+from massrl.images.decode import decode
+from massrl.images.header import read_header
 
 _CHUNK = 64  # images given to the threads at a time, per thread
 _SHOWN = 10  # duplicates and ignored files printed; broken files are all printed

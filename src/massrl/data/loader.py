@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from massrl.data.sources import Source
+from massrl.data.source import Source
 from massrl.errors import ConfigError, ImageError
 from massrl.randomness import epoch_permutation
 

@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 from safetensors.numpy import save
 
-from massrl.atomic import write_atomically
-from massrl.data.decode import decode
-from massrl.data.folders import PackedNames
-from massrl.data.header import read_header
-from massrl.data.packed import index_path
-from massrl.data.sources import Source
+from massrl.data.source import Source
+from massrl.data.sources.folders import PackedNames
+from massrl.data.sources.packed import index_path
 from massrl.errors import DataError, ImageError
+from massrl.files import write_atomically
+from massrl.images.decode import decode
+from massrl.images.header import read_header
 
 logger = logging.getLogger("massrl")
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from massrl.data.objects import Scene
+from massrl.data.annotated import Scene
 from massrl.errors import ConfigError
 
 

@@ -12,12 +12,11 @@ from safetensors.torch import load_file
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from massrl.atomic import write_atomically
-from massrl.cache_folder import cache_folder
-from massrl.data.folders import FileSource
-from massrl.data.sources import Source, digest, whole
+from massrl.data.source import Source, digest, whole
+from massrl.data.sources.folders import FileSource
 from massrl.errors import TrainingError
 from massrl.evaluation.features import Features, labels_of
+from massrl.files import cache_folder, write_atomically
 
 logger = logging.getLogger("massrl")
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from massrl.data.decode import decode
-from massrl.data.sources import Normalization, Source
+from massrl.data.source import Normalization, Source
 from massrl.errors import DataError, TrainingError
+from massrl.images.decode import decode
 
 _MARGIN = 256 / 224  # the published evaluation resizes to 256 and keeps the middle 224
 _NO_MARGIN_BELOW = 64  # pixels; a small image is seen whole, as evaluations of CIFAR do

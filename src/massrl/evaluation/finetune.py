@@ -6,22 +6,29 @@ import copy
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from massrl.data.sources import Source, Subset
+from massrl.data.source import Source, Subset
 from massrl.data.splits import holdout
 from massrl.errors import ConfigError, TrainingError
-from massrl.evaluation.descent import cosine, descend
-from massrl.evaluation.subject import Subject
+from massrl.evaluation.context import Subject
+from massrl.evaluation.sgd import cosine, descend
 
 _STEPS_AN_EPOCH = 12  # of 1 % of ImageNet in batches of 1,024, which the published rates belong to
+
+
 _SMALLEST_BATCH = 16
+
+
 _HELD = 0.2
+
+
 _FEWEST_TO_DIVIDE = 5  # images; of fewer the first setting is taken
 
 logger = logging.getLogger("massrl")
@@ -216,3 +223,15 @@ def fine_tune(
 
 def _batch_size(count: int, most: int) -> int:
     return min(most, count, max(_SMALLEST_BATCH, count // _STEPS_AN_EPOCH))
+
+
+def tuned_settings(result: FinetuneResult) -> dict[str, Any]:
+    """What was chosen, as ``results.json`` has it."""
+    return {
+        **asdict(result.setting),
+        "batch_size": result.batch_size,
+        "holdout_accuracy": {
+            f"rate {item.rate:g}, {item.epochs} epochs": value
+            for item, value in result.holdout_accuracy.items()
+        },
+    }

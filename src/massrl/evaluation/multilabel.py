@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from massrl.data.splits import holdout
 from massrl.errors import ConfigError
 from massrl.evaluation.finetune import Goal
-from massrl.evaluation.linear import STRENGTHS
+from massrl.evaluation.tasks.linear import STRENGTHS
 
 _RECALLS = np.linspace(0, 1, 11)
 _HELD = 0.2

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from massrl.config import MethodConfig, ModelConfig, PredictorConfig, ProjectorConfig
+from massrl.config.sections import MethodConfig, ModelConfig, PredictorConfig, ProjectorConfig
 from massrl.methods.base import Method
 from massrl.methods.byol import BYOL
 from massrl.methods.pairs import ViewLabel, policies_of
 from massrl.methods.simclr import SimCLR
-from massrl.models.backbones import build_backbone
+from massrl.models.backbones import seeded_backbone
 from massrl.models.heads import build_head
 
 
@@ -60,17 +60,6 @@ def build_method(
         common |= {"target_statistics": method.target_statistics, "target": method.target}
         return BYOL(backbone, projector, predictor, **common)
     return SimCLR(backbone, projector, temperature=method.temperature, **common)
-
-
-def seeded_backbone(model: ModelConfig, *, image_side: int, seed: int) -> nn.Module:
-    """The backbone as a run of this seed starts with it: what "untrained" means.
-
-    The weights come from torch's global generator, which is left seeded; heads are drawn after it.
-    They lie channels-last, as the views do: on a CPU too that is a third faster.
-    """
-    torch.manual_seed(seed)
-    backbone = build_backbone(model.backbone or "", stem=model.stem, image_side=image_side)
-    return backbone.to(memory_format=torch.channels_last)
 
 
 def _head(in_features: int, config: ProjectorConfig | PredictorConfig, *, out: int) -> nn.Module:

@@ -9,12 +9,7 @@ from torch import Tensor, nn
 
 from massrl.errors import ConfigError
 from massrl.methods.base import LazyViews, Method, MethodOutput, Outputs, Views
-from massrl.methods.losses import (
-    mean_target_losses,
-    pair_weight,
-    reduce_pairs,
-    regression_matrix,
-)
+from massrl.methods.losses import mean_target_losses, pair_weight, reduce_pairs, regression_matrix
 from massrl.methods.pairs import ViewLabel, policies_of
 from massrl.models.momentum import copy_as_target, update_target
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from massrl.distributed import gathered
 from massrl.errors import ConfigError
 from massrl.methods.base import Method, MethodOutput, Outputs, Views
 from massrl.methods.losses import contrastive_matrix, reduce_pairs
 from massrl.methods.pairs import ViewLabel
 from massrl.models.batch_norm import buffers_kept
-from massrl.world import gathered
 
 
 class SimCLR(Method):

@@ -20,10 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from massrl.config.sections import ModelConfig
 from massrl.errors import ConfigError, suggest
 
 SMALL_STEM_BELOW = 64  # pixels; CIFAR and Tiny-ImageNet's crops fall below, STL-10's 96 does not
+
+
 NARROW_RESNETS = {"resnet10-narrow": (32, 64, 128, 256), "resnet10-tiny": (16, 32, 64, 128)}
+
+
 TORCHVISION_RESNETS = (
     "resnet18",
     "resnet34",
@@ -36,8 +41,14 @@ TORCHVISION_RESNETS = (
     "wide_resnet50_2",
     "wide_resnet101_2",
 )
+
+
 _SMALL_STEMS = {"small": 1, "small-pad2": 2}  # with the padding of their 3×3 convolution
+
+
 _STEMS = ("auto", "standard", *_SMALL_STEMS)
+
+
 _TIMM = "timm:"
 
 
@@ -265,3 +276,14 @@ def _count_features(model: nn.Module, name: str, *, image_side: int) -> int:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def seeded_backbone(model: ModelConfig, *, image_side: int, seed: int) -> nn.Module:
+    """The backbone as a run of this seed starts with it: what "untrained" means.
+
+    The weights come from torch's global generator, which is left seeded; heads are drawn after it.
+    They lie channels-last, as the views do: on a CPU too that is a third faster.
+    """
+    torch.manual_seed(seed)
+    backbone = build_backbone(model.backbone or "", stem=model.stem, image_side=image_side)
+    return backbone.to(memory_format=torch.channels_last)

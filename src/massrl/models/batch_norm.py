@@ -10,8 +10,8 @@ import torch
 from timm.layers import norm_act
 from torch import Tensor, nn
 
+from massrl.distributed import summed
 from massrl.errors import ConfigError
-from massrl.world import summed
 
 _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 

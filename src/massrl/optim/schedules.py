@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from massrl.errors import ConfigError
 
@@ -84,3 +85,30 @@ def _check_step(step: int, total_steps: int) -> None:
             f"optimiser step {step} lies outside the run, which has {total_steps} "
             "(--train.epochs, --train.max_steps)"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Learning rate and target momentum as pure functions of the optimiser step.
+
+    Attributes:
+        peak_lr: learning rate after warm-up, already scaled by the batch size.
+        warmup_steps: steps of linear warm-up.
+        total_steps: steps of the whole run.
+        target_momentum: τ at step 0.
+    """
+
+    peak_lr: float
+    warmup_steps: int
+    total_steps: int
+    target_momentum: float
+
+    def lr(self, step: int) -> float:
+        """Learning rate that this step's update is made with."""
+        return warmup_cosine(
+            step, base=self.peak_lr, warmup_steps=self.warmup_steps, total_steps=self.total_steps
+        )
+
+    def tau(self, step: int) -> float:
+        """Momentum of the target's update right after this step."""
+        return cosine_momentum(step, base=self.target_momentum, total_steps=self.total_steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,3 +172,6 @@ class ReportContent:
     images: Sequence[Picture] = ()
     maps: Sequence[Scatter] = ()
     galleries: Sequence[Gallery] = ()
+
+
+Tasks = dict[str, dict[str, Any]]  # figures by task, by the name of the weights

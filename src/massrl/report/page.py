@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from massrl.atomic import write_text
+from massrl.files import write_text
 from massrl.report.charts import NUM_COLOURS, line_chart
 from massrl.report.content import ReportContent
 from massrl.report.pictures import figure, gallery

@@ -26,10 +26,10 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
-from massrl.config import TrainConfig
+from massrl.config.pretrain import TrainConfig
+from massrl.distributed import World
 from massrl.errors import ConfigError, TrainingError
-from massrl.train.resolve import this_machine
-from massrl.world import World
+from massrl.runs.environment import this_machine
 
 logger = logging.getLogger("massrl")
 

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from massrl.atomic import write_json
-from massrl.config import Config
+from massrl.config.layers import flat
+from massrl.config.pretrain import Config
 from massrl.errors import ConfigError
-from massrl.mappings import flat
-from massrl.run_folder import RunFolder
+from massrl.files import write_json
+from massrl.runs.folder import RunFolder
 
 logger = logging.getLogger("massrl")
 

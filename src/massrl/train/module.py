@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import lightning
@@ -13,17 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from massrl.config import Config
+from massrl.config.pretrain import Config
 from massrl.data.loader import ViewBatch
-from massrl.data.sources import Normalization
+from massrl.data.source import Normalization
+from massrl.distributed import World
 from massrl.errors import ImageError, NonFiniteError, TrainingError
 from massrl.methods.base import Method, MethodOutput
 from massrl.optim.build import build_optimizer
 from massrl.optim.groups import parameter_groups
-from massrl.optim.schedules import cosine_momentum, warmup_cosine
+from massrl.optim.schedules import Schedule
 from massrl.views.device import Crops, execute
 from massrl.views.layouts import resolve_layout
-from massrl.world import World
 
 logger = logging.getLogger("massrl")
 
@@ -31,33 +30,6 @@ _START_ANEW = (
     "a new run with a lower --optim.lr, or with --train.precision 32-true, "
     "may help: massrl pretrain --config RUN/config.yaml --optim.lr …"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """Learning rate and target momentum as pure functions of the optimiser step.
-
-    Attributes:
-        peak_lr: learning rate after warm-up, already scaled by the batch size.
-        warmup_steps: steps of linear warm-up.
-        total_steps: steps of the whole run.
-        target_momentum: τ at step 0.
-    """
-
-    peak_lr: float
-    warmup_steps: int
-    total_steps: int
-    target_momentum: float
-
-    def lr(self, step: int) -> float:
-        """Learning rate that this step's update is made with."""
-        return warmup_cosine(
-            step, base=self.peak_lr, warmup_steps=self.warmup_steps, total_steps=self.total_steps
-        )
-
-    def tau(self, step: int) -> float:
-        """Momentum of the target's update right after this step."""
-        return cosine_momentum(step, base=self.target_momentum, total_steps=self.total_steps)
 
 
 class NormalisedViews(Sequence[Tensor]):

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
-from massrl.config import Config, DataConfig, ModelConfig, TrainConfig, ViewsConfig
-from massrl.data.cache import fits_in_memory
+from massrl.config.layers import flat
+from massrl.config.pretrain import Config, TrainConfig
+from massrl.config.sections import DataConfig, ModelConfig, ViewsConfig
+from massrl.data.build import normalization_of
 from massrl.data.catalogue import absolute_spec
 from massrl.data.loader import steps_per_epoch
-from massrl.data.sources import Normalization, Source
+from massrl.data.source import Source
+from massrl.data.sources.cache import fits_in_memory
 from massrl.errors import ConfigError
-from massrl.mappings import flat
-from massrl.train.module import Schedule
-from massrl.train.networks import network_of_weights
+from massrl.optim.schedules import Schedule
+from massrl.runs.environment import Machine, this_machine
+from massrl.train.initialize import network_of_weights
 from massrl.views.layouts import SETTINGS, Layout, resolve_layout
 
 T = TypeVar("T")
@@ -25,45 +25,9 @@ T = TypeVar("T")
 _SMALL_IMAGE = (
     64  # pixels; below this a view is as large as the image, and ResNets get a small stem
 )
+
+
 _MAX_WARMUP = 0.1  # of the run
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What there is to train on.
-
-    Attributes:
-        accelerator: ``cpu`` or ``gpu``.
-        cores: CPU cores this process may use.
-        name: for people.
-    """
-
-    accelerator: str
-    cores: int
-    name: str
-
-    @property
-    def has_gpu(self) -> bool:
-        """Whether it trains on a GPU."""
-        return self.accelerator == "gpu"
-
-
-def this_machine(accelerator: str = "auto") -> Machine:
-    """Look at the machine.
-
-    Raises:
-        ConfigError: if a GPU is asked for and there is none.
-    """
-    available = torch.cuda.is_available()
-    if accelerator == "gpu" and not available:
-        raise ConfigError("--train.accelerator is 'gpu', but torch finds none here: use 'cpu'")
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not every system can tell
-        cores = os.cpu_count() or 1
-    if accelerator != "cpu" and available:
-        return Machine("gpu", cores, torch.cuda.get_device_name())
-    return Machine("cpu", cores, f"{cores} CPU cores")
 
 
 class _Notes(list[str]):
@@ -277,12 +241,6 @@ def _batch_size(count: int, most: int, parts: int) -> int:
     while size > 2 * parts and size > count / 4:
         size //= 2
     return max(2, size // parts) * parts
-
-
-def normalization_of(config: Config, source: Source) -> Normalization:
-    """The constants in use: the configuration's, or else the data set's own."""
-    own = source.normalization
-    return Normalization(mean=config.data.mean or own.mean, std=config.data.std or own.std)
 
 
 def make_schedule(config: Config, per_epoch: int) -> Schedule:

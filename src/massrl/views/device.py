@@ -18,15 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from massrl.views.program import (
-    ERASED,
-    LUMA,
-    TABLES,
-    Instruction,
-    Program,
-    blur_taps,
-    table_of,
-)
+from massrl.views.program import ERASED, LUMA, TABLES, Instruction, Program, blur_taps, table_of
 
 
 class Group(NamedTuple):

@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from massrl.config import ViewsConfig
+from massrl.config.checks import is_strategy_file
+from massrl.config.sections import ViewsConfig
 from massrl.errors import ConfigError, suggest
 from massrl.views.crops import crop_named
-from massrl.views.strategies import is_strategy_file, parse_strategy
+from massrl.views.policies.catalogue import parse_strategy
 
 Arrangement = Literal["shared", "independent", "sampled", "stacked"]
 Role = Literal["both", "online", "target"]

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from massrl.randomness import Stream
 from massrl.views.crops import Box, crop_named, on_multiples, reduction_for
 from massrl.views.layouts import Layout
-from massrl.views.policies import Step, weakened
-from massrl.views.strategies import parse_strategy
+from massrl.views.operations import Step
+from massrl.views.policies.base import weakened
+from massrl.views.policies.catalogue import parse_strategy
 
 
 class ViewPlan(NamedTuple):

@@ -16,9 +16,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from massrl.views.operations import OPERATIONS
+from massrl.views.operations import OPERATIONS, Step
 from massrl.views.plan import ViewPlan
-from massrl.views.policies import Step
 
 InstructionKind = Literal[
     "mirror",  # 0; left to right, only ever the first

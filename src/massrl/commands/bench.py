@@ -1,0 +1,106 @@
+"""``massrl bench views`` and ``massrl bench step``: options, functions, and what the shell prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from massrl.commands.arguments import first
+from massrl.commands.pretrain import requested_config
+from massrl.config.checks import MANY, refuse, within
+from massrl.config.files import read_layers
+from massrl.config.parser import make, make_config
+from massrl.config.pretrain import Config
+from massrl.config.sections import ViewsConfig
+from massrl.data.build import open_images
+from massrl.views.build import make_view_maker
+from massrl.views.timing import ViewCost, view_cost
+
+if TYPE_CHECKING:
+    from massrl.train.timing import StepCost
+
+
+def measure_views(config: ViewCostConfig | dict[str, Any]) -> ViewCost:
+    """Measure what the views of a layout cost on this machine, of the user's own images.
+
+    Args:
+        config: which images, which layout.
+    """
+    wanted = config if isinstance(config, ViewCostConfig) else make(ViewCostConfig, config)
+    source = open_images(wanted.images, root=wanted.root)
+    from massrl.runs.environment import this_machine
+    from massrl.train.resolve import fitting_size
+
+    machine, views = this_machine(), wanted.views  # what is open is as in a run on this machine
+    if views.executor == "auto":
+        views = replace(views, executor="device" if machine.has_gpu else "cpu")
+    size = views.size or fitting_size(source, machine)
+    maker = make_view_maker(views, size=size, seed=0)
+    return view_cost(source, maker, count=wanted.count, rounds=wanted.rounds)
+
+
+def measure_step(config: Config | dict[str, Any] | str | Path) -> StepCost:
+    """Measure what an optimiser step costs on this machine; nothing is kept.
+
+    Args:
+        config: as ``pretrain`` takes it; ``train.max_steps`` steps are measured, twenty by default.
+    """
+    from massrl.train.timing import cost_of_steps
+
+    wanted = config if isinstance(config, Config) else make_config(read_layers(config))
+    return cost_of_steps(wanted)
+
+
+def run_bench_views(words: list[str]) -> int:
+    """Run ``massrl bench views`` and return the exit code."""
+    from massrl.config.parser import make
+
+    images = first(words, "the images to measure with: a folder, a list or a name")
+    config = make(ViewCostConfig, {"images": images}, arguments=words)
+
+    cost = measure_views(config)
+    print(f"{images}: {cost.num_images} images, {cost.views}, one thread")
+    for line in cost.lines():
+        print(line)
+    speed = config.images_per_second
+    if speed is not None:
+        print(f"\nA step of {speed:,.0f} images/s needs --data.workers {cost.workers(speed)}")
+    return 0
+
+
+def run_bench_step(words: list[str]) -> int:
+    """Run ``massrl bench step`` and return the exit code."""
+    config = requested_config(words)
+
+    cost = measure_step(config)
+    views = f"{cost.num_views} view{'s' * (cost.num_views > 1)}"
+    print(f"a step of {cost.batch_size} images, {views} of each")
+    for line in cost.lines():
+        print(line)
+    return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewCostConfig:
+    """What views cost on this machine."""
+
+    images: str = ""
+    """Folder, list of paths or name."""
+    root: str | None = None
+    """Folder where named data sets are kept or downloaded to."""
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    """Which views each image becomes."""
+    count: int = 64
+    """Images to measure, from the first on."""
+    rounds: int = 3
+    """How often each is measured; medians are given."""
+    images_per_second: float | None = None
+    """Speed of the training step, to say how many workers it needs."""
+
+    def __post_init__(self) -> None:
+        refuse(
+            within(self.count, 1, MANY, "--count"),
+            within(self.rounds, 1, MANY, "--rounds"),
+            within(self.images_per_second, 1, MANY, "--images_per_second"),
+        )

@@ -1,0 +1,39 @@
+"""Checks of configuration values: each gives its fault in words, or ``None``; ``refuse`` raises them all."""
+
+from __future__ import annotations
+
+from massrl.errors import ConfigError, suggest
+
+MANY = float("inf")
+
+
+def choice(value: str | None, known: tuple[str, ...], flag: str) -> str | None:
+    """The fault of a value that is none of the known ones."""
+    if value is None or value in known:
+        return None
+    return f"{flag} is {value!r}: {suggest(value, known)}"
+
+
+def within(value: float | None, low: float, high: float, flag: str) -> str | None:
+    """The fault of a number outside of [low, high]."""
+    if value is None or low <= value <= high:
+        return None
+    wanted = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
+    return f"{flag} is {value:g}, but {wanted} is wanted"
+
+
+def must(passes: bool, fault: str) -> str | None:
+    """A fault, unless a condition holds."""
+    return None if passes else fault
+
+
+def refuse(*checks: str | None) -> None:
+    """Raise one line with every fault found; a check that passed is ``None``."""
+    faults = [fault for fault in checks if fault]
+    if faults:
+        raise ConfigError("; ".join(faults))
+
+
+def is_strategy_file(text: str) -> bool:
+    """Whether a strategy is a file of the user's own, and no name."""
+    return text.endswith((".yaml", ".yml"))

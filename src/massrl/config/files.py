@@ -1,0 +1,91 @@
+"""Configurations in files: recipes, a user's own, and the one that a run folder keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from massrl.config.checks import is_strategy_file
+from massrl.config.parser import lay_over, make_config
+from massrl.config.pretrain import Config
+from massrl.errors import ConfigError
+from massrl.recipes import DEFAULT_RECIPE, read_recipe
+
+
+def read_layers(
+    source: str | Path | dict[str, Any] | Config, *, recipe: str | None = None
+) -> dict[str, Any]:
+    """A configuration from any of its forms, as nested mappings.
+
+    Args:
+        source: a ``Config``, a mapping, the path of a YAML file, or the name of a recipe. A mapping
+            or file is laid over the recipe it names, or else over ``recipe``.
+        recipe: the recipe for one that names none; the default one where it is left out.
+
+    Raises:
+        ConfigError: if there is no such file or recipe, or the file names another one.
+    """
+    if isinstance(source, Config):
+        return source.to_dict()
+    if isinstance(source, str) and not source.endswith((".yaml", ".yml")):
+        return read_recipe(source)
+    if isinstance(source, dict):
+        content = source
+    else:
+        content = _of_another_run(read_config_file(Path(source)), Path(source))
+    named = content.get("recipe")
+    if recipe and named and named != recipe:
+        raise ConfigError(
+            f"{source} builds on the recipe {named!r}: --recipe {recipe} cannot lie under it (leave "
+            f"out --recipe, or edit the file)"
+        )
+    return lay_over(read_recipe(named or recipe or DEFAULT_RECIPE), content)
+
+
+def load_config(path: Path) -> Config:
+    """The configuration that a run saved, checked anew."""
+    return make_config(read_config_file(path))
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """A configuration file as nested mappings.
+
+    Raises:
+        ConfigError: if it cannot be read or is no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"cannot read the configuration {path}: {reason} (--config)") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no configuration: a YAML mapping is wanted (--config)")
+    content.pop("about", None)
+    views = content.get("views")
+    if isinstance(views, dict):
+        found = {"target_policy": _beside(path, views.get("target_policy"))}
+        if isinstance(views.get("policies"), list):
+            found["policies"] = [_beside(path, policy) for policy in views["policies"]]
+        known = {name: value for name, value in found.items() if name in views}
+        content = {**content, "views": {**views, **known}}
+    return content
+
+
+def _beside(path: Path, policy: Any) -> Any:
+    """A strategy file that stands beside the configuration is found from any folder."""
+    own = isinstance(policy, str) and is_strategy_file(policy)
+    return str(path.parent / policy) if own and (path.parent / policy).is_file() else policy
+
+
+def _of_another_run(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A run's own configuration as the start of another one: its repeat goes elsewhere."""
+    own = Path(content.get("out") or path).resolve() == path.resolve().parent
+    return {**content, "out": ""} if own else content
+
+
+def config_text(config: Config) -> str:
+    """The configuration as YAML, to be read again by ``--config``."""
+    text: str = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
+    return text

@@ -1,0 +1,174 @@
+"""A source is a fixed, ordered set of images: what is read, before any pixel is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from massrl.errors import DataError, ImageError
+from massrl.images.header import image_size
+
+_NUM_SIDES = 32  # images looked at for the typical side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalization:
+    """Per-channel constants, R, G, B, of images scaled to [0, 1].
+
+    Attributes:
+        mean: subtracted first.
+        std: divided by then.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+# torchvision's ImageNet constants, used by every published ResNet.
+IMAGENET_NORMALIZATION = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+# Over all pixels of the 50,000 training images of each set, as commonly published.
+CIFAR10_NORMALIZATION = Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
+
+
+CIFAR100_NORMALIZATION = Normalization(mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))
+
+
+# Over all pixels of the 5,000 labelled training images, as commonly published.
+STL10_NORMALIZATION = Normalization(mean=(0.4467, 0.4398, 0.4066), std=(0.2603, 0.2566, 0.2713))
+
+
+class Source(ABC):
+    """A fixed, ordered set of images, labelled or not.
+
+    Attributes:
+        name: short name for logs and results, such as ``"cifar10/train"`` or ``"photos"``.
+        class_names: name of each class; empty when unlabelled.
+        labels: int64 ``(n,)``, class index of each image; None when unlabelled.
+        normalization: the set's own constants.
+    """
+
+    name: str
+    class_names: tuple[str, ...] = ()
+    labels: np.ndarray | None = None
+    normalization: Normalization = IMAGENET_NORMALIZATION
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, index: int) -> bytes | np.ndarray:
+        """One image: its file's bytes, or decoded uint8 RGB ``(H, W, 3)`` that the caller owns.
+
+        Raises:
+            ImageError: if it cannot be read.
+        """
+
+    @abstractmethod
+    def describe(self, index: int) -> str:
+        """The image's path, or ``"cifar10/train[17]"``: what a message calls it."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """16 hex digits that change when names, sizes or labels change (contents are not read)."""
+
+    @property
+    def typical_side(self) -> int:
+        """Median short side, in pixels, of up to 32 evenly spaced readable images.
+
+        Raises:
+            DataError: if none of them can be read.
+        """
+        sides = []
+        for index in np.linspace(0, len(self) - 1, min(len(self), _NUM_SIDES)).astype(int):
+            try:
+                image = self.read(int(index))
+            except ImageError:
+                continue
+            size = image.shape[:2] if isinstance(image, np.ndarray) else image_size(image)
+            if size is not None:
+                sides.append(min(size))
+        if not sides:
+            raise DataError(
+                f"{self.name}: none of {min(len(self), _NUM_SIDES)} images looked at is readable; "
+                "'massrl data check' lists the reasons"
+            )
+        return round(float(np.median(sides)))
+
+
+class Subset(Source):
+    """Some images of another source, in the given order.
+
+    Args:
+        source: the whole.
+        indices: positions in it.
+
+    Raises:
+        IndexError: if an index lies outside the source.
+    """
+
+    def __init__(self, source: Source, indices: Sequence[int] | np.ndarray) -> None:
+        self.source = source
+        self.indices = np.asarray(indices, np.int64).reshape(-1)
+        if self.indices.size and not 0 <= self.indices.min() <= self.indices.max() < len(source):
+            raise IndexError(f"{source.name} has {len(source)} images; an index lies outside")
+        self.name = f"{source.name}[{len(self.indices)} of {len(source)}]"
+        self.class_names = source.class_names
+        self.labels = None if source.labels is None else source.labels[self.indices]
+        self.normalization = source.normalization
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        """See ``Source.read``."""
+        return self.source.read(int(self.indices[index]))
+
+    def describe(self, index: int) -> str:
+        """See ``Source.describe``."""
+        return self.source.describe(int(self.indices[index]))
+
+    def fingerprint(self) -> str:
+        """See ``Source.fingerprint``; the choice and its order count too."""
+        return digest([self.source.fingerprint().encode(), self.indices.tobytes()])
+
+
+def whole(source: Source) -> Source:
+    """The source that a part of one, or of a part, was taken from."""
+    while isinstance(source, Subset):
+        source = source.source
+    return source
+
+
+def with_classes(source: Source, class_names: tuple[str, ...]) -> Source:
+    """The same images, their labels counted in a list of classes that holds all of theirs."""
+    renumbered = Subset(source, np.arange(len(source)))
+    places = np.array([class_names.index(name) for name in source.class_names], np.int64)
+    renumbered.labels = None if source.labels is None else places[source.labels]
+    renumbered.class_names = class_names
+    return renumbered
+
+
+def digest(parts: Iterable[bytes]) -> str:
+    """16 hex digits of a sequence of byte strings; where one ends and the next begins counts."""
+    state = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        state.update(len(part).to_bytes(8, "little"))
+        state.update(part)
+    return state.hexdigest()
+
+
+def describe_source(source: Source) -> dict[str, Any]:
+    """Which images figures rest on."""
+    return {
+        "name": source.name,
+        "num_images": len(source),
+        "num_classes": len(source.class_names),
+        "fingerprint": source.fingerprint(),
+    }

@@ -1,0 +1,50 @@
+"""Images that are already decoded arrays in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from massrl.data.source import Normalization, Source, digest
+
+
+class ArraySource(Source):
+    """Images that lie in memory, decoded.
+
+    Args:
+        name: short name, which with the index also names each image.
+        images: uint8 ``(n, H, W, 3)``, RGB; any memory layout.
+        labels: class index of each image, or None.
+        class_names: name of each class.
+        normalization: the set's constants.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        images: np.ndarray,
+        *,
+        labels: np.ndarray | None,
+        class_names: tuple[str, ...],
+        normalization: Normalization,
+    ) -> None:
+        self.name = name
+        self.images = images
+        self.labels = labels
+        self.class_names = class_names
+        self.normalization = normalization
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, index: int) -> np.ndarray:
+        """A copy of the image, uint8 ``(H, W, 3)``."""
+        return np.array(self.images[index], order="C")
+
+    def describe(self, index: int) -> str:
+        """The source's name with the index."""
+        return f"{self.name}[{index}]"
+
+    def fingerprint(self) -> str:
+        """See ``Source.fingerprint``."""
+        labels = b"" if self.labels is None else self.labels.tobytes()
+        return digest([self.name.encode(), repr(self.images.shape).encode(), labels])

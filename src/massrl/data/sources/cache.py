@@ -1,0 +1,89 @@
+"""Images kept decoded in memory: of small ones, reading and decoding costs as much as a view."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from massrl.data.source import Source
+from massrl.errors import ImageError
+from massrl.images.decode import decode
+from massrl.images.header import image_size
+
+_SMALL = 64  # pixels; larger images take more memory than their decoding is worth
+_MOST_BYTES = 2 << 30
+
+
+class CachedSource(Source):
+    """A source whose images have all been decoded; workers that are forked share them.
+
+    An image so much larger than a view that it may be decoded at a reduced scale stays as its file
+    is, so that its views are the same. A broken image is one here too, with the same reason.
+
+    Args:
+        source: the images.
+        view_size: side of the views, pixels.
+        workers: threads that decode.
+    """
+
+    def __init__(self, source: Source, *, view_size: int, workers: int | None = None) -> None:
+        self.name = source.name
+        self.class_names = source.class_names
+        self.labels = source.labels
+        self.normalization = source.normalization
+        self._source = source
+        self._reasons: dict[int, str] = {}
+        self._encoded: dict[int, bytes] = {}
+
+        def pixels(index: int) -> np.ndarray:
+            try:
+                image = source.read(index)
+                size = image_size(image) if isinstance(image, bytes) else None
+                if isinstance(image, bytes) and size and min(size) >= 4 * view_size:
+                    self._encoded[index] = image
+                    return np.empty((0, 0, 3), np.uint8)
+                return decode(image, name=source.describe(index))
+            except ImageError as error:
+                self._reasons[index] = error.reason
+                return np.empty((0, 0, 3), np.uint8)
+
+        with ThreadPoolExecutor(workers or os.cpu_count()) as threads:
+            images = list(threads.map(pixels, range(len(source))))
+        self._shapes = np.array([image.shape[:2] for image in images], np.int32)
+        self._ends = np.cumsum([0, *(image.size for image in images)], dtype=np.int64)
+        self._pixels = np.concatenate([image.reshape(-1) for image in images])
+
+    def __len__(self) -> int:
+        return len(self._shapes)
+
+    def read(self, index: int) -> bytes | np.ndarray:
+        """The decoded image, a copy of the caller's own; see ``Source.read``."""
+        if index in self._encoded:
+            return self._encoded[index]
+        if index in self._reasons:
+            raise ImageError(self.describe(index), self._reasons[index])
+        height, width = self._shapes[index]
+        return (
+            self._pixels[self._ends[index] : self._ends[index + 1]].reshape(height, width, 3).copy()
+        )
+
+    def describe(self, index: int) -> str:
+        """See ``Source.describe``."""
+        return self._source.describe(index)
+
+    def fingerprint(self) -> str:
+        """See ``Source.fingerprint``: that of the images themselves."""
+        return self._source.fingerprint()
+
+
+def fits_in_memory(source: Source) -> bool:
+    """Whether it pays to keep a source decoded: small images in files, two gigabytes of them at most."""
+    try:
+        if isinstance(source.read(0), np.ndarray):
+            return False  # in memory already, or rendered on the spot
+    except ImageError:
+        return False
+    side = source.typical_side
+    return side <= _SMALL and 4 * len(source) * side**2 <= _MOST_BYTES  # 3 channels, and some room

@@ -1,0 +1,94 @@
+"""What ``results.json`` holds: names of metrics and tasks, and merging with earlier evaluations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from massrl.config.evaluation import EvaluateConfig
+from massrl.evaluation.context import Judged
+from massrl.evaluation.object_tasks import OBJECT_TASKS
+from massrl.evaluation.task import LOOK, TRANSFER, TUNED
+from massrl.evaluation.tasks import TASKS
+from massrl.weights.libraries import is_offered
+
+
+def _earlier(path: Path, judged: Judged) -> dict[str, Any]:
+    """Figures of the same weights that were there already; those of others would be lies."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        same = are_same(before["backbone"], judged.fingerprint, judged.about)
+        return dict(before["tasks"]) if same else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:
+    """Where an evaluation's figures go.
+
+    Into ``config.out``, else into the run folder, or one beside the file, or one of the name's own.
+    """
+    name = "results-untrained.json" if config.untrained else "results.json"
+    if config.out:
+        return Path(config.out).expanduser() / name
+    path = Path(str(backbone))
+    if is_offered(str(backbone)):
+        return Path("runs") / str(backbone).replace(":", "-") / name
+    return (path if path.is_dir() else path.with_name(f"{path.stem}-results")) / name
+
+
+# What figures are called, the one that a task is known by before the others.
+FIGURES = {
+    "acc1": "Acc@1",
+    "acc5": "Acc@5",
+    "mean_per_class": "mean per class",
+    "map11": "11-point mAP",
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "mask_ap": "mask AP",
+    "mask_ap50": "mask AP50",
+    "mask_ap75": "mask AP75",
+    "miou": "mean IoU",
+    "pixel_accuracy": "pixel accuracy",
+}
+
+
+def figures_of(outcome: dict[str, Any]) -> dict[str, float]:
+    """The figures of an outcome in percent, that which it is known by first."""
+    order = sorted(FIGURES, key=lambda key: key != outcome.get("metric"))
+    return {key: outcome[key] for key in order if isinstance(outcome.get(key), float | int)}
+
+
+def title_of(outcome: str) -> str:
+    """What a person calls an outcome: ``k-NN``, ``fine-tuned on 10 % of the labels``."""
+    if outcome in TASKS:
+        return TASKS[outcome].title
+    if outcome in OBJECT_TASKS:
+        return OBJECT_TASKS[outcome]
+    if outcome == LOOK:
+        return "what moves the features"
+    task, _, which = outcome.partition("-")
+    if task == TRANSFER:
+        name, tuned = which.removesuffix(TUNED), which.endswith(TUNED)
+        return f"{name}, {'fine-tuned' if tuned else 'linear'}"
+    if task not in TASKS:
+        return outcome
+    is_share = which.replace(".", "").isdigit()
+    return f"{TASKS[task].title} {f'{which} % of the labels' if is_share else f'the list {which}'}"
+
+
+def are_same(known: Mapping[str, Any], fingerprint: str, about: Mapping[str, Any]) -> bool:
+    """Whether figures of an earlier ``results.json`` are of these weights on images prepared like this.
+
+    Args:
+        known: its ``backbone``.
+        fingerprint: of the weights.
+        about: how images are prepared, as a backbone's file says it.
+    """
+    alike = all(
+        known.get(key) == json.loads(json.dumps(about[key])) for key in ("size", "mean", "std")
+    )
+    return alike and known.get("fingerprint") == fingerprint

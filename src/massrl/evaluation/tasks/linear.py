@@ -1,0 +1,187 @@
+"""Linear probe: logistic regression on frozen features, tuned without a look at the test set."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from massrl.config.evaluation import EvaluateConfig
+from massrl.errors import ConfigError
+from massrl.evaluation.context import Subject
+from massrl.evaluation.features import Features
+from massrl.evaluation.task import Outcome, _by_text
+
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+
+
+_MAX_ITERATIONS = 200
+
+
+# Products in one pass over the images from which several threads gain: below it, threads that wait for
+# each other after every small product made a probe ten times slower on two cores.
+_MANY_PRODUCTS = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearResult:
+    """A fitted probe's word on the test images.
+
+    Attributes:
+        scores: float32 ``(n, num_classes)``, logits; ``-inf`` for a class without training images.
+        strength: the inverse penalty C in use; smaller is more strongly regularised.
+        holdout_accuracy: percent on the held-out training images, per strength; empty where there
+            was only one to choose from.
+        converged: whether the final fit ended before its limit of iterations.
+    """
+
+    scores: Tensor
+    strength: float
+    holdout_accuracy: dict[float, float]
+    converged: bool
+
+
+def linear_probe(
+    train: Features,
+    test: Features,
+    *,
+    num_classes: int,
+    seed: int = 0,
+    strengths: Sequence[float] = STRENGTHS,
+    holdout_fraction: float = 0.1,
+) -> LinearResult:
+    """Fit multinomial logistic regression on standardised features.
+
+    A class-balanced part of the training images is held out; the strength that does best there (of
+    equal ones the smallest C) is fitted again on all training images. Labels of the test images are
+    never looked at.
+
+    Args:
+        train: features and labels to learn from.
+        test: features to classify.
+        num_classes: number of classes.
+        seed: chooses the held-out images.
+        strengths: inverse penalties C to choose from.
+        holdout_fraction: part of each class that is held out, in (0, 1).
+
+    Raises:
+        ConfigError: if the labels do not suffice, or an argument is out of range.
+    """
+    labels = train.labels.numpy()
+    _check(labels, num_classes, strengths=strengths, holdout_fraction=holdout_fraction)
+    values = train.values.numpy()
+    strengths = sorted(strengths)
+    accuracy: dict[float, float] = {}
+    if len(strengths) > 1:
+        held = _holdout(labels, fraction=holdout_fraction, seed=seed)
+        fit = _Fit(values[~held], labels[~held], num_classes=num_classes)
+        for strength in strengths:
+            fit.run(strength)
+            correct = fit.scores(values[held]).argmax(axis=1) == labels[held]
+            accuracy[strength] = 100.0 * float(correct.mean())
+    best = max(strengths, key=lambda strength: accuracy.get(strength, 0.0))  # the first of equals
+    fit = _Fit(values, labels, num_classes=num_classes)
+    fit.run(best)
+    return LinearResult(
+        scores=torch.from_numpy(fit.scores(test.values.numpy())),
+        strength=best,
+        holdout_accuracy=accuracy,
+        converged=fit.converged,
+    )
+
+
+class _Fit:
+    """Standardisation and regression on one set of images; each run starts where the last ended."""
+
+    def __init__(self, values: np.ndarray, labels: np.ndarray, *, num_classes: int) -> None:
+        from sklearn.linear_model import LogisticRegression
+
+        self._mean = values.mean(axis=0, dtype=np.float64)
+        deviation = values.std(axis=0, dtype=np.float64)
+        # A constant dimension carries nothing; what float32 rounding adds to it is not to be
+        # blown up to the size of the others.
+        alive = deviation > 1e-6 * np.abs(self._mean)
+        self._scale = np.where(alive, 1 / np.where(alive, deviation, 1.0), 0.0)
+        self._values = self._standardise(values)
+        self._labels = labels
+        self._num_classes = num_classes
+        self._model = LogisticRegression(max_iter=_MAX_ITERATIONS, warm_start=True)
+        self.converged = False
+
+    def _standardise(self, values: np.ndarray) -> np.ndarray:
+        standardised = (values - self._mean) * self._scale
+        return np.asarray(standardised, dtype=np.float32)  # twice as fast to fit as float64
+
+    def run(self, strength: float) -> None:
+        threads = 1 if self._values.size * self._num_classes < _MANY_PRODUCTS else None
+        with warnings.catch_warnings(), threadpool_limits(threads):
+            warnings.simplefilter("ignore")  # of convergence: said in ``converged``
+            self._model.set_params(C=strength).fit(self._values, self._labels)
+        self.converged = int(self._model.n_iter_.max()) < _MAX_ITERATIONS
+
+    def scores(self, values: np.ndarray) -> np.ndarray:
+        logits = self._model.decision_function(self._standardise(values))
+        if logits.ndim == 1:  # two classes: one logit, of the second against the first
+            logits = np.stack([np.zeros_like(logits), logits], axis=1)
+        scores = np.full((len(values), self._num_classes), -np.inf, dtype=np.float32)
+        scores[:, self._model.classes_] = logits
+        return scores
+
+
+def _holdout(labels: np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
+    """Mark a part of every class, at least one image of it, but never all of them."""
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    held = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        count = min(max(round(fraction * len(members)), 1), len(members) - 1)
+        held[members[:count]] = True
+    if not held.any():
+        raise ConfigError(
+            "linear probe: every class has a single training image, so that no strength can be "
+            "chosen; 2 or more are wanted in some class, or a single strength (--data.train)"
+        )
+    return held
+
+
+def _check(
+    labels: np.ndarray, num_classes: int, *, strengths: Sequence[float], holdout_fraction: float
+) -> None:
+    if not len(labels) or labels.min() < 0 or labels.max() >= num_classes:
+        seen = f"{labels.min()} to {labels.max()}" if len(labels) else "none"
+        raise ConfigError(
+            f"linear probe: labels are {seen}, but 0 to {num_classes - 1} are accepted; every "
+            "training image must be labelled (--data.train)"
+        )
+    if labels.min() == labels.max():
+        raise ConfigError(
+            "linear probe: all training images are of one class, but 2 or more classes are wanted "
+            "(--data.train)"
+        )
+    if not strengths or min(strengths) <= 0:
+        raise ConfigError(
+            f"strengths of the linear probe are {tuple(strengths)}, but one or more "
+            "numbers above 0 are wanted"
+        )
+    if not 0 < holdout_fraction < 1:
+        raise ConfigError(
+            f"holdout fraction of the linear probe is {holdout_fraction:g}, but a number between "
+            "0 and 1 is wanted"
+        )
+
+
+def _linear(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
+    result = linear_probe(
+        subject.known, subject.asked, num_classes=subject.num_classes, seed=config.seed
+    )
+    chosen = {
+        "strength": result.strength,
+        "converged": result.converged,
+        "holdout_accuracy": _by_text(result.holdout_accuracy),
+    }
+    yield Outcome("linear", result.scores, chosen)

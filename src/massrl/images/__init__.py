@@ -1,0 +1,1 @@
+"""From bytes to pixels: headers, decoding, and pictures that are read and written."""

@@ -1,0 +1,42 @@
+"""Read and write pictures that massrl draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from massrl.errors import ConfigError
+
+Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
+
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def read_picture(path: Path) -> Pixels:
+    """A picture of our own making, as uint8 ``(height, width, 3)``, RGB."""
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert("RGB"))
+
+
+def save_picture(pixels: Pixels, path: Path) -> None:
+    """Write a picture in the format of its name; the folder is made if need be.
+
+    Raises:
+        ConfigError: if it cannot be written, or its name is that of no picture.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ConfigError(
+            f"{path} is named as no picture: {' '.join(_SUFFIXES)} are accepted (--out)"
+        )
+    _, encoded = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error} (--out)") from None

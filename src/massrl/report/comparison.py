@@ -1,0 +1,186 @@
+"""The figures of several backbones side by side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from massrl.config.evaluation import CompareConfig
+from massrl.errors import DataError
+from massrl.evaluation.results import FIGURES, figures_of, title_of
+from massrl.files import write_json
+from massrl.report.content import ReportContent, Table, Tasks
+from massrl.report.figures import accuracy_bars, are_figures, moved_tables
+from massrl.report.page import write_report
+from massrl.report.run_page import metric_curves
+from massrl.runs.folder import RunFolder
+from massrl.runs.metrics import read_metrics
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Figures of several backbones.
+
+    Attributes:
+        tasks: figures by task, by the name of the backbone.
+        doubts: why some of them may not be compared.
+    """
+
+    tasks: Tasks
+    doubts: list[str]
+
+    @property
+    def outcomes(self) -> list[str]:
+        """Every task that has figures of at least one backbone."""
+        return list(
+            dict.fromkeys(
+                name
+                for items in self.tasks.values()
+                for name, item in items.items()
+                if figures_of(item)
+            )
+        )
+
+    def rows(self, figure: str) -> list[list[str]]:
+        """A row for each backbone: its name, and the figure for each task."""
+        return [
+            [backbone, *(_text(figures.get(name, {}).get(figure)) for name in self.outcomes)]
+            for backbone, figures in self.tasks.items()
+        ]
+
+    def first_rows(self) -> list[list[str]]:
+        """The same with the figure that each task is known by."""
+        return [
+            [
+                backbone,
+                *(
+                    _text(next(iter(figures_of(figures.get(name, {})).values()), None))
+                    for name in self.outcomes
+                ),
+            ]
+            for backbone, figures in self.tasks.items()
+        ]
+
+    def lines(self) -> list[str]:
+        """The figures that tasks are known by, for a person, line by line."""
+        table = [["percent", *self.outcomes], *self.first_rows()]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if place else cell.ljust(width)
+                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in table
+        ]
+        return [*lines, *(f"not the same: {doubt}" for doubt in self.doubts)]
+
+
+def compare_folders(wanted: CompareConfig) -> tuple[Path, Comparison]:
+    """See ``massrl.compare``."""
+    folders = [RunFolder(Path(folder).expanduser()) for folder in wanted.folders]
+    names = _names(folders)
+    tasks: Tasks = {}
+    for name, folder in zip(names, folders, strict=True):
+        found = {
+            f"{name}{word}": _tasks(path)
+            for word, path in (
+                (", untrained", folder.path / "results-untrained.json"),
+                ("", folder.results),
+            )
+            if path.is_file()
+        }
+        if not found:
+            raise DataError(f"{folder.path} holds no figures: massrl evaluate makes them")
+        tasks |= found
+    comparison = Comparison(tasks, _doubts(tasks))
+    out = Path(wanted.out).expanduser()
+    write_json(out / "comparison.json", {"tasks": tasks, "doubts": comparison.doubts})
+    curves = [
+        (name, read_metrics(folder.metrics))
+        for name, folder in zip(names, folders, strict=True)
+        if folder.metrics.is_file()
+    ]
+    shown = {key for items in tasks.values() for item in items.values() for key in figures_of(item)}
+    tables = [
+        Table(
+            title=title,
+            header=["backbone", *map(title_of, comparison.outcomes)],
+            rows=comparison.rows(figure),
+            note="Percent.",
+        )
+        for figure, title in FIGURES.items()
+        if figure in shown
+    ]
+    content = ReportContent(
+        title="Comparison",
+        lead=f"Not the same: {', '.join(comparison.doubts)}." if comparison.doubts else "",
+        bars=accuracy_bars(tasks),
+        tables=[*tables, *moved_tables(tasks)],
+        curves=metric_curves(curves),
+    )
+    return write_report(out, content), comparison
+
+
+def _names(folders: list[RunFolder]) -> list[str]:
+    """The folders' own names, with as much of their paths as tells them apart."""
+    paths = [folder.path.resolve() for folder in folders]
+    if len(set(paths)) < len(paths):
+        raise DataError("a folder is compared with itself: different ones are wanted")
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
+    return ["/".join(path.parts[-depth:]) for path in paths]
+
+
+def _tasks(path: Path) -> dict[str, Any]:
+    try:
+        tasks = dict(json.loads(path.read_text(encoding="utf-8"))["tasks"])
+        known = are_figures(tasks)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        known = False
+    if not known:
+        raise DataError(f"{path} holds no figures of massrl")
+    return tasks
+
+
+def _doubts(tasks: Tasks) -> list[str]:
+    """What differs between figures of one task, beside the backbone."""
+    doubts = []
+    for outcome in dict.fromkeys(name for figures in tasks.values() for name in figures):
+        items = [figures[outcome] for figures in tasks.values() if outcome in figures]
+        for what, key in (("images learnt from", "train"), ("images judged by", "val")):
+            if len({item["data"][key]["fingerprint"] for item in items}) > 1:
+                doubts.append(f"{what} of {title_of(outcome)}")
+        settings = [
+            {key: _own(item["config"].get(key)) for key in _settings_of(outcome)} for item in items
+        ]
+        if any(item != settings[0] for item in settings):
+            doubts.append(f"settings of {title_of(outcome)}")
+    return doubts
+
+
+def _own(setting: Any) -> Any:
+    """A setting without the list of what else was judged by it."""
+    if not isinstance(setting, dict):
+        return setting
+    return {key: value for key, value in setting.items() if key not in ("shares", "lists", "sets")}
+
+
+def _settings_of(outcome: str) -> tuple[str, ...]:
+    kinds = {
+        "knn": ("k", "temperature"),
+        "linear": ("seed",),
+        "linear-sgd": ("sgd", "seed"),
+        "detect": ("detect", "seed"),
+        "segment": ("segment", "seed"),
+        "transfer": ("transfer", "seed"),
+        "look": ("look", "seed"),
+    }
+    task = outcome if outcome in kinds else outcome.partition("-")[0]
+    return kinds.get(task, ("semi", "seed"))
+
+
+def _text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

@@ -1,0 +1,179 @@
+"""Charts and tables of a run's page, made from ``results.json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from massrl.evaluation.results import FIGURES, figures_of, title_of
+from massrl.evaluation.task import TRANSFER
+from massrl.report.content import Bars, Matrix, Table, Tasks
+
+_MOST_CLASSES = 30  # in a table or a matrix that is to be read
+
+
+def are_figures(tasks: Any) -> bool:
+    """Whether these are figures by task, with what they rest on, as massrl writes them."""
+    return bool(tasks) and all("data" in item and "config" in item for item in tasks.values())
+
+
+def _judged(tasks: Tasks) -> dict[str, Any]:
+    """Figures of the trained weights, of the untrained where there are no others."""
+    items = tasks.get("trained") or tasks.get("untrained") or {}
+    return {name: item for name, item in items.items() if figures_of(item)}
+
+
+def _asked(figures: dict[str, Any]) -> str:
+    """What the judged images are to the backbone: those held out of a run's own are not new to it."""
+    if figures["data"].get("held_out"):
+        return "images that were held out of the judging, not of the pre-training"
+    return "images of another part"
+
+
+def accuracy_bars(tasks: Tasks) -> list[Bars]:
+    """Figures side by side: a group for each task, a bar for each backbone.
+
+    Args:
+        tasks: figures by task, by the name of the backbone.
+    """
+    outcomes: dict[str, dict[str, Any]] = {}
+    for items in tasks.values():
+        outcomes |= {name: item for name, item in items.items() if name not in outcomes}
+    first = {name: next(iter(figures_of(item)), "") for name, item in outcomes.items()}
+    moved = [name for name in first if name.startswith(TRANSFER)]
+    images = [name for name, key in first.items() if key == "acc1" and name not in moved]
+    objects = [name for name, key in first.items() if key and name not in (*images, *moved)]
+    bars = []
+    for names, title in (
+        (images, ""),
+        (moved, "Other data sets, each by its own measure"),
+        (objects, "Objects in images"),
+    ):
+        if not names:
+            continue
+        about = outcomes[names[0]]["data"]
+        same = len({outcomes[name]["data"]["val"]["fingerprint"] for name in names}) == 1
+        series = [
+            (backbone, [items.get(name, {}).get(first[name]) for name in names])
+            for backbone, items in tasks.items()
+        ]
+        judged = f"{about['val']['num_images']:,} images of {about['val']['name']}"
+        bars.append(
+            Bars(
+                title=title
+                or (f"Accuracy on {_asked(outcomes[names[0]])}" if same else "Accuracy"),
+                groups=[
+                    f"{title_of(n)}, {FIGURES[first[n]]}" if title else title_of(n) for n in names
+                ],
+                series=series,
+                chance=None if title or not same else 100 / max(1, about["train"]["num_classes"]),
+                note=f"{judged}, {'' if title else 'top-1 '}percent."
+                if same
+                else "Percent; each task has images of its own.",
+            )
+        )
+    return bars
+
+
+def _figures(tasks: Tasks) -> list[Table]:
+    judged = _judged(tasks)
+    tables = []
+    moved = {name: item for name, item in judged.items() if name.startswith(TRANSFER)}
+    for title, outcomes in (
+        ("Every figure", {n: i for n, i in judged.items() if "acc1" in i and n not in moved}),
+        ("Other data sets", moved),
+        (
+            "Every figure of objects",
+            {n: i for n, i in judged.items() if "acc1" not in i and n not in moved},
+        ),
+    ):
+        keys = [
+            key for key in FIGURES if any(key in figures_of(item) for item in outcomes.values())
+        ]
+        if not keys:
+            continue
+        rows = [
+            [
+                title_of(name),
+                *(_percent(figures_of(item).get(key)) for key in keys),
+                f"{item.get('labelled_images', item['data']['train']['num_images']):,}",
+                f"{item['seconds']:.1f}",
+            ]
+            for name, item in outcomes.items()
+        ]
+        header = ["task", *(FIGURES[key] for key in keys), "images learnt from", "seconds"]
+        tables.append(Table(title=title, header=header, rows=rows))
+    return tables
+
+
+def moved_tables(tasks: Tasks) -> list[Table]:
+    """How far each strategy moves the features of each backbone, where that was measured."""
+    moved = {name: items["look"]["moved"] for name, items in tasks.items() if "look" in items}
+    if not moved:
+        return []
+    ways = list(dict.fromkeys(way for values in moved.values() for way in values))
+    return [
+        Table(
+            title="How far the features are moved",
+            header=["by", *moved],
+            rows=[
+                [way, *("–" if v.get(way) is None else f"{v[way]:.2f}" for v in moved.values())]
+                for way in ways
+            ],
+            note="0: the backbone does not see it; 1: as far as to another image. A strategy is "
+            "compared with the plain view of the same crop.",
+        )
+    ]
+
+
+def _per_class(tasks: Tasks) -> list[Table]:
+    tables = []
+    for what, judged in (
+        (
+            "Accuracy",
+            {n: i for n, i in _judged(tasks).items() if "acc1" in i and not n.startswith(TRANSFER)},
+        ),
+        ("Intersection over union", {n: i for n, i in _judged(tasks).items() if "miou" in i}),
+    ):
+        if not judged:
+            continue
+        first = next(iter(judged.values()))["per_class"]
+        hardest = sorted((name for name in first if first[name] is not None), key=first.__getitem__)
+        most = len(hardest) > _MOST_CLASSES
+        which = f"the {_MOST_CLASSES} hardest first" if most else "hardest first"
+        tables.append(
+            Table(
+                title=f"{what} by class, {which}",
+                header=["class", *map(title_of, judged)],
+                rows=[
+                    [name, *(_percent(item["per_class"].get(name)) for item in judged.values())]
+                    for name in hardest[:_MOST_CLASSES]
+                ],
+            )
+        )
+    return tables
+
+
+def _confusion(tasks: Tasks) -> Matrix | None:
+    """What is taken for what, by the best of the tasks that say so."""
+    counted = {
+        name: item
+        for name, item in _judged(tasks).items()
+        if item.get("confusion") and not name.startswith(TRANSFER)
+    }
+    if not counted:
+        return None
+    name, item = max(counted.items(), key=lambda pair: pair[1]["acc1"])
+    names, rows = list(item["per_class"]), item["confusion"]
+    if len(names) > _MOST_CLASSES:
+        return None
+    return Matrix(
+        title=f"What is taken for what, {title_of(name)}",
+        names=names,
+        rows=[[100 * count / max(1, sum(row)) for count in row] for row in rows],
+        note="Percent of each class (row) that is taken for a class (column).",
+        decimals=1,
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f} %"

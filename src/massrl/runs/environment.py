@@ -1,0 +1,92 @@
+"""Hardware, software and commit that a result was made with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata
+from massrl.errors import ConfigError
+from pathlib import Path
+from typing import Any
+import os
+import platform
+import subprocess
+import torch
+
+
+def circumstances(machine: str) -> dict[str, Any]:
+    """What figures were made with: software, hardware, and the commit of a source checkout."""
+    packages = (
+        "massrl",
+        "torch",
+        "torchvision",
+        "lightning",
+        "opencv-python-headless",
+        "scikit-learn",
+    )
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # such as a checkout that is not installed
+            versions[package] = "not installed"
+    return {
+        "software": {"python": platform.python_version(), **versions},
+        "hardware": f"{machine}, {platform.machine()}",
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this package is run from, ``None`` when it was installed."""
+    root = Path(__file__).resolve().parents[3]
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is to train on.
+
+    Attributes:
+        accelerator: ``cpu`` or ``gpu``.
+        cores: CPU cores this process may use.
+        name: for people.
+    """
+
+    accelerator: str
+    cores: int
+    name: str
+
+    @property
+    def has_gpu(self) -> bool:
+        """Whether it trains on a GPU."""
+        return self.accelerator == "gpu"
+
+
+def this_machine(accelerator: str = "auto") -> Machine:
+    """Look at the machine.
+
+    Raises:
+        ConfigError: if a GPU is asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if accelerator == "gpu" and not available:
+        raise ConfigError("--train.accelerator is 'gpu', but torch finds none here: use 'cpu'")
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not every system can tell
+        cores = os.cpu_count() or 1
+    if accelerator != "cpu" and available:
+        return Machine("gpu", cores, torch.cuda.get_device_name())
+    return Machine("cpu", cores, f"{cores} CPU cores")

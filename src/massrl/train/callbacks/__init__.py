@@ -1,0 +1,1 @@
+"""What happens after each optimiser step, a subject a module."""

@@ -1,0 +1,1 @@
+"""Augmentation policies: what they are made of, the published ones, and their catalogue."""

@@ -1,0 +1,361 @@
+"""Evaluations on disk: where figures go, which ones stay, and what stands beside them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from tests.conftest import ABOUT, photos
+from tests.data.test_annotated import voc
+
+import massrl
+from massrl.commands.compare import compare
+from massrl.commands.export import export_backbone
+from massrl.config.evaluation import EvaluateConfig
+from massrl.data.catalogue import open_source
+from massrl.errors import CheckpointError, ConfigError, DataError, ImageError, TrainingError
+from massrl.evaluation.results import figures_of, results_path
+from massrl.weights.backbone_file import save_backbone
+from massrl.weights.load import untrained_backbone
+
+SHAPES = {"train": "shapes(count=60)", "val": "shapes(count=40)"}
+QUICK = {
+    "sgd": {"epochs": 1, "batch_size": 20, "rates": [0.1]},
+    "semi": {"shares": [0.5], "rates": [0.1], "epochs": [1]},
+    "look": {"points": 20, "rows": 2, "invariance_images": 8},
+    "detect": {"epochs": 0.2, "size": 32, "width": 8, "regions": 8, "pictures": 1},
+    "segment": {"epochs": 0.2, "size": 32, "pictures": 1},
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASSRL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+def backbone(path: Path, *, seed: int = 0) -> Path:
+    about = {**ABOUT, "seed": seed}
+    save_backbone(path, untrained_backbone(about).state_dict(), about)
+    return path
+
+
+def evaluate(judged: str | Path, **config: Any) -> dict[str, Any]:
+    return massrl.evaluate(judged, {"data": SHAPES, **QUICK, **config}, console=Console(quiet=True))
+
+
+def test_every_task_runs_and_leaves_its_figures_and_its_part_of_the_page(tmp_path: Path) -> None:
+    """Guards ``--task all`` on the embedded data, and what a reader of results.json relies on."""
+    results = evaluate(backbone(tmp_path / "a.safetensors"), task=["all"])
+    wanted = ["knn", "linear", "linear-sgd", "semi-50", "look", "detect", "segment"]
+    assert list(results["tasks"]) == wanted
+    folder = tmp_path / "a-results"
+    assert json.loads((folder / "results.json").read_text(encoding="utf-8")) == results
+    for name, figures in results["tasks"].items():
+        assert {"config", "data", "software", "hardware", "commit", "seconds"} <= set(figures)
+        assert figures["num_images"] == 40
+        if name not in ("look", "detect", "segment"):
+            assert {"acc1", "acc5", "mean_per_class", "per_class", "confusion"} <= set(figures)
+    assert {"ap", "ap50", "ap75", "mask_ap"} <= set(results["tasks"]["detect"])
+    assert {"miou", "per_class"} <= set(results["tasks"]["segment"])
+    assert (folder / "detect.png").is_file()
+    assert (folder / "segment.png").is_file()
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    for words in (
+        "k-NN",
+        "linear probe",
+        "linear, trained on crops",
+        "fine-tuned on 50 %",
+        "taken for",
+        "mean IoU",
+        "mask AP",
+    ):
+        assert words in page
+
+
+def test_tasks_that_the_images_do_not_allow_fall_away_of_all_and_of_nothing_else(
+    tmp_path: Path,
+) -> None:
+    """Guards ``--task all`` on a plain folder, and a task that is asked for against being left out."""
+    path = backbone(tmp_path / "a.safetensors")
+    photos(tmp_path / "photos", "x", "y", count=10)
+    data = {"train": str(tmp_path / "photos"), "val": None}
+    results = evaluate(path, task=["all"], data=data)
+    assert list(results["tasks"]) == ["knn", "linear", "linear-sgd", "semi-50", "look"]
+    with pytest.raises(DataError, match="has no objects"):
+        evaluate(path, task=["knn", "detect"], data=data)
+
+
+def test_transfer_judges_by_each_set_by_its_own_measure(tmp_path: Path) -> None:
+    """Guards one table over data sets of different kinds: a name, a folder, several classes an image."""
+    path = backbone(tmp_path / "a.safetensors")
+    photos(tmp_path / "flowers102", "x", "y", count=10)  # a folder of that name has its measure
+    root = voc(tmp_path / "cells")
+    lists = root / "ImageSets" / "Main"
+    (lists / "train.txt").write_text("i0\ni1\ni2\n")
+    (lists / "test.txt").write_text("i3\ni4\n")
+    for number in range(5):
+        name = "cell" if number % 3 else "plate"
+        text = (root / "Annotations" / f"i{number}.xml").read_text()
+        (root / "Annotations" / f"i{number}.xml").write_text(text.replace("cell", name, 1))
+    sets = ["shapes(count=60)", str(tmp_path / "flowers102"), str(root)]
+    transfer = {"sets": sets, "finetune": True, "rates": [0.1], "epochs": [1]}
+    tasks = evaluate(path, task=["transfer"], data={}, transfer=transfer)["tasks"]
+    assert list(tasks) == [
+        "transfer-shapes(count=60)",
+        "transfer-shapes(count=60)-finetuned",
+        "transfer-flowers102",
+        "transfer-flowers102-finetuned",
+        "transfer-cells",
+        "transfer-cells-finetuned",
+    ]
+    measures = [next(iter(figures_of(item))) for item in tasks.values()]
+    assert measures == ["acc1", "acc1", "mean_per_class", "mean_per_class", "map11", "map11"]
+    assert tasks["transfer-cells"]["num_images"] == 2
+    few = {"sets": [str(root)]}
+    cells = evaluate(path, task=["transfer"], data={"limit": 2}, transfer=few)["tasks"]
+    assert cells["transfer-cells"]["data"]["train"]["num_images"] == 2
+    shutil.copytree(root, tmp_path / "VOCdevkit" / "VOC2007")
+    lists = tmp_path / "VOCdevkit" / "VOC2007" / "ImageSets" / "Main"
+    (lists / "train.txt").rename(lists / "trainval.txt")
+    named = {"sets": ["voc2007"]}
+    by_name = evaluate(path, task=["transfer"], data={"root": str(tmp_path)}, transfer=named)
+    assert by_name["tasks"]["transfer-voc2007"]["num_images"] == 2
+    for number in (2, 4):
+        (root / "JPEGImages" / f"i{number}.png").write_bytes(b"broken")
+    skip = {"on_error": "skip", "limit": 3}
+    cells = evaluate(path, task=["transfer"], data=skip, transfer=few)["tasks"]["transfer-cells"]
+    assert (cells["data"]["train"]["num_images"], cells["num_images"]) == (2, 1)
+    assert cells["data"]["left_out"] == 2
+    with pytest.raises(ImageError, match="--data.on_error skip"):
+        evaluate(path, task=["transfer"], data={}, transfer=few, cache=False)
+    page = (tmp_path / "a-results" / "report.html").read_text(encoding="utf-8")
+    for words in ("Other data sets", "flowers102, fine-tuned", "11-point mAP"):
+        assert words in page
+    with pytest.raises(ConfigError, match="--transfer.sets"):
+        evaluate(path, task=["transfer"])
+
+
+def test_later_tasks_join_the_earlier_ones_of_the_same_weights(tmp_path: Path) -> None:
+    """Guards figures of hours against the next command, and figures of other weights against staying."""
+    path = backbone(tmp_path / "a.safetensors")
+    knn = evaluate(path, task=["knn"])["tasks"]["knn"]
+    both = evaluate(path, task=["linear"])["tasks"]
+    assert list(both) == ["knn", "linear"]
+    assert both["knn"] == knn
+    backbone(path, seed=1)
+    assert list(evaluate(path, task=["linear"])["tasks"]) == ["linear"]
+
+
+def test_features_of_other_tasks_are_taken_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards "extracted once, shared by the tasks", over commands and within one."""
+    from massrl.evaluation import context as judged
+
+    path, made = backbone(tmp_path / "a.safetensors"), []
+    real = judged.extract_features
+    monkeypatch.setattr(judged, "extract_features", lambda *a, **o: made.append(1) or real(*a, **o))
+    evaluate(path, task=["knn", "linear"])
+    assert len(made) == 2
+    evaluate(path, task=["knn", "linear-sgd"])
+    assert len(made) == 2
+    evaluate(path, task=["knn"], cache=False)
+    assert len(made) == 4
+
+
+@pytest.mark.parametrize(
+    ("judged", "config", "wanted"),
+    [
+        ("run", {}, "run/results.json"),
+        ("run", {"untrained": True}, "run/results-untrained.json"),
+        ("x/a.safetensors", {}, "x/a-results/results.json"),
+        ("x/a.ckpt", {"out": "there"}, "there/results.json"),
+        ("timm:resnet18.a1_in1k", {}, "runs/timm-resnet18.a1_in1k/results.json"),
+    ],
+)
+def test_figures_go_where_they_belong(
+    judged: str, config: dict[str, Any], wanted: str, tmp_path: Path
+) -> None:
+    """Guards the figures of one backbone against those of another."""
+    (tmp_path / "run").mkdir()
+    assert results_path(judged, EvaluateConfig(**config)) == Path(wanted)
+
+
+def test_checkpoint_of_another_project_is_judged_with_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards "what people use even for backbones they trained elsewhere"."""
+    network = untrained_backbone({**ABOUT, "seed": 3})
+    weights = {f"backbone.{name}": item for name, item in network.state_dict().items()}
+    torch.save({"state_dict": weights}, tmp_path / "theirs.ckpt")
+    results = evaluate(tmp_path / "theirs.ckpt", task=["knn"])
+    assert results["backbone"]["backbone"] == "resnet10-tiny"
+    assert results["backbone"]["source"] == "theirs.ckpt"
+    assert "massrl import" in caplog.text
+    assert (tmp_path / "theirs-results" / "results.json").is_file()
+
+
+def test_comparison_has_a_row_for_each_backbone_and_says_what_differs(tmp_path: Path) -> None:
+    """Guards figures that look comparable and are not."""
+    for seed, name in enumerate("ab"):
+        evaluate(backbone(tmp_path / f"{name}.safetensors", seed=seed), task=["knn", "linear"])
+    folders = [str(tmp_path / f"{name}-results") for name in "ab"]
+    page, comparison = compare({"folders": folders, "out": str(tmp_path / "both")})
+    assert [row[0] for row in comparison.rows("acc1")] == ["a-results", "b-results"]
+    assert comparison.outcomes == ["knn", "linear"]
+    assert comparison.doubts == []
+    assert page == tmp_path / "both" / "report.html"
+    for name in "ab":
+        figures = json.loads((tmp_path / f"{name}-results" / "results.json").read_text())["tasks"]
+        assert f"{figures['knn']['acc1']:.2f}" in comparison.lines()[1 + "ab".index(name)]
+    evaluate(tmp_path / "b.safetensors", task=["knn"], k=3)
+    other = {**SHAPES, "val": "shapes(count=30)"}
+    evaluate(tmp_path / "b.safetensors", task=["linear"], data=other)
+    doubts = compare({"folders": folders, "out": str(tmp_path / "both")})[1].doubts
+    assert doubts == ["settings of k-NN", "images judged by of linear probe"]
+
+
+def test_comparison_of_what_was_not_judged_is_refused(tmp_path: Path) -> None:
+    """Guards an empty column, and a folder beside itself."""
+    evaluate(backbone(tmp_path / "a.safetensors"), task=["knn"])
+    judged = str(tmp_path / "a-results")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="massrl evaluate"):
+        compare({"folders": [judged, str(tmp_path / "empty")]})
+    with pytest.raises(DataError, match="itself"):
+        compare({"folders": [judged, judged]})
+
+
+def test_task_that_fails_keeps_what_came_before_and_costs_all_only_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards hours of figures against the last task's fault."""
+    path = backbone(tmp_path / "a.safetensors")
+    broken = {"shares": [0.5], "rates": [1e6], "epochs": [3]}
+    with pytest.raises(TrainingError):
+        evaluate(path, task=["knn", "semi"], semi=broken)
+    results = json.loads((tmp_path / "a-results" / "results.json").read_text(encoding="utf-8"))
+    assert list(results["tasks"]) == ["knn"]
+    page = tmp_path / "a-results" / "report.html"
+    assert "k-NN" in page.read_text(encoding="utf-8")
+    tasks = evaluate(path, task=["all"], semi=broken)["tasks"]
+    assert list(tasks) == ["knn", "linear", "linear-sgd", "look", "detect", "segment"]
+    assert "semi is left out" in caplog.text
+    lost = {"sets": ["shapes(count=60)"], "finetune": True, "rates": [1e6], "epochs": [3]}
+    with pytest.raises(TrainingError):
+        evaluate(path, task=["transfer"], transfer=lost)
+    results = json.loads((tmp_path / "a-results" / "results.json").read_text(encoding="utf-8"))
+    assert "transfer-shapes(count=60)" in results["tasks"]  # its probe came before
+
+
+def test_of_all_tasks_each_that_fails_is_named_and_costs_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards ``--task all`` against ending at the first set that is not there, or dropping tasks silently."""
+    caplog.set_level("INFO")
+    path = backbone(tmp_path / "a.safetensors")
+    sets = {"sets": ["food101", "shapes(count=60)"]}
+    data = {"train": "shapes(count=60)", "val": "nothing", "root": str(tmp_path), "download": False}
+    tasks = evaluate(path, task=["all"], transfer=sets, data=data)["tasks"]
+    assert list(tasks) == ["transfer-shapes(count=60)"]
+    assert "transfer-food101 is left out: food101 is not there" in caplog.text
+    assert "left out: 'nothing' is neither a path that exists" in caplog.text
+    lacking = {"train": str(voc(tmp_path / "set"))}
+    vit = {"task": ["all"], "data": lacking, "untrained": True}
+    with pytest.raises(ConfigError, match="none of the tasks could be carried out"):
+        evaluate("timm:vit_tiny_patch16_224", **vit)
+
+
+def test_figures_on_images_prepared_otherwise_do_not_stay(tmp_path: Path) -> None:
+    """Guards figures at one size against standing below another one."""
+    path = backbone(tmp_path / "a.safetensors")
+    evaluate(path, task=["knn"])
+    about = {**ABOUT, "seed": 0, "size": 16}
+    save_backbone(path, untrained_backbone({**about, "size": 32}).state_dict(), about)
+    assert list(evaluate(path, task=["linear"])["tasks"]) == ["linear"]
+
+
+def test_broken_images_of_objects_are_counted(tmp_path: Path) -> None:
+    """Guards ``--data.on_error skip`` against figures on fewer images than it says."""
+    root = voc(tmp_path / "set")
+    (root / "ImageSets" / "Main" / "train.txt").write_text("i0\ni1\ni3\n")
+    (root / "JPEGImages" / "i1.png").write_bytes(b"broken")
+    data = {"train": str(root), "on_error": "skip"}
+    detected = evaluate(backbone(tmp_path / "a.safetensors"), task=["detect"], data=data)
+    assert detected["tasks"]["detect"]["data"]["left_out"] == 1
+    assert detected["tasks"]["detect"]["data"]["train"]["num_images"] == 2
+
+
+def test_image_that_is_gone_is_said_with_the_cache_too(tmp_path: Path) -> None:
+    """Guards the message of a dangling link, which the cache looks at first."""
+    folder = photos(tmp_path / "photos", "x", "y", count=10)
+    (folder / "x" / "gone.png").symlink_to(tmp_path / "nothing.png")
+    data = {"train": str(folder), "val": None}
+    with pytest.raises(ImageError, match="--data.on_error skip"):
+        evaluate(backbone(tmp_path / "a.safetensors"), task=["knn"], data=data)
+
+
+def test_sets_that_are_called_alike_are_told_apart(tmp_path: Path) -> None:
+    """Guards the first of two folders of one name against being lost without a word."""
+    for number, place in enumerate("xy"):
+        photos(tmp_path / place / "set", "a", "b", count=10, seed=number)
+    sets = [str(tmp_path / place / "set") for place in "xy"]
+    path = backbone(tmp_path / "a.safetensors")
+    tasks = evaluate(path, task=["transfer"], data={}, transfer={"sets": sets})["tasks"]
+    assert list(tasks) == [f"transfer-{spec}" for spec in sets]
+
+
+def test_page_shows_maps_of_its_own_weights_alone(tmp_path: Path) -> None:
+    """Guards the page against the maps that another backbone left in the folder."""
+    out = str(tmp_path / "out")
+    evaluate(backbone(tmp_path / "a.safetensors"), task=["look"], out=out)
+    page = tmp_path / "out" / "report.html"
+    assert "PCA of the features" in page.read_text(encoding="utf-8")
+    evaluate(backbone(tmp_path / "b.safetensors", seed=1), task=["knn"], out=out)
+    assert "PCA of the features" not in page.read_text(encoding="utf-8")
+
+
+def test_card_has_figures_of_its_own_weights_alone(tmp_path: Path) -> None:
+    """Guards a card against the figures of weights that are no longer there."""
+    path = backbone(tmp_path / "a.safetensors")
+    evaluate(path, task=["knn"])
+    assert "| k-NN | Acc@1 |" in export_backbone({"backbone": str(path)})[1].read_text()
+    backbone(path, seed=1)
+    assert "Not judged" in export_backbone({"backbone": str(path)})[1].read_text()
+
+
+def test_folder_in_the_layout_of_voc_has_no_classes_of_images(tmp_path: Path) -> None:
+    """Guards against telling photographs from masks, which every backbone can."""
+    root = voc(tmp_path / "set")
+    (root / "SegmentationClass").mkdir()
+    shutil.copy(root / "JPEGImages" / "i0.png", root / "SegmentationClass" / "i0.png")
+    source = open_source(root)
+    assert source.labels is None
+    shown = [
+        [Path(part.describe(i)).stem for i in range(len(part))]
+        for part in (source, open_source(f"{root}:train"))
+    ]
+    assert shown == [["i0", "i1", "i3", "i4"], ["i0", "i1"]]  # none to be judged by
+
+
+def test_file_that_names_code_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards "loading never runs code from a file", a backbone's own file among them."""
+    about = {**ABOUT, "seed": 0}
+    state = untrained_backbone(about).state_dict()
+    (tmp_path / "mine.py").write_text("import pathlib\npathlib.Path('ran').touch()\n")
+    save_backbone(tmp_path / "x.safetensors", state, {**about, "backbone": "mine:net"})
+    with pytest.raises(CheckpointError, match=r"mine:net.*trust=True"):
+        massrl.load_backbone(tmp_path / "x.safetensors")
+    assert not (tmp_path / "ran").exists()
+    for wrong in ({"stem": None}, {"size": "32"}):
+        save_backbone(tmp_path / "y.safetensors", state, {**about, **wrong})
+        with pytest.raises(CheckpointError, match="damaged"):
+            massrl.load_backbone(tmp_path / "y.safetensors")

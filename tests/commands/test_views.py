@@ -1,0 +1,244 @@
+"""Sheets, pages, replays and charts, as a user asks for them."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from tests.conftest import photos
+from tests.train.conftest import run
+
+from massrl.commands.bench import measure_views
+from massrl.commands.views import draw_policy, draw_views
+from massrl.errors import CheckpointError, ConfigError
+from massrl.train.module import PretrainingModule
+from massrl.views.drawing.policy_chart import draw_strengths, ranges
+from massrl.views.operations import step_words
+from massrl.views.policies.base import Draw, Group
+from massrl.views.policies.randaugment import RandAugment
+from massrl.views.view_maker import ViewMaker
+
+
+def views_of(page: Path) -> list[np.ndarray]:
+    """The views of a page, in order, as pixels."""
+    found = re.findall(
+        r'<img src="data:image/png;base64,([^"]+)"', page.read_text(encoding="utf-8")
+    )
+    images = [np.frombuffer(base64.b64decode(item), np.uint8) for item in found]
+    return [cv2.cvtColor(cv2.imdecode(item, 1), cv2.COLOR_BGR2RGB) for item in images]
+
+
+def test_replay_shows_the_very_views_of_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards "replayable": the pixels of the page are those that the step was given."""
+    seen: dict[int, Any] = {}
+    original = PretrainingModule.training_step
+
+    def watched(self: PretrainingModule, batch: Any, index: int) -> torch.Tensor:
+        seen[self.step] = (batch.indices.tolist(), batch.views.numpy().copy())
+        return original(self, batch, index)
+
+    monkeypatch.setattr(PretrainingModule, "training_step", watched)
+    folder = run(tmp_path / "run").folder
+    indices, views = seen[7]  # in the second epoch
+    page = tmp_path / "page.html"
+    asked = {"replay": str(folder), "step": 7, "index": indices[3], "out": str(page)}
+    assert draw_views(asked) == page
+    shown = views_of(page)
+    assert len(shown) == 4
+    assert all(np.array_equal(one, other) for one, other in zip(shown, views[:, 3], strict=True))
+    draw_views({"replay": str(folder), "step": 7, "count": 99, "out": str(page)})
+    assert len(views_of(page)) == 4 * len(indices)
+    missing = next(index for index in range(40) if index not in indices)
+    with pytest.raises(ConfigError, match=f"image {missing} is not one of step 7"):
+        draw_views({**asked, "index": missing})
+    with pytest.raises(ConfigError, match="the run has made steps 0 to 9"):
+        draw_views({**asked, "step": 10})
+    with pytest.raises(ConfigError, match="no --epoch fits beside it"):
+        draw_views({**asked, "epoch": 1})
+
+
+def test_replay_of_other_images_is_refused_and_of_moved_ones_not(tmp_path: Path) -> None:
+    """Guards a replay against views of images that the run has never seen."""
+    images = photos(tmp_path / "photos", "a", count=16)
+    data = {"train": str(images), "batch_size": 8}
+    folder = run(tmp_path / "run", data=data, train={"max_steps": 2}).folder
+    images.rename(tmp_path / "moved")
+    out = str(tmp_path / "sheet.png")
+    asked = {"replay": str(folder), "step": 1, "out": out}
+    draw_views({**asked, "images": str(tmp_path / "moved")})
+    other = photos(tmp_path / "other", "a", count=9)
+    with pytest.raises(CheckpointError, match="not what the run learnt from"):
+        draw_views({**asked, "images": str(other)})
+
+
+class Tags(HTMLParser):
+    """Counts tags and sees that each is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """An element begins."""
+        self.seen.append(tag)
+        self.links += [str(v) for k, v in attributes if k in ("src", "href")]
+        if tag not in ("meta", "img", "wbr"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        """An element without content."""
+        self.seen.append(tag)
+        self.links += [str(v) for k, v in attributes if k in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        """An element ends."""
+        assert self.open.pop() == tag
+
+
+def test_page_is_one_file_with_everything_in_it(tmp_path: Path) -> None:
+    """Guards a page that is sent by mail, and file names that are HTML."""
+    images = photos(tmp_path / "photos", "a", count=3)
+    (images / "a" / "1.png").rename(images / "a" / "<b>&.png")
+    page = tmp_path / "new" / "page.html"
+    draw_views({"images": str(images), "out": str(page), "views": {"layout": "massrl"}})
+    tags = Tags()
+    tags.feed(page.read_text(encoding="utf-8"))
+    assert tags.open == []
+    assert tags.seen.count("img") == 3 * 8
+    assert tags.seen.count("svg") == 3
+    assert tags.seen.count("b") == 3 * 8  # the badges, and no file's name
+    assert all(link.startswith("data:image/png;base64,") for link in tags.links)
+    text = page.read_text(encoding="utf-8")
+    assert "&lt;b&gt;&amp;.png" in text
+    assert "randaugment<wbr>(2,9)" in text
+
+
+def test_page_says_what_was_planned(tmp_path: Path) -> None:
+    """Guards the page's frames and numbers: each crop where it was cut, each operation with its amount."""
+    images = photos(tmp_path / "photos", "a", count=2)
+    page = tmp_path / "page.html"
+    draw_views({"images": str(images), "out": str(page), "views": {"layout": "massrl", "size": 24}})
+    text = page.read_text(encoding="utf-8")
+    rows = re.findall(r'<section class="row">.*?</section>', text)
+    maker = ViewMaker("massrl", size=24, seed=0)
+    for row, file in zip(rows, sorted((images / "a").iterdir()), strict=True):
+        height, width = cv2.imread(str(file)).shape[:2]
+        plan = maker.plan(index=rows.index(row), height=height, width=width)
+        rects = re.findall(
+            r'<rect x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)" fill="none"', row
+        )
+        frames = {tuple(map(int, item)) for item in rects}
+        assert frames == {
+            (view.box.left, view.box.top, view.box.width, view.box.height) for view in plan.views
+        }
+        figures = re.findall(r"<figure><img .*?</figure>", row)
+        for view, figure in zip(plan.views, figures, strict=True):
+            shown = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", figure)
+            wanted = [("flip", "")] if view.flip else []
+            words = [step_words(step) for step in view.steps]
+            wanted += [(name, " ".join(amount)) for name, *amount in words]
+            assert shown == (wanted or [("crop alone", "")])
+
+
+def test_title_says_what_was_changed(tmp_path: Path) -> None:
+    """Guards a heading that speaks of four strategies over a sheet of one."""
+    page = tmp_path / "page.html"
+    asked = {"images": "shapes(count=1)", "out": str(page), "views": {"policies": ["weak"]}}
+    draw_views(asked)
+    text = page.read_text(encoding="utf-8")
+    assert "massrl-4: changed: 1 view from weak" in text
+    assert "variant D4" not in text
+
+
+def test_replay_of_a_step_that_was_not_made_is_refused(tmp_path: Path) -> None:
+    """Guards "the very views that it trained on": a run that was stopped has not come so far."""
+    folder = run(tmp_path / "run").folder
+    lines = (folder / "metrics.csv").read_text(encoding="utf-8").splitlines()
+    (folder / "metrics.csv").write_text("\n".join(lines[:5]) + "\n", encoding="utf-8")
+    out = str(tmp_path / "sheet.png")
+    draw_views({"replay": str(folder), "step": 3, "out": out})
+    with pytest.raises(ConfigError, match="--step is 4, but the run has made steps 0 to 3"):
+        draw_views({"replay": str(folder), "step": 4, "out": out})
+    with pytest.raises(ConfigError, match="--epoch is 1, but the run has come to epoch 0"):
+        draw_views({"replay": str(folder), "epoch": 1, "out": out})
+
+
+def test_ranges_of_a_policy_are_what_it_draws() -> None:
+    """Guards the chart: how often, over which numbers, and that rare operations are not left out."""
+    policy = Group(
+        members=(
+            Draw(operation="rotate", prob=0.5, low=-30.0, high=60.0),
+            Draw(operation="posterize", prob=1.0, low=2.0, high=4.99),
+            Draw(operation="invert", prob=0.02),
+        )
+    )
+    found = {item.operation: item for item in ranges(policy, side=32, columns=5)}
+    assert list(found) == ["posterize", "rotate", "invert"]
+    assert found["posterize"].values == (2.0, 3.0, 4.0)
+    assert found["rotate"].values == pytest.approx((-30, -7.5, 15, 37.5, 60), abs=0.1)
+    assert found["rotate"].share == pytest.approx(0.5, abs=0.02)
+    assert found["invert"].values == ()
+    assert found["invert"].share == pytest.approx(0.02, abs=0.01)
+
+
+def test_chart_shows_each_operation_at_its_numbers() -> None:
+    """Guards the pictures: the first tile is the least number, and the image is not written to."""
+    image = np.full((32, 32, 3), 100, np.uint8)
+    found = ranges(Draw(operation="brightness", low=0.5, high=2.0), side=32, columns=4)
+    chart = draw_strengths(image, found, title="mine", tile=128)
+    levels = {level for level in range(1, 255) if (chart == level).all(axis=2).sum() > 128 * 100}
+    assert len(levels) == 4
+    assert {round(level / 50) * 50 for level in levels} == {50, 100, 150, 200}
+    assert (image == 100).all()
+
+
+def test_policy_is_drawn_into_a_picture(tmp_path: Path) -> None:
+    """Guards ``massrl policies NAME``, with an image of one's own and without."""
+    cv2.imwrite(str(tmp_path / "mine.png"), np.full((90, 60, 3), 40, np.uint8))
+    for image in ("", str(tmp_path / "mine.png")):
+        out = draw_policy(
+            {"policy": "simclr", "image": image, "size": 48, "out": str(tmp_path / "a" / "b.png")}
+        )
+        assert cv2.imread(str(out)).shape[1] > 500
+    with pytest.raises(ConfigError, match="unknown policy"):
+        draw_policy({"policy": "nosuch"})
+
+
+def test_randaugment_is_shown_at_all_its_magnitudes() -> None:
+    """Guards "weak to strong": at one magnitude there are two numbers, of either sign."""
+    found = {item.operation: item for item in ranges(RandAugment(magnitude=9), side=32)}
+    assert found["rotate"].values == pytest.approx((-30, -20, -10, 0, 10, 20, 30))
+    assert found["solarize"].values[0] == 0
+    assert found["posterize"].values == (4, 5, 6, 7, 8)
+    assert found["rotate"].share == pytest.approx(1 - (13 / 14) ** 2, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.txt", "a"])
+def test_picture_has_the_format_of_its_name(name: str, tmp_path: Path) -> None:
+    """Guards PNG data under another name."""
+    asked = {"images": "shapes(count=2)", "out": str(tmp_path / name), "count": 1}
+    if name in ("a.txt", "a"):
+        with pytest.raises(ConfigError, match=r"\.png \.jpg .* are accepted \(--out\)"):
+            draw_views(asked)
+        return
+    draw_views(asked)
+    start = (tmp_path / name).read_bytes()[:12]
+    assert start.startswith(b"\xff\xd8") if name == "a.jpg" else start.endswith(b"WEBP")
+
+
+def test_no_images_at_all_is_refused() -> None:
+    """Guards the current folder against being taken for an answer."""
+    for ask in (draw_views, measure_views):
+        with pytest.raises(ConfigError, match="no images"):
+            ask({})

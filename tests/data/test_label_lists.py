@@ -1,0 +1,67 @@
+"""Published lists: fetched once, and never taken for what they are not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from massrl.data import label_lists as module
+from massrl.data.label_lists import PUBLISHED_LISTS, PublishedList, list_file
+from massrl.errors import DataError
+from massrl.files import cache_folder
+
+CONTENT = b"n1_1.JPEG\nn2_7.JPEG\n"
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A list that was published in a file."""
+    monkeypatch.setenv("MASSRL_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "list.txt"
+    file.write_bytes(CONTENT)
+    monkeypatch.setitem(
+        module.PUBLISHED_LISTS, "two", PublishedList(file.as_uri(), len(CONTENT), 2)
+    )
+    return file
+
+
+def test_list_is_fetched_once_and_kept(published: Path) -> None:
+    """Guards the second evaluation, which may be without a network."""
+    with pytest.raises(DataError, match=r"--data.download is false: file:.*by hand"):
+        list_file("two", download=False)
+    path = list_file("two", download=True)
+    assert path == cache_folder("lists") / "two.txt"
+    assert path.read_bytes() == CONTENT
+    published.unlink()
+    assert list_file("two", download=False) == path
+    assert list_file("mine.txt", download=False) == Path("mine.txt")
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-3], CONTENT + b"\n", b"<html> not found</html>"])
+def test_what_was_not_published_is_refused(published: Path, content: bytes) -> None:
+    """Guards figures against a list that was cut short, and against a page in place of one."""
+    published.write_bytes(content)
+    with pytest.raises(DataError, match=r"is not the published list: .* names, where 20 and 2"):
+        list_file("two", download=True)
+    kept = cache_folder("lists") / "two.txt"
+    assert not kept.exists()
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(content)
+    with pytest.raises(DataError, match=r"two.txt is not the published list: .*; remove it"):
+        list_file("two", download=True)
+
+
+def test_list_that_cannot_be_had_says_where_to_put_it(published: Path) -> None:
+    """Guards a machine without a network against a traceback."""
+    published.unlink()
+    with pytest.raises(DataError, match=r"cannot be fetched: .* can be put at .*two.txt by hand"):
+        list_file("two", download=True)
+
+
+def test_published_lists_hold_a_hundredth_and_a_tenth_of_imagenet() -> None:
+    """Guards the two names against each other."""
+    sizes = {name: item.num_images for name, item in PUBLISHED_LISTS.items()}
+    assert sizes == {"imagenet-1": 1_281_167 // 100, "imagenet-10": 1_281_167 // 10}
+    for name, item in PUBLISHED_LISTS.items():
+        assert item.address.endswith(f"/{name.partition('-')[2]}percent.txt")

@@ -1,0 +1,211 @@
+"""Strategies by name, and a user's own from YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import massrl.views.policies.catalogue as module
+from massrl.errors import ConfigError
+from massrl.randomness import Stream
+from massrl.views.policies.base import Draw, Group
+from massrl.views.policies.catalogue import STRATEGIES, parse_strategy
+from massrl.views.policies.randaugment import RandAugment
+
+FLAG = "--views.policies"
+
+
+def names(policy: object, index: int = 0) -> list[str]:
+    stream = Stream(0, epoch=0, index=index, number=0)
+    return [step.operation for step in policy.draw(stream, 32)]  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    return tmp_path / "my policy ü.yaml"
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_strategies_that_the_public_surface_names_are_all_there() -> None:
+    """Guards the names that recipes and scripts rely on."""
+    assert set(STRATEGIES) == {
+        "simclr",
+        "byol-1",
+        "byol-2",
+        "weak",
+        "randaugment",
+        "randaugment-expanded",
+        "autoaugment",
+        "fast-autoaugment",
+        "trivialaugment",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *STRATEGIES,
+        "randaugment( 2, 9 )",
+        "randaugment(m=5)",
+        "randaugment-expanded(3,7)",
+        *(
+            f"{name}({data})"
+            for name in ("autoaugment", "fast-autoaugment")
+            for data in ("imagenet", "cifar10", "svhn")
+        ),
+        "simclr(blur_prob=0,solarize_prob=0.2)",
+        "simclr(0.5)",
+        "simclr(strength=0)",
+    ],
+)
+def test_strategy_of_every_form_draws(text: str) -> None:
+    """Guards the notation: each line of ``massrl policies`` can be typed."""
+    policy = parse_strategy(text)
+    assert all(isinstance(names(policy, index), list) for index in range(20))
+
+
+def test_strategy_arguments_reach_the_policy() -> None:
+    """Guards against n and m in the wrong order."""
+    assert parse_strategy("randaugment(3,7)") == RandAugment(num_operations=3, magnitude=7)
+    assert parse_strategy("randaugment(m=3)") == RandAugment(num_operations=2, magnitude=3)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=list(STRATEGIES))
+def test_learnt_strategy_says_that_it_was_searched_with_labels(strategy: object) -> None:
+    """Guards honesty: AutoAugment's tables have seen labels, and ``massrl policies`` says so."""
+    learnt = "autoaugment" in strategy.signature  # type: ignore[attr-defined]
+    assert ("with labels" in strategy.summary) == learnt  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "randaugmnt(2,9)",
+            "unknown policy 'randaugmnt(2,9)'|unknown policy 'randaugmnt'.*'randaugment'",
+        ),
+        ("", "''"),
+        ("randaugment(2,9", "not of the form"),
+        ("randaugment(2,9)x", "not of the form"),
+        ("randaugment(k=9)", "no argument 'k'.*known: m, n"),
+        ("randaugment(2,9,1)", "too many"),
+        ("randaugment(2,n=3)", "multiple values"),
+        ("randaugment(2.5)", "n is 2.5, but a int"),
+        ("randaugment(two)", "n is 'two'"),
+        ("randaugment(0,9)", "n is 0"),
+        ("randaugment(2,31)", "m is 31"),
+        ("autoaugment(imagnet)", "'imagnet'.*'imagenet'"),
+        ("fast-autoaugment(mnist)", "'mnist'"),
+        ("simclr(blur_prob=2)", "probability of gaussian_blur is 2"),
+        ("simclr(strength=-1)", "strength is -1"),
+        ("simclr(strength=nan)", "strength is nan"),
+        ("weak(1)", "weak"),
+        ("missing.yaml", "missing.yaml"),
+    ],
+)
+def test_strategy_that_does_not_exist_is_refused_in_one_line(text: str, message: str) -> None:
+    """Guards the message: the name given, the nearest known, and the flag."""
+    with pytest.raises(ConfigError, match=message) as caught:
+        parse_strategy(text)
+    assert "\n" not in str(caught.value)
+    assert FLAG in str(caught.value)
+
+
+def test_own_policy_becomes_the_blocks_it_describes(own: Path) -> None:
+    """Guards the reading of ranges, probabilities, nested groups, choose and shuffle."""
+    text = """
+prob: 0.9
+operations:
+  - {operation: rotate, prob: 0.5, range: [-180, 180]}
+  - operation: equalize
+  - choose: 1
+    shuffle: true
+    prob: 0.8
+    operations:
+      - {operation: brightness, range: [0.7, 1.3]}
+      - {operation: contrast, range: [0.7, 1.3]}
+"""
+    inner = Group(
+        members=(
+            Draw(operation="brightness", low=0.7, high=1.3),
+            Draw(operation="contrast", low=0.7, high=1.3),
+        ),
+        prob=0.8,
+        shuffle=True,
+        choose=1,
+    )
+    assert parse_strategy(write(own, text)) == Group(
+        members=(
+            Draw(operation="rotate", prob=0.5, low=-180.0, high=180.0),
+            Draw(operation="equalize"),
+            inner,
+        ),
+        prob=0.9,
+    )
+
+
+def test_own_policy_may_be_a_bare_list(own: Path) -> None:
+    """Guards the shortest form that the documentation shows: a list of operations."""
+    policy = parse_strategy(
+        write(own, "- {operation: invert}\n- {operation: hue, range: [0, 0.1]}\n")
+    )
+    assert names(policy) == ["invert", "hue"]
+
+
+def test_own_policy_of_the_modules_docstring_is_one(own: Path) -> None:
+    """Guards the documented example."""
+    example = (module.__doc__ or "").split("::\n", 1)[1]
+    policy = parse_strategy(write(own, example))
+    seen = {name for index in range(200) for name in names(policy, index)}
+    assert seen == {"rotate", "gaussian_blur", "brightness", "contrast"}
+    assert all(len({"brightness", "contrast"} & set(names(policy, i))) <= 1 for i in range(200))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("operations:\n  - {operation: rotat, range: [0, 1]}", "'rotat'.*'rotate'"),
+        ("operations:\n  - {operation: rotate, rang: [0, 1]}", "unknown key 'rang'.*'range'"),
+        ("operations:\n  - {operation: rotate}", r"rotate needs range.*\[-360, 360\]"),
+        ("operations:\n  - {operation: rotate, range: [0, 500]}", r"\[0, 500\].*\[-360, 360\]"),
+        ("operations:\n  - {operation: rotate, range: [9, 3]}", r"\[9, 3\]"),
+        ("operations:\n  - {operation: rotate, range: 5}", "needs range"),
+        ("operations:\n  - {operation: rotate, range: [a, 5]}", "range is 'a'"),
+        ("operations:\n  - {operation: rotate, range: [.nan, 5]}", "nan"),
+        ("operations:\n  - {operation: invert, range: [0, 1]}", "invert takes no number"),
+        ("operations:\n  - {operation: invert, prob: 1.5}", "1.5, but 0 to 1"),
+        ("operations:\n  - {operation: invert, prob: often}", "prob is 'often'"),
+        ("operations:\n  - {operation: invert, prob: true}", "prob is True"),
+        ("operations:\n  - {prob: 0.5}", "'operation' is missing"),
+        ("operations: 3", "list of mappings"),
+        ("operations: [invert]", "list of mappings"),
+        ("steps: []", "unknown key 'steps'"),
+        ("{}", "'operations' is missing"),
+        ("3", "not a list of operations"),
+        ("", "not a list of operations"),
+        ("operations: [", "cannot read"),
+        ("choose: 3\noperations: [{operation: invert}]", "choose is 3, but the group has 1"),
+        ("choose: two\noperations: [{operation: invert}]", "choose is 'two'"),
+        ("choose: 1.0\noperations: [{operation: invert}]", "choose is 1.0"),
+        ("shuffle: sometimes\noperations: [{operation: invert}]", "shuffle is 'sometimes'"),
+        ("shufle: true\noperations: [{operation: invert}]", "'shufle'.*'shuffle'"),
+    ],
+)
+def test_own_policy_with_a_fault_is_refused_in_one_line(own: Path, text: str, message: str) -> None:
+    """Guards against a traceback out of YAML, and against a fault that is silently accepted."""
+    with pytest.raises(ConfigError, match=message) as caught:
+        parse_strategy(write(own, text))
+    assert "\n" not in str(caught.value)
+    assert FLAG in str(caught.value)
+
+
+def test_own_policy_that_is_no_text_is_refused(own: Path) -> None:
+    """Guards against a UnicodeDecodeError when a picture is given for a policy."""
+    own.write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(ConfigError, match="cannot read the policy file"):
+        parse_strategy(str(own))

@@ -1,0 +1,108 @@
+"""Networks of torchvision and timm by name; their weights lie in a cache made by hand, for want of a net."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torchvision.models import ResNet18_Weights, resnet18
+
+from massrl.errors import CheckpointError, ConfigError
+from massrl.weights.load import load_backbone
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Weights where torchvision would have downloaded them to."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    torch.manual_seed(5)
+    state = resnet18().state_dict()
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(state, folder / ResNet18_Weights.IMAGENET1K_V1.url.rpartition("/")[2])
+    return state
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:resnet18.IMAGENET1K_V1"])
+def test_torchvision_network_has_the_weights_of_its_library(
+    name: str, planted: dict[str, Any]
+) -> None:
+    """Guards a baseline that would be a random network."""
+    network = load_backbone(name)
+    original = resnet18()
+    original.load_state_dict(planted)
+    original.fc = nn.Identity()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(images), original.eval()(images))
+    about = network.about
+    assert (about["size"], about["weights"]) == (224, "IMAGENET1K_V1")
+    assert about["mean"] == [0.485, 0.456, 0.406]
+
+
+def test_untrained_network_asks_nobody_for_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards ``--untrained``, the other half of a comparison, without a net."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    first, again = (load_backbone("torchvision:resnet18", untrained=True) for _ in range(2))
+    assert torch.equal(first.conv1.weight, again.conv1.weight)  # type: ignore[union-attr]
+    tiny = load_backbone("timm:vit_tiny_patch16_224", untrained=True)
+    assert tiny.about["weights"] is None
+    assert tiny.about["num_features"] == 192
+
+
+def test_weights_that_cannot_be_fetched_are_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards against a traceback of a downloader's own."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def no_net(*args: Any, **kwargs: Any) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_net)
+    with pytest.raises(CheckpointError, match="cannot be fetched: no route to host; --untrained"):
+        load_backbone("torchvision:resnet18")
+
+
+def test_timm_network_has_the_weights_of_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the way from timm's network to ours."""
+    torch.manual_seed(7)
+    theirs = timm.create_model("resnet18", num_classes=0)
+    asked: list[tuple[str, bool]] = []
+
+    def create(name: str, *, pretrained: bool, num_classes: int, **_: Any) -> nn.Module:
+        asked.append((name, pretrained))
+        return theirs
+
+    real = timm.create_model
+    monkeypatch.setattr(
+        timm,
+        "create_model",
+        lambda name, **options: (create if options["pretrained"] else real)(name, **options),
+    )
+    network = load_backbone("timm:resnet18.a1_in1k")
+    assert asked == [("resnet18.a1_in1k", True)]
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(images), theirs.eval()(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("torchvision:resnet51", "torchvision has no ResNet 'resnet51': did you mean"),
+        ("torchvision:resnet18.V9", "no weights 'V9': known: IMAGENET1K_V1"),
+        ("timm:resnet51", "timm has no model 'resnet51'"),
+        ("timm:resnet18.v9", "timm's resnet18 has no weights 'v9'"),
+    ],
+)
+def test_unknown_name_is_refused_with_the_known_ones(name: str, message: str) -> None:
+    """Guards a typing error against a download of something else."""
+    with pytest.raises(ConfigError, match=message):
+        load_backbone(name)
