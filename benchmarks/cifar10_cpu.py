@@ -84,7 +84,7 @@ def run(
                 "train": {"seconds": seconds, "seed": seed},
             }
             config = make_config(read_layers(recipe), changes, settings)
-            if massrl.pretrain(config, console=console, title=name).sitting.stopped_by:
+            if massrl.pretrain(config, console=console, title=name).session.stopped_by:
                 raise SystemExit(f"stopped: go on with massrl pretrain --resume {folder.path}")
         massrl.evaluate(folder.path, {"untrained": True}, console=console)
         massrl.evaluate(folder.path, console=console)

@@ -161,7 +161,7 @@ def run(
             }
             change = {row[0]: {row[1]: row[2]}} if row else {}
             config = make_config(read_layers(group.recipe), group.settings, change, settings)
-            if massrl.pretrain(config, console=console, title=title).sitting.stopped_by:
+            if massrl.pretrain(config, console=console, title=title).session.stopped_by:
                 raise SystemExit(f"stopped: go on with massrl pretrain --resume {folder.path}")
         massrl.evaluate(folder.path, console=console)
     tasks: dict[str, Any] = json.loads(folder.results.read_text(encoding="utf-8"))["tasks"]

@@ -30,7 +30,7 @@ from massrl.config.files import read_layers
 from massrl.config.parser import make_config
 from massrl.config.pretrain import Config
 from massrl.files import write_json
-from massrl.runs.environment import circumstances, this_machine
+from massrl.runs.environment import detect_hardware, environment_info
 
 KEPT = Path(__file__).parent / "results" / "cifar10_layouts.json"
 RESULTS = KEPT.with_suffix(".md")
@@ -81,14 +81,14 @@ def judged(objective: str, layout: str, data: Path, train: dict[str, Any]) -> di
     config = configuration(objective, layout, data, **train)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        sitting = massrl.pretrain(
+        session = massrl.pretrain(
             make_config({**config.to_dict(), "out": str(out)}), console=console
-        ).sitting
-        if sitting.stopped_by is not None:
-            raise SystemExit(f"stopped by {sitting.stopped_by}: what is done is kept")
+        ).session
+        if session.stopped_by is not None:
+            raise SystemExit(f"stopped by {session.stopped_by}: what is done is kept")
         results = massrl.evaluate(out, console=console)
     return {
-        "steps": sitting.step,
+        "steps": session.step,
         "knn": results["tasks"]["knn"]["acc1"],
         "linear": results["tasks"]["linear"]["acc1"],
         "commit": results["tasks"]["knn"]["commit"],
@@ -128,7 +128,7 @@ def main() -> None:
                 running[pool.submit(judged, objective, layout, wanted.data, train)] = key
         for done in as_completed(running):
             kept["runs"][running[done]] = done.result()
-            kept["about"] = circumstances(this_machine("cpu").name)
+            kept["about"] = environment_info(detect_hardware("cpu").name)
             write_json(KEPT, kept)
             RESULTS.write_text(table(kept, names, wanted), encoding="utf-8")
             print(running[done], done.result(), flush=True)

@@ -18,7 +18,7 @@ from typing import Any
 import massrl
 from massrl.config.files import read_layers
 from massrl.config.parser import make_config
-from massrl.evaluation.results import FIGURES, figures_of, title_of
+from massrl.evaluation.results import METRICS, headline_metrics, task_title
 from massrl.runs.folder import RunFolder
 from massrl.runs.metrics import read_metrics
 
@@ -86,7 +86,7 @@ def pretrained(path: Path, recipe: str, changes: dict[str, Any]) -> RunFolder:
         result = massrl.resume(path)
     else:
         result = massrl.pretrain(make_config(read_layers(recipe), changes, {"out": str(path)}))
-    if result.sitting.stopped_by:
+    if result.session.stopped_by:
         raise SystemExit("stopped: the same command goes on")
     return folder
 
@@ -130,8 +130,8 @@ def write(out: Path) -> None:
             tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"] if path.is_file() else {}
             for task, item in tasks.items():
                 about = item
-                for key, value in figures_of(item).items():
-                    row = rows.setdefault(f"{title_of(task)}, {FIGURES[key]}", [""] * 4)
+                for key, value in headline_metrics(item).items():
+                    row = rows.setdefault(f"{task_title(task)}, {METRICS[key]}", [""] * 4)
                     column = weights == "pre-trained"
                     row[column], row[2 + column] = f"{value:.2f}", f"{item['seconds']:.0f}"
         lines += ["| task, figure | untrained | pre-trained | seconds | |", "|---|---|---|---|---|"]

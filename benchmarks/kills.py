@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from massrl.errors import CheckpointError
-from massrl.runs.environment import circumstances, this_machine
+from massrl.runs.environment import detect_hardware, environment_info
 from massrl.train.checkpoint import load_checkpoint
 
 RESULTS = Path(__file__).parent / "results" / "kills.md"
@@ -50,7 +50,7 @@ FLAGS = {
 }
 
 
-class Outcome(NamedTuple):
+class TaskResult(NamedTuple):
     """What came of one kill.
 
     Attributes:
@@ -91,7 +91,7 @@ def state(folder: Path) -> dict[str, Any]:
     return {**tensors, "step": torch.tensor(content["step"])}
 
 
-def one_kill(folder: Path, *, after: float, expected: dict[str, Any]) -> Outcome:
+def one_kill(folder: Path, *, after: float, expected: dict[str, Any]) -> TaskResult:
     """Start, kill ``after`` seconds from the first file on, go on, compare."""
     process = start(new_run(folder))
     while not (folder / "config.yaml").is_file():
@@ -114,7 +114,7 @@ def one_kill(folder: Path, *, after: float, expected: dict[str, Any]) -> Outcome
         for name, item in expected.items()
         if name not in ours or not torch.equal(torch.as_tensor(ours[name]), torch.as_tensor(item))
     ]
-    return Outcome(rows, readable, complete, different)
+    return TaskResult(rows, readable, complete, different)
 
 
 def main() -> None:
@@ -140,7 +140,7 @@ def main() -> None:
             ]
             outcomes = [item.result() for item in work]
     rows = [outcome.rows for outcome in outcomes]
-    about = circumstances(this_machine("cpu").name)
+    about = environment_info(detect_hardware("cpu").name)
     versions = ", ".join(f"{name} {version}" for name, version in about["software"].items())
     lines = [
         "# Kills",

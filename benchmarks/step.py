@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from massrl.config.sections import MethodConfig, ModelConfig, PredictorConfig, ProjectorConfig
 from massrl.methods.build import build_method
 from massrl.methods.pairs import ViewLabel
-from massrl.runs.environment import circumstances, this_machine
+from massrl.runs.environment import detect_hardware, environment_info
 
 RESULTS = Path(__file__).parent / "results" / "step.md"
 HIDDEN, OUT = 512, 256
@@ -57,7 +57,7 @@ def massrl(num_views: int = 2, *, objective: str = "byol", memory: str = "joint"
     optimizer = torch.optim.SGD(trained, lr=0.01, momentum=0.9, fused=True)
 
     def step(views: Tensor) -> None:
-        method.learn(views, Tensor.backward)
+        method.forward_backward(views, Tensor.backward)
         optimizer.step()
         optimizer.zero_grad()
         method.update_target(0.99)
@@ -225,7 +225,7 @@ def main() -> None:
     found = [name for name in peers if importlib.util.find_spec(name)]
     two |= {name: (peers[name](), batch(2, last=False)) for name in found}
     times = measure(two, rounds=wanted.rounds)
-    about = circumstances(this_machine("cpu").name)
+    about = environment_info(detect_hardware("cpu").name)
     versions = ", ".join(f"{name} {version}" for name, version in about["software"].items())
     lines = [
         "# One step",

@@ -30,7 +30,7 @@ from torchvision import transforms as v1
 from torchvision.transforms import v2
 
 from massrl.images.decode import decode
-from massrl.runs.environment import circumstances, this_machine
+from massrl.runs.environment import detect_hardware, environment_info
 from massrl.views.cpu import crops_of, execute
 from massrl.views.device_view_maker import DeviceViewMaker
 from massrl.views.layouts import Layout
@@ -314,7 +314,7 @@ def main() -> None:
         f"{base}, to normalised floats": published(size, shared=2, floats=True),
     }
     single = dict(zip(("massrl", base), one_simclr(size), strict=True))
-    about = circumstances(this_machine("cpu").name)
+    about = environment_info(detect_hardware("cpu").name)
     versions = dict(about["software"])
     for package in ("pillow", "albumentations", "kornia"):
         try:

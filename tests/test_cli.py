@@ -17,7 +17,7 @@ from massrl.errors import ConfigError
 from massrl.files import write_text
 from massrl.recipes import recipe_names
 from massrl.views.layouts import LAYOUTS
-from massrl.views.policies.catalogue import STRATEGIES
+from massrl.views.policies.catalogue import POLICIES
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def pretrained(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
 
     def pretrain(config: Config) -> Any:
         asked.append(config)
-        sitting = SimpleNamespace(skipped={}, stopped_by=None, step=3, seconds=1.0)
-        return SimpleNamespace(sitting=sitting, folder=Path("runs/x"), leads=True)
+        session = SimpleNamespace(skipped={}, stopped_by=None, step=3, seconds=1.0)
+        return SimpleNamespace(session=session, folder=Path("runs/x"), is_main=True)
 
     import massrl.commands.pretrain
 
@@ -266,8 +266,8 @@ def test_pretrain_that_was_stopped_says_how_to_go_on(
 
     run = tmp_path / "my run"
     write_text(run / "config.yaml", config_text(Config()))
-    sitting = SimpleNamespace(skipped={"a": "b"}, stopped_by="SIGINT", step=3, seconds=1.0)
-    result = SimpleNamespace(sitting=sitting, folder=run, leads=True)
+    session = SimpleNamespace(skipped={"a": "b"}, stopped_by="SIGINT", step=3, seconds=1.0)
+    result = SimpleNamespace(session=session, folder=run, is_main=True)
     asked: list[Config] = []
     monkeypatch.setattr(
         massrl.commands.pretrain, "resume", lambda _, config: asked.append(config) or result
@@ -304,7 +304,7 @@ def test_policies_lists_every_strategy_and_layout(capsys: pytest.CaptureFixture[
     """Guards the list: a policy that cannot be found is not used."""
     assert main(["policies"]) == 0
     out = capsys.readouterr().out
-    for strategy in STRATEGIES.values():
+    for strategy in POLICIES.values():
         assert f"  {strategy.signature}" in out
         assert strategy.summary in out
     for layout in LAYOUTS.values():

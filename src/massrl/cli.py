@@ -85,9 +85,9 @@ def _dispatch(words: list[str]) -> int:
 
 def _join(accelerator: str, parent: str) -> int:
     """What ``pretrain`` starts for each further device; the process that leads repeats what it says."""
-    from massrl.train.workers import join_run
+    from massrl.train.workers import start_worker
 
-    join_run(gpu=accelerator == "gpu", parent=int(parent))
+    start_worker(gpu=accelerator == "gpu", parent=int(parent))
     return 0
 
 

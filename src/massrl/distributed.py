@@ -35,7 +35,7 @@ class World:
     local_size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes and speaks."""
         return self.rank == 0
 
@@ -44,14 +44,14 @@ class World:
         """How many machines there are."""
         return self.size // self.local_size
 
-    def share(self, content: Any = None) -> Any:
+    def broadcast(self, content: Any = None) -> Any:
         """Give every process what the one that leads gives."""
         box = [content]
         if self.size > 1:
             dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
-    def collect(self, content: Any) -> list[Any]:
+    def all_gather_object(self, content: Any) -> list[Any]:
         """Give every process what each of them gives, in the order of their ranks."""
         boxes = [content] * self.size
         if self.size > 1:
@@ -106,12 +106,12 @@ def world() -> World:
     return World()
 
 
-def summed(tensor: Tensor) -> Tensor:
+def all_reduce_sum(tensor: Tensor) -> Tensor:
     """The sum over all processes; gradients of all of them flow back to each."""
     return _Summed.apply(tensor) if world().size > 1 else tensor
 
 
-def gathered(tensor: Tensor, dim: int) -> tuple[Tensor, int]:
+def all_gather_cat(tensor: Tensor, dim: int) -> tuple[Tensor, int]:
     """The tensors of all processes one after the other along a dimension, in which alone they differ.
 
     Returns:

@@ -19,9 +19,9 @@ from massrl.commands.export import export_backbone
 from massrl.config.evaluation import EvaluateConfig
 from massrl.data.catalogue import open_source
 from massrl.errors import CheckpointError, ConfigError, DataError, ImageError, TrainingError
-from massrl.evaluation.results import figures_of, results_path
+from massrl.evaluation.results import headline_metrics, results_path
 from massrl.weights.backbone_file import save_backbone
-from massrl.weights.load import untrained_backbone
+from massrl.weights.load import random_backbone
 
 SHAPES = {"train": "shapes(count=60)", "val": "shapes(count=40)"}
 QUICK = {
@@ -41,7 +41,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def backbone(path: Path, *, seed: int = 0) -> Path:
     about = {**ABOUT, "seed": seed}
-    save_backbone(path, untrained_backbone(about).state_dict(), about)
+    save_backbone(path, random_backbone(about).state_dict(), about)
     return path
 
 
@@ -114,7 +114,7 @@ def test_transfer_judges_by_each_set_by_its_own_measure(tmp_path: Path) -> None:
         "transfer-cells",
         "transfer-cells-finetuned",
     ]
-    measures = [next(iter(figures_of(item))) for item in tasks.values()]
+    measures = [next(iter(headline_metrics(item))) for item in tasks.values()]
     assert measures == ["acc1", "acc1", "mean_per_class", "mean_per_class", "map11", "map11"]
     assert tasks["transfer-cells"]["num_images"] == 2
     few = {"sets": [str(root)]}
@@ -191,7 +191,7 @@ def test_checkpoint_of_another_project_is_judged_with_a_word(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Guards "what people use even for backbones they trained elsewhere"."""
-    network = untrained_backbone({**ABOUT, "seed": 3})
+    network = random_backbone({**ABOUT, "seed": 3})
     weights = {f"backbone.{name}": item for name, item in network.state_dict().items()}
     torch.save({"state_dict": weights}, tmp_path / "theirs.ckpt")
     results = evaluate(tmp_path / "theirs.ckpt", task=["knn"])
@@ -209,7 +209,7 @@ def test_comparison_has_a_row_for_each_backbone_and_says_what_differs(tmp_path: 
     page, comparison = compare({"folders": folders, "out": str(tmp_path / "both")})
     assert [row[0] for row in comparison.rows("acc1")] == ["a-results", "b-results"]
     assert comparison.outcomes == ["knn", "linear"]
-    assert comparison.doubts == []
+    assert comparison.sanity_warnings == []
     assert page == tmp_path / "both" / "report.html"
     for name in "ab":
         figures = json.loads((tmp_path / f"{name}-results" / "results.json").read_text())["tasks"]
@@ -217,8 +217,10 @@ def test_comparison_has_a_row_for_each_backbone_and_says_what_differs(tmp_path: 
     evaluate(tmp_path / "b.safetensors", task=["knn"], k=3)
     other = {**SHAPES, "val": "shapes(count=30)"}
     evaluate(tmp_path / "b.safetensors", task=["linear"], data=other)
-    doubts = compare({"folders": folders, "out": str(tmp_path / "both")})[1].doubts
-    assert doubts == ["settings of k-NN", "images judged by of linear probe"]
+    sanity_warnings = compare({"folders": folders, "out": str(tmp_path / "both")})[
+        1
+    ].sanity_warnings
+    assert sanity_warnings == ["settings of k-NN", "images judged by of linear probe"]
 
 
 def test_comparison_of_what_was_not_judged_is_refused(tmp_path: Path) -> None:
@@ -277,7 +279,7 @@ def test_figures_on_images_prepared_otherwise_do_not_stay(tmp_path: Path) -> Non
     path = backbone(tmp_path / "a.safetensors")
     evaluate(path, task=["knn"])
     about = {**ABOUT, "seed": 0, "size": 16}
-    save_backbone(path, untrained_backbone({**about, "size": 32}).state_dict(), about)
+    save_backbone(path, random_backbone({**about, "size": 32}).state_dict(), about)
     assert list(evaluate(path, task=["linear"])["tasks"]) == ["linear"]
 
 
@@ -349,7 +351,7 @@ def test_file_that_names_code_is_not_followed(
 ) -> None:
     """Guards "loading never runs code from a file", a backbone's own file among them."""
     about = {**ABOUT, "seed": 0}
-    state = untrained_backbone(about).state_dict()
+    state = random_backbone(about).state_dict()
     (tmp_path / "mine.py").write_text("import pathlib\npathlib.Path('ran').touch()\n")
     save_backbone(tmp_path / "x.safetensors", state, {**about, "backbone": "mine:net"})
     with pytest.raises(CheckpointError, match=r"mine:net.*trust=True"):

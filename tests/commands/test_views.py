@@ -19,7 +19,7 @@ from massrl.commands.bench import measure_views
 from massrl.commands.views import draw_policy, draw_views
 from massrl.errors import CheckpointError, ConfigError
 from massrl.train.module import PretrainingModule
-from massrl.views.drawing.policy_chart import draw_strengths, ranges
+from massrl.views.drawing.policy_chart import draw_policy_chart, ranges
 from massrl.views.operations import step_words
 from massrl.views.policies.base import Draw, Group
 from massrl.views.policies.randaugment import RandAugment
@@ -196,7 +196,7 @@ def test_chart_shows_each_operation_at_its_numbers() -> None:
     """Guards the pictures: the first tile is the least number, and the image is not written to."""
     image = np.full((32, 32, 3), 100, np.uint8)
     found = ranges(Draw(operation="brightness", low=0.5, high=2.0), side=32, columns=4)
-    chart = draw_strengths(image, found, title="mine", tile=128)
+    chart = draw_policy_chart(image, found, title="mine", tile=128)
     levels = {level for level in range(1, 255) if (chart == level).all(axis=2).sum() > 128 * 100}
     assert len(levels) == 4
     assert {round(level / 50) * 50 for level in levels} == {50, 100, 150, 200}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from massrl.data.annotated import IGNORED, in_object_classes, limited
+from massrl.data.annotated import IGNORED, limited, remap_object_classes
 from massrl.data.catalogue import open_objects
 from massrl.data.sources.voc_masks import VOC_CLASSES
 from massrl.errors import DataError
@@ -126,10 +126,10 @@ def test_masks_of_own_classes_are_named_by_their_colours(tmp_path: Path, mode: s
     )
     assert source.object_names == ("red", "white")
     assert np.array_equal(source.label_map(0), NUMBERS)
-    swapped = in_object_classes(source, ("white", "blue", "red"))
+    swapped = remap_object_classes(source, ("white", "blue", "red"))
     assert swapped.label_map(0).tolist() == [[0, 3, 1], [1, 1, IGNORED]]
     with pytest.raises(DataError, match=r"has objects \['red'\] that are not learnt"):
-        in_object_classes(source, ("white", "blue"))
+        remap_object_classes(source, ("white", "blue"))
 
 
 @pytest.mark.parametrize(
@@ -206,11 +206,11 @@ def test_objects_of_coco_have_boxes_masks_and_crowds(tmp_path: Path) -> None:
 def test_classes_are_counted_as_those_that_are_learnt(tmp_path: Path) -> None:
     """Guards a part to judge by whose classes stand in another order, or were never learnt."""
     source = open_objects(str(coco(tmp_path / "set")), flag="--data.val")
-    in_object_classes(source, ("tree", "bus", "car"))
+    remap_object_classes(source, ("tree", "bus", "car"))
     assert source.object_names == ("tree", "bus", "car")
     assert source.scene(0).labels.tolist() == [0, 2]
     with pytest.raises(DataError, match=r"objects \['tree'\] that are not learnt"):
-        in_object_classes(
+        remap_object_classes(
             open_objects(str(tmp_path / "set" / "own.json"), flag="x"), ("car", "bus")
         )
 

@@ -12,8 +12,8 @@ from tests.conftest import photos
 
 from massrl.data.catalogue import open_source
 from massrl.data.loader import (
-    Place,
-    StepBatches,
+    SampleKey,
+    StepBatchSampler,
     ViewBatch,
     ViewDataset,
     batches_ahead,
@@ -58,9 +58,9 @@ class Broken(Source):
         return "0" * 16
 
 
-def steps(count: int = 20, batch_size: int = 6, **changes: Any) -> StepBatches:
+def steps(count: int = 20, batch_size: int = 6, **changes: Any) -> StepBatchSampler:
     settings: dict[str, Any] = {"seed": 1, "total_steps": 9}
-    return StepBatches(count, batch_size, **{**settings, **changes})
+    return StepBatchSampler(count, batch_size, **{**settings, **changes})
 
 
 def loaded(source: Source = SOURCE, *, workers: int = 0, **changes: Any) -> list[ViewBatch]:
@@ -75,7 +75,7 @@ def test_epoch_shows_every_image_once() -> None:
         places = [place for batch in batches[4 * epoch : 4 * epoch + 4] for place in batch]
         assert sorted(place.index for place in places) == list(range(20))
         assert {place.epoch for place in places} == {epoch}
-    assert batches[:4] != [[Place(0, p.index) for p in batch] for batch in batches[4:]]
+    assert batches[:4] != [[SampleKey(0, p.index) for p in batch] for batch in batches[4:]]
 
 
 def test_epoch_has_whole_steps_only() -> None:
@@ -223,7 +223,7 @@ def test_broken_image_is_reported_and_is_no_black_view(workers: int) -> None:
 def test_batch_of_broken_images_alone_is_empty_and_keeps_its_types() -> None:
     """Guards against a crash of ``stack``, or indices that turn into floating point."""
     dataset = ViewDataset(Broken(*range(10)), MAKER)
-    batch = dataset.__getitems__([Place(0, 1), Place(0, 2)])
+    batch = dataset.__getitems__([SampleKey(0, 1), SampleKey(0, 2)])
     assert batch.views.numel() == 0
     assert (batch.views.dtype, batch.indices.dtype) == (torch.uint8, torch.int64)
     assert len(batch.failures) == 2

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from massrl.data.source import IMAGENET_NORMALIZATION, Source
 from massrl.data.sources.arrays import ArraySource
-from massrl.evaluation.context import Subject
+from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.features import extract_features, normalised
 
 NAMES = ("red", "green", "blue", "grey")
@@ -56,10 +56,10 @@ def whole_images(
             yield pixels, torch.from_numpy(indices)
 
 
-def subject_of(train: Source, test: Source, *, seed: int = 0) -> Subject:
+def subject_of(train: Source, test: Source, *, seed: int = 0) -> EvaluationContext:
     """The backbone with these images."""
     torch.manual_seed(seed)
-    return Subject(
+    return EvaluationContext(
         network=Backbone().eval(),
         train=train,
         test=test,
@@ -70,6 +70,6 @@ def subject_of(train: Source, test: Source, *, seed: int = 0) -> Subject:
 
 
 @pytest.fixture
-def subject() -> Subject:
+def subject() -> EvaluationContext:
     """A backbone with 80 images to learn from and 40 to predict."""
     return subject_of(colours(80, seed=0), colours(40, seed=1))

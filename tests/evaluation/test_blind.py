@@ -25,10 +25,10 @@ from massrl.data.annotated import ObjectSource, Scene, limited
 from massrl.data.source import IMAGENET_NORMALIZATION
 from massrl.data.sources.shapes import ShapesSource
 from massrl.evaluation import task as module
-from massrl.evaluation.context import Subject
+from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.features import Features
 from massrl.evaluation.multilabel import MultilabelResult, multilabel_probe
-from massrl.evaluation.task import Outcome, Task
+from massrl.evaluation.task import Task, TaskResult
 from massrl.evaluation.tasks import TASKS
 from massrl.evaluation.tasks.detection import detect
 from massrl.evaluation.tasks.linear import STRENGTHS, linear_probe
@@ -44,7 +44,9 @@ CONFIG = EvaluateConfig(
 )
 
 
-def outcomes(task: str, *, seed: int, count: int = 40, mislabelled: bool = False) -> list[Outcome]:
+def outcomes(
+    task: str, *, seed: int, count: int = 40, mislabelled: bool = False
+) -> list[TaskResult]:
     """What a task says of test images, whose labels may be wrong."""
     test = colours(count, seed=seed)
     test = shuffled(test) if mislabelled else test
@@ -69,34 +71,37 @@ def test_task_is_blind_to_the_test_set(task: str) -> None:
     assert_blind(task)
 
 
-def leaky(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
+def leaky(subject: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
     """A probe whose regularisation is chosen on the test images."""
     results = [
-        linear_probe(subject.known, subject.asked, num_classes=4, strengths=[strength])
+        linear_probe(
+            subject.train_features, subject.test_features, num_classes=4, strengths=[strength]
+        )
         for strength in STRENGTHS
     ]
     right = [
-        float((item.scores.argmax(1) == subject.asked.labels).float().mean()) for item in results
+        float((item.scores.argmax(1) == subject.test_features.labels).float().mean())
+        for item in results
     ]
     best = results[int(np.argmax(right))]
-    yield Outcome("linear", best.scores, {"strength": best.strength})
+    yield TaskResult("linear", best.scores, {"strength": best.strength})
 
 
-def adapted(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
+def adapted(subject: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
     """A probe on features that are standardised by the test images."""
-    asked = subject.asked
+    asked = subject.test_features
     values = (asked.values - asked.values.mean(0)) / asked.values.std(0)
-    known = subject.known
+    known = subject.train_features
     own = (known.values - known.values.mean(0)) / known.values.std(0)
     result = linear_probe(
         Features(own, known.labels), Features(values, asked.labels), num_classes=4, strengths=[1.0]
     )
-    yield Outcome("linear", result.scores, {"strength": result.strength})
+    yield TaskResult("linear", result.scores, {"strength": result.strength})
 
 
 @pytest.mark.parametrize("planted", [leaky, adapted])
 def test_leak_that_is_planted_is_caught(
-    monkeypatch: pytest.MonkeyPatch, planted: Callable[..., Iterator[Outcome]]
+    monkeypatch: pytest.MonkeyPatch, planted: Callable[..., Iterator[TaskResult]]
 ) -> None:
     """Guards the test above: it must be able to fail."""
     monkeypatch.setitem(module.TASKS, "linear", Task("linear probe", planted))

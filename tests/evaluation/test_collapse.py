@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from massrl.evaluation.collapse import effective_rank, feature_deviation
+from massrl.evaluation.collapse import effective_rank, embedding_std
 
 
 def _gaussian(count: int, width: int) -> torch.Tensor:
@@ -16,30 +16,30 @@ def _gaussian(count: int, width: int) -> torch.Tensor:
 def test_deviation_of_a_gaussian_is_one() -> None:
     """A scale that depends on the width, so that no threshold means the same for two backbones."""
     for width in (16, 256):
-        assert feature_deviation(_gaussian(4000, width)) == pytest.approx(1.0, abs=0.01)
+        assert embedding_std(_gaussian(4000, width)) == pytest.approx(1.0, abs=0.01)
 
 
 def test_deviation_does_not_depend_on_length() -> None:
     """Features that shrink taken for features that collapse."""
     features = _gaussian(100, 8)
     lengths = torch.linspace(0.1, 9.0, 100)[:, None]
-    assert feature_deviation(features * lengths) == pytest.approx(feature_deviation(features))
+    assert embedding_std(features * lengths) == pytest.approx(embedding_std(features))
 
 
 def test_deviation_of_one_direction_is_zero() -> None:
     """A collapse that is not seen: equal features, and equal but for their length."""
     row = _gaussian(1, 8)
-    assert feature_deviation(row.repeat(50, 1)) == pytest.approx(0.0, abs=1e-7)
+    assert embedding_std(row.repeat(50, 1)) == pytest.approx(0.0, abs=1e-7)
     lengths = torch.linspace(0.1, 9.0, 50)[:, None]
-    assert feature_deviation(row * lengths) == pytest.approx(0.0, abs=1e-6)
-    assert feature_deviation(torch.zeros(50, 8)) == 0.0
+    assert embedding_std(row * lengths) == pytest.approx(0.0, abs=1e-6)
+    assert embedding_std(torch.zeros(50, 8)) == 0.0
 
 
 def test_deviation_of_four_points_is_worked_out_by_hand() -> None:
     """A mean over the wrong axis, or a variance instead of a deviation."""
     points = torch.tensor([[2.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     # each dimension holds 1, -1, 0, 0: deviation √½, times √2
-    assert feature_deviation(points) == pytest.approx(1.0)
+    assert embedding_std(points) == pytest.approx(1.0)
 
 
 def test_rank_of_an_isotropic_gaussian_is_its_width() -> None:
@@ -67,6 +67,6 @@ def test_rank_equals_the_formula() -> None:
 def test_health_of_too_few_features_is_refused() -> None:
     """One image, whose deviation is 0 like a collapse's."""
     with pytest.raises(ValueError, match="n > 1"):
-        feature_deviation(torch.ones(1, 8))
+        embedding_std(torch.ones(1, 8))
     with pytest.raises(ValueError, match="wanted"):
         effective_rank(torch.ones(8))

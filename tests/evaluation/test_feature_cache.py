@@ -12,7 +12,7 @@ from tests.conftest import photos
 from tests.evaluation.conftest import Backbone, colours
 
 from massrl.data.catalogue import open_source
-from massrl.data.source import Normalization, Source, with_classes
+from massrl.data.source import Normalization, Source, remap_classes
 from massrl.evaluation.feature_cache import cached_features, network_fingerprint
 from massrl.evaluation.features import Features, extract_features
 from massrl.files import cache_folder
@@ -86,8 +86,8 @@ def test_layers_that_no_weight_tells_apart_count_too() -> None:
 def test_labels_are_the_sources_own() -> None:
     """Guards classes that are counted otherwise: the same images, other numbers for their classes."""
     asked, source = Asked(), colours(20, seed=0)
-    renumbered = with_classes(source, ("zero", *source.class_names))
-    plain, moved = asked(with_classes(source, source.class_names)), asked(renumbered)
+    renumbered = remap_classes(source, ("zero", *source.class_names))
+    plain, moved = asked(remap_classes(source, source.class_names)), asked(renumbered)
     assert asked.times == 1
     assert torch.equal(moved.labels, plain.labels + 1)
 

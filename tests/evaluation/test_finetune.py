@@ -14,13 +14,15 @@ from tests.evaluation.conftest import colours, subject_of
 from massrl.config.evaluation import SemiConfig
 from massrl.data.source import Subset
 from massrl.errors import DataError, TrainingError
-from massrl.evaluation.context import Subject
-from massrl.evaluation.finetune import Setting, fine_tune, tune_and_predict
-from massrl.evaluation.multilabel import mean_precision, precisions, several_classes
-from massrl.evaluation.tasks.semi import labelled_share, listed_images, semi_supervised
+from massrl.evaluation.context import EvaluationContext
+from massrl.evaluation.finetune import Setting, fine_tune, finetune_and_predict
+from massrl.evaluation.multilabel import mean_precision, multilabel_target, precisions
+from massrl.evaluation.tasks.semi import labelled_fraction, listed_images, semi_supervised
 
 
-def test_weights_and_statistics_of_the_whole_network_change_in_a_copy(subject: Subject) -> None:
+def test_weights_and_statistics_of_the_whole_network_change_in_a_copy(
+    subject: EvaluationContext,
+) -> None:
     """Guards against the published code's fault: fine-tuning that left the backbone frozen."""
     before = {name: item.clone() for name, item in subject.network.state_dict().items()}
     setting = Setting(rate=0.1, epochs=2)
@@ -32,19 +34,21 @@ def test_weights_and_statistics_of_the_whole_network_change_in_a_copy(subject: S
     )
 
 
-def test_fine_tuned_network_learns_what_the_frozen_one_could_not_tell(subject: Subject) -> None:
+def test_fine_tuned_network_learns_what_the_frozen_one_could_not_tell(
+    subject: EvaluationContext,
+) -> None:
     """Guards the gradient's way through the whole network."""
-    result = tune_and_predict(
+    result = finetune_and_predict(
         subject, subject.train, rates=(0.3,), epochs=(20,), most=16, seed=0, name="semi"
     )
-    right = (result.scores.argmax(1) == subject.asked.labels).float().mean()
+    right = (result.scores.argmax(1) == subject.test_features.labels).float().mean()
     assert float(right) > 0.9
     assert result.holdout_accuracy == {}
 
 
-def test_setting_is_the_best_of_those_tried_on_held_out_images(subject: Subject) -> None:
+def test_setting_is_the_best_of_those_tried_on_held_out_images(subject: EvaluationContext) -> None:
     """Guards the sweep: a rate of nothing must lose, and all of them must be tried."""
-    result = tune_and_predict(
+    result = finetune_and_predict(
         subject, subject.train, rates=(1e-9, 0.3), epochs=(1, 20), most=16, seed=0, name="semi"
     )
     assert result.setting == Setting(rate=0.3, epochs=20)
@@ -56,7 +60,7 @@ def test_shares_are_balanced_and_of_the_size_asked_for() -> None:
     """Guards "1 %": its size, its classes, and that the smaller lies within no test image."""
     source = colours(400, seed=0)
     for share, count in ((0.01, 4), (0.1, 40), (0.001, 4)):
-        part = labelled_share(source, share, seed=0)
+        part = labelled_fraction(source, share, seed=0)
         assert len(part) == count
         assert part.labels is not None
         assert set(np.bincount(part.labels, minlength=4).tolist()) == {count // 4}
@@ -153,12 +157,12 @@ def test_several_classes_are_learnt_where_they_are_asked_for() -> None:
         for part in (train, test)
     )
     truth[:, 2] = -1
-    goal = several_classes(truth)
+    goal = multilabel_target(truth)
     logits = torch.tensor([[2.0, -1.0, 50.0], [0.0, 0.0, -9.0]])
     known = torch.tensor([[1, 0, -1], [0, 1, -1]])
     wanted = [np.log1p(np.exp(-2)), np.log1p(np.exp(-1)), np.log(2), np.log(2)]
     assert float(goal.loss(logits, known)) == pytest.approx(np.mean(wanted))
-    result = tune_and_predict(
+    result = finetune_and_predict(
         subject,
         train,
         goal=goal,
@@ -179,7 +183,7 @@ def test_several_classes_are_learnt_where_they_are_asked_for() -> None:
 
 
 def test_rate_at_which_the_network_is_lost_is_no_choice(
-    subject: Subject, monkeypatch: pytest.MonkeyPatch
+    subject: EvaluationContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards a sweep against ending at its first rate that is too high."""
 
@@ -189,17 +193,17 @@ def test_rate_at_which_the_network_is_lost_is_no_choice(
         return fine_tune(*arguments, **named)
 
     monkeypatch.setattr("massrl.evaluation.finetune.fine_tune", lost_above_one)
-    result = tune_and_predict(
+    result = finetune_and_predict(
         subject, subject.train, rates=(9.0, 0.1), epochs=(4,), most=16, seed=0, name="semi"
     )
     assert result.setting.rate == 0.1
     assert result.holdout_accuracy[Setting(rate=9.0, epochs=4)] == 0.0
 
 
-def test_few_images_are_not_divided(subject: Subject) -> None:
+def test_few_images_are_not_divided(subject: EvaluationContext) -> None:
     """Guards 1 % of a small set: of four images none can be held out."""
     few = Subset(subject.train, [0, 1, 2])
-    result = tune_and_predict(
+    result = finetune_and_predict(
         subject, few, rates=(0.1, 0.2), epochs=(1,), most=16, seed=0, name="semi"
     )
     assert result.setting.rate == 0.1

@@ -10,9 +10,9 @@ from tests.evaluation.conftest import colours
 
 from massrl.config.evaluation import EvaluateConfig
 from massrl.errors import ConfigError
-from massrl.evaluation.context import Subject
+from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.features import Features
-from massrl.evaluation.results import title_of
+from massrl.evaluation.results import task_title
 from massrl.evaluation.run import chosen_tasks, judge
 
 # One neighbour of class 0 in the very direction asked for, two of class 1 a little off it.
@@ -20,7 +20,7 @@ KNOWN = Features(torch.tensor([[1.0, 0.0], [1.0, 0.3], [1.0, 0.35]]), torch.tens
 ASKED = Features(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
 
 
-def test_neighbours_and_temperature_of_knn_are_those_asked_for(subject: Subject) -> None:
+def test_neighbours_and_temperature_of_knn_are_those_asked_for(subject: EvaluationContext) -> None:
     """Guards ``--k`` and ``--temperature`` against being parsed and ignored."""
     train, test = colours(3, seed=0), colours(1, seed=1)
     placed = replace(
@@ -44,7 +44,7 @@ def test_all_tasks_are_those_there_are_and_each_comes_once() -> None:
 
 def test_outcomes_have_names_for_people() -> None:
     """Guards the page's headings."""
-    assert [title_of(name) for name in ("knn", "semi-1", "semi-0.5", "semi-1percent", "own")] == [
+    assert [task_title(name) for name in ("knn", "semi-1", "semi-0.5", "semi-1percent", "own")] == [
         "k-NN",
         "fine-tuned on 1 % of the labels",
         "fine-tuned on 0.5 % of the labels",

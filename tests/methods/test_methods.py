@@ -76,8 +76,8 @@ def test_every_option_of_the_configuration_reaches_the_objective() -> None:
         )
     }
     usual = losses["reduction"]
-    summed = float(small("simclr", three, reduction="sum")(x).loss.detach())
-    assert summed == pytest.approx(usual * 3)  # N (N - 1) / 2 times the mean's
+    all_reduce_sum = float(small("simclr", three, reduction="sum")(x).loss.detach())
+    assert all_reduce_sum == pytest.approx(usual * 3)  # N (N - 1) / 2 times the mean's
     assert losses["temperature"] != pytest.approx(usual, rel=1e-3)
     assert losses["batch_norm"] != pytest.approx(usual, rel=1e-3)
     assert losses["pairs"] == pytest.approx(usual)  # all pairs are of different strategies here
@@ -209,7 +209,7 @@ def test_projector_of_any_depth_and_width_fits_any_objective(
 def gradients(method: Method, views: Any) -> dict[str, torch.Tensor]:
     """What ``learn`` leaves: gradients, statistics, and all that it gives back."""
     torch.manual_seed(1)
-    output = method.learn(views, torch.Tensor.backward)
+    output = method.forward_backward(views, torch.Tensor.backward)
     assert not output.loss.requires_grad
     left = {name: item.grad for name, item in method.named_parameters() if item.grad is not None}
     given = {name: item for name, item in output._asdict().items() if item is not None}
@@ -263,7 +263,7 @@ def test_streamed_memory_holds_one_view_at_a_time(objective: str) -> None:
             alive.append(sum(not item.expired() for item in made))  # type: ignore[no-untyped-call]
 
         method.backbone.conv1.register_forward_hook(watch)  # type: ignore[union-attr, operator]
-        method.learn(images(num_views=count), torch.Tensor.backward)
+        method.forward_backward(images(num_views=count), torch.Tensor.backward)
         return max(alive)
 
     assert most_alive("joint", 8) == 8
@@ -390,7 +390,7 @@ def test_each_strategy_has_a_predictor_of_its_own(memory: str) -> None:
     method.mask[:] = False
     method.mask[1, 0] = True  # "b" alone learns
     method.used = method.mask
-    method.learn(images(num_views=3), torch.Tensor.backward)
+    method.forward_backward(images(num_views=3), torch.Tensor.backward)
     norms = [
         sum(float(item.grad.norm()) for item in head.parameters() if item.grad is not None)
         for head in method.predictor

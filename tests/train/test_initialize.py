@@ -20,7 +20,7 @@ from massrl.config.files import load_config
 from massrl.config.parser import make_config
 from massrl.data.build import training_source
 from massrl.errors import CheckpointError
-from massrl.runs.environment import this_machine
+from massrl.runs.environment import detect_hardware
 from massrl.runs.metrics import read_metrics
 from massrl.train.initialize import make_method
 from massrl.train.resolve import resolve_config
@@ -85,7 +85,7 @@ def test_backbone_that_is_left_open_is_that_of_the_weights(parent: Path, name: s
         {**own.to_dict(), "model": {**open_, "init_from": str(parent / name)}},
     )
     source = training_source(config.data)
-    resolved, notes = resolve_config(config, source, this_machine("cpu"))
+    resolved, notes = resolve_config(config, source, detect_hardware("cpu"))
     assert (resolved.model.backbone, resolved.model.stem) == (own.model.backbone, own.model.stem)
     assert any("as the weights of" in note for note in notes)
 

@@ -37,7 +37,7 @@ from massrl.methods.pairs import ViewLabel
 from massrl.models.batch_norm import SummedBatchNorm, synchronise_batch_norm
 from massrl.optim.schedules import Schedule
 from massrl.runs.metrics import read_metrics
-from massrl.train.launch import connected, end_with, fresh_store, launched_place, place_of
+from massrl.train.launch import end_with, fresh_store, launched_place, place_of, process_group
 from massrl.train.module import PretrainingModule
 
 GENTLE = {"name": "sgd", "lr": 0.1}  # so that rounding does not grow from step to step
@@ -71,7 +71,7 @@ def learnt(case: str, images: torch.Tensor, *, place: World) -> dict[str, torch.
     if place.size > 1:
         synchronise_batch_norm(method, gpu=False)
     weight = images.shape[1] * place.size / sum(SHARES)
-    output = method.learn(images, lambda loss: (loss * weight).backward())
+    output = method.forward_backward(images, lambda loss: (loss * weight).backward())
     place.average_gradients(method.parameters())
     left = {name: item.grad for name, item in method.named_parameters() if item.grad is not None}
     return {**left, **dict(method.named_buffers()), "loss": place.mean(output.loss * weight)}
@@ -148,7 +148,7 @@ def test_images_that_are_skipped_do_not_weigh(tmp_path: Path) -> None:
         both = {**sections, "train": {"max_steps": 3, **TWO}}
         two = run(tmp_path / f"{objective}-2", **both, method=method)
         assert figures(two.folder, "loss") == pytest.approx(figures(one.folder, "loss"), rel=1e-2)
-        assert list(two.sitting.skipped) == list(one.sitting.skipped) != []
+        assert list(two.session.skipped) == list(one.session.skipped) != []
 
 
 # ---------------------------------------------------------------- together or not at all
@@ -215,7 +215,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
 def test_random_layers_of_two_processes_draw_different_numbers(tmp_path: Path) -> None:
     """Guards dropout: equal masks on every device would be half the noise that was asked for."""
 
-    class Place(World):
+    class SampleKey(World):
         def exchange(self, values: Any) -> torch.Tensor:
             return torch.tensor([values, values], dtype=torch.float64)
 
@@ -223,7 +223,7 @@ def test_random_layers_of_two_processes_draw_different_numbers(tmp_path: Path) -
             return tensor
 
     class Drawing(nn.Module):
-        def learn(self, views: Any, backward: Any) -> MethodOutput:
+        def forward_backward(self, views: Any, backward: Any) -> MethodOutput:
             drawn.append(float(torch.rand(())))
             return MethodOutput(torch.zeros(()), torch.zeros(1, 1), views[0], views[0])
 
@@ -237,9 +237,9 @@ def test_random_layers_of_two_processes_draw_different_numbers(tmp_path: Path) -
             config=config,
             schedule=schedule,
             normalization=IMAGENET_NORMALIZATION,
-            world=Place(rank=rank, size=2),
+            world=SampleKey(rank=rank, size=2),
         )
-        module.learn(batch, 0, torch.Tensor.backward)
+        module.forward_backward(batch, 0, torch.Tensor.backward)
     assert drawn[0] != drawn[1]
     assert drawn[0] == drawn[2]
 
@@ -314,8 +314,8 @@ def test_signal_to_the_one_that_leads_stops_all_after_the_same_step(
     with monkeypatch.context() as patch:
         patch.setattr(PretrainingModule, "training_step", signalled)
         cut = run(tmp_path / "cut", train={"max_steps": 6, **TWO})
-    assert cut.sitting.stopped_by == "SIGTERM"
-    assert 2 < cut.sitting.step < 6
+    assert cut.session.stopped_by == "SIGTERM"
+    assert 2 < cut.session.step < 6
     resume(tmp_path / "cut", console=quiet())
     whole = run(tmp_path / "whole", train={"max_steps": 6, **TWO}).folder
     assert_identical(weights(whole), weights(tmp_path / "cut"))
@@ -337,7 +337,7 @@ def test_run_goes_on_with_another_number_of_devices(
     with monkeypatch.context() as patch:
         patch.setattr(PretrainingModule, "training_step", signalled)
         cut = run(tmp_path / "cut", **sections, train={"max_steps": 6})
-    assert cut.sitting.step == 4
+    assert cut.session.step == 4
     before = load_config(cut.folder / "config.yaml").to_dict()
     after = make_config({**before, "train": {**before["train"], "devices": 2}})
     resume(cut.folder, after, console=quiet())
@@ -501,7 +501,7 @@ def test_place_is_read_from_the_launchers_variables(monkeypatch: pytest.MonkeyPa
     assert place == torchrun
     here = place_of(place)
     assert (here.rank, here.size, here.local_rank, here.local_size, here.nodes) == (5, 8, 1, 4, 2)
-    assert not here.leads
+    assert not here.is_main
     slurm = {
         "SLURM_PROCID": "5",
         "SLURM_NTASKS": "8",
@@ -529,13 +529,13 @@ def test_numbers_that_do_not_fit_the_launcher_are_refused(monkeypatch: pytest.Mo
     """Guards against a run on other devices than its owner believes."""
     with (
         pytest.raises(ConfigError, match="--train.nodes is 2, but this process was started alone"),
-        connected(TrainConfig(nodes=2), gpu=False),
+        process_group(TrainConfig(nodes=2), gpu=False),
     ):
         pass
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with (
         pytest.raises(ConfigError, match="--train.devices is 8, but this machine has 1 GPUs"),
-        connected(TrainConfig(devices=8), gpu=True),
+        process_group(TrainConfig(devices=8), gpu=True),
     ):
         pass
     for name, value in {
@@ -549,7 +549,7 @@ def test_numbers_that_do_not_fit_the_launcher_are_refused(monkeypatch: pytest.Mo
         monkeypatch.setenv(name, value)
     with (
         pytest.raises(ConfigError, match="--train.devices is 4, but the launcher has started .* 2"),
-        connected(TrainConfig(devices=4), gpu=False),
+        process_group(TrainConfig(devices=4), gpu=False),
     ):
         pass
 
@@ -615,4 +615,4 @@ def test_images_of_one_colour_are_read_by_all(tmp_path: Path) -> None:
         )
     data = {"train": str(tmp_path / "photos"), "batch_size": 4, "cache": "memory", "workers": 1}
     result = run(tmp_path / "run", data=data, train={"max_steps": 2, **TWO})
-    assert result.sitting.step == 2
+    assert result.session.step == 2

@@ -84,7 +84,7 @@ def test_logger_that_fails_is_given_up_and_the_run_goes_on(
     monkeypatch.setattr(module, "check_loggers", lambda names: None)
     monkeypatch.setattr("massrl.train.pretrain.check_loggers", lambda names: None)
     result = run(tmp_path / "run", train={"loggers": ["mlflow"]})
-    assert result.sitting.step == 10
+    assert result.session.step == 10
     assert failing.rows == 2
     log = (result.folder / "log.txt").read_text(encoding="utf-8")
     assert log.count("--train.loggers mlflow is given up: no such server") == 1

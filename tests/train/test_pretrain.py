@@ -28,7 +28,7 @@ from massrl.methods.base import MethodOutput
 from massrl.methods.byol import BYOL
 from massrl.optim.schedules import Schedule
 from massrl.runs.metrics import read_metrics
-from massrl.train.callbacks.collapse import Health
+from massrl.train.callbacks.collapse import CollapseMonitor
 from massrl.train.checkpoint import load_checkpoint
 from massrl.train.module import PretrainingModule
 from massrl.train.resolve import make_schedule
@@ -114,7 +114,7 @@ def test_variant_d_over_two_epochs_has_the_loss_of_numpy(
     """Eight views at batch 2: every step's loss against NumPy on the same projections."""
     expected: list[float] = []
 
-    def learn(self: BYOL, views: Any, backward: Any) -> Any:
+    def forward_backward(self: BYOL, views: Any, backward: Any) -> Any:
         y = [self.backbone(view) for view in views]
         p = np.stack([self.predictor(self.projector(item)).detach().numpy() for item in y])
         z = np.stack([self.target_projector(self.target_backbone(view)).numpy() for view in views])
@@ -122,8 +122,8 @@ def test_variant_d_over_two_epochs_has_the_loss_of_numpy(
         expected.append(2 * reference.released_massrl(p, z) / 56)
         return unpatched(self, views, backward)
 
-    unpatched = BYOL.learn
-    monkeypatch.setattr(BYOL, "learn", learn)
+    unpatched = BYOL.forward_backward
+    monkeypatch.setattr(BYOL, "forward_backward", forward_backward)
     data = {"train": "shapes(count=8,size=16)", "batch_size": 2}
     folder = run(
         tmp_path / "run", data=data, views={"layout": "massrl"}, train={"max_steps": 8}
@@ -154,7 +154,7 @@ def test_non_finite_loss_stops_the_run_and_keeps_what_it_was_made_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards against hours of NaN: step and images are named, the views kept and shown again."""
-    original = BYOL.learn
+    original = BYOL.forward_backward
 
     def broken(self: BYOL, *arguments: Any) -> Any:
         output = original(self, *arguments)
@@ -162,7 +162,7 @@ def test_non_finite_loss_stops_the_run_and_keeps_what_it_was_made_of(
         return output._replace(loss=output.loss * math.nan) if broken.calls == 6 else output  # type: ignore[attr-defined]
 
     broken.calls = 0  # type: ignore[attr-defined]
-    monkeypatch.setattr(BYOL, "learn", broken)
+    monkeypatch.setattr(BYOL, "forward_backward", broken)
     folder = tmp_path / "run"
     with pytest.raises(NonFiniteError, match=r"nan at step 5, on the images of indices \[\d+"):
         run(folder, train={"checkpoint_every": 2})
@@ -185,7 +185,7 @@ def test_gradient_that_is_not_finite_stops_the_run_before_it_ruins_the_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards the images that are named: they are this step's, and the weights are those before it."""
-    original = BYOL.learn
+    original = BYOL.forward_backward
 
     def broken(self: BYOL, *arguments: Any) -> Any:
         output = original(self, *arguments)
@@ -195,7 +195,7 @@ def test_gradient_that_is_not_finite_stops_the_run_before_it_ruins_the_weights(
         return output
 
     broken.calls = 0  # type: ignore[attr-defined]
-    monkeypatch.setattr(BYOL, "learn", broken)
+    monkeypatch.setattr(BYOL, "forward_backward", broken)
     folder = tmp_path / "run"
     with pytest.raises(NonFiniteError, match="the gradient is inf at step 3") as caught:
         run(folder, train={"checkpoint_every": 3, "accumulate": 2})
@@ -209,7 +209,7 @@ def test_gradient_that_is_not_finite_stops_the_run_before_it_ruins_the_weights(
 
 def test_matrix_is_a_mean_over_the_last_steps(tmp_path: Path) -> None:
     """Guards the picture against one batch's noise."""
-    health = Health(["a", "b"], tmp_path / "matrix.json")
+    health = CollapseMonitor(["a", "b"], tmp_path / "matrix.json")
     module = SimpleNamespace(step=1, schedule=SimpleNamespace(total_steps=60))
     for value in (1.0, 2.0):
         features = torch.randn(4, 3)
@@ -260,7 +260,7 @@ def test_broken_image_is_skipped_and_counted_when_asked(tmp_path: Path) -> None:
     photos = folder_with_a_broken_image(tmp_path / "photos")
     data = {"train": str(photos), "batch_size": 5, "on_error": "skip", "workers": 1}
     result = run(tmp_path / "run", data=data, train={"max_steps": 2})
-    assert [Path(name).name for name in result.sitting.skipped] == ["broken.png"]
+    assert [Path(name).name for name in result.session.skipped] == ["broken.png"]
 
 
 def test_limit_beyond_the_images_is_said(tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_health_is_written_however_rarely_rows_are(tmp_path: Path) -> None:
     train = {"max_steps": 30, "log_every": 10}
     rows = read_metrics(run(tmp_path / "run", train=train).folder / "metrics.csv")
     assert [row["step"] for row in rows] == ["0", "10", "20", "24", "29"]
-    for column in ("deviation", "feature_deviation", "effective_rank"):
+    for column in ("deviation", "embedding_std", "effective_rank"):
         assert [row["step"] for row in rows if row[column]] == ["24", "29"]
 
 
@@ -331,7 +331,7 @@ def test_seconds_become_steps_that_are_saved(tmp_path: Path) -> None:
     """Guards ``--train.seconds``: a run planned by time must be repeatable by its configuration."""
     result = run(tmp_path / "run", train={"seconds": 2.0, "max_steps": None})
     saved = read_config_file(result.folder / "config.yaml")
-    assert saved["train"]["max_steps"] == result.sitting.step > 0
+    assert saved["train"]["max_steps"] == result.session.step > 0
 
 
 def test_probe_reports_knn_where_labels_exist(tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ def test_probe_reports_knn_where_labels_exist(tmp_path: Path) -> None:
 
 def test_collapse_is_said_in_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Guards the warning: a representation that is one point must not look like a good loss."""
-    health = Health(["a", "b"], tmp_path / "matrix.json")
+    health = CollapseMonitor(["a", "b"], tmp_path / "matrix.json")
     same = torch.ones(16, 8) + 1e-4 * torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
     method = MethodOutput(torch.zeros(()), torch.zeros(2, 2), same, same)
     module = SimpleNamespace(output=method, step=50, schedule=SimpleNamespace(total_steps=60))

@@ -101,7 +101,7 @@ def test_resumed_run_ends_with_the_weights_of_one_that_never_stopped(
         with pytest.raises(PowerCutError):
             run(tmp_path / "cut", **sections)
     result = resume(tmp_path / "cut", console=quiet())
-    assert result.sitting.step == 10
+    assert result.session.step == 10
     assert_identical(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
     rows = [
         [
@@ -129,10 +129,10 @@ def test_sigterm_finishes_the_step_saves_and_stops(
     with monkeypatch.context() as patch:
         patch.setattr(PretrainingModule, "training_step", signalling)
         stopped = run(tmp_path / "stopped")
-    assert (stopped.sitting.step, stopped.sitting.stopped_by) == (5, "SIGTERM")
+    assert (stopped.session.step, stopped.session.stopped_by) == (5, "SIGTERM")
     assert signal.getsignal(signal.SIGTERM) is before
     run(tmp_path / "whole")
-    assert resume(tmp_path / "stopped", console=quiet()).sitting.stopped_by is None
+    assert resume(tmp_path / "stopped", console=quiet()).session.stopped_by is None
     assert_identical(weights(tmp_path / "whole"), weights(tmp_path / "stopped"))
 
 
@@ -307,7 +307,7 @@ def test_part_to_judge_by_is_not_opened_for_images_without_labels(tmp_path: Path
     (folder / "val").mkdir(parents=True)  # holds no images: opening it is an error
     grey_levels(folder / "train")
     result = run(tmp_path / "run", data={"train": str(folder)}, train={"probe_every": 1})
-    assert result.sitting.step == 10
+    assert result.session.step == 10
 
 
 def test_scale_of_sixteen_bit_floats_survives_a_resume(

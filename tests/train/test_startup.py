@@ -12,7 +12,7 @@ from tests.train.conftest import run, tiny
 
 from massrl.config.parser import make_config
 from massrl.data.build import training_source
-from massrl.train.startup import doubts
+from massrl.train.startup import sanity_warnings
 
 SOUND: dict[str, Any] = {"data": {"batch_size": 16}, "optim": {"lr": 1.0}}
 
@@ -20,7 +20,7 @@ SOUND: dict[str, Any] = {"data": {"batch_size": 16}, "optim": {"lr": 1.0}}
 def said(tmp_path: Path, **sections: dict[str, Any]) -> str:
     merged = {key: {**SOUND.get(key, {}), **sections.get(key, {})} for key in {*SOUND, *sections}}
     config = make_config(tiny(tmp_path / "run", **merged))
-    return "\n".join(doubts(config, training_source(config.data)))
+    return "\n".join(sanity_warnings(config, training_source(config.data)))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from massrl.views.crops import Box
 from massrl.views.layouts import LAYOUTS, MASSRL_POLICIES, Layout, layout_named, resolve_layout
 from massrl.views.operations import OPERATIONS, Step
 from massrl.views.plan import Plan, Planner
-from massrl.views.policies.base import weakened
+from massrl.views.policies.base import scale_strength
 
 AUTO = "autoaugment(imagenet)"
 
@@ -296,7 +296,7 @@ def test_weakened_steps_go_towards_nothing() -> None:
 
     def at(strength: float, index: int = 0) -> tuple[Step, ...]:
         stream = Stream(0, epoch=0, index=index, number=0)
-        return weakened(steps, strength, stream)
+        return scale_strength(steps, strength, stream)
 
     assert at(1.0) == steps
     half = at(0.5)

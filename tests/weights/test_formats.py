@@ -16,7 +16,7 @@ from massrl.errors import CheckpointError, ConfigError
 from massrl.evaluation.feature_cache import network_fingerprint
 from massrl.weights import formats
 from massrl.weights.backbone_file import save_backbone
-from massrl.weights.load import load_backbone, untrained_backbone
+from massrl.weights.load import load_backbone, random_backbone
 
 ABOUT = {
     "size": 32,
@@ -31,7 +31,7 @@ ABOUT = {
 def trained(folder: Path, backbone: str, stem: str, *, size: int = 32) -> Path:
     """A file with weights and statistics that no constructor makes."""
     about = {**ABOUT, "backbone": backbone, "stem": stem, "size": size}
-    network = untrained_backbone(about)
+    network = random_backbone(about)
     torch.manual_seed(1)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -151,7 +151,7 @@ def test_import_takes_accounts_and_keeps_how_images_are_prepared(tmp_path: Path)
 
 def test_import_says_what_it_cannot_know(tmp_path: Path) -> None:
     """Guards the padding of a small stem, which no weight tells."""
-    network = untrained_backbone({**ABOUT, "backbone": "resnet18", "stem": "small"})
+    network = random_backbone({**ABOUT, "backbone": "resnet18", "stem": "small"})
     torch.save(network.state_dict(), tmp_path / "x.pth")
     _, lines = import_backbone({"checkpoint": str(tmp_path / "x.pth")})
     assert any("--stem small-pad2" in line for line in lines)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from massrl.commands.arguments import first
 from massrl.commands.pretrain import requested_config
-from massrl.config.checks import MANY, refuse, within
+from massrl.config.checks import MANY, in_range, raise_faults
 from massrl.config.files import read_layers
 from massrl.config.parser import make, make_config
 from massrl.config.pretrain import Config
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from massrl.train.timing import StepCost
 
 
-def measure_views(config: ViewCostConfig | dict[str, Any]) -> ViewCost:
+def measure_views(config: BenchViewsConfig | dict[str, Any]) -> ViewCost:
     """Measure what the views of a layout cost on this machine, of the user's own images.
 
     Args:
         config: which images, which layout.
     """
-    wanted = config if isinstance(config, ViewCostConfig) else make(ViewCostConfig, config)
+    wanted = config if isinstance(config, BenchViewsConfig) else make(BenchViewsConfig, config)
     source = open_images(wanted.images, root=wanted.root)
-    from massrl.runs.environment import this_machine
+    from massrl.runs.environment import detect_hardware
     from massrl.train.resolve import fitting_size
 
-    machine, views = this_machine(), wanted.views  # what is open is as in a run on this machine
+    machine, views = detect_hardware(), wanted.views  # what is open is as in a run on this machine
     if views.executor == "auto":
         views = replace(views, executor="device" if machine.has_gpu else "cpu")
     size = views.size or fitting_size(source, machine)
@@ -57,7 +57,7 @@ def run_bench_views(words: list[str]) -> int:
     from massrl.config.parser import make
 
     images = first(words, "the images to measure with: a folder, a list or a name")
-    config = make(ViewCostConfig, {"images": images}, arguments=words)
+    config = make(BenchViewsConfig, {"images": images}, arguments=words)
 
     cost = measure_views(config)
     print(f"{images}: {cost.num_images} images, {cost.views}, one thread")
@@ -82,7 +82,7 @@ def run_bench_step(words: list[str]) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViewCostConfig:
+class BenchViewsConfig:
     """What views cost on this machine."""
 
     images: str = ""
@@ -99,8 +99,8 @@ class ViewCostConfig:
     """Speed of the training step, to say how many workers it needs."""
 
     def __post_init__(self) -> None:
-        refuse(
-            within(self.count, 1, MANY, "--count"),
-            within(self.rounds, 1, MANY, "--rounds"),
-            within(self.images_per_second, 1, MANY, "--images_per_second"),
+        raise_faults(
+            in_range(self.count, 1, MANY, "--count"),
+            in_range(self.rounds, 1, MANY, "--rounds"),
+            in_range(self.images_per_second, 1, MANY, "--images_per_second"),
         )

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from massrl.commands.arguments import first
-from massrl.config.checks import MANY, choice, must, refuse, within
+from massrl.config.checks import MANY, choice, in_range, raise_faults, require
 from massrl.config.parser import make
 from massrl.config.sections import ON_ERROR
 from massrl.data.build import open_images
@@ -52,15 +52,15 @@ class PackConfig:
     """What a broken image does: `stop` the packing, or `skip` it, counted and reported."""
 
     def __post_init__(self) -> None:
-        refuse(
+        raise_faults(
             choice(self.on_error, ON_ERROR, "--on_error"),
-            within(self.short_side, 1, MANY, "--short_side"),
-            within(self.quality, 1, 100, "--quality"),
-            must(
+            in_range(self.short_side, 1, MANY, "--short_side"),
+            in_range(self.quality, 1, 100, "--quality"),
+            require(
                 self.quality is None or self.short_side is not None,
                 "--quality is that of images that are made smaller: --short_side is missing",
             ),
-            within(self.shard_megabytes, 1, MANY, "--shard_megabytes"),
+            in_range(self.shard_megabytes, 1, MANY, "--shard_megabytes"),
         )
 
 

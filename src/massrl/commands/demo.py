@@ -17,21 +17,21 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from massrl.commands.pretrain import pretrain
-from massrl.config.checks import MANY, refuse, within
+from massrl.config.checks import MANY, in_range, raise_faults
 from massrl.config.evaluation import EvaluateConfig
 from massrl.config.files import read_layers
 from massrl.config.parser import make_config
 from massrl.data.catalogue import open_source
 from massrl.data.source import Source
 from massrl.errors import ConfigError
-from massrl.evaluation.context import Subject, make_subject
+from massrl.evaluation.context import EvaluationContext, make_context
 from massrl.evaluation.run import judge
 from massrl.files import write_json
 from massrl.images.decode import decode
 from massrl.report.content import Bars, Gallery, Picture, ReportContent
 from massrl.report.page import write_report
 from massrl.report.run_page import loss_matrix, metric_curves
-from massrl.runs.environment import circumstances, this_machine
+from massrl.runs.environment import detect_hardware, environment_info
 from massrl.runs.folder import RunFolder
 from massrl.runs.log import TaskProgress, duration
 from massrl.runs.metrics import read_metrics
@@ -63,7 +63,7 @@ _NAMES = {"untrained": "untrained", "byol": "BYOL", "massrl": "MASSRL"}
 class _Judged:
     """A network with its features of the images, and what came of them."""
 
-    subject: Subject
+    subject: EvaluationContext
     figures: dict[str, dict[str, Any]]  # task: metrics
 
 
@@ -101,15 +101,15 @@ def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
         f"then k-NN and a linear probe; about {duration(2 * config.seconds + 60)} in all"
     )
     massrl = _pretrain("massrl", config, folder, seconds=config.seconds, console=console)
-    byol = _pretrain("byol", config, folder, seconds=massrl.sitting.seconds, console=console)
+    byol = _pretrain("byol", config, folder, seconds=massrl.session.seconds, console=console)
     train, test = open_source(_DATA, split="train"), open_source(_DATA, split="val")
     networks = {}
     for name, result in (("untrained", massrl), ("byol", byol), ("massrl", massrl)):
         console.print(f"judging {_NAMES[name]} …")
         backbone = load_backbone(result.folder, untrained=name == "untrained")
         with TaskProgress(console) as progress:
-            subject = make_subject(
-                backbone, train, test, side=_SIDE, machine=this_machine("cpu"), progress=progress
+            subject = make_context(
+                backbone, train, test, side=_SIDE, machine=detect_hardware("cpu"), progress=progress
             )
             networks[name] = _Judged(subject, judge(subject, EvaluateConfig()))
     outcome = _Outcome(networks, massrl, byol, train, test, time.perf_counter() - begin)
@@ -149,7 +149,7 @@ def _pretrain(
     )
     console.rule(f"pre-training with {_NAMES[name]}")
     result = pretrain(settings, console=console, title=_NAMES[name])
-    if result.sitting.stopped_by is not None:
+    if result.session.stopped_by is not None:
         raise KeyboardInterrupt
     return result
 
@@ -163,17 +163,17 @@ def _results(outcome: _Outcome) -> dict[str, Any]:
     return {
         **by_task,
         "seconds": round(outcome.seconds, 1),
-        "training_seconds": {name: round(run.sitting.seconds, 1) for name, run in runs.items()},
-        "steps": {name: run.sitting.step for name, run in runs.items()},
+        "training_seconds": {name: round(run.session.seconds, 1) for name, run in runs.items()},
+        "steps": {name: run.session.step for name, run in runs.items()},
         "details": {name: judged.figures for name, judged in outcome.networks.items()},
-        **circumstances(this_machine("cpu").name),
+        **environment_info(detect_hardware("cpu").name),
     }
 
 
 def _content(outcome: _Outcome, folder: Path) -> ReportContent:
     massrl, knn = RunFolder(outcome.massrl.folder), outcome.acc1("knn")
     before, after = knn["untrained"], knn["massrl"]
-    seconds = outcome.massrl.sitting.seconds
+    seconds = outcome.massrl.session.seconds
     return ReportContent(
         title="massrl demo",
         lead=f"Without a single label, {duration(seconds)} of pre-training took k-NN accuracy on ten "
@@ -182,10 +182,10 @@ def _content(outcome: _Outcome, folder: Path) -> ReportContent:
             ("k-NN, untrained", f"{before:.1f} %"),
             ("k-NN, BYOL", f"{knn['byol']:.1f} %"),
             ("k-NN, MASSRL", f"{after:.1f} %"),
-            ("seconds, MASSRL / BYOL", f"{seconds:.0f} / {outcome.byol.sitting.seconds:.0f}"),
+            ("seconds, MASSRL / BYOL", f"{seconds:.0f} / {outcome.byol.session.seconds:.0f}"),
             (
                 "steps, MASSRL / BYOL",
-                f"{outcome.massrl.sitting.step} / {outcome.byol.sitting.step}",
+                f"{outcome.massrl.session.step} / {outcome.byol.session.step}",
             ),
         ],
         config_text=massrl.config.read_text(encoding="utf-8"),
@@ -207,7 +207,7 @@ def _content(outcome: _Outcome, folder: Path) -> ReportContent:
                 chance=10.0,
                 note=f"Top-1 percent, on the same machine. MASSRL: {seconds:.0f} seconds, four views of "
                 f"four strategies under InfoNCE. BYOL: planned for as long, took "
-                f"{outcome.byol.sitting.seconds:.0f} seconds, two views under BYOL's own loss, which needs "
+                f"{outcome.byol.session.seconds:.0f} seconds, two views under BYOL's own loss, which needs "
                 "far longer runs.",
             )
         ],
@@ -226,7 +226,7 @@ def _content(outcome: _Outcome, folder: Path) -> ReportContent:
 
 def _gallery(title: str, judged: _Judged, outcome: _Outcome) -> Gallery:
     """The first test images, and what the network holds to be nearest to them."""
-    known, asked = judged.subject.known, judged.subject.asked
+    known, asked = judged.subject.train_features, judged.subject.test_features
     queries = F.normalize(asked.values[:_GALLERY_ROWS], dim=1)
     nearest = torch.topk(queries @ F.normalize(known.values, dim=1).T, _NEIGHBOURS).indices
     rows = []
@@ -280,6 +280,6 @@ class DemoConfig:
     """Seed of everything."""
 
     def __post_init__(self) -> None:
-        refuse(
-            within(self.seconds, 1, MANY, "--seconds"),
+        raise_faults(
+            in_range(self.seconds, 1, MANY, "--seconds"),
         )

@@ -37,10 +37,10 @@ def evaluate(
     Raises:
         MassrlError: if something the user gave cannot be used.
     """
-    from massrl.evaluation.run import judge_backbone
+    from massrl.evaluation.run import evaluate_backbone
 
     wanted = config if isinstance(config, EvaluateConfig) else make(EvaluateConfig, config or {})
-    return judge_backbone(backbone, wanted, console=console or Console(stderr=True))
+    return evaluate_backbone(backbone, wanted, console=console or Console(stderr=True))
 
 
 def run_evaluate(words: list[str]) -> int:
@@ -50,12 +50,14 @@ def run_evaluate(words: list[str]) -> int:
     from massrl.config.parser import make
 
     config = make(EvaluateConfig, arguments=words)
-    from massrl.evaluation.results import FIGURES, figures_of, results_path
+    from massrl.evaluation.results import METRICS, headline_metrics, results_path
 
     tasks = evaluate(backbone, config)["tasks"]
     width = max(map(len, tasks))
     for name, outcome in tasks.items():
-        figures = [f"{FIGURES[key]} {value:6.2f} %" for key, value in figures_of(outcome).items()]
+        figures = [
+            f"{METRICS[key]} {value:6.2f} %" for key, value in headline_metrics(outcome).items()
+        ]
         print("   ".join([f"{name:<{width}}", *figures, f"{outcome['num_images']:,} images"]))
     path = results_path(backbone, config)
     print(path)

@@ -10,20 +10,26 @@ from typing import Any, cast
 from torch import nn
 
 from massrl.commands.arguments import first
-from massrl.config.checks import MANY, choice, must, refuse, within
+from massrl.config.checks import MANY, choice, in_range, raise_faults, require
 from massrl.config.evaluation import EvaluateConfig
 from massrl.config.files import load_config
 from massrl.config.parser import make
 from massrl.config.sections import STEMS
 from massrl.errors import ConfigError
 from massrl.evaluation.feature_cache import network_fingerprint
-from massrl.evaluation.results import FIGURES, are_same, figures_of, results_path, title_of
+from massrl.evaluation.results import (
+    METRICS,
+    headline_metrics,
+    results_path,
+    same_weights,
+    task_title,
+)
 from massrl.files import write_text
 from massrl.report.model_card import Card, card_text
 from massrl.runs.folder import RunFolder
 from massrl.weights.backbone_file import backbone_about, save_backbone
 from massrl.weights.formats import FORMATS, write_backbone
-from massrl.weights.libraries import is_offered
+from massrl.weights.libraries import is_library_name
 from massrl.weights.load import foreign_backbone, load_backbone
 
 
@@ -90,7 +96,7 @@ def _beside(wanted: ExportConfig) -> Path:
     """Where an export goes by itself: into the run folder, beside the file, or where one stands."""
     suffix = FORMATS[wanted.format].suffix
     path = Path(wanted.backbone)
-    if is_offered(wanted.backbone):
+    if is_library_name(wanted.backbone):
         return Path(f"{wanted.backbone.replace(':', '-')}-{wanted.format}{suffix}")
     folder, name = (path, "backbone") if path.is_dir() else (path.parent, path.stem)
     return folder / f"{name}-{wanted.format}{suffix}"
@@ -103,11 +109,11 @@ def _content(path: Path) -> dict[str, Any] | None:
 def _figures(path: Path, network: nn.Module, about: dict[str, Any]) -> dict[str, Any]:
     """Figures of these very weights."""
     results = _content(path) or {}
-    same = are_same(results.get("backbone", {}), network_fingerprint(network), about)
+    same = same_weights(results.get("backbone", {}), network_fingerprint(network), about)
     tasks = results.get("tasks", {}) if same else {}
     named = {
-        title_of(name): (
-            {FIGURES[key]: value for key, value in figures_of(outcome).items()},
+        task_title(name): (
+            {METRICS[key]: value for key, value in headline_metrics(outcome).items()},
             f"{outcome['data']['val']['num_images']:,} images of {outcome['data']['val']['name']}",
         )
         for name, outcome in tasks.items()
@@ -199,13 +205,13 @@ class ImportConfig:
 
     def __post_init__(self) -> None:
         stems = [stem for stem in STEMS if stem != "auto"]
-        refuse(
-            must(
+        raise_faults(
+            require(
                 self.stem is None or self.stem in stems,
                 f"--stem is {self.stem!r}, but {', '.join(stems)} are accepted",
             ),
-            within(self.size, 1, MANY, "--size"),
-            *(within(value, 1e-6, MANY, "--std") for value in self.std or ()),
+            in_range(self.size, 1, MANY, "--size"),
+            *(in_range(value, 1e-6, MANY, "--std") for value in self.std or ()),
         )
 
 
@@ -222,4 +228,4 @@ class ExportConfig:
     beside it."""
 
     def __post_init__(self) -> None:
-        refuse(choice(self.format, EXPORT_FORMATS, "--format"))
+        raise_faults(choice(self.format, EXPORT_FORMATS, "--format"))

@@ -111,19 +111,19 @@ def _resume(run: str, words: list[str]) -> int:
 
 
 def _after_training(result: Any) -> int:
-    sitting, folder = result.sitting, result.folder
-    if not result.leads:
+    session, folder = result.session, result.folder
+    if not result.is_main:
         return 0
-    if sitting.skipped:
+    if session.skipped:
         print(
-            f"{len(sitting.skipped)} broken images were skipped; log.txt names them",
+            f"{len(session.skipped)} broken images were skipped; log.txt names them",
             file=sys.stderr,
         )
-    if sitting.stopped_by is not None:
-        print(f"stopped by {sitting.stopped_by} after step {sitting.step} and saved; go on with:")
+    if session.stopped_by is not None:
+        print(f"stopped by {session.stopped_by} after step {session.step} and saved; go on with:")
         print(f"  massrl pretrain --resume {quote(str(folder))}")
         return 0
-    print(f"done: {sitting.step} steps, {sitting.seconds:.0f} seconds")
+    print(f"done: {session.step} steps, {session.seconds:.0f} seconds")
     print(f"  backbone  {folder / 'backbone.safetensors'}")
     print(f"  report    {folder / 'report.html'}")
     print(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from massrl.commands.arguments import first
-from massrl.config.checks import MANY, must, refuse, within
+from massrl.config.checks import MANY, in_range, raise_faults, require
 from massrl.config.files import load_config
 from massrl.config.parser import make
 from massrl.config.sections import ViewsConfig
@@ -25,9 +25,9 @@ from massrl.views.cpu import resize_crop
 from massrl.views.crops import Box
 from massrl.views.drawing.contact_sheet import SheetRow, save_sheet, sheet_rows
 from massrl.views.drawing.contact_sheet_html import sheet_page
-from massrl.views.drawing.policy_chart import draw_strengths, ranges
+from massrl.views.drawing.policy_chart import draw_policy_chart, ranges
 from massrl.views.layouts import resolve_layout
-from massrl.views.policies.catalogue import parse_strategy
+from massrl.views.policies.catalogue import parse_policy
 from massrl.views.policies.randaugment import RandAugment
 from massrl.views.view_maker import ViewMaker
 
@@ -38,7 +38,7 @@ def default_side(source: Source) -> int:
     return side if side <= 64 else 224
 
 
-def save_views(config: SheetConfig) -> Path:
+def save_contact_sheet(config: SheetConfig) -> Path:
     """Draw what a layout does to images, or the views that a step of a run has seen."""
     rows, title = _replayed(config) if config.replay else _planned(config)
     out = Path(config.out)
@@ -66,7 +66,7 @@ def _planned(config: SheetConfig) -> tuple[list[SheetRow], str]:
 
 def _replayed(config: SheetConfig) -> tuple[list[SheetRow], str]:
     """The rows of a step, or of an epoch, of a run, as it saw them."""
-    from massrl.data.loader import StepBatches, steps_per_epoch  # brings torch
+    from massrl.data.loader import StepBatchSampler, steps_per_epoch  # brings torch
 
     folder = RunFolder.existing(config.replay, flag="--replay")
     run = load_config(folder.config)
@@ -82,7 +82,7 @@ def _replayed(config: SheetConfig) -> tuple[list[SheetRow], str]:
     if config.step is None:
         rows = _rows(config, source, maker, epoch=config.epoch, indices=None)
         return rows, f"{folder.path.name}: epoch {config.epoch}"
-    batches = StepBatches(
+    batches = StepBatchSampler(
         len(source),
         run.batch_size,
         seed=run.train.seed,
@@ -130,9 +130,9 @@ def _rows(
     return rows
 
 
-def save_strengths(config: StrengthsConfig) -> Path:
+def save_policy_chart(config: PolicyChartConfig) -> Path:
     """Draw a strategy's operations over the whole range of their numbers, on one image."""
-    policy = parse_strategy(config.policy)
+    policy = parse_policy(config.policy)
     if config.image:
         image = ViewMaker.load(config.image)
     else:
@@ -146,7 +146,7 @@ def save_strengths(config: StrengthsConfig) -> Path:
     title = config.policy
     if isinstance(policy, RandAugment):
         title += f": every magnitude from 0 to 30, of which this draws {policy.magnitude}"
-    chart = draw_strengths(square, found, title=title, fill=config.fill)
+    chart = draw_policy_chart(square, found, title=title, fill=config.fill)
     save_picture(chart, Path(config.out))
     return Path(config.out)
 
@@ -160,10 +160,12 @@ def draw_views(config: SheetConfig | dict[str, Any]) -> Path:
     Returns:
         The path of the picture or page.
     """
-    return save_views(config if isinstance(config, SheetConfig) else make(SheetConfig, config))
+    return save_contact_sheet(
+        config if isinstance(config, SheetConfig) else make(SheetConfig, config)
+    )
 
 
-def draw_policy(config: StrengthsConfig | dict[str, Any]) -> Path:
+def draw_policy(config: PolicyChartConfig | dict[str, Any]) -> Path:
     """Draw what a strategy does: each of its operations over the range of its numbers, on one image.
 
     Args:
@@ -172,8 +174,8 @@ def draw_policy(config: StrengthsConfig | dict[str, Any]) -> Path:
     Returns:
         The path of the picture.
     """
-    wanted = config if isinstance(config, StrengthsConfig) else make(StrengthsConfig, config)
-    return save_strengths(wanted)
+    wanted = config if isinstance(config, PolicyChartConfig) else make(PolicyChartConfig, config)
+    return save_policy_chart(wanted)
 
 
 def run_views(words: list[str]) -> int:
@@ -195,14 +197,14 @@ def run_policies(words: list[str]) -> int:
         from massrl.config.parser import make
 
         policy = first(words, "the strategy to draw")
-        config = make(StrengthsConfig, {"policy": policy}, arguments=words)
+        config = make(PolicyChartConfig, {"policy": policy}, arguments=words)
 
         print(draw_policy(config))
         return 0
     from massrl.views.layouts import LAYOUTS
-    from massrl.views.policies.catalogue import STRATEGIES
+    from massrl.views.policies.catalogue import POLICIES
 
-    strategies, layouts = list(STRATEGIES.values()), list(LAYOUTS.values())
+    strategies, layouts = list(POLICIES.values()), list(LAYOUTS.values())
     width = max(len(item.signature) for item in strategies)
     print("strategies (--views.policies takes any number of them, or a .yaml file of your own)")
     for strategy in strategies:
@@ -239,20 +241,20 @@ class SheetConfig:
     """Show this image alone, by its position among the images."""
 
     def __post_init__(self) -> None:
-        refuse(
-            within(self.count, 1, MANY, "--count"),
-            within(self.epoch, 0, MANY, "--epoch"),
-            within(self.step, 0, MANY, "--step"),
-            within(self.index, 0, MANY, "--index"),
-            must(
+        raise_faults(
+            in_range(self.count, 1, MANY, "--count"),
+            in_range(self.epoch, 0, MANY, "--epoch"),
+            in_range(self.step, 0, MANY, "--step"),
+            in_range(self.index, 0, MANY, "--index"),
+            require(
                 self.step is None or bool(self.replay),
                 "--step is a step of a run: --replay RUN is wanted beside it",
             ),
-            must(
+            require(
                 self.step is None or self.epoch == 0,
                 "--step says the epoch too: no --epoch fits beside it",
             ),
-            must(
+            require(
                 not self.replay or (self.views == ViewsConfig() and self.seed == 0),
                 "--replay shows a run's own views: no --views or --seed fits beside it",
             ),
@@ -260,7 +262,7 @@ class SheetConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StrengthsConfig:
+class PolicyChartConfig:
     """A chart of what a strategy does, operation by operation."""
 
     policy: str = ""
@@ -275,7 +277,7 @@ class StrengthsConfig:
     """Grey level, 0-255, of pixels that a rotation, shear or shift brings in from outside."""
 
     def __post_init__(self) -> None:
-        refuse(
-            within(self.size, 8, MANY, "--size"),
-            within(self.fill, 0, 255, "--fill"),
+        raise_faults(
+            in_range(self.size, 8, MANY, "--size"),
+            in_range(self.fill, 0, 255, "--fill"),
         )

@@ -1,4 +1,4 @@
-"""Checks of configuration values: each gives its fault in words, or ``None``; ``refuse`` raises them all."""
+"""Checks of configuration values: each returns its fault as text or ``None``; ``raise_faults`` raises them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def choice(value: str | None, known: tuple[str, ...], flag: str) -> str | None:
     return f"{flag} is {value!r}: {suggest(value, known)}"
 
 
-def within(value: float | None, low: float, high: float, flag: str) -> str | None:
+def in_range(value: float | None, low: float, high: float, flag: str) -> str | None:
     """The fault of a number outside of [low, high]."""
     if value is None or low <= value <= high:
         return None
@@ -22,18 +22,18 @@ def within(value: float | None, low: float, high: float, flag: str) -> str | Non
     return f"{flag} is {value:g}, but {wanted} is wanted"
 
 
-def must(passes: bool, fault: str) -> str | None:
+def require(passes: bool, fault: str) -> str | None:
     """A fault, unless a condition holds."""
     return None if passes else fault
 
 
-def refuse(*checks: str | None) -> None:
+def raise_faults(*checks: str | None) -> None:
     """Raise one line with every fault found; a check that passed is ``None``."""
     faults = [fault for fault in checks if fault]
     if faults:
         raise ConfigError("; ".join(faults))
 
 
-def is_strategy_file(text: str) -> bool:
+def is_policy_file(text: str) -> bool:
     """Whether a strategy is a file of the user's own, and no name."""
     return text.endswith((".yaml", ".yml"))

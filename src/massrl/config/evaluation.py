@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from massrl.config.checks import MANY, choice, must, refuse, within
+from massrl.config.checks import MANY, choice, in_range, raise_faults, require
 from massrl.config.sections import ON_ERROR
 
 _MOST_RATE = 1e6  # far from any use, and far from overflow
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeDataConfig:
+class EvaluationDataConfig:
     """Labelled images to judge by; what is left out is as in the run."""
 
     train: str | None = None
@@ -29,7 +29,7 @@ class JudgeDataConfig:
     """What a broken image does: `stop` the evaluation, or `skip` it, counted and reported."""
 
     def __post_init__(self) -> None:
-        refuse(choice(self.on_error, ON_ERROR, "--data.on_error"))
+        raise_faults(choice(self.on_error, ON_ERROR, "--data.on_error"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +46,12 @@ class SgdConfig:
     """Share of the training images that the rate is chosen by."""
 
     def __post_init__(self) -> None:
-        refuse(
-            within(self.epochs, 1, MANY, "--sgd.epochs"),
-            within(self.batch_size, 1, MANY, "--sgd.batch_size"),
-            must(bool(self.rates), "--sgd.rates is empty, but one or more are wanted"),
-            *(within(rate, 1e-9, _MOST_RATE, "--sgd.rates") for rate in self.rates),
-            within(self.holdout, 1e-6, 0.9, "--sgd.holdout"),
+        raise_faults(
+            in_range(self.epochs, 1, MANY, "--sgd.epochs"),
+            in_range(self.batch_size, 1, MANY, "--sgd.batch_size"),
+            require(bool(self.rates), "--sgd.rates is empty, but one or more are wanted"),
+            *(in_range(rate, 1e-9, _MOST_RATE, "--sgd.rates") for rate in self.rates),
+            in_range(self.holdout, 1e-6, 0.9, "--sgd.holdout"),
         )
 
 
@@ -75,12 +75,12 @@ class SemiConfig:
     """Images of a step at most; small shares take less, for a dozen steps an epoch."""
 
     def __post_init__(self) -> None:
-        refuse(
-            *(within(share, 1e-6, 1, "--semi.shares") for share in self.shares),
+        raise_faults(
+            *(in_range(share, 1e-6, 1, "--semi.shares") for share in self.shares),
             choice(self.protocol, ("short", "byol"), "--semi.protocol"),
-            *(within(rate, 1e-9, _MOST_RATE, "--semi.rates") for rate in self.rates),
-            *(within(epochs, 1, MANY, "--semi.epochs") for epochs in self.epochs),
-            within(self.batch_size, 2, MANY, "--semi.batch_size"),
+            *(in_range(rate, 1e-9, _MOST_RATE, "--semi.rates") for rate in self.rates),
+            *(in_range(epochs, 1, MANY, "--semi.epochs") for epochs in self.epochs),
+            in_range(self.batch_size, 2, MANY, "--semi.batch_size"),
         )
 
 
@@ -100,11 +100,11 @@ class TransferConfig:
     """Images of a step at most when fine-tuning."""
 
     def __post_init__(self) -> None:
-        refuse(
-            *(within(rate, 1e-9, _MOST_RATE, "--transfer.rates") for rate in self.rates),
-            *(within(epochs, 1, MANY, "--transfer.epochs") for epochs in self.epochs),
-            within(self.batch_size, 2, MANY, "--transfer.batch_size"),
-            must(
+        raise_faults(
+            *(in_range(rate, 1e-9, _MOST_RATE, "--transfer.rates") for rate in self.rates),
+            *(in_range(epochs, 1, MANY, "--transfer.epochs") for epochs in self.epochs),
+            in_range(self.batch_size, 2, MANY, "--transfer.batch_size"),
+            require(
                 bool(self.rates and self.epochs),
                 "--transfer.rates and --transfer.epochs must not be empty",
             ),
@@ -133,15 +133,15 @@ class DetectConfig:
     """Images to show beside their truth."""
 
     def __post_init__(self) -> None:
-        refuse(
+        raise_faults(
             choice(self.head, ("fpn", "c4"), "--detect.head"),
-            within(self.epochs, 1e-3, MANY, "--detect.epochs"),
-            within(self.batch_size, 1, MANY, "--detect.batch_size"),
-            within(self.lr, 1e-9, _MOST_RATE, "--detect.lr"),
-            within(self.size, 32, MANY, "--detect.size"),
-            within(self.width, 1, MANY, "--detect.width"),
-            within(self.regions, 4, MANY, "--detect.regions"),
-            within(self.pictures, 0, MANY, "--detect.pictures"),
+            in_range(self.epochs, 1e-3, MANY, "--detect.epochs"),
+            in_range(self.batch_size, 1, MANY, "--detect.batch_size"),
+            in_range(self.lr, 1e-9, _MOST_RATE, "--detect.lr"),
+            in_range(self.size, 32, MANY, "--detect.size"),
+            in_range(self.width, 1, MANY, "--detect.width"),
+            in_range(self.regions, 4, MANY, "--detect.regions"),
+            in_range(self.pictures, 0, MANY, "--detect.pictures"),
         )
 
 
@@ -163,18 +163,18 @@ class SegmentConfig:
     """Images to show beside their truth."""
 
     def __post_init__(self) -> None:
-        refuse(
+        raise_faults(
             choice(self.head, ("fcn", "deeplab"), "--segment.head"),
-            within(self.epochs, 1e-3, MANY, "--segment.epochs"),
-            within(self.batch_size, 2, MANY, "--segment.batch_size"),
-            within(self.lr, 1e-9, _MOST_RATE, "--segment.lr"),
-            within(self.size, 32, MANY, "--segment.size"),
-            within(self.pictures, 0, MANY, "--segment.pictures"),
+            in_range(self.epochs, 1e-3, MANY, "--segment.epochs"),
+            in_range(self.batch_size, 2, MANY, "--segment.batch_size"),
+            in_range(self.lr, 1e-9, _MOST_RATE, "--segment.lr"),
+            in_range(self.size, 32, MANY, "--segment.size"),
+            in_range(self.pictures, 0, MANY, "--segment.pictures"),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class LookConfig:
+class FeaturesConfig:
     """Looking: maps of the features, nearest images, and how far each strategy moves the features."""
 
     points: int = 600
@@ -185,10 +185,10 @@ class LookConfig:
     """Images that strategies are tried on."""
 
     def __post_init__(self) -> None:
-        refuse(
-            within(self.points, 1, 5000, "--look.points"),
-            within(self.rows, 1, 100, "--look.rows"),
-            within(self.invariance_images, 2, MANY, "--look.invariance_images"),
+        raise_faults(
+            in_range(self.points, 1, 5000, "--look.points"),
+            in_range(self.rows, 1, 100, "--look.rows"),
+            in_range(self.invariance_images, 2, MANY, "--look.invariance_images"),
         )
 
 
@@ -200,7 +200,7 @@ class EvaluateConfig:
     """`knn`; `linear`: logistic regression on features; `linear-sgd`: the field's protocol, on random
     crops; `semi`: fine-tuning on few labels; `look`: maps, nearest images, what moves the features;
     `transfer`: other data sets; `detect` and `segment`: objects in images; or `all` that the images allow."""
-    data: JudgeDataConfig = field(default_factory=JudgeDataConfig)
+    data: EvaluationDataConfig = field(default_factory=EvaluationDataConfig)
     """Labelled images to judge by."""
     untrained: bool = False
     """Judge the network as the run started with it, to compare with."""
@@ -218,7 +218,7 @@ class EvaluateConfig:
     """Of `detect`."""
     segment: SegmentConfig = field(default_factory=SegmentConfig)
     """Of `segment`."""
-    look: LookConfig = field(default_factory=LookConfig)
+    look: FeaturesConfig = field(default_factory=FeaturesConfig)
     """Of `look`."""
     seed: int = 0
     """Seed of what tasks hold out, of shares, crops and orders."""
@@ -228,11 +228,11 @@ class EvaluateConfig:
     """Folder for `results.json` and `report.html`; the run folder, or one beside the file, otherwise."""
 
     def __post_init__(self) -> None:
-        refuse(
-            must(bool(self.task), "--task is empty, but one or more are wanted"),
-            within(self.k, 1, MANY, "--k"),
-            within(self.temperature, 1e-4, MANY, "--temperature"),
-            within(self.seed, 0, MANY, "--seed"),
+        raise_faults(
+            require(bool(self.task), "--task is empty, but one or more are wanted"),
+            in_range(self.k, 1, MANY, "--k"),
+            in_range(self.temperature, 1e-4, MANY, "--temperature"),
+            in_range(self.seed, 0, MANY, "--seed"),
         )
 
 
@@ -246,4 +246,6 @@ class CompareConfig:
     """Folder for `report.html` and `comparison.json`."""
 
     def __post_init__(self) -> None:
-        refuse(must(len(self.folders) > 1, "two folders or more are wanted to be compared"))
+        raise_faults(
+            require(len(self.folders) > 1, "two folders or more are wanted to be compared")
+        )

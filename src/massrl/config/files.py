@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from massrl.config.checks import is_strategy_file
-from massrl.config.parser import lay_over, make_config
+from massrl.config.checks import is_policy_file
+from massrl.config.parser import make_config, merge_layers
 from massrl.config.pretrain import Config
 from massrl.errors import ConfigError
 from massrl.recipes import DEFAULT_RECIPE, read_recipe
@@ -41,7 +41,7 @@ def read_layers(
             f"{source} builds on the recipe {named!r}: --recipe {recipe} cannot lie under it (leave "
             f"out --recipe, or edit the file)"
         )
-    return lay_over(read_recipe(named or recipe or DEFAULT_RECIPE), content)
+    return merge_layers(read_recipe(named or recipe or DEFAULT_RECIPE), content)
 
 
 def load_config(path: Path) -> Config:
@@ -75,7 +75,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 def _beside(path: Path, policy: Any) -> Any:
     """A strategy file that stands beside the configuration is found from any folder."""
-    own = isinstance(policy, str) and is_strategy_file(policy)
+    own = isinstance(policy, str) and is_policy_file(policy)
     return str(path.parent / policy) if own and (path.parent / policy).is_file() else policy
 
 

@@ -68,7 +68,7 @@ def make(kind: type[T], *layers: dict[str, Any], arguments: Sequence[str] = ()) 
     words = _split_lists(arguments, kind)
     content: dict[str, Any] = {}
     for layer in layers:
-        content = lay_over(content, _texts_split(layer, kind))
+        content = merge_layers(content, _texts_split(layer, kind))
     content = _superseded(content, dict(word[2:].partition("=")[::2] for word in words))
     parser = build_parser(kind)
     try:
@@ -84,7 +84,7 @@ def make(kind: type[T], *layers: dict[str, Any], arguments: Sequence[str] = ()) 
     return made
 
 
-def lay_over(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
+def merge_layers(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
     """Merge two layers; what the upper one replaces as a whole does not shine through from below.
 
     A length (``train.max_steps``, ``seconds`` or ``epochs``) replaces all lengths, and another

@@ -12,7 +12,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from massrl.config.checks import MANY, choice, must, refuse, within
+from massrl.config.checks import MANY, choice, in_range, raise_faults, require
 from massrl.config.layers import plain
 from massrl.config.sections import (
     MEMORIES,
@@ -67,25 +67,25 @@ class TrainConfig:
     """Epochs between k-NN probes, where labels exist; 0 for none."""
 
     def __post_init__(self) -> None:
-        refuse(
+        raise_faults(
             choice(self.accelerator, ACCELERATORS, "--train.accelerator"),
-            must(
+            require(
                 not isinstance(self.loggers, str),
                 f"--train.loggers is {self.loggers!r}, but a list of texts is wanted",
             ),
             *(choice(name, LOGGERS, "--train.loggers") for name in self.loggers),
             choice(self.memory, MEMORIES, "--train.memory"),
             choice(self.precision, ("32-true", "bf16-mixed", "16-mixed"), "--train.precision"),
-            within(self.max_steps, 1, MANY, "--train.max_steps"),
-            within(self.seed, -(2**31), 2**31, "--train.seed"),
-            within(self.seconds, 1, MANY, "--train.seconds"),
-            within(self.devices, 1, MANY, "--train.devices"),
-            within(self.nodes, 1, MANY, "--train.nodes"),
-            within(self.accumulate, 1, MANY, "--train.accumulate"),
-            within(self.checkpoint_every, 1, MANY, "--train.checkpoint_every"),
-            within(self.log_every, 1, MANY, "--train.log_every"),
-            within(self.probe_every, 0, MANY, "--train.probe_every"),
-            must(
+            in_range(self.max_steps, 1, MANY, "--train.max_steps"),
+            in_range(self.seed, -(2**31), 2**31, "--train.seed"),
+            in_range(self.seconds, 1, MANY, "--train.seconds"),
+            in_range(self.devices, 1, MANY, "--train.devices"),
+            in_range(self.nodes, 1, MANY, "--train.nodes"),
+            in_range(self.accumulate, 1, MANY, "--train.accumulate"),
+            in_range(self.checkpoint_every, 1, MANY, "--train.checkpoint_every"),
+            in_range(self.log_every, 1, MANY, "--train.log_every"),
+            in_range(self.probe_every, 0, MANY, "--train.probe_every"),
+            require(
                 0 < self.epochs < MANY,
                 f"--train.epochs is {self.epochs:g}, but a number above 0 is wanted",
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from massrl.config.checks import MANY, choice, must, refuse, within
+from massrl.config.checks import MANY, choice, in_range, raise_faults, require
 
 OBJECTIVES = ("byol", "simclr")
 
@@ -71,17 +71,17 @@ class DataConfig:
     """Standard deviation of the channels in [0, 1]; the data set's own where it is left out."""
 
     def __post_init__(self) -> None:
-        refuse(
+        raise_faults(
             choice(self.on_error, ON_ERROR, "--data.on_error"),
             choice(self.cache, CACHES, "--data.cache"),
-            within(self.batch_size, 1, MANY, "--data.batch_size"),
-            within(self.limit, 1, MANY, "--data.limit"),
-            within(self.workers, 0, MANY, "--data.workers"),
-            must(
+            in_range(self.batch_size, 1, MANY, "--data.batch_size"),
+            in_range(self.limit, 1, MANY, "--data.limit"),
+            in_range(self.workers, 0, MANY, "--data.workers"),
+            require(
                 all(0 <= value <= 1 for value in self.mean or ()),
                 f"--data.mean is {self.mean}, but numbers from 0 to 1 are wanted",
             ),
-            must(
+            require(
                 self.std is None or all(0 < value < MANY for value in self.std),
                 f"--data.std is {self.std}, but numbers above 0 are wanted",
             ),
@@ -124,16 +124,16 @@ class ViewsConfig:
     `auto` is the device where it is a GPU."""
 
     def __post_init__(self) -> None:
-        refuse(
-            must(
+        raise_faults(
+            require(
                 not isinstance(self.policies, str),
                 f"--views.policies is {self.policies!r}, but a list of texts is wanted",
             ),
             choice(self.executor, EXECUTORS, "--views.executor"),
-            within(self.size, 1, MANY, "--views.size"),
-            within(self.fill, 0, 255, "--views.fill"),
-            within(self.local_crops, 0, MANY, "--views.local_crops"),
-            within(self.ramp_epochs, 0, MANY, "--views.ramp_epochs"),
+            in_range(self.size, 1, MANY, "--views.size"),
+            in_range(self.fill, 0, 255, "--views.fill"),
+            in_range(self.local_crops, 0, MANY, "--views.local_crops"),
+            in_range(self.ramp_epochs, 0, MANY, "--views.ramp_epochs"),
         )
 
 
@@ -160,15 +160,15 @@ class MethodConfig:
     `mean`."""
 
     def __post_init__(self) -> None:
-        refuse(
+        raise_faults(
             choice(self.objective, OBJECTIVES, "--method.objective"),
             choice(self.pairs, PAIRS, "--method.pairs"),
             choice(self.reduction, REDUCTIONS, "--method.reduction"),
             choice(self.batch_norm, BATCH_NORMS, "--method.batch_norm"),
             choice(self.target, TARGETS, "--method.target"),
             choice(self.target_statistics, STATISTICS, "--method.target_statistics"),
-            within(self.temperature, 1e-4, MANY, "--method.temperature"),
-            within(self.target_momentum, 0.0, 1.0, "--method.target_momentum"),
+            in_range(self.temperature, 1e-4, MANY, "--method.temperature"),
+            in_range(self.target_momentum, 0.0, 1.0, "--method.target_momentum"),
         )
 
 
@@ -186,10 +186,10 @@ class ProjectorConfig:
     """Whether the last layer has a bias; DeepMind's has none."""
 
     def __post_init__(self) -> None:
-        refuse(
-            within(self.layers, 0, MANY, "--model.projector.layers"),
-            within(self.hidden, 1, MANY, "--model.projector.hidden"),
-            within(self.out, 1, MANY, "--model.projector.out"),
+        raise_faults(
+            in_range(self.layers, 0, MANY, "--model.projector.layers"),
+            in_range(self.hidden, 1, MANY, "--model.projector.hidden"),
+            in_range(self.out, 1, MANY, "--model.projector.out"),
         )
 
 
@@ -207,9 +207,9 @@ class PredictorConfig:
     """Whether each strategy's views have a predictor of their own."""
 
     def __post_init__(self) -> None:
-        refuse(
-            within(self.layers, 0, MANY, "--model.predictor.layers"),
-            within(self.hidden, 1, MANY, "--model.predictor.hidden"),
+        raise_faults(
+            in_range(self.layers, 0, MANY, "--model.predictor.layers"),
+            in_range(self.hidden, 1, MANY, "--model.predictor.hidden"),
         )
 
 
@@ -232,7 +232,7 @@ class ModelConfig:
     """From the online network's projections to predictions of the target's (BYOL only)."""
 
     def __post_init__(self) -> None:
-        refuse(
+        raise_faults(
             choice(self.stem, STEMS, "--model.stem"),
         )
 
@@ -259,21 +259,21 @@ class OptimConfig:
     """Epochs of linear warm-up before the cosine to 0; at most a tenth of the run."""
 
     def __post_init__(self) -> None:
-        refuse(
+        raise_faults(
             choice(self.name, OPTIMISERS, "--optim.name"),
-            within(self.lr, 0.0, MANY, "--optim.lr"),
-            within(self.weight_decay, 0.0, MANY, "--optim.weight_decay"),
-            must(
+            in_range(self.lr, 0.0, MANY, "--optim.lr"),
+            in_range(self.weight_decay, 0.0, MANY, "--optim.weight_decay"),
+            require(
                 0 <= self.momentum < 1,
                 f"--optim.momentum is {self.momentum:g}, but a number from 0 to below 1 is wanted",
             ),
-            must(
+            require(
                 0 < self.trust_coefficient < MANY,
                 f"--optim.trust_coefficient is {self.trust_coefficient:g}, but a number above 0 is "
                 "wanted",
             ),
-            within(self.warmup_epochs, 0.0, MANY, "--optim.warmup_epochs"),
-            must(
+            in_range(self.warmup_epochs, 0.0, MANY, "--optim.warmup_epochs"),
+            require(
                 all(0 <= beta < 1 for beta in self.betas),
                 f"--optim.betas is {self.betas}, but numbers from 0 to below 1 are wanted",
             ),

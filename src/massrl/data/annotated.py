@@ -81,7 +81,7 @@ class ObjectSource(Source):
         return labels
 
 
-def in_object_classes(source: ObjectSource, names: tuple[str, ...]) -> ObjectSource:
+def remap_object_classes(source: ObjectSource, names: tuple[str, ...]) -> ObjectSource:
     """The same images, their objects' classes counted as those that are learnt; it may lack some.
 
     Raises:

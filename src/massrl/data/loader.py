@@ -26,7 +26,7 @@ from massrl.randomness import epoch_permutation
 _BYTES_AHEAD = 2 << 30  # of finished batches that wait for the training process
 
 
-class MakeViews(Protocol):
+class ViewPipeline(Protocol):
     """Makes the views of images, a function of the image, the epoch and the index alone."""
 
     @property
@@ -46,7 +46,7 @@ class MakeViews(Protocol):
 
 
 @dataclass(frozen=True)
-class Place:
+class SampleKey:
     """One image in one epoch."""
 
     epoch: int
@@ -69,7 +69,7 @@ class ViewBatch(NamedTuple):
     failures: list[tuple[str, str]]
 
 
-class StepBatches(Sampler[list[Place]]):
+class StepBatchSampler(Sampler[list[SampleKey]]):
     """The places of every batch from one optimiser step to another.
 
     Every epoch is a permutation of all images, cut into steps of ``batch_size``; what is left over
@@ -118,7 +118,7 @@ class StepBatches(Sampler[list[Place]]):
         """Batches that are left."""
         return (self._total_steps - self._start_step) * self._accumulate
 
-    def __iter__(self) -> Iterator[list[Place]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         epoch, order = -1, np.empty(0, np.int64)
         for step in range(self._start_step, self._total_steps):
             if step // self.steps_per_epoch != epoch:
@@ -128,7 +128,7 @@ class StepBatches(Sampler[list[Place]]):
             batch = self._batch_size // self._accumulate
             for begin in range(first, first + self._batch_size, batch):
                 own = begin + self._rank * self.images
-                yield [Place(epoch, int(index)) for index in order[own : own + self.images]]
+                yield [SampleKey(epoch, int(index)) for index in order[own : own + self.images]]
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -150,11 +150,11 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 class ViewDataset(Dataset[ViewBatch]):
     """Makes whole batches: the loader asks it for a list of places at a time."""
 
-    def __init__(self, source: Source, make_views: MakeViews) -> None:
+    def __init__(self, source: Source, make_views: ViewPipeline) -> None:
         self._source = source
         self._make_views = make_views
 
-    def __getitems__(self, places: list[Place]) -> ViewBatch:
+    def __getitems__(self, places: list[SampleKey]) -> ViewBatch:
         """Decode every image once and make all its views, each where it stays in the batch."""
         kinds, *rest = self._make_views.shape
         pixels = _empty((kinds, len(places), *rest))
@@ -188,9 +188,9 @@ def _empty(shape: tuple[int, ...]) -> Tensor:
 
 def build_loader(
     source: Source,
-    make_views: MakeViews,
+    make_views: ViewPipeline,
     *,
-    batches: StepBatches,
+    batches: StepBatchSampler,
     workers: int,
     pin: bool = False,
 ) -> DataLoader[ViewBatch]:

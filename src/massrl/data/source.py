@@ -146,7 +146,7 @@ def whole(source: Source) -> Source:
     return source
 
 
-def with_classes(source: Source, class_names: tuple[str, ...]) -> Source:
+def remap_classes(source: Source, class_names: tuple[str, ...]) -> Source:
     """The same images, their labels counted in a list of classes that holds all of theirs."""
     renumbered = Subset(source, np.arange(len(source)))
     places = np.array([class_names.index(name) for name in source.class_names], np.int64)

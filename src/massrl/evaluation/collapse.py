@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 @torch.no_grad()
-def feature_deviation(features: Tensor) -> float:
+def embedding_std(features: Tensor) -> float:
     """How far the directions of features spread: 1 like an isotropic Gaussian's, 0 collapsed.
 
     The standard deviation over images of each dimension of the L2-normalised features, its mean

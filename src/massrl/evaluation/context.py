@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from massrl.config.evaluation import EvaluateConfig
 from massrl.config.pretrain import Config
 from massrl.data.check import drop_broken
-from massrl.data.loader import StepBatches, build_loader, steps_per_epoch
+from massrl.data.loader import StepBatchSampler, build_loader, steps_per_epoch
 from massrl.data.source import Normalization, Source, describe_source
 from massrl.errors import ConfigError, ImageError
 from massrl.evaluation.feature_cache import cached_features
 from massrl.evaluation.features import Features, extract_features, normalised
 from massrl.models.backbones import is_users_code
-from massrl.runs.environment import Machine, circumstances
+from massrl.runs.environment import Hardware, environment_info
 from massrl.runs.log import TaskProgress
 from massrl.views.layouts import Layout
 from massrl.views.view_maker import ViewMaker
@@ -41,7 +41,7 @@ _MOST_WORKERS = 8
 _CROPS = Layout(name="crops", summary="", arrangement="shared", num_crops=1, policies=("weak",))
 
 
-def network_to_judge(
+def open_network(
     backbone: str | Path | nn.Module, run: Config | None, *, untrained: bool
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The network, and how its images are to be prepared; says so where its run is not complete."""
@@ -72,7 +72,7 @@ Images = tuple[Source, Source, bool]
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluatedBackbone:
     """What is judged, and on what machine.
 
     Attributes:
@@ -87,7 +87,7 @@ class Judged:
     about: dict[str, Any]
     fingerprint: str
     config: Config | None
-    machine: Machine
+    machine: Hardware
 
     @property
     def normalization(self) -> Normalization:
@@ -101,7 +101,7 @@ class Judged:
 
     def subject(
         self, images: Images, wanted: EvaluateConfig, progress: TaskProgress
-    ) -> tuple[Subject, dict[str, Any]]:
+    ) -> tuple[EvaluationContext, dict[str, Any]]:
         """The backbone with labelled images, and what figures on them rest on.
 
         Broken images are left out and counted where ``data.on_error`` says so.
@@ -115,7 +115,7 @@ class Judged:
                 logger.warning("%d broken images are left out", left_out)
         train.normalization = test.normalization = self.normalization
         kept = wanted.cache and not is_users_code(self.about["backbone"])
-        subject = make_subject(
+        subject = make_context(
             self.network,
             train,
             test,
@@ -124,9 +124,9 @@ class Judged:
             fingerprint=self.fingerprint if kept else None,
             progress=progress,
         )
-        return subject, self.basis(wanted, train, test, held_out=held_out, left_out=left_out)
+        return subject, self.provenance(wanted, train, test, held_out=held_out, left_out=left_out)
 
-    def basis(
+    def provenance(
         self, wanted: EvaluateConfig, train: Source, test: Source, **data: Any
     ) -> dict[str, Any]:
         """What a figure rests on, as ``results.json`` has it."""
@@ -134,20 +134,20 @@ class Judged:
             # Lists in place of tuples, as whoever reads the file sees them.
             "config": json.loads(json.dumps(asdict(wanted))),
             "data": {"train": describe_source(train), "val": describe_source(test), **data},
-            **circumstances(self.machine.name),
+            **environment_info(self.machine.name),
         }
 
 
-def make_subject(
+def make_context(
     network: nn.Module,
     train: Source,
     test: Source,
     *,
     side: int,
-    machine: Machine,
+    machine: Hardware,
     fingerprint: str | None = None,
     progress: TaskProgress,
-) -> Subject:
+) -> EvaluationContext:
     """A backbone with its images, and the means to see them.
 
     Args:
@@ -175,7 +175,7 @@ def make_subject(
     def crops(
         source: Source, *, batch_size: int, epochs: int, seed: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        batches = StepBatches(
+        batches = StepBatchSampler(
             len(source),
             batch_size,
             seed=seed,
@@ -188,7 +188,7 @@ def make_subject(
                 raise ImageError(*batch.failures[0])
             yield normalised(batch.views[0], source.normalization, device=device), batch.indices
 
-    return Subject(
+    return EvaluationContext(
         network=network,
         train=train,
         test=test,
@@ -213,7 +213,7 @@ class Crops(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class EvaluationContext:
     """A backbone, and the images it is judged by.
 
     Attributes:
@@ -235,12 +235,12 @@ class Subject:
     progress: Callable[[str, int, int], None] = lambda what, done, total: None
 
     @cached_property
-    def known(self) -> Features:
+    def train_features(self) -> Features:
         """Features of the images to learn from."""
         return self.extract(self.network, self.train)
 
     @cached_property
-    def asked(self) -> Features:
+    def test_features(self) -> Features:
         """Features of the images to predict."""
         return self.extract(self.network, self.test)
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from massrl.config.evaluation import JudgeDataConfig
+from massrl.config.evaluation import EvaluationDataConfig
 from massrl.config.pretrain import Config
 from massrl.config.sections import DataConfig
-from massrl.data.annotated import ObjectSource, in_object_classes, limited
+from massrl.data.annotated import ObjectSource, limited, remap_object_classes
 from massrl.data.build import training_source
 from massrl.data.catalogue import absolute_spec, is_name, open_objects, open_source
-from massrl.data.source import Source, Subset, whole, with_classes
+from massrl.data.source import Source, Subset, remap_classes, whole
 from massrl.data.sources.find_images import has_validation_part
 from massrl.data.sources.folders import FileSource
 from massrl.data.splits import balanced_subset, holdout
@@ -43,7 +43,9 @@ def validation_source(data: DataConfig) -> Source | None:
     return source if source.labels is not None else None
 
 
-def judging_sources(data: JudgeDataConfig, run: Config | None) -> tuple[Source, Source, bool]:
+def evaluation_sources(
+    data: EvaluationDataConfig, run: Config | None
+) -> tuple[Source, Source, bool]:
     """The images to judge with.
 
     Args:
@@ -83,11 +85,11 @@ def judging_sources(data: JudgeDataConfig, run: Config | None) -> tuple[Source, 
         )
         kept, held = holdout(train_source.labels, 0.2, seed=0)
         return Subset(train_source, kept), Subset(train_source, held), True
-    refuse_shared_images(train_source, test_source)
+    check_disjoint(train_source, test_source)
     return train_source, test_source, False
 
 
-def refuse_shared_images(train: Source, test: Source) -> None:
+def check_disjoint(train: Source, test: Source) -> None:
     """Refuse images to be judged by that are among those to learn from, by where they lie.
 
     Raises:
@@ -117,7 +119,7 @@ def _places(source: Source) -> set[str]:
 
 
 def object_sources(
-    data: JudgeDataConfig, run: Config | None, *, maps: bool
+    data: EvaluationDataConfig, run: Config | None, *, maps: bool
 ) -> tuple[ObjectSource, ObjectSource]:
     """The images with objects to learn from, and those to be judged by.
 
@@ -144,8 +146,8 @@ def object_sources(
     for source in (train, test):
         if maps and not source.has_maps:
             raise DataError(f"{source.name} knows boxes alone: --task segment needs masks")
-    refuse_shared_images(train, test)
-    test = in_object_classes(test, train.object_names)
+    check_disjoint(train, test)
+    test = remap_object_classes(test, train.object_names)
     if data.limit is not None and data.limit < len(train):
         chosen = balanced_subset(None, data.limit, seed=0, total=len(train))
         train = limited(train, chosen)
@@ -153,7 +155,7 @@ def object_sources(
 
 
 @contextmanager
-def way_round_broken_images() -> Iterator[None]:
+def with_skip_hint() -> Iterator[None]:
     """Add to the error of a broken image how to go on without it."""
     try:
         yield
@@ -162,7 +164,7 @@ def way_round_broken_images() -> Iterator[None]:
         raise ImageError(error.name, reason) from None
 
 
-def in_same_classes(train: Source, test: Source) -> Source:
+def align_labels(train: Source, test: Source) -> Source:
     """The images to predict, their labels counted as those to learn from; they may lack some classes.
 
     Raises:
@@ -179,4 +181,4 @@ def in_same_classes(train: Source, test: Source) -> Source:
         raise DataError(
             f"{test.name} has classes that {train.name} has not, such as {unknown[:3]} (--data.val)"
         )
-    return test if test.class_names == train.class_names else with_classes(test, train.class_names)
+    return test if test.class_names == train.class_names else remap_classes(test, train.class_names)

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from massrl.data.source import Source, Subset
 from massrl.data.splits import holdout
 from massrl.errors import ConfigError, TrainingError
-from massrl.evaluation.context import Subject
-from massrl.evaluation.sgd import cosine, descend
+from massrl.evaluation.context import EvaluationContext
+from massrl.evaluation.sgd import cosine, train_sgd
 
 _STEPS_AN_EPOCH = 12  # of 1 % of ImageNet in batches of 1,024, which the published rates belong to
 
@@ -65,7 +65,7 @@ class FinetuneResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Goal:
+class TuningTarget:
     """What a classifier on top is to tell.
 
     Attributes:
@@ -80,15 +80,15 @@ class Goal:
     loss: Callable[[Tensor, Tensor], Tensor]
     measure: Callable[[Tensor, np.ndarray], float]
 
-    def of(self, indices: np.ndarray) -> Goal:
+    def of(self, indices: np.ndarray) -> TuningTarget:
         """The same for some of the images."""
         return replace(self, truth=self.truth[indices])
 
 
-def one_class(source: Source, *, num_classes: int) -> Goal:
+def single_label_target(source: Source, *, num_classes: int) -> TuningTarget:
     """The class of each image, by cross-entropy and accuracy."""
     assert source.labels is not None
-    return Goal(
+    return TuningTarget(
         truth=source.labels, num_outputs=num_classes, loss=F.cross_entropy, measure=_accuracy
     )
 
@@ -97,11 +97,11 @@ def _accuracy(scores: Tensor, truth: np.ndarray) -> float:
     return float((scores.argmax(1) == torch.from_numpy(truth)).float().mean()) * 100
 
 
-def tune_and_predict(
-    subject: Subject,
+def finetune_and_predict(
+    subject: EvaluationContext,
     source: Source,
     *,
-    goal: Goal | None = None,
+    goal: TuningTarget | None = None,
     rates: Sequence[float],
     epochs: Sequence[int],
     most: int,
@@ -122,7 +122,7 @@ def tune_and_predict(
     """
     settings = [Setting(rate=r, epochs=e) for r, e in itertools.product(rates, epochs)]
     accuracy: dict[Setting, float] = {}
-    goal = goal or one_class(source, num_classes=subject.num_classes)
+    goal = goal or single_label_target(source, num_classes=subject.num_classes)
     if len(settings) > 1 and len(source) >= _FEWEST_TO_DIVIDE:
         classes = goal.truth if goal.truth.ndim == 1 else None
         parts = holdout(classes, _HELD, seed=seed, total=len(source))
@@ -141,9 +141,9 @@ def tune_and_predict(
 
 
 def _tried(
-    subject: Subject,
+    subject: EvaluationContext,
     source: Source,
-    goal: Goal,
+    goal: TuningTarget,
     parts: tuple[np.ndarray, np.ndarray],
     setting: Setting,
     *,
@@ -166,11 +166,11 @@ def _tried(
 
 
 def fine_tune(
-    subject: Subject,
+    subject: EvaluationContext,
     source: Source,
     setting: Setting,
     *,
-    goal: Goal | None = None,
+    goal: TuningTarget | None = None,
     most: int,
     seed: int,
     name: str,
@@ -188,7 +188,7 @@ def fine_tune(
 
     Source: BYOL, arXiv 2006.07733, appendix C.2.
     """
-    goal = goal or one_class(source, num_classes=subject.num_classes)
+    goal = goal or single_label_target(source, num_classes=subject.num_classes)
     if len(source) < 2:
         raise ConfigError(f"{name}: {len(source)} image is too few to learn from")
     batch_size = _batch_size(len(source), most)
@@ -207,7 +207,7 @@ def fine_tune(
         ):
             yield goal.loss(network(images).float(), truth[indices.to(subject.device)])
 
-    descend(
+    train_sgd(
         network.parameters(),
         losses(),
         rate=setting.rate,

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from massrl.data.splits import holdout
 from massrl.errors import ConfigError
-from massrl.evaluation.finetune import Goal
+from massrl.evaluation.finetune import TuningTarget
 from massrl.evaluation.tasks.linear import STRENGTHS
 
 _RECALLS = np.linspace(0, 1, 11)
@@ -104,13 +104,13 @@ def _fit(values: np.ndarray, truth: np.ndarray, asked: np.ndarray, strength: flo
     return scores
 
 
-def several_classes(truth: np.ndarray) -> Goal:
+def multilabel_target(truth: np.ndarray) -> TuningTarget:
     """Which classes each image has, to be fine-tuned on: an answer for each, by 11-point mAP.
 
     Args:
         truth: int ``(n, num_classes)``: 1, 0, or -1 where nobody is asked.
     """
-    return Goal(
+    return TuningTarget(
         truth=truth,
         num_outputs=truth.shape[1],
         loss=_asked_entropy,

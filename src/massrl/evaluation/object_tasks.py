@@ -24,7 +24,7 @@ _SMALL_IMAGE = 200  # short side below which images are doubled, rather than mad
 
 
 @dataclass(frozen=True, kw_only=True)
-class ObjectOutcome:
+class ObjectTaskResult:
     """What a task came to.
 
     Attributes:
@@ -36,7 +36,7 @@ class ObjectOutcome:
     picture: np.ndarray | None
 
 
-def judge_objects(
+def run_object_task(
     task: str,
     network: nn.Module,
     train: ObjectSource,
@@ -46,7 +46,7 @@ def judge_objects(
     normalization: Normalization,
     device: torch.device,
     progress: Callable[[str, int, int], None],
-) -> ObjectOutcome:
+) -> ObjectTaskResult:
     """Carry out one of ``OBJECT_TASKS``; see ``detect`` and ``segment``."""
     begin = time.perf_counter()
     common: dict[str, Any] = {
@@ -80,7 +80,7 @@ def judge_objects(
         }
         picture = _sheet(said.shown, segmentation_sheet)
     seconds = round(time.perf_counter() - begin, 2)
-    return ObjectOutcome(
+    return ObjectTaskResult(
         figures={**figures, "num_images": len(test), "seconds": seconds}, picture=picture
     )
 

@@ -16,7 +16,7 @@ from massrl.data.source import Source, Subset
 from massrl.data.splits import balanced_subset
 from massrl.distributed import World
 from massrl.errors import DataError
-from massrl.evaluation.data import in_same_classes, validation_source, way_round_broken_images
+from massrl.evaluation.data import align_labels, validation_source, with_skip_hint
 from massrl.evaluation.features import Features, extract_features
 from massrl.evaluation.tasks.knn import knn_predict
 
@@ -38,7 +38,7 @@ def make_probe(config: Config, source: Source, world: World) -> Callable[[nn.Mod
     asked = validation_source(config.data) if labelled or config.data.val else None
     try:
         if asked is not None:
-            asked = in_same_classes(source, asked)
+            asked = align_labels(source, asked)
     except DataError as error:
         logger.warning("no k-NN while training: %s", error)
         return None
@@ -59,7 +59,7 @@ def make_probe(config: Config, source: Source, world: World) -> Callable[[nn.Mod
         own = extract_features(backbone, mine, side=config.view_size) if len(share) else None
         parts = [
             (part.values, part.labels, places)
-            for part, places in world.collect((own, share))
+            for part, places in world.all_gather_object((own, share))
             if part is not None
         ]
         values, labels, places = (
@@ -69,7 +69,7 @@ def make_probe(config: Config, source: Source, world: World) -> Callable[[nn.Mod
         return Features(values[order], labels[order])
 
     def measure(backbone: nn.Module) -> float:
-        with way_round_broken_images():
+        with with_skip_hint():
             known = features(backbone, bank)
             query = known if asked is None else features(backbone, asked)
         scores = knn_predict(

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from massrl.config.evaluation import EvaluateConfig
-from massrl.evaluation.context import Judged
+from massrl.evaluation.context import EvaluatedBackbone
 from massrl.evaluation.object_tasks import OBJECT_TASKS
 from massrl.evaluation.task import LOOK, TRANSFER, TUNED
 from massrl.evaluation.tasks import TASKS
-from massrl.weights.libraries import is_offered
+from massrl.weights.libraries import is_library_name
 
 
-def _earlier(path: Path, judged: Judged) -> dict[str, Any]:
+def _earlier(path: Path, judged: EvaluatedBackbone) -> dict[str, Any]:
     """Figures of the same weights that were there already; those of others would be lies."""
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
-        same = are_same(before["backbone"], judged.fingerprint, judged.about)
+        same = same_weights(before["backbone"], judged.fingerprint, judged.about)
         return dict(before["tasks"]) if same else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
@@ -34,13 +34,13 @@ def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:
     if config.out:
         return Path(config.out).expanduser() / name
     path = Path(str(backbone))
-    if is_offered(str(backbone)):
+    if is_library_name(str(backbone)):
         return Path("runs") / str(backbone).replace(":", "-") / name
     return (path if path.is_dir() else path.with_name(f"{path.stem}-results")) / name
 
 
 # What figures are called, the one that a task is known by before the others.
-FIGURES = {
+METRICS = {
     "acc1": "Acc@1",
     "acc5": "Acc@5",
     "mean_per_class": "mean per class",
@@ -56,13 +56,13 @@ FIGURES = {
 }
 
 
-def figures_of(outcome: dict[str, Any]) -> dict[str, float]:
+def headline_metrics(outcome: dict[str, Any]) -> dict[str, float]:
     """The figures of an outcome in percent, that which it is known by first."""
-    order = sorted(FIGURES, key=lambda key: key != outcome.get("metric"))
+    order = sorted(METRICS, key=lambda key: key != outcome.get("metric"))
     return {key: outcome[key] for key in order if isinstance(outcome.get(key), float | int)}
 
 
-def title_of(outcome: str) -> str:
+def task_title(outcome: str) -> str:
     """What a person calls an outcome: ``k-NN``, ``fine-tuned on 10 % of the labels``."""
     if outcome in TASKS:
         return TASKS[outcome].title
@@ -80,7 +80,7 @@ def title_of(outcome: str) -> str:
     return f"{TASKS[task].title} {f'{which} % of the labels' if is_share else f'the list {which}'}"
 
 
-def are_same(known: Mapping[str, Any], fingerprint: str, about: Mapping[str, Any]) -> bool:
+def same_weights(known: Mapping[str, Any], fingerprint: str, about: Mapping[str, Any]) -> bool:
     """Whether figures of an earlier ``results.json`` are of these weights on images prepared like this.
 
     Args:

@@ -17,32 +17,32 @@ from massrl.data.annotated import ObjectSource, limited
 from massrl.data.check import drop_broken
 from massrl.data.source import Subset
 from massrl.errors import ConfigError, DataError, suggest
-from massrl.evaluation.context import Images, Judged, Subject, network_to_judge
+from massrl.evaluation.context import EvaluatedBackbone, EvaluationContext, Images, open_network
 from massrl.evaluation.data import (
-    in_same_classes,
-    judging_sources,
+    align_labels,
+    evaluation_sources,
     object_sources,
-    way_round_broken_images,
+    with_skip_hint,
 )
 from massrl.evaluation.feature_cache import network_fingerprint
 from massrl.evaluation.metrics import classification_metrics
-from massrl.evaluation.object_tasks import OBJECT_TASKS, judge_objects
+from massrl.evaluation.object_tasks import OBJECT_TASKS, run_object_task
 from massrl.evaluation.results import _earlier, results_path
 from massrl.evaluation.stages import Stages
-from massrl.evaluation.task import ALL, LOOK, TRANSFER, may_fail
+from massrl.evaluation.task import ALL, LOOK, TRANSFER, skip_on_error
 from massrl.evaluation.tasks import TASKS
-from massrl.evaluation.tasks.feature_maps import STRATEGIES, look
-from massrl.evaluation.tasks.transfer import judge_transfer
+from massrl.evaluation.tasks.feature_maps import POLICIES, look
+from massrl.evaluation.tasks.transfer import run_transfer
 from massrl.files import write_json
 from massrl.images.pictures import save_picture
-from massrl.runs.environment import this_machine
+from massrl.runs.environment import detect_hardware
 from massrl.runs.folder import RunFolder
 from massrl.runs.log import TaskProgress
 
 logger = logging.getLogger("massrl")
 
 
-def judge_backbone(
+def evaluate_backbone(
     backbone: str | Path | nn.Module, wanted: EvaluateConfig, *, console: Console
 ) -> dict[str, Any]:
     """Judge a backbone and write what came of it; see ``massrl.evaluate``."""
@@ -52,8 +52,10 @@ def judge_backbone(
     name = None if isinstance(backbone, nn.Module) else str(backbone)
     run = RunFolder(name) if name is not None and Path(name).is_dir() else None
     config = load_config(run.config) if run is not None and run.config.is_file() else None
-    network, about = network_to_judge(backbone, config, untrained=wanted.untrained)
-    judged = Judged(network, about, network_fingerprint(network), config, this_machine())
+    network, about = open_network(backbone, config, untrained=wanted.untrained)
+    judged = EvaluatedBackbone(
+        network, about, network_fingerprint(network), config, detect_hardware()
+    )
     path = results_path(name or "", wanted) if name is not None or wanted.out else None
     results: dict[str, Any] = {
         "backbone": {
@@ -67,7 +69,7 @@ def judge_backbone(
     }
     done = 0
     try:
-        with TaskProgress(console) as progress, way_round_broken_images():
+        with TaskProgress(console) as progress, with_skip_hint():
             images, objects = _open(tasks, wanted, judged)
             for outcome, figures in _outcomes(judged, images, objects, wanted, path, progress):
                 results["tasks"].pop(outcome, None)
@@ -87,7 +89,7 @@ Objects = tuple[ObjectSource, ObjectSource]
 
 
 def _outcomes(
-    judged: Judged,
+    judged: EvaluatedBackbone,
     images: Images | None,
     objects: dict[str, Objects],
     wanted: EvaluateConfig,
@@ -98,14 +100,14 @@ def _outcomes(
     if images is not None:
         yield from _judge_images(judged, images, wanted, path, progress)
     if TRANSFER in chosen_tasks(wanted.task) and (wanted.transfer.sets or ALL not in wanted.task):
-        yield from judge_transfer(judged, wanted, progress)
+        yield from run_transfer(judged, wanted, progress)
     for task, parts in objects.items():
-        with may_fail(task, wanted):
+        with skip_on_error(task, wanted):
             yield task, _judge_objects(task, judged, parts, wanted, path, progress)
 
 
 def _open(
-    tasks: list[str], wanted: EvaluateConfig, judged: Judged
+    tasks: list[str], wanted: EvaluateConfig, judged: EvaluatedBackbone
 ) -> tuple[Images | None, dict[str, Objects]]:
     """The images that the tasks need; of ``all`` tasks those fall away that the images do not allow."""
     images: Images | None = None
@@ -116,8 +118,8 @@ def _open(
         Stages(judged.network)  # refuses what has none, before anything is computed
     if any(task in (*TASKS, LOOK) for task in tasks):
         try:
-            train, test, held_out = judging_sources(wanted.data, run)
-            images = train, in_same_classes(train, test), held_out
+            train, test, held_out = evaluation_sources(wanted.data, run)
+            images = train, align_labels(train, test), held_out
         except DataError as error:
             faults.append(error)
     for task in filter(OBJECT_TASKS.__contains__, tasks):
@@ -134,22 +136,22 @@ def _open(
 
 
 def _judge_images(
-    judged: Judged,
+    judged: EvaluatedBackbone,
     images: Images,
     wanted: EvaluateConfig,
     path: Path | None,
     progress: TaskProgress,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     subject, about = judged.subject(images, wanted, progress)
-    for name, item in judge_each(subject, wanted):
+    for name, item in run_tasks(subject, wanted):
         yield name, {**item, **about}
     if LOOK in chosen_tasks(wanted.task):
-        with may_fail(LOOK, wanted):
+        with skip_on_error(LOOK, wanted):
             yield LOOK, {**_look(judged, subject, wanted, path), **about}
 
 
 def _look(
-    judged: Judged, subject: Subject, wanted: EvaluateConfig, path: Path | None
+    judged: EvaluatedBackbone, subject: EvaluationContext, wanted: EvaluateConfig, path: Path | None
 ) -> dict[str, Any]:
     begin = time.perf_counter()
     views = judged.config.views if judged.config is not None else None
@@ -159,7 +161,7 @@ def _look(
         wanted.look,
         None if path is None else path.with_name(f"look{word}"),
         side=judged.about["size"],
-        policies=(views.policies if views is not None else None) or STRATEGIES,
+        policies=(views.policies if views is not None else None) or POLICIES,
         fill=(views.fill if views is not None else None) or 0,
         seed=wanted.seed,
     )
@@ -168,7 +170,7 @@ def _look(
 
 def _judge_objects(
     task: str,
-    judged: Judged,
+    judged: EvaluatedBackbone,
     parts: Objects,
     wanted: EvaluateConfig,
     path: Path | None,
@@ -180,7 +182,7 @@ def _judge_objects(
         left_out = broken + more
         if left_out:
             logger.warning("%d broken images are left out", left_out)
-    outcome = judge_objects(
+    outcome = run_object_task(
         task,
         judged.network,
         train,
@@ -195,7 +197,7 @@ def _judge_objects(
         word = "-untrained" if wanted.untrained else ""
         figures["picture"] = f"{task}{word}.png"
         save_picture(outcome.picture, path.with_name(figures["picture"]))
-    return {**figures, **judged.basis(wanted, train, test, held_out=False, left_out=left_out)}
+    return {**figures, **judged.provenance(wanted, train, test, held_out=False, left_out=left_out)}
 
 
 def _without_broken(source: ObjectSource) -> tuple[ObjectSource, int]:
@@ -204,7 +206,7 @@ def _without_broken(source: ObjectSource) -> tuple[ObjectSource, int]:
     return (limited(source, kept.indices) if broken else source), broken
 
 
-def judge(subject: Subject, config: EvaluateConfig) -> dict[str, dict[str, Any]]:
+def judge(subject: EvaluationContext, config: EvaluateConfig) -> dict[str, dict[str, Any]]:
     """Carry out those tasks of a configuration that are about images as a whole.
 
     Args:
@@ -219,17 +221,21 @@ def judge(subject: Subject, config: EvaluateConfig) -> dict[str, dict[str, Any]]
     Raises:
         ConfigError: if a task is unknown.
     """
-    return dict(judge_each(subject, config))
+    return dict(run_tasks(subject, config))
 
 
-def judge_each(subject: Subject, config: EvaluateConfig) -> Iterator[tuple[str, dict[str, Any]]]:
+def run_tasks(
+    subject: EvaluationContext, config: EvaluateConfig
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each outcome of ``judge`` as it comes; of ``all`` tasks one that fails costs itself alone."""
     for task in filter(TASKS.__contains__, chosen_tasks(config.task)):
         begin = time.perf_counter()
-        with may_fail(task, config):
+        with skip_on_error(task, config):
             for name, scores, chosen in TASKS[task].run(subject, config):
                 metrics = classification_metrics(
-                    scores.cpu(), subject.asked.labels, class_names=subject.train.class_names
+                    scores.cpu(),
+                    subject.test_features.labels,
+                    class_names=subject.train.class_names,
                 )
                 seconds = round(time.perf_counter() - begin, 2)
                 yield name, {**metrics, **chosen, "seconds": seconds}

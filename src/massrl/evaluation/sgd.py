@@ -16,7 +16,7 @@ Progress = Callable[[str, int, int], None]
 Groups = Iterable[nn.Parameter] | Iterable[dict[str, object]]
 
 
-def descend(
+def train_sgd(
     groups: Groups,
     losses: Iterable[Tensor],
     *,

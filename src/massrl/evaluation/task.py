@@ -12,7 +12,7 @@ from torch import Tensor
 
 from massrl.config.evaluation import EvaluateConfig
 from massrl.errors import MassrlError
-from massrl.evaluation.context import Subject
+from massrl.evaluation.context import EvaluationContext
 
 logger = logging.getLogger("massrl")
 
@@ -22,7 +22,7 @@ ALL, LOOK, TRANSFER = "all", "look", "transfer"
 TUNED = "-finetuned"  # ends the name of such an outcome
 
 
-class Outcome(NamedTuple):
+class TaskResult(NamedTuple):
     """What a task came to.
 
     Attributes:
@@ -46,11 +46,11 @@ class Task:
     """
 
     title: str
-    run: Callable[[Subject, EvaluateConfig], Iterator[Outcome]]
+    run: Callable[[EvaluationContext, EvaluateConfig], Iterator[TaskResult]]
 
 
 @contextmanager
-def may_fail(name: str, config: EvaluateConfig) -> Iterator[None]:
+def skip_on_error(name: str, config: EvaluateConfig) -> Iterator[None]:
     """Where ``all`` tasks are asked for, one that fails is left out with a word; else it ends all."""
     try:
         yield

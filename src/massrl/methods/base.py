@@ -100,7 +100,7 @@ class Method(nn.Module):
     def forward(self, views: Views) -> MethodOutput:
         """The loss of normalised views, with the graph of all of them."""
 
-    def learn(self, views: Views, backward: Callable[[Tensor], object]) -> MethodOutput:
+    def forward_backward(self, views: Views, backward: Callable[[Tensor], object]) -> MethodOutput:
         """Back-propagate the loss of normalised views.
 
         Args:
@@ -119,7 +119,7 @@ class Method(nn.Module):
         """Move the target, where there is one, towards the online network."""
 
     @torch.no_grad()
-    def restart_target(self) -> None:
+    def reset_target(self) -> None:
         """Make the target, where there is one, a copy of the online network."""
 
     def trainable(self) -> list[nn.Module]:

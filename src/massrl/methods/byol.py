@@ -93,10 +93,10 @@ class BYOL(Method):
         loss, rows = self._losses(p, z_target, self.used)
         return self._output(loss, rows, y, z, p)
 
-    def learn(self, views: Views, backward: Callable[[Tensor], object]) -> MethodOutput:
+    def forward_backward(self, views: Views, backward: Callable[[Tensor], object]) -> MethodOutput:
         """See ``Method.learn``."""
         if self.memory == "joint":
-            return super().learn(views, backward)
+            return super().forward_backward(views, backward)
         z_target = self._target(views)
         parts = []
         for place, number in enumerate(self.online):
@@ -146,7 +146,7 @@ class BYOL(Method):
         update_target(self.target_projector, self.projector, tau, copy_buffers=copied)
 
     @torch.no_grad()
-    def restart_target(self) -> None:
-        """See ``Method.restart_target``."""
+    def reset_target(self) -> None:
+        """See ``Method.reset_target``."""
         self.target_backbone.load_state_dict(self.backbone.state_dict())
         self.target_projector.load_state_dict(self.projector.state_dict())

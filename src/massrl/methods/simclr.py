@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from massrl.distributed import gathered
+from massrl.distributed import all_gather_cat
 from massrl.errors import ConfigError
 from massrl.methods.base import Method, MethodOutput, Outputs, Views
 from massrl.methods.losses import contrastive_matrix, reduce_pairs
@@ -65,7 +65,7 @@ class SimCLR(Method):
             h, z = map(torch.stack, zip(*parts, strict=True))
         else:
             h, z = self.per_view(self._embed, views)  # N × B × D, N × B × P
-        z_all, start = gathered(z, dim=1)  # negatives come from all processes
+        z_all, start = all_gather_cat(z, dim=1)  # negatives come from all processes
         matrix = contrastive_matrix(z, self.temperature, others=z_all, start=start)
         return MethodOutput(
             loss=reduce_pairs(matrix, self.mask, self.pair_weight),

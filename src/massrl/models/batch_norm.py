@@ -10,7 +10,7 @@ import torch
 from timm.layers import norm_act
 from torch import Tensor, nn
 
-from massrl.distributed import summed
+from massrl.distributed import all_reduce_sum
 from massrl.errors import ConfigError
 
 _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -66,10 +66,10 @@ class SummedBatchNorm(nn.modules.batchnorm._BatchNorm):
         axes = [0, *range(2, x.ndim)]
         shape = [1, -1, *[1] * (x.ndim - 2)]
         own = x.new_tensor([x.numel() / x.shape[1]])
-        sums = summed(torch.cat([x.sum(axes), own]))
+        sums = all_reduce_sum(torch.cat([x.sum(axes), own]))
         mean, count = sums[:-1] / sums[-1], sums[-1]
         centred = x - mean.view(shape)
-        variance = summed(centred.square().sum(axes)) / count
+        variance = all_reduce_sum(centred.square().sum(axes)) / count
         if self.running_mean is not None and self.running_var is not None:
             self._remember(mean.detach(), variance.detach() * (count / (count - 1)))
         normal = centred * torch.rsqrt(variance + self.eps).view(shape)

@@ -9,10 +9,10 @@ from typing import Any
 
 from massrl.config.evaluation import CompareConfig
 from massrl.errors import DataError
-from massrl.evaluation.results import FIGURES, figures_of, title_of
+from massrl.evaluation.results import METRICS, headline_metrics, task_title
 from massrl.files import write_json
 from massrl.report.content import ReportContent, Table, Tasks
-from massrl.report.figures import accuracy_bars, are_figures, moved_tables
+from massrl.report.figures import accuracy_bars, are_figures, invariance_tables
 from massrl.report.page import write_report
 from massrl.report.run_page import metric_curves
 from massrl.runs.folder import RunFolder
@@ -29,7 +29,7 @@ class Comparison:
     """
 
     tasks: Tasks
-    doubts: list[str]
+    sanity_warnings: list[str]
 
     @property
     def outcomes(self) -> list[str]:
@@ -39,7 +39,7 @@ class Comparison:
                 name
                 for items in self.tasks.values()
                 for name, item in items.items()
-                if figures_of(item)
+                if headline_metrics(item)
             )
         )
 
@@ -56,7 +56,7 @@ class Comparison:
             [
                 backbone,
                 *(
-                    _text(next(iter(figures_of(figures.get(name, {})).values()), None))
+                    _text(next(iter(headline_metrics(figures.get(name, {})).values()), None))
                     for name in self.outcomes
                 ),
             ]
@@ -74,7 +74,7 @@ class Comparison:
             )
             for row in table
         ]
-        return [*lines, *(f"not the same: {doubt}" for doubt in self.doubts)]
+        return [*lines, *(f"not the same: {warning}" for warning in self.sanity_warnings)]
 
 
 def compare_folders(wanted: CompareConfig) -> tuple[Path, Comparison]:
@@ -96,28 +96,32 @@ def compare_folders(wanted: CompareConfig) -> tuple[Path, Comparison]:
         tasks |= found
     comparison = Comparison(tasks, _doubts(tasks))
     out = Path(wanted.out).expanduser()
-    write_json(out / "comparison.json", {"tasks": tasks, "doubts": comparison.doubts})
+    write_json(out / "comparison.json", {"tasks": tasks, "doubts": comparison.sanity_warnings})
     curves = [
         (name, read_metrics(folder.metrics))
         for name, folder in zip(names, folders, strict=True)
         if folder.metrics.is_file()
     ]
-    shown = {key for items in tasks.values() for item in items.values() for key in figures_of(item)}
+    shown = {
+        key for items in tasks.values() for item in items.values() for key in headline_metrics(item)
+    }
     tables = [
         Table(
             title=title,
-            header=["backbone", *map(title_of, comparison.outcomes)],
+            header=["backbone", *map(task_title, comparison.outcomes)],
             rows=comparison.rows(figure),
             note="Percent.",
         )
-        for figure, title in FIGURES.items()
+        for figure, title in METRICS.items()
         if figure in shown
     ]
     content = ReportContent(
         title="Comparison",
-        lead=f"Not the same: {', '.join(comparison.doubts)}." if comparison.doubts else "",
+        lead=f"Not the same: {', '.join(comparison.sanity_warnings)}."
+        if comparison.sanity_warnings
+        else "",
         bars=accuracy_bars(tasks),
-        tables=[*tables, *moved_tables(tasks)],
+        tables=[*tables, *invariance_tables(tasks)],
         curves=metric_curves(curves),
     )
     return write_report(out, content), comparison
@@ -147,18 +151,18 @@ def _tasks(path: Path) -> dict[str, Any]:
 
 def _doubts(tasks: Tasks) -> list[str]:
     """What differs between figures of one task, beside the backbone."""
-    doubts = []
+    sanity_warnings = []
     for outcome in dict.fromkeys(name for figures in tasks.values() for name in figures):
         items = [figures[outcome] for figures in tasks.values() if outcome in figures]
         for what, key in (("images learnt from", "train"), ("images judged by", "val")):
             if len({item["data"][key]["fingerprint"] for item in items}) > 1:
-                doubts.append(f"{what} of {title_of(outcome)}")
+                sanity_warnings.append(f"{what} of {task_title(outcome)}")
         settings = [
             {key: _own(item["config"].get(key)) for key in _settings_of(outcome)} for item in items
         ]
         if any(item != settings[0] for item in settings):
-            doubts.append(f"settings of {title_of(outcome)}")
-    return doubts
+            sanity_warnings.append(f"settings of {task_title(outcome)}")
+    return sanity_warnings
 
 
 def _own(setting: Any) -> Any:

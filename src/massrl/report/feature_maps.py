@@ -12,7 +12,7 @@ from massrl.evaluation.tasks.feature_maps import _GALLERY, _PER_ROW, _THUMB
 from massrl.report.content import Gallery, Picture, Scatter
 
 
-def what_was_looked_at(folder: Path, title: str) -> tuple[list[Scatter], list[Gallery]]:
+def load_feature_report(folder: Path, title: str) -> tuple[list[Scatter], list[Gallery]]:
     """Maps and gallery of a folder that ``look`` wrote; empty where there is none."""
     if not (folder / "look.json").is_file():
         return [], []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from massrl.evaluation.results import FIGURES, figures_of, title_of
+from massrl.evaluation.results import METRICS, headline_metrics, task_title
 from massrl.evaluation.task import TRANSFER
 from massrl.report.content import Bars, Matrix, Table, Tasks
 
@@ -19,7 +19,7 @@ def are_figures(tasks: Any) -> bool:
 def _judged(tasks: Tasks) -> dict[str, Any]:
     """Figures of the trained weights, of the untrained where there are no others."""
     items = tasks.get("trained") or tasks.get("untrained") or {}
-    return {name: item for name, item in items.items() if figures_of(item)}
+    return {name: item for name, item in items.items() if headline_metrics(item)}
 
 
 def _asked(figures: dict[str, Any]) -> str:
@@ -38,7 +38,7 @@ def accuracy_bars(tasks: Tasks) -> list[Bars]:
     outcomes: dict[str, dict[str, Any]] = {}
     for items in tasks.values():
         outcomes |= {name: item for name, item in items.items() if name not in outcomes}
-    first = {name: next(iter(figures_of(item)), "") for name, item in outcomes.items()}
+    first = {name: next(iter(headline_metrics(item)), "") for name, item in outcomes.items()}
     moved = [name for name in first if name.startswith(TRANSFER)]
     images = [name for name, key in first.items() if key == "acc1" and name not in moved]
     objects = [name for name, key in first.items() if key and name not in (*images, *moved)]
@@ -62,7 +62,8 @@ def accuracy_bars(tasks: Tasks) -> list[Bars]:
                 title=title
                 or (f"Accuracy on {_asked(outcomes[names[0]])}" if same else "Accuracy"),
                 groups=[
-                    f"{title_of(n)}, {FIGURES[first[n]]}" if title else title_of(n) for n in names
+                    f"{task_title(n)}, {METRICS[first[n]]}" if title else task_title(n)
+                    for n in names
                 ],
                 series=series,
                 chance=None if title or not same else 100 / max(1, about["train"]["num_classes"]),
@@ -87,25 +88,27 @@ def _figures(tasks: Tasks) -> list[Table]:
         ),
     ):
         keys = [
-            key for key in FIGURES if any(key in figures_of(item) for item in outcomes.values())
+            key
+            for key in METRICS
+            if any(key in headline_metrics(item) for item in outcomes.values())
         ]
         if not keys:
             continue
         rows = [
             [
-                title_of(name),
-                *(_percent(figures_of(item).get(key)) for key in keys),
+                task_title(name),
+                *(_percent(headline_metrics(item).get(key)) for key in keys),
                 f"{item.get('labelled_images', item['data']['train']['num_images']):,}",
                 f"{item['seconds']:.1f}",
             ]
             for name, item in outcomes.items()
         ]
-        header = ["task", *(FIGURES[key] for key in keys), "images learnt from", "seconds"]
+        header = ["task", *(METRICS[key] for key in keys), "images learnt from", "seconds"]
         tables.append(Table(title=title, header=header, rows=rows))
     return tables
 
 
-def moved_tables(tasks: Tasks) -> list[Table]:
+def invariance_tables(tasks: Tasks) -> list[Table]:
     """How far each strategy moves the features of each backbone, where that was measured."""
     moved = {name: items["look"]["moved"] for name, items in tasks.items() if "look" in items}
     if not moved:
@@ -143,7 +146,7 @@ def _per_class(tasks: Tasks) -> list[Table]:
         tables.append(
             Table(
                 title=f"{what} by class, {which}",
-                header=["class", *map(title_of, judged)],
+                header=["class", *map(task_title, judged)],
                 rows=[
                     [name, *(_percent(item["per_class"].get(name)) for item in judged.values())]
                     for name in hardest[:_MOST_CLASSES]
@@ -167,7 +170,7 @@ def _confusion(tasks: Tasks) -> Matrix | None:
     if len(names) > _MOST_CLASSES:
         return None
     return Matrix(
-        title=f"What is taken for what, {title_of(name)}",
+        title=f"What is taken for what, {task_title(name)}",
         names=names,
         rows=[[100 * count / max(1, sum(row)) for count in row] for row in rows],
         note="Percent of each class (row) that is taken for a class (column).",

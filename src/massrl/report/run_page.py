@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 from massrl.config.files import load_config
-from massrl.evaluation.results import FIGURES, figures_of, title_of
+from massrl.evaluation.results import METRICS, headline_metrics, task_title
 from massrl.evaluation.task import LOOK
 from massrl.images.pictures import save_picture
 from massrl.report.content import Curve, Matrix, Picture, ReportContent, Tasks
-from massrl.report.feature_maps import what_was_looked_at
+from massrl.report.feature_maps import load_feature_report
 from massrl.report.figures import (
     _asked,
     _confusion,
@@ -19,7 +19,7 @@ from massrl.report.figures import (
     _per_class,
     accuracy_bars,
     are_figures,
-    moved_tables,
+    invariance_tables,
 )
 from massrl.report.matrix_picture import draw_matrix
 from massrl.report.page import write_report
@@ -37,7 +37,7 @@ _CURVES = (
     ("loss", "Loss", "mean over the pairs of views"),
     ("knn", "k-NN accuracy while training", "percent"),
     ("deviation", "Spread of the projections", "1 at random, 0 when collapsed"),
-    ("feature_deviation", "Spread of the features", "1 at random, 0 when collapsed"),
+    ("embedding_std", "Spread of the features", "1 at random, 0 when collapsed"),
     ("prediction_deviation", "Spread of the predictions", "1 at random, 0 when collapsed"),
     ("effective_rank", "Effective rank of the projections", "dimensions"),
     ("lr", "Learning rate", "per step"),
@@ -67,7 +67,7 @@ def report_run(folder: RunFolder) -> Path:
     for name, word in (("trained", ""), ("untrained", "-untrained")):
         if LOOK not in tasks.get(name, {}):
             continue  # what lies there is of other weights
-        seen, near = what_was_looked_at(folder.path / f"look{word}", name)
+        seen, near = load_feature_report(folder.path / f"look{word}", name)
         maps += seen
         galleries += near
     content = ReportContent(
@@ -77,7 +77,7 @@ def report_run(folder: RunFolder) -> Path:
         config_text=folder.config.read_text(encoding="utf-8") if config is not None else "",
         curves=metric_curves([("", rows)]),
         matrix=loss_matrix(folder),
-        tables=[*_figures(tasks), *moved_tables(tasks), *_per_class(tasks)],
+        tables=[*_figures(tasks), *invariance_tables(tasks), *_per_class(tasks)],
         confusion=_confusion(tasks),
         bars=accuracy_bars(tasks),
         images=_pictures(folder, tasks),
@@ -124,11 +124,11 @@ def loss_matrix(folder: RunFolder) -> Matrix | None:
 
 def _lead(tasks: Tasks, rows: list[dict[str, str]], total: int | None) -> str:
     for name, item in _judged(tasks).items():
-        key, value = next(iter(figures_of(item).items()))
+        key, value = next(iter(headline_metrics(item).items()))
         if key != "acc1":
-            return f"{title_of(name).capitalize()}: {FIGURES[key]} {value:.1f} %."
+            return f"{task_title(name).capitalize()}: {METRICS[key]} {value:.1f} %."
         how = " from frozen features" if name in ("knn", "linear") else ""
-        return f"{title_of(name)} classifies {value:.1f} % of {_asked(item)}{how}."
+        return f"{task_title(name)} classifies {value:.1f} % of {_asked(item)}{how}."
     if total is None:
         return ""
     done = int(rows[-1]["step"]) + 1 if rows else 0
@@ -149,9 +149,9 @@ def _facts(rows: list[dict[str, str]], tasks: Tasks) -> list[tuple[str, str]]:
         if int(last.get("skipped") or 0):
             facts.append(("broken images skipped", last["skipped"]))
     for name, item in _judged(tasks).items():
-        key, value = next(iter(figures_of(item).items()))
-        what = "top 1" if key == "acc1" else FIGURES[key]
-        facts.append((f"{title_of(name)}, {what}", f"{value:.1f} %"))
+        key, value = next(iter(headline_metrics(item).items()))
+        what = "top 1" if key == "acc1" else METRICS[key]
+        facts.append((f"{task_title(name)}, {what}", f"{value:.1f} %"))
     return facts
 
 
@@ -160,7 +160,7 @@ def _pictures(folder: RunFolder, tasks: Tasks) -> list[Picture]:
     pictures = [
         Picture(
             image=folder.path / item["picture"],
-            caption=f"{title_of(name)}, {weights}: {_SHOWN[name]}",
+            caption=f"{task_title(name)}, {weights}: {_SHOWN[name]}",
         )
         for weights, items in tasks.items()
         for name, item in items.items()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from importlib import metadata
-from massrl.errors import ConfigError
-from pathlib import Path
-from typing import Any
 import os
 import platform
 import subprocess
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
 import torch
 
+from massrl.errors import ConfigError
 
-def circumstances(machine: str) -> dict[str, Any]:
+
+def environment_info(machine: str) -> dict[str, Any]:
     """What figures were made with: software, hardware, and the commit of a source checkout."""
     packages = (
         "massrl",
@@ -55,7 +57,7 @@ def _commit() -> str | None:
 
 
 @dataclass(frozen=True)
-class Machine:
+class Hardware:
     """What there is to train on.
 
     Attributes:
@@ -74,7 +76,7 @@ class Machine:
         return self.accelerator == "gpu"
 
 
-def this_machine(accelerator: str = "auto") -> Machine:
+def detect_hardware(accelerator: str = "auto") -> Hardware:
     """Look at the machine.
 
     Raises:
@@ -88,5 +90,5 @@ def this_machine(accelerator: str = "auto") -> Machine:
     except AttributeError:  # not every system can tell
         cores = os.cpu_count() or 1
     if accelerator != "cpu" and available:
-        return Machine("gpu", cores, torch.cuda.get_device_name())
-    return Machine("cpu", cores, f"{cores} CPU cores")
+        return Hardware("gpu", cores, torch.cuda.get_device_name())
+    return Hardware("cpu", cores, f"{cores} CPU cores")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from massrl.config.checks import is_strategy_file
-from massrl.config.files import config_text
-from massrl.config.pretrain import Config
-from massrl.config.sections import ViewsConfig
-from massrl.errors import CheckpointError
-from massrl.errors import ConfigError
-from massrl.files import write_text
 from pathlib import Path
 from shlex import quote
 from typing import IO
-import logging
-import os
+
+from massrl.config.checks import is_policy_file
+from massrl.config.files import config_text
+from massrl.config.pretrain import Config
+from massrl.config.sections import ViewsConfig
+from massrl.errors import CheckpointError, ConfigError
+from massrl.files import write_text
 
 try:
     import fcntl
@@ -141,7 +139,7 @@ class RunFolder:
         """Copy the user's own strategies into the folder, so that the run does not change with them."""
         kept: dict[str, str] = {}
         for policy in policies:
-            if is_strategy_file(policy) and policy not in kept:
+            if is_policy_file(policy) and policy not in kept:
                 copy = self.path / "policies" / f"{len(kept) + 1}-{Path(policy).name}"
                 write_text(copy, Path(policy).expanduser().read_text(encoding="utf-8"))
                 kept[policy] = str(copy)
@@ -154,6 +152,7 @@ class RunFolder:
             str(Path(policy).relative_to(self.path)) if policy.startswith(own) else policy
             for policy in policies
         )
+
 
 logger = logging.getLogger("massrl")
 
@@ -176,7 +175,7 @@ def save_config(folder: RunFolder, config: Config) -> None:
     write_text(folder.config, f"# peak learning rate in use: {rate}\n{text}")
 
 
-def what_is_left(folder: RunFolder) -> str:
+def resume_hint(folder: RunFolder) -> str:
     """What a run that could not go on has kept."""
     if not folder.checkpoint.is_file():
         return "no checkpoint had been made yet"

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from massrl.files import write_text
 from massrl.errors import TrainingError
+from massrl.files import write_text
 
 COLUMNS = (
     "step",
@@ -23,7 +23,7 @@ COLUMNS = (
     "views_per_second",
     "data_wait",
     "deviation",
-    "feature_deviation",
+    "embedding_std",
     "prediction_deviation",
     "effective_rank",
     "knn",

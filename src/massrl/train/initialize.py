@@ -48,7 +48,7 @@ def make_method(config: Config) -> Method:
     return method
 
 
-def without_start(config: Config) -> Config:
+def drop_init_from(config: Config) -> Config:
     """The configuration of a run that goes on: its checkpoint has the weights, whatever it began with."""
     return replace(config, model=replace(config.model, init_from=None))
 
@@ -73,19 +73,19 @@ def _start_from(path: Path, method: Method) -> None:
             network.load_state_dict(own)
             taken.append(name)
         elif name == "backbone":
-            backbone, stem = network_of_weights(path)
+            backbone, stem = backbone_of_weights(path)
             raise CheckpointError(
                 f"{path} holds weights of another network: --model.backbone {backbone} --model.stem {stem} "
                 f"is theirs"
             )
         else:
             left.append(name)
-    method.restart_target()
+    method.reset_target()
     rest = f"; {', '.join(left)} start{'s' * (len(left) == 1)} anew" if left else ""
     logger.info("%-8s %s from %s%s", "weights", ", ".join(taken), path, rest)
 
 
-def network_of_weights(path: Path) -> tuple[str, str]:
+def backbone_of_weights(path: Path) -> tuple[str, str]:
     """Name and stem of the backbone that a run, or a backbone's file, has weights of.
 
     Raises:

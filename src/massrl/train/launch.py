@@ -29,7 +29,7 @@ from torch.distributed.rendezvous import rendezvous
 from massrl.config.pretrain import TrainConfig
 from massrl.distributed import World
 from massrl.errors import ConfigError, TrainingError
-from massrl.runs.environment import this_machine
+from massrl.runs.environment import detect_hardware
 
 logger = logging.getLogger("massrl")
 
@@ -44,7 +44,7 @@ class LostError(TrainingError):
 
 
 @contextmanager
-def connected(train: TrainConfig, *, gpu: bool) -> Iterator[World]:
+def process_group(train: TrainConfig, *, gpu: bool) -> Iterator[World]:
     """This process's place in its run, with the others of the run connected for as long as this lasts.
 
     Args:
@@ -249,7 +249,7 @@ def _group(here: World, *, gpu: bool) -> Iterator[None]:
         torch.cuda.set_device(here.local_rank)
     elif "OMP_NUM_THREADS" not in os.environ:
         # One for each core, over all processes of the machine.
-        torch.set_num_threads(max(1, this_machine("cpu").cores // here.local_size))
+        torch.set_num_threads(max(1, detect_hardware("cpu").cores // here.local_size))
     try:
         if here.size > 1:
             backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
@@ -279,7 +279,7 @@ def fresh_store(store: Store, here: World) -> Store:
     taken for those of the living. So each process asks with a token of its own, and only one that is alive
     can answer it.
     """
-    if not here.leads:
+    if not here.is_main:
         token = uuid4().hex
         store.set(f"massrl/ask/{here.rank}", token)
         attempt = store.get(f"massrl/answer/{token}").decode()

@@ -16,7 +16,7 @@ from torch import nn
 
 from massrl.config.pretrain import Config
 from massrl.data.build import normalization_of
-from massrl.data.loader import MakeViews, StepBatches, build_loader, steps_per_epoch
+from massrl.data.loader import StepBatchSampler, ViewPipeline, build_loader, steps_per_epoch
 from massrl.data.source import Source
 from massrl.distributed import World
 from massrl.methods.base import Method
@@ -24,11 +24,11 @@ from massrl.models.batch_norm import synchronise_batch_norm
 from massrl.runs.folder import RunFolder
 from massrl.train.callbacks.base import Clock
 from massrl.train.callbacks.checkpoints import Checkpoints
-from massrl.train.callbacks.collapse import Health
-from massrl.train.callbacks.metrics import Record
+from massrl.train.callbacks.collapse import CollapseMonitor
+from massrl.train.callbacks.metrics import MetricsCallback
 from massrl.train.callbacks.probe import Probe
 from massrl.train.callbacks.progress import ProgressLine
-from massrl.train.callbacks.signals import Signals
+from massrl.train.callbacks.signals import SignalHandler
 from massrl.train.loggers import Loggers
 from massrl.train.module import PretrainingModule
 from massrl.train.resolve import make_schedule
@@ -37,7 +37,7 @@ logger = logging.getLogger("massrl")
 
 
 @dataclass(frozen=True)
-class Sitting:
+class SessionResult:
     """What came of a sitting.
 
     Attributes:
@@ -57,7 +57,7 @@ def train(
     config: Config,
     method: Method,
     source: Source,
-    make_views: MakeViews,
+    make_views: ViewPipeline,
     *,
     world: World,
     folder: RunFolder | None,
@@ -67,7 +67,7 @@ def train(
     measure: Callable[[nn.Module], float] | None,
     loggers: Loggers | None,
     title: str = "pre-training",
-) -> Sitting:
+) -> SessionResult:
     """Train until the last step or a signal.
 
     Args:
@@ -110,19 +110,19 @@ def train(
         clock.seconds = float(checkpoint["seconds"])
         logger.info("going on from step %d of %d", module.step, module.schedule.total_steps)
     if module.step >= module.schedule.total_steps:
-        return Sitting(module.step, clock.seconds, None, module.skipped)
+        return SessionResult(module.step, clock.seconds, None, module.skipped)
     signals, callbacks = _callbacks(
         config, source, folder, view_names, console, measure, clock, title, loggers
     )
     loader = _loader(config, source, make_views, start_step=module.step, world=world)
     _trainer(config, callbacks, num_batches=len(loader), world=world).fit(module, loader)
-    return Sitting(module.step, clock.seconds, signals.received, module.skipped)
+    return SessionResult(module.step, clock.seconds, signals.received, module.skipped)
 
 
 def _loader(
-    config: Config, source: Source, make_views: MakeViews, *, start_step: int, world: World
+    config: Config, source: Source, make_views: ViewPipeline, *, start_step: int, world: World
 ) -> Any:
-    batches = StepBatches(
+    batches = StepBatchSampler(
         len(source),
         config.batch_size,
         seed=config.train.seed,
@@ -150,7 +150,7 @@ def _callbacks(
     clock: Clock,
     title: str,
     loggers: Loggers | None,
-) -> tuple[Signals, list[lightning.Callback]]:
+) -> tuple[SignalHandler, list[lightning.Callback]]:
     """In the order in which they act after a step: measure, write, save, show, stop.
 
     The clock comes last, so that between two steps it sees nothing but the wait for data. A process
@@ -161,17 +161,19 @@ def _callbacks(
     probe = Probe(measure, every=every, clock=clock) if measure is not None and every else None
     probes: list[lightning.Callback] = [probe] if probe is not None else []
     if folder is None or loggers is None:
-        signals = Signals(None)
+        signals = SignalHandler(None)
         return signals, [*probes, signals, clock]
-    health = Health(view_names, folder.matrix)
-    record = Record(folder.metrics, clock=clock, health=health, probe=probe, loggers=loggers)
+    health = CollapseMonitor(view_names, folder.matrix)
+    record = MetricsCallback(
+        folder.metrics, clock=clock, health=health, probe=probe, loggers=loggers
+    )
     checkpoints = Checkpoints(
         folder.checkpoint,
         every=config.train.checkpoint_every,
         clock=clock,
         record=record,
     )
-    signals = Signals(checkpoints)
+    signals = SignalHandler(checkpoints)
     progress = ProgressLine(console, title=title, clock=clock, probe=probe)
     return signals, [health, *probes, record, checkpoints, progress, signals, clock]
 

@@ -115,7 +115,9 @@ class PretrainingModule(lightning.LightningModule):
         norm = gradient_norm(self.method)
         self.gradient_norm = norm / scaler.get_scale() if scaler is not None else norm
         if scaler is None and not math.isfinite(norm):
-            named = [index for some in self.world.collect(self._indices) for index in some]
+            named = [
+                index for some in self.world.all_gather_object(self._indices) for index in some
+            ]
             self._refuse(f"the gradient is {norm}", norm, named)
 
     def normalise(self, views: Tensor) -> NormalisedViews:
@@ -131,7 +133,7 @@ class PretrainingModule(lightning.LightningModule):
         if part == 0:
             optimizer.zero_grad()
             self._indices = []
-        self.learn(batch, part, self.manual_backward)
+        self.forward_backward(batch, part, self.manual_backward)
         if part == parts - 1:
             self.world.average_gradients(self.parameters())
             self._judge_gradients()
@@ -141,7 +143,9 @@ class PretrainingModule(lightning.LightningModule):
             self.method.update_target(self.schedule.tau(self.step))
             self.step += 1
 
-    def learn(self, batch: ViewBatch, part: int, backward: Callable[[Tensor], object]) -> None:
+    def forward_backward(
+        self, batch: ViewBatch, part: int, backward: Callable[[Tensor], object]
+    ) -> None:
         """Add one batch's gradients to those of its optimiser step.
 
         Args:
@@ -156,14 +160,14 @@ class PretrainingModule(lightning.LightningModule):
         place = (self.config.train.seed * 1_000_003 + self.step) * parts + part
         torch.manual_seed(place * world.size + world.rank)
         views = execute(batch.views) if isinstance(batch.views, Crops) else batch.views
-        output = self.method.learn(
+        output = self.method.forward_backward(
             self.normalise(views), lambda loss: backward(loss * (weight / parts))
         )
         figures = torch.cat([output.loss[None], output.matrix.flatten()])
         loss, *matrix = world.mean(figures * weight).tolist()
         if not math.isfinite(loss):
             own = [] if math.isfinite(float(output.loss)) else batch.indices.tolist()
-            named = [index for some in self.world.collect(own) for index in some]
+            named = [index for some in self.world.all_gather_object(own) for index in some]
             self._refuse(f"the loss is {loss}", loss, named)
         self.step_loss = loss / parts + (self.step_loss if part else 0.0)
         self.output = output._replace(matrix=torch.tensor(matrix).view(output.matrix.shape))
@@ -183,7 +187,7 @@ class PretrainingModule(lightning.LightningModule):
         self._stop_agreed = int(stops.max())
         if failures.any():
             self._note_failures(
-                [each for some in self.world.collect(batch.failures) for each in some]
+                [each for some in self.world.all_gather_object(batch.failures) for each in some]
             )
         if counts.min() < 2:
             raise TrainingError(

@@ -24,18 +24,18 @@ from massrl.files import write_json
 from massrl.images.pictures import read_picture
 from massrl.methods.base import Method
 from massrl.report.run_page import report_run
-from massrl.runs.environment import this_machine
-from massrl.runs.folder import RunFolder, save_config, what_is_left, with_policies
+from massrl.runs.environment import detect_hardware
+from massrl.runs.folder import RunFolder, resume_hint, save_config, with_policies
 from massrl.runs.log import logging_to
 from massrl.train.checkpoint import restore_point
 from massrl.train.initialize import make_method
-from massrl.train.launch import connected, launched_place, requeue, started_again
+from massrl.train.launch import launched_place, process_group, requeue, started_again
 from massrl.train.loggers import Loggers, check_loggers
 from massrl.train.resolve import changed_fields, resolve_config, resolve_resumed
 from massrl.train.session import PretrainResult, _kept, _learn, _same_images, _view_maker
-from massrl.train.startup import doubts, say_config
-from massrl.train.timing import plan_steps
-from massrl.train.workers import follow
+from massrl.train.startup import log_config, sanity_warnings
+from massrl.train.timing import estimate_max_steps
+from massrl.train.workers import run_worker
 from massrl.views.drawing.contact_sheet import save_sheet, sheet_rows
 from massrl.weights.load import save_trained
 
@@ -50,8 +50,8 @@ def start_run(wanted: Config, *, console: Console, title: str) -> PretrainResult
         raise ConfigError("no images to learn from: --data.train takes a folder, a list or a name")
     check_loggers(wanted.train.loggers)
     with _together(wanted.train) as world:
-        if not world.leads:
-            return follow(world)
+        if not world.is_main:
+            return run_worker(world)
         known = RunFolder(wanted.out)
         if wanted.out and started_again() and known.config.is_file():
             return _go_on(known, load_config(known.config), world, console=console, title=title)
@@ -75,14 +75,14 @@ def resume_run(
         )
     )
     with _together(replace(wanted.train, devices=devices, nodes=nodes)) as world:
-        if not world.leads:
-            return follow(world)
+        if not world.is_main:
+            return run_worker(world)
         return _go_on(folder, wanted, world, console=console, title=title)
 
 
 @contextmanager
 def _together(train: TrainConfig) -> Iterator[World]:
-    with connected(train, gpu=this_machine(train.accelerator).has_gpu) as world:
+    with process_group(train, gpu=detect_hardware(train.accelerator).has_gpu) as world:
         yield world
 
 
@@ -90,7 +90,7 @@ def _begin(wanted: Config, world: World, *, console: Console, title: str) -> Pre
     source = training_source(wanted.data)
     devices = replace(wanted.train, devices=world.local_size, nodes=world.nodes)
     wanted = replace(wanted, train=devices)
-    resolved, notes = resolve_config(wanted, source, this_machine(wanted.train.accelerator))
+    resolved, notes = resolve_config(wanted, source, detect_hardware(wanted.train.accelerator))
     method = make_method(resolved)  # refuses what does not fit before anything is written
     if resolved.data.val:
         validation_source(resolved.data)
@@ -105,15 +105,15 @@ def _begin(wanted: Config, world: World, *, console: Console, title: str) -> Pre
     with folder.held(), logging_to(folder.log, console):
         views = with_policies(resolved.views, folder.keep_policies)
         resolved = replace(resolved, out=str(folder.path), views=views)
-        say_config(resolved, source, notes)
-        for doubt in doubts(resolved, source):
-            logger.warning("%-8s %s", "doubtful", doubt)
+        log_config(resolved, source, notes)
+        for warning in sanity_warnings(resolved, source):
+            logger.warning("%-8s %s", "doubtful", warning)
         write_json(folder.data, describe_source(source))
         source = _kept(source, resolved)
         maker = _view_maker(resolved)
         resolved = _say_stem(resolved, method)
         if resolved.train.max_steps is None:
-            resolved = plan_steps(resolved, method, source, maker, world=world)
+            resolved = estimate_max_steps(resolved, method, source, maker, world=world)
         measure = make_probe(resolved, source, world)
         save_config(folder, resolved)
         save_sheet(sheet_rows(source, maker, count=_SHEET_ROWS), folder.views)
@@ -162,13 +162,13 @@ def _lead(
     title: str,
 ) -> PretrainResult:
     """One sitting of a run, from its start or from its checkpoint; leaves the weights and the page."""
-    world.share((config, checkpoint))
+    world.broadcast((config, checkpoint))
     _same_images(world, source)
     loggers = Loggers(config, folder)
     try:
         if checkpoint is None and folder.views.is_file():
             loggers.picture("views", read_picture(folder.views), 0)
-        sitting, method = _learn(
+        session, method = _learn(
             config,
             source,
             checkpoint,
@@ -179,15 +179,15 @@ def _lead(
             console=console,
             title=title,
         )
-        save_trained(folder.backbone, method.backbone, config, step=sitting.step)
+        save_trained(folder.backbone, method.backbone, config, step=session.step)
         report_run(folder)
         if folder.matrix_picture.is_file():
-            loggers.picture("loss of every pair", read_picture(folder.matrix_picture), sitting.step)
+            loggers.picture("loss of every pair", read_picture(folder.matrix_picture), session.step)
     except BaseException:
         loggers.close("failed")
-        logger.info("%s", what_is_left(folder))
+        logger.info("%s", resume_hint(folder))
         raise
     loggers.close("success")
-    if sitting.stopped_by == "SIGUSR1":
+    if session.stopped_by == "SIGUSR1":
         requeue()
-    return PretrainResult(folder.path, config, sitting)
+    return PretrainResult(folder.path, config, session)

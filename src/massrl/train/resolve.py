@@ -16,8 +16,8 @@ from massrl.data.source import Source
 from massrl.data.sources.cache import fits_in_memory
 from massrl.errors import ConfigError
 from massrl.optim.schedules import Schedule
-from massrl.runs.environment import Machine, this_machine
-from massrl.train.initialize import network_of_weights
+from massrl.runs.environment import Hardware, detect_hardware
+from massrl.train.initialize import backbone_of_weights
 from massrl.views.layouts import SETTINGS, Layout, resolve_layout
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class _Notes(list[str]):
         return value
 
 
-def resolve_config(config: Config, source: Source, machine: Machine) -> tuple[Config, list[str]]:
+def resolve_config(config: Config, source: Source, machine: Hardware) -> tuple[Config, list[str]]:
     """Choose what was left open.
 
     Args:
@@ -113,7 +113,7 @@ def resolve_resumed(before: Config, after: Config) -> Config:
             f"--data.batch_size is {after.batch_size}: over --train.devices × --train.nodes × "
             f"--train.accumulate that is {after.device_batch_size} image at a time, but 2 or more are wanted"
         )
-    machine = this_machine(after.train.accelerator)
+    machine = detect_hardware(after.train.accelerator)
     if after.data.cache == "auto":
         after = replace(after, data=replace(after.data, cache=before.data.cache))
     return replace(
@@ -139,7 +139,7 @@ def _absolute(data: DataConfig) -> DataConfig:
     )
 
 
-def fitting_size(source: Source, machine: Machine) -> int:
+def fitting_size(source: Source, machine: Hardware) -> int:
     """Side of the views that a run takes unless it is told otherwise, pixels."""
     large = 224 if machine.has_gpu else 96
     return source.typical_side if _is_small(source) else large
@@ -150,7 +150,7 @@ def _is_small(source: Source) -> bool:
 
 
 def _resolve_views(
-    views: ViewsConfig, layout: Layout, source: Source, machine: Machine, notes: _Notes
+    views: ViewsConfig, layout: Layout, source: Source, machine: Hardware, notes: _Notes
 ) -> ViewsConfig:
     executor, on_device = views.executor, machine.has_gpu and not layout.local_crops
     why = f"images of about {source.typical_side} px"
@@ -164,7 +164,7 @@ def _resolve_views(
 
 
 def _resolve_model(
-    model: ModelConfig, source: Source, machine: Machine, notes: _Notes
+    model: ModelConfig, source: Source, machine: Hardware, notes: _Notes
 ) -> ModelConfig:
     on_cpu = "resnet10-narrow" if _is_small(source) else "resnet18"
     backbone = "resnet50" if machine.has_gpu else on_cpu
@@ -172,7 +172,7 @@ def _resolve_model(
     if model.init_from:
         start = Path(model.init_from).expanduser().resolve()
         if model.backbone is None:
-            backbone, stem = network_of_weights(start)
+            backbone, stem = backbone_of_weights(start)
             why = f"as the weights of {start}"
     return replace(
         model,
@@ -182,7 +182,7 @@ def _resolve_model(
     )
 
 
-def _resolve_data(config: Config, source: Source, machine: Machine, notes: _Notes) -> DataConfig:
+def _resolve_data(config: Config, source: Source, machine: Hardware, notes: _Notes) -> DataConfig:
     data, parts = config.data, config.train.num_devices * config.train.accumulate
     batch_size = notes.choose(
         data.batch_size,
@@ -219,7 +219,7 @@ def _cache(wanted: str, source: Source, notes: _Notes) -> str:
     return chosen
 
 
-def _resolve_train(config: Config, per_epoch: int, machine: Machine) -> TrainConfig:
+def _resolve_train(config: Config, per_epoch: int, machine: Hardware) -> TrainConfig:
     """``max_steps`` goes before ``seconds``, and ``seconds`` before ``epochs``."""
     train, method = config.train, config.method
     free = method.objective == "byol" and method.batch_norm == "per-view"

@@ -21,15 +21,15 @@ from massrl.errors import DataError, NonFiniteError
 from massrl.files import write_json
 from massrl.methods.base import Method
 from massrl.runs.folder import RunFolder
-from massrl.train.initialize import make_method, without_start
+from massrl.train.initialize import drop_init_from, make_method
 from massrl.train.loggers import Loggers
-from massrl.train.loop import Sitting, train
+from massrl.train.loop import SessionResult, train
 from massrl.views.build import make_view_maker
 from massrl.views.layouts import resolve_layout
 from massrl.views.view_maker import ViewMaker
 
 
-def keep_plans(
+def save_nonfinite_plans(
     error: NonFiniteError, folder: RunFolder, source: Source, maker: ViewMaker, *, epoch: int
 ) -> None:
     """Write down what was learnt from when the loss was no number, for ``massrl views --replay``."""
@@ -64,13 +64,13 @@ class PretrainResult:
 
     folder: Path
     config: Config
-    sitting: Sitting
-    leads: bool = True
+    session: SessionResult
+    is_main: bool = True
 
 
 def _same_images(world: World, source: Source) -> None:
     """Refuse a run whose processes would learn from different images."""
-    found = world.collect((source.fingerprint(), None))
+    found = world.all_gather_object((source.fingerprint(), None))
     for rank, (_, problem) in enumerate(found):
         if problem is not None:
             raise DataError(f"process {rank}: {problem}")
@@ -102,11 +102,11 @@ def _learn(
     loggers: Loggers | None = None,
     console: Console | None = None,
     title: str = "",
-) -> tuple[Sitting, Method]:
-    started = config if checkpoint is None else without_start(config)
+) -> tuple[SessionResult, Method]:
+    started = config if checkpoint is None else drop_init_from(config)
     method, maker = make_method(started), _view_maker(config)
     try:
-        sitting = train(
+        session = train(
             config,
             method,
             source,
@@ -123,6 +123,6 @@ def _learn(
     except NonFiniteError as error:
         if folder is not None:
             epoch = error.step // steps_per_epoch(len(source), config.batch_size)
-            keep_plans(error, folder, source, maker, epoch=epoch)
+            save_nonfinite_plans(error, folder, source, maker, epoch=epoch)
         raise
-    return sitting, method
+    return session, method

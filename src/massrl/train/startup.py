@@ -25,7 +25,7 @@ _FEW_FOR_STATISTICS = 16  # images that a batch norm sees at a time
 _LOOKED_AT = 8  # images
 
 
-def doubts(config: Config, source: Source) -> list[str]:
+def sanity_warnings(config: Config, source: Source) -> list[str]:
     """One line for each thing that is accepted and yet looks like a mistake, with what to try.
 
     Args:
@@ -90,7 +90,7 @@ def _images_are_equal(source: Source) -> bool:
     return len(images) > 1 and all(np.array_equal(image, images[0]) for image in images)
 
 
-def say_config(config: Config, source: Source, notes: Sequence[str]) -> None:
+def log_config(config: Config, source: Source, notes: Sequence[str]) -> None:
     """Say what a run will do, with every number in use and every choice that was made for it."""
     layout = resolve_layout(config.views)
     method, optim, train = config.method, config.optim, config.train

@@ -20,12 +20,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from massrl.config.pretrain import Config
 from massrl.data.build import normalization_of, training_source
-from massrl.data.loader import MakeViews, steps_per_epoch
+from massrl.data.loader import ViewPipeline, steps_per_epoch
 from massrl.data.source import Source
 from massrl.distributed import World, alone
 from massrl.errors import ConfigError
 from massrl.methods.base import Method
-from massrl.runs.environment import this_machine
+from massrl.runs.environment import detect_hardware
 from massrl.train.initialize import make_method
 from massrl.train.loop import _loader
 from massrl.train.module import PretrainingModule, gradient_norm
@@ -155,7 +155,7 @@ def step_cost(module: PretrainingModule, loader: Any, *, steps: int) -> StepCost
         with counter or _nothing():
             for part, batch in enumerate(parts):
                 with watch.stage("learn"), cast:
-                    module.learn(batch, part, _timed(watch))
+                    module.forward_backward(batch, part, _timed(watch))
         if counter is not None:
             flops = counter.get_total_flops()
         with watch.stage("optimiser"):
@@ -219,8 +219,8 @@ _REHEARSAL_SHARE = 0.04  # of the seconds that a run is planned for
 _REHEARSAL_WARMUP = 2  # steps that are slower than all later ones
 
 
-def plan_steps(
-    config: Config, method: Method, source: Source, make_views: MakeViews, *, world: World
+def estimate_max_steps(
+    config: Config, method: Method, source: Source, make_views: ViewPipeline, *, world: World
 ) -> Config:
     """Turn ``train.seconds`` into ``train.max_steps`` by timing a few steps on a copy of the networks.
 
@@ -244,7 +244,7 @@ def plan_steps(
     )
     loader = _loader(rehearsal, source, make_views, start_step=0, world=world)
     with alone():
-        times = _rehearse(module, loader, config.train.seconds)
+        times = time_steps(module, loader, config.train.seconds)
     step_seconds = sum(times) / len(times)
     steps = max(1, round(config.train.seconds / step_seconds))
     logger.info(
@@ -258,7 +258,7 @@ def plan_steps(
 
 
 def measure_steps(
-    config: Config, method: Method, source: Source, make_views: MakeViews
+    config: Config, method: Method, source: Source, make_views: ViewPipeline
 ) -> StepCost:
     """What ``train.max_steps`` steps of a resolved configuration cost here, a few more before them."""
     assert config.train.max_steps is not None
@@ -276,7 +276,8 @@ def measure_steps(
     return step_cost(module, loader, steps=config.train.max_steps)
 
 
-def _rehearse(module: PretrainingModule, loader: Any, seconds: float) -> list[float]:
+def time_steps(module: PretrainingModule, loader: Any, seconds: float) -> list[float]:
+    """Time a few steps; return the seconds of each after the warm-up."""
     device = torch.device("cuda" if module.config.train.accelerator == "gpu" else "cpu")
     half = torch.float16 if module.config.train.precision == "16-mixed" else torch.bfloat16
     module.to(device).train()
@@ -288,7 +289,7 @@ def _rehearse(module: PretrainingModule, loader: Any, seconds: float) -> list[fl
         part = number % parts
         on_device = move_data_to_device(batch, device)
         with torch.autocast(device.type, half, enabled=module.config.train.precision != "32-true"):
-            module.learn(on_device, part, Tensor.backward)
+            module.forward_backward(on_device, part, Tensor.backward)
         if part < parts - 1:
             continue
         optimizer.step()
@@ -316,7 +317,7 @@ def cost_of_steps(wanted: Config) -> StepCost:
             "a step is measured on one device: --train.devices 1, and a --data.batch_size of its share"
         )
     source = training_source(wanted.data)
-    resolved, _ = resolve_config(wanted, source, this_machine(wanted.train.accelerator))
+    resolved, _ = resolve_config(wanted, source, detect_hardware(wanted.train.accelerator))
     steps = resolved.train.max_steps if wanted.train.max_steps else _MEASURED_STEPS
     resolved = replace(resolved, train=replace(resolved.train, max_steps=steps))
     source = _kept(source, resolved)

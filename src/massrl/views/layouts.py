@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from massrl.config.checks import is_strategy_file
+from massrl.config.checks import is_policy_file
 from massrl.config.sections import ViewsConfig
 from massrl.errors import ConfigError, suggest
 from massrl.views.crops import crop_named
-from massrl.views.policies.catalogue import parse_strategy
+from massrl.views.policies.catalogue import parse_policy
 
 Arrangement = Literal["shared", "independent", "sampled", "stacked"]
 Role = Literal["both", "online", "target"]
@@ -54,7 +54,7 @@ class Layout:
         summary: one line for a person.
         arrangement: ``shared``, ``independent`` or ``sampled``.
         num_crops: shared: crops of the image; independent: crops of each strategy; sampled: views.
-        policies: the strategies, as ``parse_strategy`` reads them.
+        policies: the strategies, as ``parse_policy`` reads them.
         crop: kind of crop.
         crop_scale: smallest and largest area of a crop, as a fraction of the image.
         flip_prob: probability that a view is mirrored left to right.
@@ -90,7 +90,7 @@ class Layout:
         if not self.policies:
             raise ConfigError("a layout needs at least one policy (--views.policies)")
         for policy in (*self.policies, *filter(None, [self.target_policy])):
-            parse_strategy(policy)
+            parse_policy(policy)
         crop_named(self.crop)
         for name in ("crop_scale", "local_scale"):
             low, high = getattr(self, name)
@@ -160,7 +160,7 @@ class Layout:
 def _short(policy: str | None) -> str:
     if policy is None:
         return "drawn"
-    return Path(policy).stem if is_strategy_file(policy) else policy
+    return Path(policy).stem if is_policy_file(policy) else policy
 
 
 MASSRL_POLICIES = (

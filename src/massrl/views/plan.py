@@ -16,8 +16,8 @@ from massrl.randomness import Stream
 from massrl.views.crops import Box, crop_named, on_multiples, reduction_for
 from massrl.views.layouts import Layout
 from massrl.views.operations import Step
-from massrl.views.policies.base import weakened
-from massrl.views.policies.catalogue import parse_strategy
+from massrl.views.policies.base import scale_strength
+from massrl.views.policies.catalogue import parse_policy
 
 
 class ViewPlan(NamedTuple):
@@ -134,7 +134,7 @@ class Planner:
         self._sides = layout.sides(side)
         self._crop = crop_named(layout.crop)
         names = (*layout.policies, *filter(None, [layout.target_policy]))
-        self._policies = {name: parse_strategy(name) for name in names}
+        self._policies = {name: parse_policy(name) for name in names}
         cells = zip(self._cells, self._sides, strict=True)
         self._crops = {cell.crop: (own, cell.local) for cell, own in cells}
 
@@ -169,7 +169,7 @@ class Planner:
             policy = cell.policy or layout.policies[stream.integer(len(layout.policies))]
             steps = self._policies[policy].draw(stream, side)
             if strength < 1.0:
-                steps = weakened(steps, strength, stream)
+                steps = scale_strength(steps, strength, stream)
             if cell.after is not None:
                 flip, steps = views[cell.after].flip, views[cell.after].steps + steps
             own = None if side == self.side else side

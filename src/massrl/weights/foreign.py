@@ -56,7 +56,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imported:
+class ImportedBackbone:
     """A backbone taken out of a file, and what stayed there.
 
     Attributes:
@@ -100,7 +100,7 @@ def take_backbone(
     stem: str | None = None,
     part: str | None = None,
     image_side: int = 224,
-) -> Imported:
+) -> ImportedBackbone:
     """Take the backbone out of a file's weights.
 
     Of several, a network that was trained goes before a copy that follows it, but for DINO's teacher,
@@ -145,7 +145,7 @@ def take_backbone(
     state, made_up = _state(weights, best, image_side=image_side)
     taken = set(best.keys.values())
     left = [key for key in weights if key not in taken]
-    return Imported(
+    return ImportedBackbone(
         part=best,
         state=state,
         others=tuple(item for item in parts if item is not best),

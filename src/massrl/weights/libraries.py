@@ -16,7 +16,7 @@ LIBRARIES = ("torchvision", "timm")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Offered:
+class LibraryBackbone:
     """A network of another library.
 
     Attributes:
@@ -28,12 +28,12 @@ class Offered:
     about: dict[str, Any]
 
 
-def is_offered(name: str) -> bool:
+def is_library_name(name: str) -> bool:
     """Whether a text such as ``timm:vit_small_patch16_224`` asks for another library's network."""
     return name.partition(":")[0] in LIBRARIES and ":" in name
 
 
-def offered_backbone(name: str, *, untrained: bool = False, seed: int = 0) -> Offered:
+def load_library_backbone(name: str, *, untrained: bool = False, seed: int = 0) -> LibraryBackbone:
     """A network of torchvision or timm, with its weights.
 
     Args:
@@ -62,10 +62,10 @@ def offered_backbone(name: str, *, untrained: bool = False, seed: int = 0) -> Of
         "source": name,
         **made.about,
     }
-    return Offered(network=made.network, about=about)
+    return LibraryBackbone(network=made.network, about=about)
 
 
-def _torchvision(model: str, tag: str, *, untrained: bool) -> Offered:
+def _torchvision(model: str, tag: str, *, untrained: bool) -> LibraryBackbone:
     from torchvision.models import get_model_weights
 
     if model not in TORCHVISION_RESNETS:
@@ -81,7 +81,7 @@ def _torchvision(model: str, tag: str, *, untrained: bool) -> Offered:
         state = _fetched(lambda: weights.get_state_dict(check_hash=True), f"torchvision:{model}")
         network.load_state_dict({key: item for key, item in state.items() if key[:3] != "fc."})
     shown = weights.transforms()
-    return Offered(
+    return LibraryBackbone(
         network=network,
         about={
             "size": int(shown.crop_size[0]),
@@ -92,7 +92,7 @@ def _torchvision(model: str, tag: str, *, untrained: bool) -> Offered:
     )
 
 
-def _timm(model: str, tag: str, *, untrained: bool) -> Offered:
+def _timm(model: str, tag: str, *, untrained: bool) -> LibraryBackbone:
     import timm
     from timm.data.config import resolve_model_data_config
 
@@ -112,7 +112,7 @@ def _timm(model: str, tag: str, *, untrained: bool) -> Offered:
     side = int(config["input_size"][1])
     network = build_backbone(f"timm:{model}", stem="standard", image_side=side)
     network.load_state_dict(theirs.state_dict())
-    return Offered(
+    return LibraryBackbone(
         network=network,
         about={
             "size": side,

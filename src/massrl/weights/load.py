@@ -18,8 +18,8 @@ from massrl.errors import CheckpointError
 from massrl.models.backbones import is_users_code, seeded_backbone
 from massrl.runs.folder import RunFolder
 from massrl.weights.backbone_file import backbone_about, load_backbone_file, save_backbone
-from massrl.weights.foreign import Imported, take_backbone
-from massrl.weights.libraries import is_offered, offered_backbone
+from massrl.weights.foreign import ImportedBackbone, take_backbone
+from massrl.weights.libraries import is_library_name, load_library_backbone
 from massrl.weights.safe_reader import read_weights
 
 logger = logging.getLogger("massrl")
@@ -74,8 +74,8 @@ def load_backbone(
         CheckpointError: if there is none, or it is damaged.
         ConfigError: if a library has no such network.
     """
-    if is_offered(str(backbone)):
-        offered = offered_backbone(str(backbone), untrained=untrained)
+    if is_library_name(str(backbone)):
+        offered = load_library_backbone(str(backbone), untrained=untrained)
         return _ready(offered.network, offered.about)
     file = _file_of(Path(backbone))
     if file.is_file() and backbone_about(file) is None:
@@ -98,7 +98,7 @@ def load_backbone(
                 f"{file} names {about['backbone']}, code of yours to be run: its run folder, or "
                 f"load_backbone(…, trust=True), says that it may be"
             )
-    network = untrained_backbone(about)
+    network = random_backbone(about)
     if not untrained:
         try:
             network.load_state_dict(state)
@@ -117,7 +117,7 @@ def foreign_backbone(
     size: int | None = None,
     mean: tuple[float, float, float] | None = None,
     std: tuple[float, float, float] | None = None,
-) -> tuple[Imported, dict[str, Any]]:
+) -> tuple[ImportedBackbone, dict[str, Any]]:
     """Take the backbone out of another project's file.
 
     Args:
@@ -158,7 +158,7 @@ def foreign_backbone(
     return taken, about
 
 
-def untrained_backbone(about: Mapping[str, Any]) -> nn.Module:
+def random_backbone(about: Mapping[str, Any]) -> nn.Module:
     """The network with the weights that its training began with."""
     with torch.random.fork_rng(devices=[]):
         return seeded_backbone(

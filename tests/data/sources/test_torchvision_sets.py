@@ -29,10 +29,10 @@ from massrl.images.decode import decode
 def _offline(monkeypatch):
     """No test may reach the network; torchvision's checksums of the real files are set aside."""
 
-    def refuse(*_, **__):
+    def raise_faults(*_, **__):
         raise urllib.error.URLError("Name or service not known")
 
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    monkeypatch.setattr(urllib.request, "urlopen", raise_faults)
     for module in (vision.cifar, vision.stl10, vision.flowers102, vision.imagenet):
         monkeypatch.setattr(module, "check_integrity", lambda path, *_, **__: Path(path).exists())
 

@@ -115,9 +115,9 @@ def test_difficult_object_takes_what_overlaps_it_by_half_and_nothing_else() -> N
     pytest.importorskip("pycocotools")
     large = (0.0, 0.0, 60.0, 60.0)
     truth = replace(scene(large, B), difficult=np.array([True, False]))
-    within = found((A, 0.95), (B, 0.9))  # a false one that lies within the difficult object
+    in_range = found((A, 0.95), (B, 0.9))  # a false one that lies within the difficult object
     upon = found(((0.0, 0.0, 55.0, 60.0), 0.95), (B, 0.9))
-    for said, wanted in ((within, 50.0), (upon, 100.0)):
+    for said, wanted in ((in_range, 50.0), (upon, 100.0)):
         precision = AveragePrecision(masks=False)
         precision.add(said, truth)
         assert precision.figures()["ap50"] == pytest.approx(wanted, abs=0.01)

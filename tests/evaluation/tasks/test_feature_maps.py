@@ -18,21 +18,21 @@ from tests.evaluation.conftest import colours, subject_of
 from torch import Tensor, nn
 
 import massrl
-from massrl.config.evaluation import LookConfig
-from massrl.evaluation.context import Subject
+from massrl.config.evaluation import FeaturesConfig
+from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.embedding import flat_maps, nearest, relative_distance
 from massrl.evaluation.tasks.feature_maps import invariance, look
 from massrl.report.content import ReportContent
-from massrl.report.feature_maps import what_was_looked_at
+from massrl.report.feature_maps import load_feature_report
 from massrl.report.page import render_report
 from massrl.weights.backbone_file import save_backbone
-from massrl.weights.load import untrained_backbone
+from massrl.weights.load import random_backbone
 
-CONFIG = LookConfig(points=40, rows=3, invariance_images=24)
+CONFIG = FeaturesConfig(points=40, rows=3, invariance_images=24)
 
 
 @pytest.fixture
-def subject() -> Subject:
+def subject() -> EvaluationContext:
     """A backbone with 80 images to learn from and 40 to predict."""
     return subject_of(colours(80, seed=0), colours(40, seed=1))
 
@@ -96,7 +96,7 @@ class Grey(nn.Module):
         return nn.functional.adaptive_avg_pool2d(grey, 4).flatten(1) + 1.0
 
 
-def test_what_a_backbone_cannot_see_does_not_move_its_features(subject: Subject) -> None:
+def test_what_a_backbone_cannot_see_does_not_move_its_features(subject: EvaluationContext) -> None:
     """Guards "which invariances the backbone learnt" on one whose blindness is known."""
     blind = replace(subject, network=Grey())
     plain = "simclr(strength=0,blur_prob=0"
@@ -110,7 +110,7 @@ def test_what_a_backbone_cannot_see_does_not_move_its_features(subject: Subject)
     assert distances["flip"] > 0.2
 
 
-def test_flip_and_crop_are_told_from_strategies(subject: Subject) -> None:
+def test_flip_and_crop_are_told_from_strategies(subject: EvaluationContext) -> None:
     """Guards a strategy's figure against what its crop or flip would do."""
     moved = invariance(subject, CONFIG, side=8, policies=("weak",), fill=0, seed=0)
     assert moved["weak"] == pytest.approx(0.0, abs=1e-9)
@@ -118,35 +118,38 @@ def test_flip_and_crop_are_told_from_strategies(subject: Subject) -> None:
     assert (moved["flip"] or 0) > 0.001
 
 
-def test_folder_holds_maps_and_neighbours_as_they_were(tmp_path: Path, subject: Subject) -> None:
+def test_folder_holds_maps_and_neighbours_as_they_were(
+    tmp_path: Path, subject: EvaluationContext
+) -> None:
     """Guards the way over the disk: labels, places and pictures belong together."""
     figures = look(subject, CONFIG, tmp_path / "look", side=8, policies=("weak",), fill=0, seed=0)
     assert figures["num_images"] == 40
     content = json.loads((tmp_path / "look" / "look.json").read_text(encoding="utf-8"))
-    assert content["labels"] == subject.asked.labels.tolist()
-    maps, galleries = what_was_looked_at(tmp_path / "look", "trained")
+    assert content["labels"] == subject.test_features.labels.tolist()
+    maps, galleries = load_feature_report(tmp_path / "look", "trained")
     assert [item.title for item in maps] == [
         f"{name} of the features, trained" for name in content["maps"]
     ]
     assert all(len(item.points) == len(item.texts) == 40 for item in maps)
     ((query, near), *_) = galleries[0].rows
-    wanted = nearest(subject.asked.values[:40], subject.known.values, count=5)
+    wanted = nearest(subject.test_features.values[:40], subject.train_features.values, count=5)
     shown = [row["near"] for row in content["rows"]]
     assert len(shown) == 3
     assert all(
-        any(subject.known.labels[places].tolist() == row for places in wanted) for row in shown
+        any(subject.train_features.labels[places].tolist() == row for places in wanted)
+        for row in shown
     )
     assert isinstance(query.image, np.ndarray)
     assert query.image.shape == (96, 96, 3)
     assert len(near) == 5
-    assert what_was_looked_at(tmp_path / "nothing", "trained") == ([], [])
+    assert load_feature_report(tmp_path / "nothing", "trained") == ([], [])
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a backbone that was judged and looked at."""
     folder = tmp_path_factory.mktemp("page")
-    save_backbone(folder / "a.safetensors", untrained_backbone(ABOUT).state_dict(), ABOUT)
+    save_backbone(folder / "a.safetensors", random_backbone(ABOUT).state_dict(), ABOUT)
     massrl.evaluate(
         folder / "a.safetensors",
         {
@@ -238,7 +241,7 @@ def test_page_runs_in_a_browser_and_shows_the_image_that_is_pointed_at(
     assert int(wide) <= int(shown)
 
 
-def test_look_goes_with_the_images_of_other_backbones(subject: Subject) -> None:
+def test_look_goes_with_the_images_of_other_backbones(subject: EvaluationContext) -> None:
     """Guards a test set that is smaller than what is asked for."""
     small = subject_of(colours(6, seed=0), colours(4, seed=1))
     assert look(small, CONFIG, None, side=8, policies=("weak",), fill=0, seed=0)["num_images"] == 4

@@ -10,14 +10,14 @@ from tests.evaluation.conftest import colours, subject_of, whole_images
 from massrl.config.evaluation import SgdConfig
 from massrl.data.splits import holdout
 from massrl.errors import ConfigError
-from massrl.evaluation.context import Subject
+from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.tasks.linear_sgd import linear_sgd
 
 CONFIG = SgdConfig(epochs=5, batch_size=16, rates=(30.0, 3.0, 0.3))
 
 
 def one_classifier(
-    subject: Subject, rate: float, config: SgdConfig, *, seed: int, without: set[int]
+    subject: EvaluationContext, rate: float, config: SgdConfig, *, seed: int, without: set[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Softmax regression by SGD with Nesterov momentum, one rate at a time, in float64."""
     labels = subject.train.labels
@@ -48,25 +48,25 @@ def one_classifier(
     return weight, bias
 
 
-def test_classifiers_are_those_of_a_plain_loop_over_the_rates(subject: Subject) -> None:
+def test_classifiers_are_those_of_a_plain_loop_over_the_rates(subject: EvaluationContext) -> None:
     """Guards one pass over all rates against rates that mix, lag or see the wrong images."""
     result = linear_sgd(subject, CONFIG, seed=3)
-    labels = subject.known.labels.numpy()
+    labels = subject.train_features.labels.numpy()
     _, held = holdout(labels, CONFIG.holdout, seed=3)
     accuracy = {}
     for rate in CONFIG.rates:
         weight, bias = one_classifier(subject, rate, CONFIG, seed=3, without=set(held.tolist()))
-        said = (subject.known.values.numpy()[held] @ weight + bias).argmax(1)
+        said = (subject.train_features.values.numpy()[held] @ weight + bias).argmax(1)
         accuracy[rate] = 100 * float((said == labels[held]).mean())
     assert result.holdout_accuracy == pytest.approx(accuracy)
     best = max(CONFIG.rates, key=lambda rate: accuracy[rate])
     assert result.rate == best
     weight, bias = one_classifier(subject, best, CONFIG, seed=3, without=set())
-    wanted = subject.asked.values.double().numpy() @ weight + bias
+    wanted = subject.test_features.values.double().numpy() @ weight + bias
     np.testing.assert_allclose(result.scores.numpy(), wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_backbone_stays_as_it_is(subject: Subject) -> None:
+def test_backbone_stays_as_it_is(subject: EvaluationContext) -> None:
     """Guards "frozen": no weight, no statistic of batch norm, no mode changes."""
     subject.network.layers[2].train()  # type: ignore[index]
     before = {name: item.clone() for name, item in subject.network.state_dict().items()}
@@ -76,7 +76,7 @@ def test_backbone_stays_as_it_is(subject: Subject) -> None:
     assert subject.network.layers[2].training  # type: ignore[index]
 
 
-def test_held_out_images_never_teach_what_is_chosen_by_them(subject: Subject) -> None:
+def test_held_out_images_never_teach_what_is_chosen_by_them(subject: EvaluationContext) -> None:
     """Guards the choice of the rate: wrong labels of held-out images must not reach its classifiers."""
     labels = subject.train.labels
     assert labels is not None

@@ -10,7 +10,7 @@ import massrl.views.policies.catalogue as module
 from massrl.errors import ConfigError
 from massrl.randomness import Stream
 from massrl.views.policies.base import Draw, Group
-from massrl.views.policies.catalogue import STRATEGIES, parse_strategy
+from massrl.views.policies.catalogue import POLICIES, parse_policy
 from massrl.views.policies.randaugment import RandAugment
 
 FLAG = "--views.policies"
@@ -33,7 +33,7 @@ def write(path: Path, text: str) -> str:
 
 def test_strategies_that_the_public_surface_names_are_all_there() -> None:
     """Guards the names that recipes and scripts rely on."""
-    assert set(STRATEGIES) == {
+    assert set(POLICIES) == {
         "simclr",
         "byol-1",
         "byol-2",
@@ -49,7 +49,7 @@ def test_strategies_that_the_public_surface_names_are_all_there() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *STRATEGIES,
+        *POLICIES,
         "randaugment( 2, 9 )",
         "randaugment(m=5)",
         "randaugment-expanded(3,7)",
@@ -65,17 +65,17 @@ def test_strategies_that_the_public_surface_names_are_all_there() -> None:
 )
 def test_strategy_of_every_form_draws(text: str) -> None:
     """Guards the notation: each line of ``massrl policies`` can be typed."""
-    policy = parse_strategy(text)
+    policy = parse_policy(text)
     assert all(isinstance(names(policy, index), list) for index in range(20))
 
 
 def test_strategy_arguments_reach_the_policy() -> None:
     """Guards against n and m in the wrong order."""
-    assert parse_strategy("randaugment(3,7)") == RandAugment(num_operations=3, magnitude=7)
-    assert parse_strategy("randaugment(m=3)") == RandAugment(num_operations=2, magnitude=3)
+    assert parse_policy("randaugment(3,7)") == RandAugment(num_operations=3, magnitude=7)
+    assert parse_policy("randaugment(m=3)") == RandAugment(num_operations=2, magnitude=3)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=list(STRATEGIES))
+@pytest.mark.parametrize("strategy", POLICIES.values(), ids=list(POLICIES))
 def test_learnt_strategy_says_that_it_was_searched_with_labels(strategy: object) -> None:
     """Guards honesty: AutoAugment's tables have seen labels, and ``massrl policies`` says so."""
     learnt = "autoaugment" in strategy.signature  # type: ignore[attr-defined]
@@ -111,7 +111,7 @@ def test_learnt_strategy_says_that_it_was_searched_with_labels(strategy: object)
 def test_strategy_that_does_not_exist_is_refused_in_one_line(text: str, message: str) -> None:
     """Guards the message: the name given, the nearest known, and the flag."""
     with pytest.raises(ConfigError, match=message) as caught:
-        parse_strategy(text)
+        parse_policy(text)
     assert "\n" not in str(caught.value)
     assert FLAG in str(caught.value)
 
@@ -139,7 +139,7 @@ operations:
         shuffle=True,
         choose=1,
     )
-    assert parse_strategy(write(own, text)) == Group(
+    assert parse_policy(write(own, text)) == Group(
         members=(
             Draw(operation="rotate", prob=0.5, low=-180.0, high=180.0),
             Draw(operation="equalize"),
@@ -151,7 +151,7 @@ operations:
 
 def test_own_policy_may_be_a_bare_list(own: Path) -> None:
     """Guards the shortest form that the documentation shows: a list of operations."""
-    policy = parse_strategy(
+    policy = parse_policy(
         write(own, "- {operation: invert}\n- {operation: hue, range: [0, 0.1]}\n")
     )
     assert names(policy) == ["invert", "hue"]
@@ -160,7 +160,7 @@ def test_own_policy_may_be_a_bare_list(own: Path) -> None:
 def test_own_policy_of_the_modules_docstring_is_one(own: Path) -> None:
     """Guards the documented example."""
     example = (module.__doc__ or "").split("::\n", 1)[1]
-    policy = parse_strategy(write(own, example))
+    policy = parse_policy(write(own, example))
     seen = {name for index in range(200) for name in names(policy, index)}
     assert seen == {"rotate", "gaussian_blur", "brightness", "contrast"}
     assert all(len({"brightness", "contrast"} & set(names(policy, i))) <= 1 for i in range(200))
@@ -199,7 +199,7 @@ def test_own_policy_of_the_modules_docstring_is_one(own: Path) -> None:
 def test_own_policy_with_a_fault_is_refused_in_one_line(own: Path, text: str, message: str) -> None:
     """Guards against a traceback out of YAML, and against a fault that is silently accepted."""
     with pytest.raises(ConfigError, match=message) as caught:
-        parse_strategy(write(own, text))
+        parse_policy(write(own, text))
     assert "\n" not in str(caught.value)
     assert FLAG in str(caught.value)
 
@@ -208,4 +208,4 @@ def test_own_policy_that_is_no_text_is_refused(own: Path) -> None:
     """Guards against a UnicodeDecodeError when a picture is given for a policy."""
     own.write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(ConfigError, match="cannot read the policy file"):
-        parse_strategy(str(own))
+        parse_policy(str(own))

@@ -19,10 +19,10 @@ from massrl.randomness import Stream
 from massrl.views.operations import OPERATIONS, Step
 from massrl.views.policies.autoaugment import AutoAugment, FastAutoAugment
 from massrl.views.policies.base import Draw, Group, Policy
-from massrl.views.policies.catalogue import parse_strategy
+from massrl.views.policies.catalogue import parse_policy
 from massrl.views.policies.colour import colour_pipeline, jitter
 from massrl.views.policies.randaugment import RandAugment, TrivialAugment
-from massrl.views.policies.tables import NAMES, learnt_table
+from massrl.views.policies.tables import NAMES, policy_table
 
 SIDE = 224
 GEOMETRIC = {"shear_x", "shear_y", "translate_x", "translate_y", "rotate"}
@@ -31,7 +31,7 @@ DATASETS = ("imagenet", "cifar10", "svhn")
 
 
 def sequences(policy: Policy | str, count: int, side: int = SIDE) -> list[tuple[Step, ...]]:
-    policy = parse_strategy(policy) if isinstance(policy, str) else policy
+    policy = parse_policy(policy) if isinstance(policy, str) else policy
     streams = (Stream(11, epoch=0, index=i, number=0) for i in range(count))
     return [policy.draw(stream, side) for stream in streams]
 
@@ -147,7 +147,7 @@ def test_autoaugment_table_equals_torchvisions(dataset: str) -> None:
     """Guards the transcription: one wrong probability or bin is a policy nobody published."""
     policy = AutoAugmentPolicy(dataset)
     wanted = transforms.AutoAugment(policy).policies
-    ours = learnt_table("autoaugment.json")["policies"][dataset]
+    ours = policy_table("autoaugment.json")["policies"][dataset]
     assert [tuple(tuple(step) for step in pair) for pair in ours] == [
         tuple(pair) for pair in wanted
     ]
@@ -199,7 +199,7 @@ def test_autoaugment_draws_torchvisions_sequences_with_their_frequencies(dataset
 @pytest.mark.parametrize(("dataset", "count"), [("imagenet", 498), ("cifar10", 493), ("svhn", 497)])
 def test_fast_autoaugment_table_holds_every_published_pair(dataset: str, count: int) -> None:
     """Guards against a cut table, an unknown operation, a probability or level outside [0, 1]."""
-    table = learnt_table("fast_autoaugment.json")
+    table = policy_table("fast_autoaugment.json")
     pairs = table["policies"][dataset]
     assert len(pairs) == count
     assert {len(pair) for pair in pairs} == {2}
@@ -223,9 +223,9 @@ def one_pair(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Replace Fast AutoAugment's table by a single pair."""
 
     def install(*steps: tuple[str, float, float]) -> FastAutoAugment:
-        ranges = learnt_table("fast_autoaugment.json")["ranges"]
+        ranges = policy_table("fast_autoaugment.json")["ranges"]
         table = {"ranges": ranges, "policies": {"imagenet": [list(steps)]}}
-        monkeypatch.setattr("massrl.views.policies.base.learnt_table", lambda file: table)
+        monkeypatch.setattr("massrl.views.policies.base.policy_table", lambda file: table)
         return FastAutoAugment(dataset="imagenet")
 
     return install
@@ -277,7 +277,7 @@ def test_fast_autoaugment_applies_each_operation_with_its_own_probability(one_pa
 
 def test_fast_autoaugment_draws_every_pair_equally_often() -> None:
     """Guards the choice among the sub-policies, by the operations' expected shares in the table."""
-    pairs = learnt_table("fast_autoaugment.json")["policies"]["imagenet"]
+    pairs = policy_table("fast_autoaugment.json")["policies"]["imagenet"]
     shares: dict[str, float] = collections.defaultdict(float)
     for name, prob, _ in (step for pair in pairs for step in pair):
         shares[NAMES[name]] += prob / len(pairs)

@@ -15,7 +15,7 @@ from massrl.data.annotated import ObjectSource, Scene
 from massrl.data.source import Normalization
 from massrl.evaluation.average_precision import AveragePrecision
 from massrl.evaluation.detectors import build_detector
-from massrl.evaluation.sgd import Progress, descend
+from massrl.evaluation.sgd import Progress, train_sgd
 from massrl.evaluation.stages import seeded
 from massrl.randomness import epoch_permutation
 
@@ -116,7 +116,7 @@ def _fine_tune(
             parts = detector(list(images), list(targets))
             yield torch.stack(list(parts.values())).sum()
 
-    descend(
+    train_sgd(
         [item for item in detector.parameters() if item.requires_grad],
         losses(),
         rate=config.lr * batch_size / _BATCH_OF_RATE,

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import torch
 
-from massrl.config.evaluation import LookConfig
+from massrl.config.evaluation import FeaturesConfig
 from massrl.data.source import Source
 from massrl.data.splits import balanced_subset
-from massrl.evaluation.context import Subject
+from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.embedding import flat_maps, nearest, relative_distance
 from massrl.evaluation.features import evaluation_view, frozen, normalised
 from massrl.files import write_atomically, write_json
@@ -22,7 +22,7 @@ from massrl.views.layouts import Layout
 from massrl.views.view_maker import ViewMaker
 
 # What features are moved by, where no run says which strategies it learnt from.
-STRATEGIES = ("simclr", "randaugment(2,9)", "autoaugment(imagenet)", "fast-autoaugment(imagenet)")
+POLICIES = ("simclr", "randaugment(2,9)", "autoaugment(imagenet)", "fast-autoaugment(imagenet)")
 
 
 _NEIGHBOURS = 5
@@ -41,8 +41,8 @@ _QUALITY = 85
 
 
 def look(
-    subject: Subject,
-    config: LookConfig,
+    subject: EvaluationContext,
+    config: FeaturesConfig,
     folder: Path | None,
     *,
     side: int,
@@ -71,8 +71,8 @@ def look(
 
 
 def invariance(
-    subject: Subject,
-    config: LookConfig,
+    subject: EvaluationContext,
+    config: FeaturesConfig,
     *,
     side: int,
     policies: Sequence[str],
@@ -121,7 +121,9 @@ def invariance(
     return moved
 
 
-def _distance(subject: Subject, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float | None:
+def _distance(
+    subject: EvaluationContext, pairs: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> float | None:
     first, second = (
         torch.cat([_features(subject, pair[place]) for pair in pairs]) for place in (0, 1)
     )
@@ -136,7 +138,7 @@ def _whole(source: Source, indices: np.ndarray, side: int) -> np.ndarray:
     return np.stack([evaluation_view(_pixels(source, int(index)), side) for index in indices])
 
 
-def _features(subject: Subject, views: np.ndarray) -> torch.Tensor:
+def _features(subject: EvaluationContext, views: np.ndarray) -> torch.Tensor:
     batch = normalised(
         np.ascontiguousarray(views), subject.test.normalization, device=subject.device
     )
@@ -155,11 +157,11 @@ def _pixels(source: Source, index: int) -> np.ndarray:
     return decode(source.read(index), name=source.describe(index))
 
 
-def _draw(subject: Subject, config: LookConfig, folder: Path, *, seed: int) -> None:
+def _draw(subject: EvaluationContext, config: FeaturesConfig, folder: Path, *, seed: int) -> None:
     chosen = _some(subject.test, config.points, seed=seed)
-    asked = subject.asked
+    asked = subject.test_features
     shown = _some(subject.test, config.rows, seed=seed)
-    near = nearest(asked.values[shown], subject.known.values, count=_NEIGHBOURS).tolist()
+    near = nearest(asked.values[shown], subject.train_features.values, count=_NEIGHBOURS).tolist()
     content = {
         "classes": list(subject.test.class_names),
         "maps": {
@@ -171,7 +173,7 @@ def _draw(subject: Subject, config: LookConfig, folder: Path, *, seed: int) -> N
         "rows": [
             {
                 "label": int(asked.labels[query]),
-                "near": [int(subject.known.labels[place]) for place in places],
+                "near": [int(subject.train_features.labels[place]) for place in places],
             }
             for query, places in zip(shown.tolist(), near, strict=True)
         ],

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from massrl.config.evaluation import EvaluateConfig
 from massrl.errors import ConfigError
-from massrl.evaluation.context import Subject
-from massrl.evaluation.task import Outcome
+from massrl.evaluation.context import EvaluationContext
+from massrl.evaluation.task import TaskResult
 
 
 @torch.no_grad()
@@ -93,15 +93,15 @@ def _check(
         )
 
 
-def _knn(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
-    known = subject.known
+def _knn(subject: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
+    known = subject.train_features
     k = min(config.k, len(known))
     scores = knn_predict(
         known.values.to(subject.device),
         known.labels.to(subject.device),
-        subject.asked.values.to(subject.device),
+        subject.test_features.values.to(subject.device),
         num_classes=subject.num_classes,
         k=k,
         temperature=config.temperature,
     )
-    yield Outcome("knn", scores, {"k": k, "temperature": config.temperature})
+    yield TaskResult("knn", scores, {"k": k, "temperature": config.temperature})

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from massrl.config.evaluation import EvaluateConfig
 from massrl.errors import ConfigError
-from massrl.evaluation.context import Subject
+from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.features import Features
-from massrl.evaluation.task import Outcome, _by_text
+from massrl.evaluation.task import TaskResult, _by_text
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
@@ -175,13 +175,16 @@ def _check(
         )
 
 
-def _linear(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
+def _linear(subject: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
     result = linear_probe(
-        subject.known, subject.asked, num_classes=subject.num_classes, seed=config.seed
+        subject.train_features,
+        subject.test_features,
+        num_classes=subject.num_classes,
+        seed=config.seed,
     )
     chosen = {
         "strength": result.strength,
         "converged": result.converged,
         "holdout_accuracy": _by_text(result.holdout_accuracy),
     }
-    yield Outcome("linear", result.scores, chosen)
+    yield TaskResult("linear", result.scores, chosen)

@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from massrl.config.evaluation import EvaluateConfig, SgdConfig
 from massrl.data.splits import holdout
 from massrl.errors import ConfigError
-from massrl.evaluation.context import Subject
+from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.features import frozen
-from massrl.evaluation.sgd import cosine, descend
-from massrl.evaluation.task import Outcome, _by_text
+from massrl.evaluation.sgd import cosine, train_sgd
+from massrl.evaluation.task import TaskResult, _by_text
 
 _BATCH_OF_RATES = 1024  # images; the published rates belong to it
 
@@ -44,7 +44,7 @@ class SgdResult:
     holdout_accuracy: dict[float, float]
 
 
-def linear_sgd(subject: Subject, config: SgdConfig, *, seed: int) -> SgdResult:
+def linear_sgd(subject: EvaluationContext, config: SgdConfig, *, seed: int) -> SgdResult:
     """Train linear classifiers by SGD with Nesterov momentum, and choose among their learning rates.
 
     Rates fall to zero by a cosine; there is no weight decay, and the classifiers begin at zero.
@@ -59,21 +59,23 @@ def linear_sgd(subject: Subject, config: SgdConfig, *, seed: int) -> SgdResult:
 
     Source: BYOL, arXiv 2006.07733, appendix C.1, which trains for 80 epochs.
     """
-    labels = subject.known.labels
+    labels = subject.train_features.labels
     kept, held = holdout(labels.numpy(), config.holdout, seed=seed)
     if len(np.unique(labels[kept])) < 2:
         raise ConfigError("linear-sgd: two classes or more are wanted to learn from (--data.train)")
     heads = _Heads(subject, config, seed=seed, held=torch.from_numpy(held))
     heads.train(seed=seed)
     accuracy = {
-        rate: _accuracy(heads.scores(number, subject.known.values[held], whole=False), labels[held])
+        rate: _accuracy(
+            heads.scores(number, subject.train_features.values[held], whole=False), labels[held]
+        )
         for number, rate in enumerate(config.rates)
     }
     best = max(
         range(len(config.rates)), key=lambda number: (accuracy[config.rates[number]], -number)
     )
     return SgdResult(
-        scores=heads.scores(best, subject.asked.values, whole=True),
+        scores=heads.scores(best, subject.test_features.values, whole=True),
         rate=config.rates[best],
         batch_size=heads.batch_size,
         holdout_accuracy=accuracy,
@@ -87,12 +89,14 @@ def _accuracy(scores: Tensor, labels: Tensor) -> float:
 class _Heads:
     """Two classifiers for each rate: of the images that are kept, and of all of them."""
 
-    def __init__(self, subject: Subject, config: SgdConfig, *, seed: int, held: Tensor) -> None:
+    def __init__(
+        self, subject: EvaluationContext, config: SgdConfig, *, seed: int, held: Tensor
+    ) -> None:
         self._subject, self._config = subject, config
         self.batch_size = min(config.batch_size, len(subject.train))
         self._is_held = torch.zeros(len(subject.train), dtype=torch.bool)
         self._is_held[held] = True
-        size = subject.known.values.shape[1], subject.num_classes
+        size = subject.train_features.values.shape[1], subject.num_classes
         shapes = [size, size[1:]] * 2
         self._heads = [
             [nn.Parameter(torch.zeros(shape, device=subject.device)) for shape in shapes]
@@ -104,7 +108,7 @@ class _Heads:
         scale = self.batch_size / _BATCH_OF_RATES
         total = config.epochs * (len(subject.train) // self.batch_size)
         with frozen(subject.network):
-            descend(
+            train_sgd(
                 [
                     {"params": head, "lr": rate * scale}
                     for head, rate in zip(self._heads, config.rates, strict=True)
@@ -129,7 +133,7 @@ class _Heads:
             yield self._loss(features, indices)
 
     def _loss(self, features: Tensor, indices: Tensor) -> Tensor:
-        labels = self._subject.known.labels[indices].to(features.device)
+        labels = self._subject.train_features.labels[indices].to(features.device)
         kept = ~self._is_held[indices].to(features.device)
         share = kept / kept.sum().clamp(min=1)
         loss = torch.zeros((), device=features.device)
@@ -146,7 +150,7 @@ class _Heads:
         return features @ weight + bias
 
 
-def _linear_sgd(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
+def _linear_sgd(subject: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
     result = linear_sgd(subject, config.sgd, seed=config.seed)
     chosen = {
         "rate": result.rate,
@@ -154,4 +158,4 @@ def _linear_sgd(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
         "batch_size": result.batch_size,
         "holdout_accuracy": _by_text(result.holdout_accuracy),
     }
-    yield Outcome("linear-sgd", result.scores, chosen)
+    yield TaskResult("linear-sgd", result.scores, chosen)

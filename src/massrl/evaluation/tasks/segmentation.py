@@ -16,7 +16,7 @@ from massrl.data.annotated import IGNORED, ObjectSource
 from massrl.data.source import Normalization
 from massrl.errors import DataError
 from massrl.evaluation.features import normalised
-from massrl.evaluation.sgd import Progress, descend
+from massrl.evaluation.sgd import Progress, train_sgd
 from massrl.evaluation.stages import Stages, seeded
 from massrl.images.decode import decode
 from massrl.randomness import epoch_permutation
@@ -158,7 +158,7 @@ def _fine_tune(
             truth = torch.from_numpy(np.stack(maps).astype(np.int64)).to(device)
             yield F.cross_entropy(segmenter(pixels), truth, ignore_index=IGNORED)
 
-    descend(
+    train_sgd(
         segmenter.parameters(),
         losses(),
         rate=config.lr * batch_size / _BATCH_OF_RATE,

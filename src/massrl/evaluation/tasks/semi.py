@@ -12,9 +12,9 @@ from massrl.data.label_lists import list_file
 from massrl.data.source import Source, Subset
 from massrl.data.splits import balanced_subset
 from massrl.errors import DataError
-from massrl.evaluation.context import Subject
-from massrl.evaluation.finetune import FinetuneResult, tune_and_predict, tuned_settings
-from massrl.evaluation.task import Outcome
+from massrl.evaluation.context import EvaluationContext
+from massrl.evaluation.finetune import FinetuneResult, finetune_and_predict, tuned_settings
+from massrl.evaluation.task import TaskResult
 
 SHARES = (0.01, 0.1)  # the field's, where neither shares nor lists are asked for
 
@@ -27,7 +27,7 @@ PROTOCOLS: dict[str, tuple[tuple[float, ...], tuple[int, ...]]] = {
 
 
 def semi_supervised(
-    subject: Subject, config: SemiConfig, *, seed: int, download: bool = False
+    subject: EvaluationContext, config: SemiConfig, *, seed: int, download: bool = False
 ) -> Iterator[tuple[str, Source, FinetuneResult]]:
     """Fine-tune on each share of the labelled images.
 
@@ -45,13 +45,15 @@ def semi_supervised(
     """
     rates, epochs = PROTOCOLS[config.protocol]
     wanted = config.shares or (() if config.lists else SHARES)
-    shares = {_percent(share): labelled_share(subject.train, share, seed=seed) for share in wanted}
+    shares = {
+        _percent(share): labelled_fraction(subject.train, share, seed=seed) for share in wanted
+    }
     for word in config.lists:
         file = list_file(word, download=download)
         shares[_untaken(file, shares)] = listed_images(subject.train, file)
     for word, source in shares.items():
         name = f"semi-{word}"
-        result = tune_and_predict(
+        result = finetune_and_predict(
             subject,
             source,
             rates=config.rates or rates,
@@ -69,7 +71,7 @@ def _untaken(file: Path, taken: Mapping[str, object]) -> str:
     return str(file) if file.stem in taken or looks_like_share else file.stem
 
 
-def labelled_share(source: Source, share: float, *, seed: int) -> Source:
+def labelled_fraction(source: Source, share: float, *, seed: int) -> Source:
     """A seeded, class-balanced share of the images; as many as there are classes at least."""
     assert source.labels is not None
     amount = max(len(np.unique(source.labels)), round(share * len(source)))
@@ -116,9 +118,9 @@ def _percent(share: float) -> str:
     return f"{100 * share:g}"
 
 
-def _semi(subject: Subject, config: EvaluateConfig) -> Iterator[Outcome]:
+def _semi(subject: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
     shares = semi_supervised(subject, config.semi, seed=config.seed, download=config.data.download)
     for name, source, result in shares:
-        yield Outcome(
+        yield TaskResult(
             name, result.scores, {**tuned_settings(result), "labelled_images": len(source)}
         )

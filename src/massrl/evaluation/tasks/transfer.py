@@ -10,29 +10,34 @@ from typing import Any
 
 import numpy as np
 
-from massrl.config.evaluation import EvaluateConfig, JudgeDataConfig
+from massrl.config.evaluation import EvaluateConfig, EvaluationDataConfig
 from massrl.data.catalogue import find_voc, without_kind
 from massrl.data.source import Source, Subset
 from massrl.data.sources.voc import VocSource, listed
 from massrl.data.splits import balanced_subset
 from massrl.errors import ConfigError
-from massrl.evaluation.context import Judged, Subject
-from massrl.evaluation.data import in_same_classes, judging_sources, object_sources
-from massrl.evaluation.finetune import FinetuneResult, Goal, tune_and_predict, tuned_settings
+from massrl.evaluation.context import EvaluatedBackbone, EvaluationContext
+from massrl.evaluation.data import align_labels, evaluation_sources, object_sources
+from massrl.evaluation.finetune import (
+    FinetuneResult,
+    TuningTarget,
+    finetune_and_predict,
+    tuned_settings,
+)
 from massrl.evaluation.metrics import classification_metrics
 from massrl.evaluation.multilabel import (
     mean_precision,
     multilabel_probe,
+    multilabel_target,
     precisions,
-    several_classes,
 )
-from massrl.evaluation.task import TRANSFER, TUNED, Outcome, may_fail
+from massrl.evaluation.task import TRANSFER, TUNED, TaskResult, skip_on_error
 from massrl.evaluation.tasks.linear import _linear
 from massrl.runs.log import TaskProgress
 
 
-def judge_transfer(
-    judged: Judged, wanted: EvaluateConfig, progress: TaskProgress
+def run_transfer(
+    judged: EvaluatedBackbone, wanted: EvaluateConfig, progress: TaskProgress
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Judge by one set after the other; a set in Pascal VOC's layout has several classes an image.
 
@@ -47,12 +52,17 @@ def judge_transfer(
             "--task transfer needs data sets: --transfer.sets takes names such as food101, and folders"
         )
     for name, spec in _named_sets(wanted.transfer.sets).items():
-        with may_fail(f"{TRANSFER}-{name}", wanted):
+        with skip_on_error(f"{TRANSFER}-{name}", wanted):
             yield from _judge_set(judged, spec, wanted, progress, name=name)
 
 
 def _judge_set(
-    judged: Judged, spec: str, wanted: EvaluateConfig, progress: TaskProgress, *, name: str
+    judged: EvaluatedBackbone,
+    spec: str,
+    wanted: EvaluateConfig,
+    progress: TaskProgress,
+    *,
+    name: str,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     data = replace(wanted.data, train=spec, val=None)
     voc = find_voc(spec, split="train", root=data.root, download=data.download)
@@ -62,8 +72,8 @@ def _judge_set(
         data = replace(data, train=f"{folder}:{part}", val=f"{folder}:{asked}")
         yield from _judge_multilabel(judged, data, wanted, progress, name=name)
         return
-    train, test, held_out = judging_sources(data, None)
-    images = train, in_same_classes(train, test), held_out
+    train, test, held_out = evaluation_sources(data, None)
+    images = train, align_labels(train, test), held_out
     subject, about = judged.subject(images, wanted, progress)
     for outcome, item in transfer(subject, wanted, name=name):
         yield outcome, {**item, **about}
@@ -79,8 +89,8 @@ def _named_sets(specs: Sequence[str]) -> dict[str, str]:
 
 
 def _judge_multilabel(
-    judged: Judged,
-    data: JudgeDataConfig,
+    judged: EvaluatedBackbone,
+    data: EvaluationDataConfig,
     wanted: EvaluateConfig,
     progress: TaskProgress,
     *,
@@ -94,9 +104,9 @@ def _judge_multilabel(
     subject, about = judged.subject((part, test, False), wanted, progress)
     truth, asked = _image_labels(subject.train), _image_labels(subject.test)
     result = multilabel_probe(
-        subject.known.values,
+        subject.train_features.values,
         truth,
-        subject.asked.values,
+        subject.test_features.values,
         asked,
         class_names=names,
         seed=wanted.seed,
@@ -115,7 +125,7 @@ def _judge_multilabel(
     )
     if wanted.transfer.finetune:
         begin = time.perf_counter()
-        tuned = transfer_tuned(subject, wanted, name=name, goal=several_classes(truth))
+        tuned = transfer_tuned(subject, wanted, name=name, goal=multilabel_target(truth))
         each = precisions(tuned.scores.numpy(), asked)
         yield (
             f"{TRANSFER}-{name}{TUNED}",
@@ -142,7 +152,7 @@ MEAN_PER_CLASS = frozenset(("fgvc_aircraft", "oxfordiiitpet", "caltech101", "flo
 
 
 def transfer(
-    subject: Subject, config: EvaluateConfig, *, name: str
+    subject: EvaluationContext, config: EvaluateConfig, *, name: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Judge by another data set: a linear probe, and fine-tuning where it is asked for.
 
@@ -155,26 +165,32 @@ def transfer(
     begin = time.perf_counter()
     for outcome, scores, chosen in _transferred(subject, config, name):
         metrics = classification_metrics(
-            scores.cpu(), subject.asked.labels, class_names=subject.train.class_names
+            scores.cpu(), subject.test_features.labels, class_names=subject.train.class_names
         )
         seconds = round(time.perf_counter() - begin, 2)
         yield outcome, {"metric": metric, **metrics, **chosen, "seconds": seconds}
         begin = time.perf_counter()
 
 
-def _transferred(subject: Subject, config: EvaluateConfig, name: str) -> Iterator[Outcome]:
+def _transferred(
+    subject: EvaluationContext, config: EvaluateConfig, name: str
+) -> Iterator[TaskResult]:
     (linear,) = _linear(subject, config)
     yield linear._replace(name=f"{TRANSFER}-{name}")
     if config.transfer.finetune:
         tuned = transfer_tuned(subject, config, name=name)
-        yield Outcome(f"{TRANSFER}-{name}{TUNED}", tuned.scores, tuned_settings(tuned))
+        yield TaskResult(f"{TRANSFER}-{name}{TUNED}", tuned.scores, tuned_settings(tuned))
 
 
 def transfer_tuned(
-    subject: Subject, config: EvaluateConfig, *, name: str, goal: Goal | None = None
+    subject: EvaluationContext,
+    config: EvaluateConfig,
+    *,
+    name: str,
+    goal: TuningTarget | None = None,
 ) -> FinetuneResult:
-    """Fine-tune on another data set as ``config.transfer`` says; see ``tune_and_predict``."""
-    return tune_and_predict(
+    """Fine-tune on another data set as ``config.transfer`` says; see ``finetune_and_predict``."""
+    return finetune_and_predict(
         subject,
         subject.train,
         goal=goal,

@@ -14,7 +14,7 @@ from massrl.train.module import PretrainingModule
 _NEWEST_SHARE = 0.05  # of the last step in a smoothed speed
 
 
-class StepWatcher(lightning.Callback):
+class StepCallback(lightning.Callback):
     """Calls ``after_step`` once for every optimiser step, however many batches make one."""
 
     def on_train_batch_end(

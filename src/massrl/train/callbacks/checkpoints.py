@@ -7,15 +7,15 @@ from pathlib import Path
 
 import lightning
 
-from massrl.train.callbacks.base import Clock, StepWatcher
-from massrl.train.callbacks.metrics import Record
+from massrl.train.callbacks.base import Clock, StepCallback
+from massrl.train.callbacks.metrics import MetricsCallback
 from massrl.train.checkpoint import save_checkpoint
 from massrl.train.module import PretrainingModule
 
 _SECONDS_BETWEEN_CHECKPOINTS = 300.0
 
 
-class Checkpoints(StepWatcher):
+class Checkpoints(StepCallback):
     """Saves the run every few steps, or every five minutes, and at its end.
 
     Args:
@@ -25,7 +25,9 @@ class Checkpoints(StepWatcher):
         record: is brought to the disk first, so that no row is missing before the checkpoint.
     """
 
-    def __init__(self, path: Path, *, every: int | None, clock: Clock, record: Record) -> None:
+    def __init__(
+        self, path: Path, *, every: int | None, clock: Clock, record: MetricsCallback
+    ) -> None:
         self._path = path
         self._every = every
         self._clock = clock

@@ -10,9 +10,9 @@ import lightning
 import torch
 from torch import Tensor
 
-from massrl.evaluation.collapse import effective_rank, feature_deviation
+from massrl.evaluation.collapse import effective_rank, embedding_std
 from massrl.files import write_json
-from massrl.train.callbacks.base import StepWatcher
+from massrl.train.callbacks.base import StepCallback
 from massrl.train.module import PretrainingModule
 
 logger = logging.getLogger("massrl")
@@ -22,12 +22,12 @@ _MATRIX_DECAY = 0.98  # the loss matrix is a mean over about the last fifty step
 COLLAPSED_DEVIATION = 0.1
 
 
-class Health(StepWatcher):
+class CollapseMonitor(StepCallback):
     """Watches the spread of the projections and the loss of every pair of views.
 
     Attributes:
         deviation: spread of the projections; 1 as if drawn at random, 0 when all are the same.
-        feature_deviation: the same of the backbone's features, which are what is used later.
+        embedding_std: the same of the backbone's features, which are what is used later.
         prediction_deviation: the same of the predictions, of methods that predict.
         effective_rank: how many dimensions the projections use.
         matrix: ``(N, N)``, mean loss of view i against view j over the last steps.
@@ -35,7 +35,7 @@ class Health(StepWatcher):
 
     def __init__(self, view_names: list[str], path: Path) -> None:
         self.deviation: float | None = None
-        self.feature_deviation: float | None = None
+        self.embedding_std: float | None = None
         self.prediction_deviation: float | None = None
         self.effective_rank: float | None = None
         self.matrix: Tensor | None = None
@@ -51,15 +51,15 @@ class Health(StepWatcher):
         self.matrix = (
             matrix if self.matrix is None else torch.lerp(matrix, self.matrix, _MATRIX_DECAY)
         )
-        self.deviation = self.feature_deviation = self.prediction_deviation = None
+        self.deviation = self.embedding_std = self.prediction_deviation = None
         self.effective_rank = None
         last = module.step == module.schedule.total_steps
         if module.step % _STEPS_BETWEEN_HEALTH == 0 or last:
             projections = output.projections.float().cpu()
-            self.deviation = feature_deviation(projections)
-            self.feature_deviation = feature_deviation(output.features.float().cpu())
+            self.deviation = embedding_std(projections)
+            self.embedding_std = embedding_std(output.features.float().cpu())
             if output.predictions is not None:
-                self.prediction_deviation = feature_deviation(output.predictions.float().cpu())
+                self.prediction_deviation = embedding_std(output.predictions.float().cpu())
             self.effective_rank = effective_rank(projections[:1024])
             if self.deviation < COLLAPSED_DEVIATION and not self._warned:
                 self._warned = True

@@ -8,14 +8,14 @@ from typing import Any
 import lightning
 
 from massrl.runs.metrics import MetricsFile
-from massrl.train.callbacks.base import Clock, StepWatcher
-from massrl.train.callbacks.collapse import Health
+from massrl.train.callbacks.base import Clock, StepCallback
+from massrl.train.callbacks.collapse import CollapseMonitor
 from massrl.train.callbacks.probe import Probe
 from massrl.train.loggers import Loggers
 from massrl.train.module import PretrainingModule
 
 
-class Record(StepWatcher):
+class MetricsCallback(StepCallback):
     """Writes ``metrics.csv``, and tells the loggers the same."""
 
     def __init__(
@@ -23,7 +23,7 @@ class Record(StepWatcher):
         path: Path,
         *,
         clock: Clock,
-        health: Health,
+        health: CollapseMonitor,
         probe: Probe | None,
         loggers: Loggers,
     ) -> None:
@@ -62,7 +62,7 @@ class Record(StepWatcher):
             "views_per_second": None if speed is None else speed * len(output.matrix),
             "data_wait": self._clock.data_wait,
             "deviation": self._health.deviation,
-            "feature_deviation": self._health.feature_deviation,
+            "embedding_std": self._health.embedding_std,
             "prediction_deviation": self._health.prediction_deviation,
             "effective_rank": self._health.effective_rank,
             "knn": self._probe.accuracy if self._probe and probed else None,

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import lightning
 import torch
 
-from massrl.train.callbacks.base import Clock, StepWatcher
+from massrl.train.callbacks.base import Clock, StepCallback
 from massrl.train.module import PretrainingModule
 
 logger = logging.getLogger("massrl")
 
 
-class Probe(StepWatcher):
+class Probe(StepCallback):
     """Judges the backbone by k-NN every few steps.
 
     Attributes:

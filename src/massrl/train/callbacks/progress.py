@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.text import Text
 
 from massrl.runs.log import duration
-from massrl.train.callbacks.base import Clock, StepWatcher
+from massrl.train.callbacks.base import Clock, StepCallback
 from massrl.train.callbacks.probe import Probe
 from massrl.train.module import PretrainingModule
 
@@ -33,7 +33,7 @@ class _TimeLeft(ProgressColumn):
         return Text("time left: …" if left is None else f"{duration(left)} left", style="cyan")
 
 
-class ProgressLine(StepWatcher):
+class ProgressLine(StepCallback):
     """A live line on a terminal; elsewhere a plain line every fifteen seconds."""
 
     def __init__(self, console: Console, *, title: str, clock: Clock, probe: Probe | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import lightning
 
 from massrl.errors import TrainingError
-from massrl.train.callbacks.base import StepWatcher
+from massrl.train.callbacks.base import StepCallback
 from massrl.train.callbacks.checkpoints import Checkpoints
 from massrl.train.module import PretrainingModule
 
@@ -25,7 +25,7 @@ def stopping_signals() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, *warned]
 
 
-class Signals(StepWatcher):
+class SignalHandler(StepCallback):
     """Signals to stop: finish the step, save, stop. A second Ctrl-C stops at once.
 
     Of several processes all stop after the same step, whichever of them was told to.

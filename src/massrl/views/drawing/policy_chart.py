@@ -84,7 +84,7 @@ def _evenly(name: str, drawn: set[float], columns: int) -> tuple[float, ...]:
     )
 
 
-def draw_strengths(
+def draw_policy_chart(
     image: Pixels, found: Sequence[Range], *, title: str, fill: int = 0, tile: int = 128
 ) -> Pixels:
     """A chart with a row for each operation, its numbers from left to right.

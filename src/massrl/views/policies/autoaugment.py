@@ -8,7 +8,7 @@ from massrl.randomness import Stream
 from massrl.views.operations import OPERATIONS, Step
 from massrl.views.policies.base import make_step
 from massrl.views.policies.randaugment import _SPACE, strength_step
-from massrl.views.policies.tables import NAMES, learnt_table
+from massrl.views.policies.tables import NAMES, policy_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class AutoAugment:
 
     def draw(self, stream: Stream, side: int) -> tuple[Step, ...]:
         """Draw up to two steps."""
-        sub_policies = learnt_table("autoaugment.json")["policies"][self.dataset]
+        sub_policies = policy_table("autoaugment.json")["policies"][self.dataset]
         steps = []
         for name, prob, bin_index in sub_policies[stream.integer(len(sub_policies))]:
             if stream.chance(prob):
@@ -44,7 +44,7 @@ class FastAutoAugment:
 
     def draw(self, stream: Stream, side: int) -> tuple[Step, ...]:
         """Draw up to two steps."""
-        table = learnt_table("fast_autoaugment.json")
+        table = policy_table("fast_autoaugment.json")
         sub_policies = table["policies"][self.dataset]
         steps = []
         for name, prob, level in sub_policies[stream.integer(len(sub_policies))]:

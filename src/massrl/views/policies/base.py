@@ -93,7 +93,7 @@ class Group:
         return tuple(step for member in order for step in self.members[member].draw(stream, side))
 
 
-def weakened(steps: tuple[Step, ...], strength: float, stream: Stream) -> tuple[Step, ...]:
+def scale_strength(steps: tuple[Step, ...], strength: float, stream: Stream) -> tuple[Step, ...]:
     """Steps at a part of their strength, from 0, which changes nothing, to 1, which is all of it.
 
     A number moves towards the one at which its operation does nothing, in that proportion; an operation

@@ -1,6 +1,6 @@
 """Which strategies exist: names as a user types them, and the policies behind them.
 
-``parse_strategy("randaugment(2,9)")`` gives a policy; ``STRATEGIES`` says what there is. A user's
+``parse_policy("randaugment(2,9)")`` gives a policy; ``POLICIES`` says what there is. A user's
 own strategy is a YAML file::
 
     operations:
@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from massrl.config.checks import is_strategy_file
+from massrl.config.checks import is_policy_file
 from massrl.errors import ConfigError, suggest
 from massrl.registry import bind_call, parse_call
 from massrl.views.operations import operation
@@ -39,7 +39,7 @@ _DATASETS = ("imagenet", "cifar10", "svhn")
 
 
 @dataclass(frozen=True)
-class Strategy:
+class PolicyEntry:
     """One line of ``massrl policies``: how it is asked for, what it is, where it comes from."""
 
     build: Callable[..., Policy]
@@ -93,42 +93,44 @@ def _known_dataset(dataset: str) -> str:
     return dataset
 
 
-STRATEGIES: dict[str, Strategy] = {
-    "simclr": Strategy(
+POLICIES: dict[str, PolicyEntry] = {
+    "simclr": PolicyEntry(
         _simclr,
         "simclr(strength=1, grayscale_prob=0.2, blur_prob=1, solarize_prob=0)",
         "colour jitter 0.4/0.4/0.2/0.1 (p 0.8), grey, blur, as MASSRL uses it",
     ),
-    "byol-1": Strategy(_byol(1.0, 0.0), "byol-1", "BYOL's first view: always blurred"),
-    "byol-2": Strategy(_byol(0.1, 0.2), "byol-2", "BYOL's second view: blur p 0.1, solarise p 0.2"),
-    "weak": Strategy(_weak, "weak", "crop and flip alone"),
-    "randaugment": Strategy(
+    "byol-1": PolicyEntry(_byol(1.0, 0.0), "byol-1", "BYOL's first view: always blurred"),
+    "byol-2": PolicyEntry(
+        _byol(0.1, 0.2), "byol-2", "BYOL's second view: blur p 0.1, solarise p 0.2"
+    ),
+    "weak": PolicyEntry(_weak, "weak", "crop and flip alone"),
+    "randaugment": PolicyEntry(
         _randaugment,
         "randaugment(n=2, m=9)",
         "n of 14 operations at magnitude m of 30 (1909.13719)",
     ),
-    "randaugment-expanded": Strategy(
+    "randaugment-expanded": PolicyEntry(
         _randaugment_expanded,
         "randaugment-expanded(n=2, m=9)",
         "RandAugment with SimCLR's jitter, hue, blur and grey among its operations",
     ),
-    "autoaugment": Strategy(
+    "autoaugment": PolicyEntry(
         _autoaugment,
         "autoaugment(imagenet|cifar10|svhn)",
         "25 learnt pairs of operations (1805.09501); searched with labels",
     ),
-    "fast-autoaugment": Strategy(
+    "fast-autoaugment": PolicyEntry(
         _fast_autoaugment,
         "fast-autoaugment(imagenet|cifar10|svhn)",
         "493-498 learnt pairs of operations (1905.00397); searched with labels",
     ),
-    "trivialaugment": Strategy(
+    "trivialaugment": PolicyEntry(
         TrivialAugment, "trivialaugment", "one operation at any strength (2103.10158), wide space"
     ),
 }
 
 
-def parse_strategy(text: str) -> Policy:
+def parse_policy(text: str) -> Policy:
     """Build the policy that a user asks for.
 
     Args:
@@ -137,17 +139,17 @@ def parse_strategy(text: str) -> Policy:
     Raises:
         ConfigError: for an unknown name, arguments that do not fit, or a file that is no policy.
     """
-    if is_strategy_file(text):
-        return read_strategy(Path(text))
+    if is_policy_file(text):
+        return read_policy_file(Path(text))
     call = parse_call(text, flag=FLAG)
-    if call.name not in STRATEGIES:
-        known = suggest(call.name, STRATEGIES)
+    if call.name not in POLICIES:
+        known = suggest(call.name, POLICIES)
         raise ConfigError(f"unknown policy {call.name!r}: {known} or a .yaml file ({FLAG})")
-    policy: Policy = bind_call(call, STRATEGIES[call.name].build, flag=FLAG)
+    policy: Policy = bind_call(call, POLICIES[call.name].build, flag=FLAG)
     return policy
 
 
-def read_strategy(path: Path) -> Policy:
+def read_policy_file(path: Path) -> Policy:
     """Read a user's own strategy from a YAML file; the module's docstring shows the form."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

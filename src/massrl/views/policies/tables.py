@@ -33,7 +33,7 @@ NAMES = {
 
 
 @cache
-def learnt_table(file: str) -> dict[str, Any]:
+def policy_table(file: str) -> dict[str, Any]:
     """One table file: ``source``, ``licence``, ``format`` and ``policies[dataset]``."""
     text = resources.files("massrl.views").joinpath("tables", file).read_text(encoding="utf-8")
     table: dict[str, Any] = json.loads(text)
