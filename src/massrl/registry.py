@@ -1,19 +1,139 @@
-"""The notation ``name(argument, key=value)`` in which policies and datasets are asked for.
+"""Tables of parts: every objective, policy, task, ... by name, and the notation they are asked for in.
 
-``randaugment(2,9)``, ``simclr(blur_prob=0)``, ``shapes(count=4000,size=32)``: one notation, one
-parser, on the command line, in a recipe and in Python alike. Nothing is evaluated: an argument is a
-number, a truth value or a bare word.
+A table's row says where a part is (``module:object``) and what it is, in one line. Nothing is imported
+until a part is used, so that command-line help and configuration checks stay light. Other packages add
+rows through Python entry points, for example in their ``pyproject.toml``::
+
+    [project.entry-points."massrl.policies"]
+    my-policy = "my_package.policies:my_policy"
+
+A part is asked for as ``name`` or ``name(argument, key=value)``: ``randaugment(2,9)``,
+``shapes(count=4000,size=32)``. One notation and one parser serve the command line, recipes and Python.
+Nothing is evaluated: an argument is a number, a truth value or a bare word.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from massrl.errors import ConfigError, suggest
+
+logger = logging.getLogger("massrl")
+
+
+class Row(NamedTuple):
+    """One part of a table.
+
+    Attributes:
+        target: ``module:object``.
+        summary: one line; empty for a part of another package, whose docstring has it.
+        package: the distribution that registers it.
+    """
+
+    target: str
+    summary: str = ""
+    package: str = "massrl"
+
+
+class Table(Mapping[str, Row]):
+    """The parts of one kind, by name: massrl's own, then those of other packages.
+
+    Args:
+        kind: what one part is called, for errors.
+        group: the entry-point group that other packages register under.
+        flag: where a user asks for a part, for errors.
+        rows: massrl's own parts: name -> (``module:object``, one-line summary).
+    """
+
+    def __init__(self, kind: str, *, group: str, flag: str, rows: dict[str, tuple[str, str]]):
+        self.kind = kind
+        self.group = group
+        self.flag = flag
+        self._own = {name: Row(*row) for name, row in rows.items()}
+        self._loaded: dict[str, Any] = {}
+
+    @cached_property
+    def _rows(self) -> dict[str, Row]:
+        rows = dict(self._own)
+        for entry in entry_points(group=self.group):
+            package = entry.dist.name if entry.dist is not None else "unknown"
+            if entry.name in rows:
+                logger.warning(
+                    "%s %r of package %s is ignored: %s has one of this name",
+                    self.kind,
+                    entry.name,
+                    package,
+                    rows[entry.name].package,
+                )
+            else:
+                rows[entry.name] = Row(entry.value, package=package)
+        return rows
+
+    def __getitem__(self, name: str) -> Row:
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def load(self, name: str, *, flag: str | None = None) -> Any:
+        """Import a part.
+
+        Args:
+            name: of the part.
+            flag: where the user asked for it, for errors; the table's own by default.
+
+        Raises:
+            ConfigError: if there is none of this name, or its package cannot be imported.
+        """
+        if name in self._loaded:
+            return self._loaded[name]
+        if name not in self:
+            raise ConfigError(
+                f"unknown {self.kind} {name!r}: {suggest(name, self)} ({flag or self.flag})"
+            )
+        target, _, package = self[name]
+        module, _, attribute = target.partition(":")
+        try:
+            part = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            if package == "massrl":
+                raise
+            raise ConfigError(
+                f"{self.kind} {name!r} of package {package} cannot be loaded: {error}"
+            ) from None
+        self._loaded[name] = part
+        return part
+
+    def build(self, text: str, *, flag: str | None = None) -> Any:
+        """Call the part that ``name(argument, key=value)`` asks for with those arguments.
+
+        Raises:
+            ConfigError: for an unknown name, or arguments that do not fit.
+        """
+        call = parse_call(text, flag=flag or self.flag)
+        return bind_call(call, self.load(call.name, flag=flag), flag=flag or self.flag)
+
+    def summary(self, name: str) -> str:
+        """One line about a part; of another package's, the first line of its docstring."""
+        row = self[name]
+        if row.summary:
+            return row.summary
+        part = self.load(name)
+        described = getattr(part, "summary", None)
+        first = (inspect.getdoc(part) or "").partition("\n")[0]
+        return described if isinstance(described, str) else first
+
 
 Argument = int | float | bool | str
 
@@ -96,3 +216,44 @@ def _literal(text: str) -> Argument:
     with contextlib.suppress(ValueError):
         return float(text)
     return text.strip("'\"")
+
+
+OBJECTIVES = Table(
+    "objective",
+    group="massrl.objectives",
+    flag="--method.name",
+    rows={
+        "byol": ("massrl.methods.byol:BYOL", "predict the target network's view (2006.07733)"),
+        "simclr": ("massrl.methods.simclr:SimCLR", "InfoNCE against other images (2002.05709)"),
+    },
+)
+OPTIMIZERS = Table(
+    "optimiser",
+    group="massrl.optimizers",
+    flag="--optim.name",
+    rows={
+        "lars": ("massrl.optim.build:lars", "SGD with a trust ratio per layer (1708.03888)"),
+        "sgd": ("massrl.optim.build:sgd", "SGD with momentum"),
+        "adamw": ("massrl.optim.build:adamw", "Adam with decoupled weight decay (1711.05101)"),
+    },
+)
+POLICIES = Table("policy", group="massrl.policies", flag="--views.policies", rows={})
+OPERATIONS = Table("operation", group="massrl.operations", flag="--views.policies", rows={})
+LAYOUTS = Table("layout", group="massrl.layouts", flag="--views.layout", rows={})
+SOURCES = Table("data source", group="massrl.sources", flag="--data.train", rows={})
+TASKS = Table("task", group="massrl.tasks", flag="--task", rows={})
+FORMATS = Table("format", group="massrl.formats", flag="--format", rows={})
+LOGGERS = Table("logger", group="massrl.loggers", flag="--train.loggers", rows={})
+
+TABLES = (
+    OBJECTIVES,
+    OPTIMIZERS,
+    POLICIES,
+    OPERATIONS,
+    LAYOUTS,
+    SOURCES,
+    TASKS,
+    FORMATS,
+    LOGGERS,
+)
+"""Every kind of part, in the order in which ``massrl parts`` lists them."""

@@ -1,4 +1,4 @@
-"""Checks of configuration values: each returns its fault as text or ``None``; ``raise_faults`` raises them."""
+"""Checks of configuration values: each returns its fault as text, or ``None``; ``raise_faults`` raises."""
 
 from __future__ import annotations
 
