@@ -29,8 +29,8 @@ from torch import Tensor, nn
 
 from massrl.config.sections import MethodConfig, ModelConfig, PredictorConfig, ProjectorConfig
 from massrl.methods.build import build_method
-from massrl.methods.pairs import ViewLabel
 from massrl.runs.environment import detect_hardware, environment_info
+from massrl.views.layouts import ViewSpec
 
 RESULTS = Path(__file__).parent / "results" / "step.md"
 HIDDEN, OUT = 512, 256
@@ -48,7 +48,7 @@ def massrl(num_views: int = 2, *, objective: str = "byol", memory: str = "joint"
             projector=ProjectorConfig(hidden=HIDDEN, out=OUT, bias=True),
             predictor=PredictorConfig(hidden=HIDDEN, bias=True),
         ),
-        views=[ViewLabel(str(number), number) for number in range(num_views)],
+        views=[ViewSpec(str(number), number) for number in range(num_views)],
         image_side=SIDE,
         seed=0,
         memory=memory,

@@ -17,16 +17,16 @@ from massrl.errors import ConfigError
 from massrl.methods.base import Method
 from massrl.methods.build import build_method
 from massrl.methods.byol import BYOL
-from massrl.methods.pairs import ViewLabel
+from massrl.views.layouts import ViewSpec
 
-TWO = [ViewLabel("a", 0), ViewLabel("b", 1)]
+TWO = [ViewSpec("a", 0), ViewSpec("b", 1)]
 PROJECTOR = ProjectorConfig(layers=2, hidden=16, out=8)
 PREDICTOR = PredictorConfig(layers=2, hidden=16)
 
 
 def small(
     objective: str,
-    views: list[ViewLabel] = TWO,
+    views: list[ViewSpec] = TWO,
     seed: int = 0,
     memory: str = "joint",
     per_policy: bool = False,
@@ -64,7 +64,7 @@ def test_byol_loss_equals_numpy_on_the_networks_own_outputs() -> None:
 
 def test_every_option_of_the_configuration_reaches_the_objective() -> None:
     """Guards against options that are parsed and ignored."""
-    three = [ViewLabel(name, 0) for name in "abc"]
+    three = [ViewSpec(name, 0) for name in "abc"]
     x = images(num_views=3)
     losses = {
         name: float(small(objective, three, **{name: value})(x).loss.detach())
@@ -223,7 +223,7 @@ def test_streamed_memory_has_the_gradients_of_the_joint_backward(
     objective: str, pairs: str, reduction: str
 ) -> None:
     """Guards §3 to rounding of 64 bits: a view left out, a weight too much, statistics counted twice."""
-    views = [ViewLabel(name, 0) for name in "abca"]
+    views = [ViewSpec(name, 0) for name in "abca"]
     changes = {"pairs": pairs, "reduction": reduction}
     joint, streamed = (
         small(objective, views, memory=memory, **changes).double()
@@ -253,7 +253,7 @@ def test_streamed_memory_holds_one_view_at_a_time(objective: str) -> None:
     """Guards what streaming is for: activations that are alive do not grow with the views."""
 
     def most_alive(memory: str, count: int) -> int:
-        views = [ViewLabel(str(number), 0) for number in range(count)]
+        views = [ViewSpec(str(number), 0) for number in range(count)]
         method = small(objective, views, memory=memory)
         made: list[StorageWeakRef] = []
         alive: list[int] = []
@@ -278,7 +278,7 @@ def test_streamed_memory_is_refused_where_statistics_are_of_all_views() -> None:
 
 def test_directional_pairs_pull_only_the_strong_view() -> None:
     """Guards the direction under BYOL: the standard view alone gets no gradient from its strong one."""
-    views = [ViewLabel("standard", 0), ViewLabel("strong", 0)]
+    views = [ViewSpec("standard", 0), ViewSpec("strong", 0)]
     method = small("byol", views=views, pairs="directional")
     x = images().requires_grad_()
     method.eval()  # batch statistics would tie the images of one view, not the views
@@ -311,12 +311,12 @@ def test_every_layer_that_is_asked_for_is_built() -> None:
 
 # ---------------------------------------------------------------- what later work adds
 
-WEAK = [ViewLabel("a", 0, "online"), ViewLabel("b", 1, "online"), ViewLabel("weak", 0, "target")]
+WEAK = [ViewSpec("a", 0, "online"), ViewSpec("b", 1, "online"), ViewSpec("weak", 0, "target")]
 
 
 def test_networks_look_at_their_own_views_alone() -> None:
     """Guards roles: weak views for the target, local ones for the online network."""
-    views = [*WEAK, ViewLabel("weak", 1, "target"), ViewLabel("c", 2, "online")]
+    views = [*WEAK, ViewSpec("weak", 1, "target"), ViewSpec("c", 2, "online")]
     method = small("byol", views)
     assert isinstance(method, BYOL)
     seen: dict[str, list[float]] = {"online": [], "target": []}
@@ -344,7 +344,7 @@ def test_views_for_a_target_are_refused_where_there_is_none() -> None:
 
 def test_local_views_of_another_size_are_learnt_from() -> None:
     """Guards multi-crop: N views need not be of one size."""
-    views = [ViewLabel("a", 0), ViewLabel("b", 1), ViewLabel("a", 2, "online")]
+    views = [ViewSpec("a", 0), ViewSpec("b", 1), ViewSpec("a", 2, "online")]
     x = [*images(), images(num_views=1)[0, :, :, :8, :8]]
     for objective in ("byol", "simclr"):
         expected, ours = (
@@ -357,7 +357,7 @@ def test_local_views_of_another_size_are_learnt_from() -> None:
 
 def test_mean_of_the_targets_views_is_numpys() -> None:
     """Guards ``--method.target mean``: of unit vectors, of the pairs in use, to unit length again."""
-    views = [ViewLabel(name, 0) for name in "aabb"]
+    views = [ViewSpec(name, 0) for name in "aabb"]
     method = small("byol", views, target="mean", pairs="cross-policy")
     assert isinstance(method, BYOL)
     x = images(num_views=4)
@@ -382,7 +382,7 @@ def test_mean_of_the_targets_views_is_numpys() -> None:
 @pytest.mark.parametrize("memory", ["joint", "streamed"])
 def test_each_strategy_has_a_predictor_of_its_own(memory: str) -> None:
     """Guards ``per_policy``: a view of one strategy moves no other's predictor."""
-    views = [ViewLabel("a", 0), ViewLabel("b", 1), ViewLabel("a", 2)]
+    views = [ViewSpec("a", 0), ViewSpec("b", 1), ViewSpec("a", 2)]
     method = small("byol", views, per_policy=True, memory=memory)
     assert isinstance(method.predictor, nn.ModuleList)
     assert len(method.predictor) == 2
@@ -398,7 +398,7 @@ def test_each_strategy_has_a_predictor_of_its_own(memory: str) -> None:
     assert norms[0] == 0.0
     assert norms[1] > 0.0
     with pytest.raises(ConfigError, match="draws it anew"):
-        small("byol", [ViewLabel(None, 0), ViewLabel(None, 1)], per_policy=True)
+        small("byol", [ViewSpec(None, 0), ViewSpec(None, 1)], per_policy=True)
     with pytest.raises(ConfigError, match="per-view fits it"):
         small("byol", views, per_policy=True, batch_norm="joint")
 
@@ -408,7 +408,7 @@ def test_each_strategy_has_a_predictor_of_its_own(memory: str) -> None:
 )
 def test_what_later_work_adds_streams_too(changes: dict[str, Any]) -> None:
     """Guards the gradients of every combination that may be asked for together."""
-    views = [ViewLabel("a", 0), ViewLabel("b", 0), ViewLabel("a", 1), ViewLabel("b", 1)]
+    views = [ViewSpec("a", 0), ViewSpec("b", 0), ViewSpec("a", 1), ViewSpec("b", 1)]
     x = images(num_views=4).double()
     expected, ours = (
         gradients(small("byol", views, memory=memory, **changes).double(), x)
@@ -421,18 +421,18 @@ def test_what_later_work_adds_streams_too(changes: dict[str, Any]) -> None:
 
 def test_views_that_would_be_compared_with_none_are_refused() -> None:
     """Guards against views that are made, computed, and learnt nothing from."""
-    local = [ViewLabel("a", 0), ViewLabel("b", 0), ViewLabel("b", 1, "online")]
+    local = [ViewSpec("a", 0), ViewSpec("b", 0), ViewSpec("b", 1, "online")]
     with pytest.raises(ConfigError, match="compared with none.* b on crop 1"):
         small("byol", local, pairs="directional")
     with pytest.raises(ConfigError, match="has nothing to compare: a higher --views.num_crops"):
-        small("simclr", [ViewLabel("a", 0)])
+        small("simclr", [ViewSpec("a", 0)])
 
 
 def test_directional_pairs_go_to_the_targets_own_views_where_there_are_some() -> None:
     """Guards weak views for the target under DSSL's pairs: each strong view to that of its own crop."""
     views = [
-        *(ViewLabel(name, crop, "online") for crop in (0, 1) for name in ("standard", "strong")),
-        *(ViewLabel("weak", crop, "target") for crop in (0, 1)),
+        *(ViewSpec(name, crop, "online") for crop in (0, 1) for name in ("standard", "strong")),
+        *(ViewSpec("weak", crop, "target") for crop in (0, 1)),
     ]
     mask = small("byol", views, pairs="directional").mask
     assert [row.nonzero().flatten().tolist() for row in mask] == [[4, 5], [4], [4, 5], [5], [], []]

@@ -6,12 +6,13 @@ import pytest
 
 from massrl.config.sections import PAIRS
 from massrl.errors import ConfigError
-from massrl.methods.pairs import ViewLabel, pair_mask
+from massrl.methods.pairs import pair_mask
+from massrl.views.layouts import ViewSpec
 
-SHARED = [ViewLabel("s", 0), ViewLabel("r", 0), ViewLabel("s", 1), ViewLabel("r", 1)]
+SHARED = [ViewSpec("s", 0), ViewSpec("r", 0), ViewSpec("s", 1), ViewSpec("r", 1)]
 
 
-def pairs_of(views: list[ViewLabel], mode: str) -> list[tuple[int, int]]:
+def pairs_of(views: list[ViewSpec], mode: str) -> list[tuple[int, int]]:
     return [(int(i), int(j)) for i, j in pair_mask(views, mode).nonzero()]
 
 
@@ -34,9 +35,9 @@ def test_pairs_of_two_policies_on_two_crops_are_as_listed(mode: str) -> None:
 
 @pytest.mark.parametrize(
     ("views", "mode"),
-    [([ViewLabel("s", 0)], "all"), ([ViewLabel("s", 0), ViewLabel("r", 1)], "within-policy")],
+    [([ViewSpec("s", 0)], "all"), ([ViewSpec("s", 0), ViewSpec("r", 1)], "within-policy")],
 )
-def test_layout_without_such_a_pair_is_refused(views: list[ViewLabel], mode: str) -> None:
+def test_layout_without_such_a_pair_is_refused(views: list[ViewSpec], mode: str) -> None:
     """Guards against a mean over nothing, which is NaN and not an error."""
     with pytest.raises(ConfigError, match="--method.pairs|nothing to compare"):
         pair_mask(views, mode)
@@ -46,11 +47,11 @@ def test_layout_without_such_a_pair_is_refused(views: list[ViewLabel], mode: str
 def test_pairs_by_policy_of_drawn_policies_are_refused(mode: str) -> None:
     """Guards a sampled layout, whose policies are not known beforehand, against meaning ``all``."""
     with pytest.raises(ConfigError, match="draws each view's policy anew"):
-        pair_mask([ViewLabel(None, 0), ViewLabel(None, 1)], mode)
+        pair_mask([ViewSpec(None, 0), ViewSpec(None, 1)], mode)
 
 
 @pytest.mark.parametrize("count", [3, 5])
 def test_paired_views_must_be_even(count: int) -> None:
     """Guards against a view that is made, paid for and compared with nothing."""
     with pytest.raises(ConfigError, match="not an even number"):
-        pair_mask([ViewLabel(str(index), index) for index in range(count)], "paired")
+        pair_mask([ViewSpec(str(index), index) for index in range(count)], "paired")

@@ -33,12 +33,12 @@ from massrl.data.source import IMAGENET_NORMALIZATION
 from massrl.distributed import World
 from massrl.errors import ConfigError, MassrlError, TrainingError
 from massrl.methods.base import MethodOutput
-from massrl.methods.pairs import ViewLabel
 from massrl.models.batch_norm import SummedBatchNorm, synchronise_batch_norm
 from massrl.optim.schedules import Schedule
 from massrl.runs.metrics import read_metrics
 from massrl.train.launch import end_with, fresh_store, launched_place, place_of, process_group
 from massrl.train.module import PretrainingModule
+from massrl.views.layouts import ViewSpec
 
 GENTLE = {"name": "sgd", "lr": 0.1}  # so that rounding does not grow from step to step
 TWO = {"devices": 2}
@@ -67,7 +67,7 @@ SHARES = (3, 5)  # images of each process
 def learnt(case: str, images: torch.Tensor, *, place: World) -> dict[str, torch.Tensor]:
     """Loss, gradients and statistics, in 64 bits, of this process's share of the images."""
     objective, changes = CASES[case]
-    method = small(objective, [ViewLabel(name, 0) for name in "aab"], **changes).double()
+    method = small(objective, [ViewSpec(name, 0) for name in "aab"], **changes).double()
     if place.size > 1:
         synchronise_batch_norm(method, gpu=False)
     weight = images.shape[1] * place.size / sum(SHARES)

@@ -117,7 +117,9 @@ def test_layout_counts_and_names_its_views_as_its_plans_have_them(name: str) -> 
     """Guards loss matrices and sheets: as many distinct places as views, in their order."""
     layout = LAYOUTS[name]
     (plan,) = plans(name, 1)
-    assert layout.num_views == len(layout.cells()) == len(plan.views) == len(layout.view_names())
+    assert (
+        layout.num_views == len(layout.view_specs()) == len(plan.views) == len(layout.view_names())
+    )
     for label, view in zip(layout.view_names(), plan.views, strict=True):
         assert f"crop {view.crop + 1}" in label
         assert layout.arrangement == "sampled" or view.policy in label
@@ -201,7 +203,7 @@ def drawn(layout: Layout, *, index: int = 0, epoch: int = 0, side: int = 32) -> 
 def test_strong_view_of_a_stacked_layout_begins_as_its_standard_view() -> None:
     """Guards DSSL's "after": crop, flip and steps of the standard view first, then the strong ones."""
     layout = LAYOUTS["massrl-directional"]
-    assert [(cell.crop, cell.after) for cell in layout.cells()] == [
+    assert [(view.crop, view.after) for view in layout.view_specs()] == [
         (0, None),
         (0, 0),
         (1, None),
@@ -225,9 +227,9 @@ def test_strong_view_of_a_stacked_layout_begins_as_its_standard_view() -> None:
 def test_target_has_a_view_of_its_own_of_every_crop() -> None:
     """Guards "weak views for the target": after the others, of the same crops, seen by it alone."""
     layout = replace(LAYOUTS["massrl"], target_policy="weak")
-    cells = layout.cells()
+    specs = layout.view_specs()
     assert layout.num_views == 10
-    assert [cell.role for cell in cells] == ["online"] * 8 + ["target"] * 2
+    assert [view.role for view in specs] == ["online"] * 8 + ["target"] * 2
     plan = drawn(layout)
     assert [view.box for view in plan.views[8:]] == [plan.views[0].box, plan.views[4].box]
     assert [view.steps for view in plan.views[8:]] == [(), ()]
@@ -241,7 +243,7 @@ def test_local_views_are_small_and_of_small_parts() -> None:
         LAYOUTS["byol"], local_crops=4, local_size=0.5, local_scale=(0.05, 0.2), num_crops=1
     )
     assert layout.sides(32) == [32, 32, 16, 16, 16, 16]
-    assert [cell.role for cell in layout.cells()] == ["both"] * 2 + ["online"] * 4
+    assert [view.role for view in layout.view_specs()] == ["both"] * 2 + ["online"] * 4
     image = np.random.default_rng(0).integers(1, 256, (200, 240, 3), dtype=np.uint8)
     for index in range(20):
         plan = drawn(layout, index=index)

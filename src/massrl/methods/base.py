@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from massrl.errors import ConfigError
 from massrl.methods.losses import pair_weight
-from massrl.methods.pairs import ViewLabel, pair_mask
+from massrl.methods.pairs import pair_mask
+from massrl.views.layouts import ViewSpec
 
 Views = Tensor | Sequence[Tensor]
 """N views, each float ``(B, 3, H, W)``: one tensor, or a sequence that makes them when asked."""
@@ -74,7 +75,7 @@ class Method(nn.Module):
     def __init__(
         self,
         backbone: nn.Module,
-        views: Sequence[ViewLabel],
+        views: Sequence[ViewSpec],
         *,
         pairs: str,
         reduction: str,

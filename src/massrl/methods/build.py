@@ -11,17 +11,18 @@ from torch import nn
 from massrl.config.sections import MethodConfig, ModelConfig, PredictorConfig, ProjectorConfig
 from massrl.methods.base import Method
 from massrl.methods.byol import BYOL
-from massrl.methods.pairs import ViewLabel, policies_of
+from massrl.methods.pairs import policies_of
 from massrl.methods.simclr import SimCLR
 from massrl.models.backbones import seeded_backbone
 from massrl.models.heads import build_head
+from massrl.views.layouts import ViewSpec
 
 
 def build_method(
     method: MethodConfig,
     model: ModelConfig,
     *,
-    views: Sequence[ViewLabel],
+    views: Sequence[ViewSpec],
     image_side: int,
     seed: int,
     memory: str = "joint",

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from massrl.errors import ConfigError
 from massrl.methods.base import LazyViews, Method, MethodOutput, Outputs, Views
 from massrl.methods.losses import mean_target_losses, pair_weight, reduce_pairs, regression_matrix
-from massrl.methods.pairs import ViewLabel, policies_of
+from massrl.methods.pairs import policies_of
 from massrl.models.momentum import copy_as_target, update_target
+from massrl.views.layouts import ViewSpec
 
 
 class BYOL(Method):
@@ -48,7 +49,7 @@ class BYOL(Method):
         projector: nn.Module,
         predictor: nn.Module,
         *,
-        views: Sequence[ViewLabel],
+        views: Sequence[ViewSpec],
         pairs: str = "all",
         reduction: str = "mean",
         batch_norm: str = "per-view",
@@ -70,7 +71,7 @@ class BYOL(Method):
         self.target_backbone = copy_as_target(backbone)
         self.target_projector = copy_as_target(projector)
 
-    def _predictor_of_each(self, views: Sequence[ViewLabel]) -> list[int] | None:
+    def _predictor_of_each(self, views: Sequence[ViewSpec]) -> list[int] | None:
         """For each online view the number of its predictor, ``None`` where one serves all."""
         if not isinstance(self.predictor, nn.ModuleList):
             return None

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from massrl.errors import ConfigError
+from massrl.views.layouts import ViewSpec
 
 
-class ViewLabel(NamedTuple):
-    """What is known of a view.
-
-    Attributes:
-        policy: the strategy that made it, ``None`` if drawn anew.
-        crop: number of its crop.
-        role: which networks look at it: ``both``, the ``online`` or the ``target`` one.
-    """
-
-    policy: str | None
-    crop: int
-    role: str = "both"
-
-
-def policies_of(views: Sequence[ViewLabel]) -> list[str]:
+def policies_of(views: Sequence[ViewSpec]) -> list[str]:
     """The strategies of some views, each once, in the order of the views.
 
     Raises:
@@ -39,11 +25,11 @@ def policies_of(views: Sequence[ViewLabel]) -> list[str]:
     return list(dict.fromkeys(policies))
 
 
-def pair_mask(views: Sequence[ViewLabel], pairs: str) -> Tensor:
+def pair_mask(views: Sequence[ViewSpec], pairs: str) -> Tensor:
     """The ordered pairs (i, j) in use: view i of the online network with view j of the target.
 
     Args:
-        views: one label per view.
+        views: one per view of the layout.
         pairs: ``all`` i ≠ j; ``cross-policy``, ``within-policy``: of different or of equal strategies;
             ``cross-crop``: of different crops; ``paired``: views 1↔2, 3↔4, …; ``directional``: from
             every other strategy to the first one's view of the same crop, and the first one's views

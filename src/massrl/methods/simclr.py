@@ -13,8 +13,8 @@ from massrl.distributed import all_gather_cat
 from massrl.errors import ConfigError
 from massrl.methods.base import Method, MethodOutput, Outputs, Views
 from massrl.methods.losses import contrastive_matrix, reduce_pairs
-from massrl.methods.pairs import ViewLabel
 from massrl.models.batch_norm import buffers_kept
+from massrl.views.layouts import ViewSpec
 
 
 class SimCLR(Method):
@@ -43,7 +43,7 @@ class SimCLR(Method):
         projector: nn.Module,
         *,
         temperature: float,
-        views: Sequence[ViewLabel],
+        views: Sequence[ViewSpec],
         pairs: str = "all",
         reduction: str = "mean",
         batch_norm: str = "per-view",

@@ -13,7 +13,6 @@ from massrl.config.pretrain import Config
 from massrl.errors import CheckpointError, ConfigError
 from massrl.methods.base import Method
 from massrl.methods.build import build_method
-from massrl.methods.pairs import ViewLabel
 from massrl.runs.folder import RunFolder
 from massrl.train.checkpoint import load_checkpoint
 from massrl.views.layouts import resolve_layout
@@ -38,7 +37,7 @@ def make_method(config: Config) -> Method:
     method = build_method(
         config.method,
         config.model,
-        views=[ViewLabel(cell.policy, cell.crop, cell.role) for cell in layout.cells()],
+        views=layout.view_specs(),
         image_side=config.view_size,
         seed=config.train.seed,
         memory=config.train.memory or "joint",

@@ -76,7 +76,10 @@ def _views_are_equal(config: Config) -> bool:
     layout = resolve_layout(config.views)
     strategies = {*layout.policies, *filter(None, [layout.target_policy])}
     plain = strategies == {"weak"} and layout.flip_prob in (0.0, 1.0)
-    one_crop = len({cell.crop for cell in layout.cells()}) == 1 or layout.crop_scale == (1.0, 1.0)
+    one_crop = len({view.crop for view in layout.view_specs()}) == 1 or layout.crop_scale == (
+        1.0,
+        1.0,
+    )
     return plain and one_crop and not layout.local_crops
 
 

@@ -42,7 +42,7 @@ class DeviceViewMaker(ViewMaker):
         return len(set(self._shown())), self.size, self.size, 3
 
     def _shown(self) -> list[int]:
-        return [cell.crop for cell in self.layout.cells()]
+        return [view.crop for view in self.layout.view_specs()]
 
     def write(
         self, image: EncodedOrPixels, *, epoch: int, index: int, out: NDArray[np.uint8]

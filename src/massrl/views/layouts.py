@@ -27,19 +27,19 @@ Arrangement = Literal["shared", "independent", "sampled", "stacked"]
 Role = Literal["both", "online", "target"]
 
 
-class Cell(NamedTuple):
-    """What is known of a view before anything is drawn.
+class ViewSpec(NamedTuple):
+    """One view of a layout, as far as it is the same for every image.
 
     Attributes:
-        crop: number of its crop.
-        policy: its strategy; ``None`` where it is drawn.
-        role: which networks look at it: ``both``, the ``online`` or the ``target`` one.
-        after: number of the view whose flip and steps come before its own; ``None`` for none.
-        local: whether it is a small view of a small part of the image.
+        policy: the policy of the view; ``None`` if one is drawn at random for each image.
+        crop: number of its crop, from 0; views with the same number show the same crop.
+        role: which networks see the view: ``"both"``, ``"online"`` or ``"target"``.
+        after: number of the view whose flip and operations are applied first; ``None`` for none.
+        local: whether it is a small view of a small crop (multi-crop).
     """
 
-    crop: int
     policy: str | None
+    crop: int
     role: Role = "both"
     after: int | None = None
     local: bool = False
@@ -116,44 +116,44 @@ class Layout:
     @property
     def num_views(self) -> int:
         """Views of each image."""
-        return len(self.cells())
+        return len(self.view_specs())
 
-    def cells(self) -> list[Cell]:
-        """Every view, in the order of the batch: the strategies', the target's own, the local ones."""
+    def view_specs(self) -> list[ViewSpec]:
+        """Return every view, in batch order: the policies', the target's own, the local ones."""
         role: Role = "both" if self.target_policy is None else "online"
         policies, crops = self.policies, range(self.num_crops)
         if self.arrangement == "sampled":
-            cells = [Cell(crop, None, role) for crop in crops]
+            views = [ViewSpec(None, crop, role) for crop in crops]
         elif self.arrangement == "independent":
             owners = [policy for policy in policies for _ in crops]
-            cells = [Cell(crop, policy, role) for crop, policy in enumerate(owners)]
+            views = [ViewSpec(policy, crop, role) for crop, policy in enumerate(owners)]
         else:
             stacked = self.arrangement == "stacked"
-            cells = [
-                Cell(crop, policy, role, crop * len(policies) if stacked and place else None)
+            views = [
+                ViewSpec(policy, crop, role, crop * len(policies) if stacked and place else None)
                 for crop in crops
                 for place, policy in enumerate(policies)
             ]
-        shown = sorted({cell.crop for cell in cells})
+        num_crops = 1 + max(view.crop for view in views)
         if self.target_policy is not None:
-            cells += [Cell(crop, self.target_policy, "target") for crop in shown]
-        return cells + [
-            Cell(len(shown) + number, policies[number % len(policies)], "online", local=True)
+            views += [ViewSpec(self.target_policy, crop, "target") for crop in range(num_crops)]
+        return views + [
+            ViewSpec(policies[number % len(policies)], num_crops + number, "online", local=True)
             for number in range(self.local_crops)
         ]
 
     def sides(self, size: int) -> list[int]:
         """Height and width of every view where a whole one has ``size`` pixels."""
         local = max(1, round(self.local_size * size))
-        return [local if cell.local else size for cell in self.cells()]
+        return [local if view.local else size for view in self.view_specs()]
 
     def view_names(self) -> list[str]:
         """A short name of each view, for logs, matrices and sheets."""
         marks = {"both": "", "online": "", "target": " · target"}
         return [
-            f"{_short(cell.policy)} · {'local ' if cell.local else ''}crop {cell.crop + 1}"
-            + marks[cell.role]
-            for cell in self.cells()
+            f"{_short(view.policy)} · {'local ' if view.local else ''}crop {view.crop + 1}"
+            + marks[view.role]
+            for view in self.view_specs()
         ]
 
 

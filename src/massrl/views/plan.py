@@ -130,13 +130,13 @@ class Planner:
         self.layout = layout
         self.side = side
         self.seed = seed
-        self._cells = layout.cells()
+        self._specs = layout.view_specs()
         self._sides = layout.sides(side)
         self._crop = crop_named(layout.crop)
         names = (*layout.policies, *filter(None, [layout.target_policy]))
         self._policies = {name: parse_policy(name) for name in names}
-        cells = zip(self._cells, self._sides, strict=True)
-        self._crops = {cell.crop: (own, cell.local) for cell, own in cells}
+        specs = zip(self._specs, self._sides, strict=True)
+        self._crops = {spec.crop: (own, spec.local) for spec, own in specs}
 
     def plan(self, *, epoch: int, index: int, height: int, width: int) -> Plan:
         """Draw the plan of one image.
@@ -163,17 +163,17 @@ class Planner:
             boxes = {crop: on_multiples(box, reduction) for crop, box in boxes.items()}
         strength = min(1.0, (epoch + 1) / (layout.ramp_epochs + 1)) if layout.ramp_epochs else 1.0
         views: list[ViewPlan] = []
-        for number, (cell, side) in enumerate(zip(self._cells, self._sides, strict=True)):
+        for number, (spec, side) in enumerate(zip(self._specs, self._sides, strict=True)):
             stream = Stream(self.seed, epoch=epoch, index=index, number=2 * number + 1)
             flip = stream.chance(layout.flip_prob)
-            policy = cell.policy or layout.policies[stream.integer(len(layout.policies))]
+            policy = spec.policy or layout.policies[stream.integer(len(layout.policies))]
             steps = self._policies[policy].draw(stream, side)
             if strength < 1.0:
                 steps = scale_strength(steps, strength, stream)
-            if cell.after is not None:
-                flip, steps = views[cell.after].flip, views[cell.after].steps + steps
+            if spec.after is not None:
+                flip, steps = views[spec.after].flip, views[spec.after].steps + steps
             own = None if side == self.side else side
-            views.append(ViewPlan(policy, cell.crop, boxes[cell.crop], flip, steps, own))
+            views.append(ViewPlan(policy, spec.crop, boxes[spec.crop], flip, steps, own))
         return Plan(
             seed=self.seed,
             epoch=epoch,
