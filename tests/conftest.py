@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
+
+from massrl.registry import TABLES
 
 # What a backbone's file says of it; the smallest network of all.
 ABOUT = {
@@ -45,6 +49,67 @@ def photos(
             noise = generator.integers(0, 255, (*size, 3), dtype=np.uint8)
             cv2.imwrite(str(folder / name / f"{number}.png"), noise)
     return folder
+
+
+class Plugin(Protocol):
+    """Installs a small package that adds parts by entry points; see the fixture ``plugin``."""
+
+    def __call__(
+        self,
+        module: str,
+        groups: Mapping[str, Mapping[str, str]],
+        *,
+        name: str = "my_plugin",
+    ) -> Path:
+        """Write and register the package; return the folder on the import path."""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Iterator[Plugin]:
+    """Install a package as a third party would, in this process and in those it starts.
+
+    ``plugin(source, {"massrl.policies": {"mine": "my_plugin:mine"}})`` writes ``my_plugin.py`` and its
+    metadata, puts both on the import path and returns their folder. The registry's tables are read anew
+    after each call, and once more after the test.
+    """
+    folder = tmp_path / "site"
+    installed: list[str] = []
+    patch = pytest.MonkeyPatch()
+
+    def install(
+        module: str, groups: Mapping[str, Mapping[str, str]], *, name: str = "my_plugin"
+    ) -> Path:
+        info = folder / f"{name}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (folder / f"{name}.py").write_text(module)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        lines = [
+            line
+            for group, rows in groups.items()
+            for line in (f"[{group}]", *(f"{key} = {value}" for key, value in rows.items()))
+        ]
+        (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        if not installed:
+            patch.syspath_prepend(folder)
+            patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+        installed.append(name)
+        importlib.invalidate_caches()
+        _forget_parts()
+        return folder
+
+    yield install
+    patch.undo()
+    for name in installed:
+        sys.modules.pop(name, None)
+    importlib.invalidate_caches()
+    _forget_parts()
+
+
+def _forget_parts() -> None:
+    """Let every table look again for other packages' rows."""
+    for table in TABLES:
+        table.__dict__.pop("_rows", None)
+        table._loaded.clear()
 
 
 Encode = Callable[..., bytes]

@@ -106,11 +106,12 @@ class Table(Mapping[str, Row]):
         module, _, attribute = target.partition(":")
         try:
             part = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # importing runs the package's code: it raises whatever it likes
             if package == "massrl":
                 raise
+            cause = " ".join(f"{type(error).__name__}: {error}".split())
             raise ConfigError(
-                f"{self.kind} {name!r} of package {package} cannot be loaded: {error}"
+                f"{self.kind} {name!r} of package {package} cannot be loaded: {cause}"
             ) from None
         self._loaded[name] = part
         return part
