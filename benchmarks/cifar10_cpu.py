@@ -81,7 +81,7 @@ def run(
             settings: dict[str, Any] = {
                 "out": str(folder.path),
                 "data": {"train": str(data / "train"), "val": str(data / "test")},
-                "train": {"seconds": seconds, "seed": seed},
+                "train": {"time_budget": seconds, "seed": seed},
             }
             config = make_config(read_layers(recipe), changes, settings)
             if massrl.pretrain(config, console=console, title=name).session.stopped_by:

@@ -58,7 +58,7 @@ def configuration(objective: str, layout: str, data: Path, **train: Any) -> Conf
     changes: dict[str, Any] = {
         "data": {"train": str(data / "train"), "val": str(data / "test"), "workers": 0},
         "views": LAYOUTS[layout],
-        "train": {"probe_every": 0, "seconds": None, **train},
+        "train": {"probe_every": 0, "time_budget": None, **train},
     }
     return make_config(read_layers(RECIPES[objective]), changes)
 

@@ -45,7 +45,7 @@ def main() -> None:
         "cifar10-cpu-massrl",
         {
             "data": {"train": str(wanted.cifar / "train"), "val": str(wanted.cifar / "test")},
-            "train": {"seconds": wanted.seconds},
+            "train": {"time_budget": wanted.seconds},
         },
     )
     cells = pretrained(
@@ -55,7 +55,7 @@ def main() -> None:
             "data": {"train": str(learnt_cells(wanted.bccd, wanted.out)), "batch_size": 64},
             "views": {"size": 96},
             "model": CELLS_NETWORK,
-            "train": {"seconds": wanted.seconds, "probe_every": 0},
+            "train": {"time_budget": wanted.seconds, "probe_every": 0},
             "optim": {"lr": 0.004, "warmup_epochs": 5},
         },
     )

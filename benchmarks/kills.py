@@ -39,7 +39,7 @@ FLAGS = {
     "--model.projector.hidden": "16",
     "--model.projector.out": "8",
     "--model.predictor.hidden": "16",
-    "--method.objective": "byol",
+    "--method.name": "byol",
     "--optim.name": "lars",
     "--optim.lr": "1.0",
     "--train.max_steps": str(STEPS),

@@ -41,7 +41,7 @@ Step = Callable[[Tensor], None]
 def massrl(num_views: int = 2, *, objective: str = "byol", memory: str = "joint") -> Step:
     """Our own step, without the trainer around it."""
     method = build_method(
-        MethodConfig(objective=objective),
+        MethodConfig(name=objective),
         ModelConfig(
             backbone="resnet18",
             stem="small",

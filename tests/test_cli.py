@@ -246,7 +246,7 @@ def test_help_of_pretrain_shows_what_the_default_recipe_says(
     """Guards against a help that names the values of nobody's run."""
     main(["pretrain", "--help"])
     lines = capsys.readouterr().out.splitlines()
-    (objective,) = (line for line in lines if "--method.objective" in line)
+    (objective,) = (line for line in lines if "--method.name" in line)
     (hidden,) = (line for line in lines if "--model.projector.hidden" in line)
     assert objective.endswith("[simclr]")
     assert hidden.endswith("[2048]")

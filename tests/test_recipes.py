@@ -78,7 +78,7 @@ def test_imagenet_recipe_holds_the_published_numbers(
     )
     assert (config.optim.weight_decay, config.optim.trust_coefficient) == (1e-6, 1e-3)
     assert (config.optim.momentum, config.optim.warmup_epochs) == (0.9, 10)
-    assert (config.method.objective, config.method.target_momentum) == ("byol", 0.99)
+    assert (config.method.name, config.method.target_momentum) == ("byol", 0.99)
     assert resolve_layout(config.views).num_views == views
 
 

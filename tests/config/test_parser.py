@@ -220,19 +220,19 @@ def test_other_dataclasses_are_made_the_same_way() -> None:
     assert (sheet.images, sheet.views.policies) == ("photos", ("weak", "simclr"))
 
 
-@pytest.mark.parametrize("length", ["epochs", "seconds", "max_steps"])
+@pytest.mark.parametrize("length", ["epochs", "time_budget", "max_steps"])
 def test_length_of_a_later_layer_replaces_all_lengths_below(length: str) -> None:
-    """Guards against a flag that is parsed and ignored: max_steps goes before seconds and epochs."""
-    saved = {"train": {"epochs": 7.0, "seconds": 600.0, "max_steps": 900, "seed": 3}}
+    """Guards against a flag that is parsed and ignored: max_steps goes before time_budget and epochs."""
+    saved = {"train": {"epochs": 7.0, "time_budget": 600.0, "max_steps": 900, "seed": 3}}
     for config in (
         make_config(saved, {"train": {length: 5}}),
         make_config(saved, arguments=[f"--train.{length}=5"]),
         make_config(saved, arguments=[f"--train.{length}", "5"]),
     ):
-        lengths = (config.train.epochs, config.train.seconds, config.train.max_steps)
-        assert lengths[["epochs", "seconds", "max_steps"].index(length)] == 5
+        lengths = (config.train.epochs, config.train.time_budget, config.train.max_steps)
+        assert lengths[["epochs", "time_budget", "max_steps"].index(length)] == 5
         assert config.train.max_steps in (None, 5)
-        assert config.train.seconds in (None, 5)
+        assert config.train.time_budget in (None, 5)
         assert config.train.seed == 3
 
 

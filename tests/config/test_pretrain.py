@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from importlib import import_module
 from typing import Any
 
 import pytest
 
-from massrl.commands import data as options
-from massrl.config import pretrain as config
+from massrl.commands import COMMANDS
 from massrl.config.evaluation import EvaluateConfig
-from massrl.config.layers import check_keys, merge
+from massrl.config.layers import check_keys, merge, section_of
 from massrl.config.pretrain import Config, TrainConfig
 from massrl.config.sections import (
     DataConfig,
@@ -22,18 +22,29 @@ from massrl.config.sections import (
 )
 from massrl.errors import ConfigError
 
-KINDS = {
-    item
-    for module in (config, options)
-    for item in vars(module).values()
-    if isinstance(item, type) and dataclasses.is_dataclass(item)
-}
+
+def _with_sections(kind: type) -> set[type]:
+    """A dataclass of options and all those within it."""
+    inner = filter(None, map(section_of, dataclasses.fields(kind)))
+    return {kind}.union(*map(_with_sections, inner))
+
+
+def _options(target: str) -> type:
+    module, _, name = target.partition(":")
+    kind: type = getattr(import_module(module), name)
+    return kind
+
+
+KINDS = set[type]().union(
+    *(_with_sections(_options(row.options)) for row in COMMANDS.values() if row.options)
+)
+NEEDED: dict[str, dict[str, Any]] = {"CompareConfig": {"folders": ("a", "b")}}
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS, key=str), ids=lambda kind: kind.__name__)
-def test_section_is_frozen_and_keyword_only_and_can_be_made_of_nothing(kind: Any) -> None:
+def test_section_is_frozen_keyword_only_and_has_defaults(kind: Any) -> None:
     """Guards against a derived value written back, and fields that change their place."""
-    made = kind()
+    made = kind(**NEEDED.get(kind.__name__, {}))
     name = dataclasses.fields(kind)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(made, name, None)
@@ -52,7 +63,7 @@ def test_section_is_frozen_and_keyword_only_and_can_be_made_of_nothing(kind: Any
         (DataConfig, {"mean": (128.0, 128.0, 128.0)}, "--data.mean"),
         (ViewsConfig, {"size": 0}, "--views.size is 0"),
         (ViewsConfig, {"fill": 256}, "--views.fill is 256, but 0 to 255"),
-        (MethodConfig, {"objective": "boyl"}, "--method.objective is 'boyl': did you mean 'byol'"),
+        (MethodConfig, {"name": "boyl"}, "--method.name is 'boyl': did you mean 'byol'"),
         (MethodConfig, {"pairs": "al"}, "--method.pairs is 'al'"),
         (MethodConfig, {"reduction": "max"}, "--method.reduction is 'max'"),
         (MethodConfig, {"batch_norm": "none"}, "--method.batch_norm is 'none'"),
@@ -74,7 +85,7 @@ def test_section_is_frozen_and_keyword_only_and_can_be_made_of_nothing(kind: Any
         (TrainConfig, {"epochs": float("nan")}, "--train.epochs is nan"),
         (TrainConfig, {"epochs": float("inf")}, "--train.epochs is inf"),
         (TrainConfig, {"max_steps": 0}, "--train.max_steps is 0"),
-        (TrainConfig, {"seconds": 0.0}, "--train.seconds is 0"),
+        (TrainConfig, {"time_budget": 0.0}, "--train.time_budget is 0"),
         (TrainConfig, {"devices": 0}, "--train.devices is 0"),
         (TrainConfig, {"accelerator": "tpu"}, "--train.accelerator is 'tpu'"),
         (TrainConfig, {"accumulate": 0}, "--train.accumulate is 0"),

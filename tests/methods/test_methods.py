@@ -34,7 +34,7 @@ def small(
 ) -> Method:
     predictor = replace(PREDICTOR, per_policy=per_policy)
     return build_method(
-        MethodConfig(objective=objective, **changes),
+        MethodConfig(name=objective, **changes),
         ModelConfig(backbone="resnet10-narrow", projector=PROJECTOR, predictor=predictor),
         views=views,
         image_side=16,
@@ -193,7 +193,7 @@ def test_projector_of_any_depth_and_width_fits_any_objective(
 ) -> None:
     """Guards "any with any": a predictor of a width of its own fits one projector alone."""
     method = build_method(
-        MethodConfig(objective=objective),
+        MethodConfig(name=objective),
         ModelConfig(
             backbone="resnet10-narrow",
             projector=ProjectorConfig(layers=layers, hidden=16, out=out, bias=True),
@@ -295,7 +295,7 @@ def test_every_layer_that_is_asked_for_is_built() -> None:
         projector=ProjectorConfig(layers=3, hidden=10, out=6),
         predictor=PredictorConfig(layers=4, hidden=12, bias=True),
     )
-    method = build_method(MethodConfig(objective="byol"), model, views=TWO, image_side=32, seed=0)
+    method = build_method(MethodConfig(name="byol"), model, views=TWO, image_side=32, seed=0)
     widths = {
         name: [
             layer.out_features
@@ -338,7 +338,7 @@ def test_networks_look_at_their_own_views_alone() -> None:
 
 def test_views_for_a_target_are_refused_where_there_is_none() -> None:
     """Guards ``--views.target_policy`` against SimCLR, which would learn from them too."""
-    with pytest.raises(ConfigError, match="--method.objective byol has one"):
+    with pytest.raises(ConfigError, match="--method.name byol has one"):
         small("simclr", WEAK)
 
 
@@ -356,9 +356,9 @@ def test_local_views_of_another_size_are_learnt_from() -> None:
 
 
 def test_mean_of_the_targets_views_is_numpys() -> None:
-    """Guards ``--method.target mean``: of unit vectors, of the pairs in use, to unit length again."""
+    """Guards ``--method.target_reduction mean``: of unit vectors in use, to unit length again."""
     views = [ViewSpec(name, 0) for name in "aabb"]
-    method = small("byol", views, target="mean", pairs="cross-policy")
+    method = small("byol", views, target_reduction="mean", pairs="cross-policy")
     assert isinstance(method, BYOL)
     x = images(num_views=4)
     with torch.no_grad():
@@ -374,7 +374,7 @@ def test_mean_of_the_targets_views_is_numpys() -> None:
         others = [unit(z[j]) for j in range(4) if j // 2 != i // 2]
         losses.append((2 - 2 * (unit(p[i]) * unit(np.mean(others, 0))).sum(-1)).mean())
     assert loss == pytest.approx(2 * np.mean(losses), abs=1e-5)
-    two = (small("byol", target=target)(images()).loss for target in ("each", "mean"))
+    two = (small("byol", target_reduction=target)(images()).loss for target in ("each", "mean"))
     one, other = (float(item.detach()) for item in two)
     assert one == pytest.approx(other, abs=1e-6)  # with two views, the mean is the other one
 
@@ -404,7 +404,7 @@ def test_each_strategy_has_a_predictor_of_its_own(memory: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"target": "mean"}, {"per_policy": True}, {"pairs": "directional"}]
+    "changes", [{"target_reduction": "mean"}, {"per_policy": True}, {"pairs": "directional"}]
 )
 def test_what_later_work_adds_streams_too(changes: dict[str, Any]) -> None:
     """Guards the gradients of every combination that may be asked for together."""

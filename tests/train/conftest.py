@@ -25,7 +25,7 @@ def tiny(out: Path, **sections: dict[str, Any]) -> dict[str, Any]:
     base: dict[str, dict[str, Any]] = {
         "data": {"train": "shapes(count=40,size=16)", "batch_size": 8, "workers": 0},
         "views": {"layout": "massrl-4", "size": 16},
-        "method": {"objective": "byol", "target_momentum": 0.9},
+        "method": {"name": "byol", "target_momentum": 0.9},
         "model": {
             "backbone": "resnet10-narrow",
             "projector": {"layers": 2, "hidden": 16, "out": 8},

@@ -25,13 +25,13 @@ from massrl.config.files import load_config
     "sections",
     [
         {"views": {"layout": "massrl-directional"}},
-        {"views": {"target_policy": "weak"}, "method": {"target": "mean"}},
+        {"views": {"target_policy": "weak"}, "method": {"target_reduction": "mean"}},
         {
             "views": {"local_crops": 3, "local_size": 0.5},
             "model": {"predictor": {"per_policy": True}},
         },
         {"views": {"ramp_epochs": 2.0, "layout": "massrl-directional"}, "train": {"accumulate": 2}},
-        {"views": {"local_crops": 2}, "method": {"objective": "simclr"}},
+        {"views": {"local_crops": 2}, "method": {"name": "simclr"}},
     ],
 )
 def test_what_later_work_adds_is_trained_and_gone_on_with(

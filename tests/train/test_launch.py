@@ -109,8 +109,8 @@ def test_gradients_of_two_processes_are_those_of_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "sections",
     [
-        {"method": {"objective": "byol"}},
-        {"method": {"objective": "simclr"}, "train": {"memory": "streamed", "accumulate": 2}},
+        {"method": {"name": "byol"}},
+        {"method": {"name": "simclr"}, "train": {"memory": "streamed", "accumulate": 2}},
     ],
 )
 def test_two_processes_are_one_with_the_whole_batch(
@@ -143,7 +143,7 @@ def test_images_that_are_skipped_do_not_weigh(tmp_path: Path) -> None:
         "train": {"max_steps": 3},
     }
     for objective in ("byol", "simclr"):
-        method = {"objective": objective}
+        method = {"name": objective}
         one = run(tmp_path / f"{objective}-1", **sections, method=method)
         both = {**sections, "train": {"max_steps": 3, **TWO}}
         two = run(tmp_path / f"{objective}-2", **both, method=method)
@@ -179,8 +179,8 @@ def test_error_of_another_process_alone_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("objective", ["byol", "simclr"])
 def test_seconds_are_planned_by_the_one_that_leads_alone(tmp_path: Path, objective: str) -> None:
     """Guards against a leader that times a step which others would have to take part in."""
-    train = {"seconds": 1.0, "max_steps": None, **TWO}
-    folder = run(tmp_path / "run", method={"objective": objective}, train=train).folder
+    train = {"time_budget": 1.0, "max_steps": None, **TWO}
+    folder = run(tmp_path / "run", method={"name": objective}, train=train).folder
     assert read_metrics(folder / "metrics.csv")
 
 

@@ -323,13 +323,13 @@ def test_health_is_written_however_rarely_rows_are(tmp_path: Path) -> None:
     train = {"max_steps": 30, "log_every": 10}
     rows = read_metrics(run(tmp_path / "run", train=train).folder / "metrics.csv")
     assert [row["step"] for row in rows] == ["0", "10", "20", "24", "29"]
-    for column in ("deviation", "embedding_std", "effective_rank"):
+    for column in ("embedding_std", "feature_std", "effective_rank"):
         assert [row["step"] for row in rows if row[column]] == ["24", "29"]
 
 
 def test_seconds_become_steps_that_are_saved(tmp_path: Path) -> None:
-    """Guards ``--train.seconds``: a run planned by time must be repeatable by its configuration."""
-    result = run(tmp_path / "run", train={"seconds": 2.0, "max_steps": None})
+    """Guards ``--train.time_budget``: a run planned by time must be repeatable by its configuration."""
+    result = run(tmp_path / "run", train={"time_budget": 2.0, "max_steps": None})
     saved = read_config_file(result.folder / "config.yaml")
     assert saved["train"]["max_steps"] == result.session.step > 0
 

@@ -85,7 +85,7 @@ def assert_identical(first: dict[str, Tensor], second: dict[str, Tensor]) -> Non
             0,
             {
                 "train": EVERY_THIRD,
-                "method": {"objective": "simclr"},
+                "method": {"name": "simclr"},
                 "optim": {"name": "adamw", "lr": 0.01},
             },
         ),

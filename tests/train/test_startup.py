@@ -27,7 +27,7 @@ def said(tmp_path: Path, **sections: dict[str, Any]) -> str:
     ("sections", "words"),
     [
         ({}, ""),
-        ({"method": {"objective": "simclr", "target_momentum": 0.0}}, ""),
+        ({"method": {"name": "simclr", "target_momentum": 0.0}}, ""),
         ({"optim": {"lr": 400.0}}, "rate in use is 25, far above what lars is used with"),
         ({"optim": {"name": "adamw", "lr": 0.9}}, "far above what adamw"),
         ({"optim": {"lr": 0.0}}, "nothing will be learnt"),

@@ -113,7 +113,7 @@ def test_operations_are_counted_by_views_networks_and_directions(tmp_path: Path)
     eight = cost(tmp_path, **shared, views={"layout": "massrl"})
     assert eight.num_views == 2 * four.num_views == 8
     assert eight.flops == pytest.approx(2 * four.flops, rel=1e-3)
-    alone = cost(tmp_path, **shared, method={"objective": "simclr"})
+    alone = cost(tmp_path, **shared, method={"name": "simclr"})
     assert four.flops == pytest.approx(4 / 3 * alone.flops, rel=0.03)
     halves = cost(tmp_path, **shared, train={"accumulate": 2})
     assert halves.flops == pytest.approx(four.flops, rel=1e-3)
@@ -142,7 +142,7 @@ def test_no_images_are_refused() -> None:
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.parametrize(
-    "sections", [{}, {"method": {"objective": "simclr"}, "train": {"memory": "streamed"}}]
+    "sections", [{}, {"method": {"name": "simclr"}, "train": {"memory": "streamed"}}]
 )
 def test_compiled_networks_learn_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, dict[str, Any]]

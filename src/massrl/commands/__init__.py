@@ -91,13 +91,13 @@ COMMANDS: dict[str, Command] = {
         "list the strategies and layouts, or draw one strategy: massrl policies NAME",
         "massrl.commands.views:run_policies",
         usage="[NAME]",
-        options="massrl.commands.views:StrengthsConfig",
+        options="massrl.commands.views:PolicyChartConfig",
     ),
     "bench views": Command(
         "measure what views cost on this machine, of your own images",
         "massrl.commands.bench:run_bench_views",
         usage="IMAGES",
-        options="massrl.commands.bench:ViewCostConfig",
+        options="massrl.commands.bench:BenchViewsConfig",
     ),
     "bench step": Command(
         "measure what a training step costs on this machine, stage by stage",

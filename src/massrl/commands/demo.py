@@ -144,7 +144,7 @@ def _pretrain(
         read_layers(f"shapes-{name}"),
         {
             "out": str(folder / name),
-            "train": {"seconds": seconds, "seed": config.seed, "accelerator": "cpu"},
+            "train": {"time_budget": seconds, "seed": config.seed, "accelerator": "cpu"},
         },
     )
     console.rule(f"pre-training with {_NAMES[name]}")

@@ -10,6 +10,7 @@ import yaml
 from massrl.config.checks import is_policy_file
 from massrl.config.parser import make_config, merge_layers
 from massrl.config.pretrain import Config
+from massrl.config.renamed import is_saved_config, translate_fields
 from massrl.errors import ConfigError
 from massrl.recipes import DEFAULT_RECIPE, read_recipe
 
@@ -63,6 +64,8 @@ def read_config_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds no configuration: a YAML mapping is wanted (--config)")
     content.pop("about", None)
+    if is_saved_config(content):  # perhaps by version 0.1.0
+        content = translate_fields(content, Config)
     views = content.get("views")
     if isinstance(views, dict):
         found = {"target_policy": _beside(path, views.get("target_policy"))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from massrl.config.renamed import renamed_fault
 from massrl.errors import ConfigError, suggest
 
 
@@ -15,34 +16,35 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-def check_keys(content: dict[str, Any], kind: type, prefix: str = "") -> None:
+def check_keys(content: dict[str, Any], kind: type) -> None:
     """Refuse keys that the configuration does not have, all of them at once.
 
     Args:
         content: a configuration as nested mappings.
         kind: the dataclass it is for.
-        prefix: where it stands, such as ``data.``.
 
     Raises:
         ConfigError: one line that names every unknown key and the nearest known ones.
     """
-    faults = list(_key_faults(content, kind, prefix))
+    faults = _key_faults(content, kind, kind, "")
     if faults:
         raise ConfigError("; ".join(faults))
 
 
-def _key_faults(content: dict[str, Any], kind: type, prefix: str) -> list[str]:
-    known = {item.name: item for item in dataclasses.fields(kind)}
+def _key_faults(content: dict[str, Any], part: type, whole: type, prefix: str) -> list[str]:
+    known = {item.name: item for item in dataclasses.fields(part)}
     faults = []
     for key, value in content.items():
+        name = f"{prefix}{key}"
         if key not in known:
-            faults.append(f"unknown key {prefix}{key}: {suggest(str(key), known)}")
+            unknown = f"unknown key {name}: {suggest(str(key), known)}"
+            faults.append(renamed_fault(name, whole, flag=False) or unknown)
             continue
         section = section_of(known[key])
         if section is not None and isinstance(value, dict):
-            faults += _key_faults(value, section, f"{prefix}{key}.")
+            faults += _key_faults(value, section, whole, f"{name}.")
         elif section is not None:
-            faults.append(f"{prefix}{key} is {value!r}, but a section is wanted")
+            faults.append(f"{name} is {value!r}, but a section is wanted")
     return faults
 
 

@@ -19,13 +19,14 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from massrl.config.layers import check_keys, flat, merge, section_of
 from massrl.config.pretrain import Config
+from massrl.config.renamed import TASKS, renamed_fault, renamed_task
 from massrl.errors import ConfigError, suggest
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 T = TypeVar("T")
 
-_LENGTHS = ("train.max_steps", "train.seconds", "train.epochs")
+_LENGTHS = ("train.max_steps", "train.time_budget", "train.epochs")
 _OF_LAYOUT = ("views.policies", "views.num_crops", "views.crop", "method.pairs")
 
 _TYPES = {
@@ -80,6 +81,7 @@ def make(kind: type[T], *layers: dict[str, Any], arguments: Sequence[str] = ()) 
         raise ConfigError(_one_line(str(error), kind)) from None
     values = _lists_to_tuples(namespace.as_dict())
     _refuse_nothing(values, kind)
+    _refuse_old_tasks(values.get("task"))
     made: T = _build(kind, values)
     return made
 
@@ -87,7 +89,7 @@ def make(kind: type[T], *layers: dict[str, Any], arguments: Sequence[str] = ()) 
 def merge_layers(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
     """Merge two layers; what the upper one replaces as a whole does not shine through from below.
 
-    A length (``train.max_steps``, ``seconds`` or ``epochs``) replaces all lengths, and another
+    A length (``train.max_steps``, ``time_budget`` or ``epochs``) replaces all lengths, and another
     ``views.layout`` the strategies, crops and pairs that belonged to the layout below.
     """
     return merge(_superseded(lower, flat(upper)), upper)
@@ -158,6 +160,13 @@ def _refuse_nothing(content: dict[str, Any], kind: type) -> None:
         raise ConfigError("; ".join(empty))
 
 
+def _refuse_old_tasks(tasks: Any) -> None:
+    """Refuse evaluation tasks under the names they had before."""
+    if isinstance(tasks, tuple) and any(task in TASKS for task in tasks):
+        old = [f"{task!r} is now {renamed_task(task)!r}" for task in tasks if task in TASKS]
+        raise ConfigError(f"--task: {', '.join(old)}")
+
+
 def _build(kind: Any, content: dict[str, Any]) -> Any:
     """Make a dataclass and those within it; the faults of all sections come as one line."""
     values, faults = {}, []
@@ -194,7 +203,7 @@ def _split_lists(arguments: Sequence[str], kind: type) -> list[str]:
             flag = f"{flag}={waiting.pop(0)}"
         joined.append(flag)
     known = flags(kind)
-    faults = [fault for argument in joined if (fault := _flag_fault(argument, known))]
+    faults = [fault for argument in joined if (fault := _flag_fault(argument, kind))]
     if faults:
         raise ConfigError("; ".join(faults))
     result = []
@@ -228,13 +237,16 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in re.split(r",(?![^()]*\))", text)]
 
 
-def _flag_fault(argument: str, known: dict[str, str]) -> str | None:
-    flag = argument.partition("=")[0]
+def _flag_fault(argument: str, kind: type) -> str | None:
+    flag, known = argument.partition("=")[0], flags(kind)
     if not flag.startswith("--"):
         if argument.endswith(".tar"):
             return f"unexpected argument {argument!r}: a pattern is to be quoted, as 'OUT-*.tar'"
         return f"unexpected argument {argument!r}: flags are --section.field VALUE"
-    return None if flag in known else f"unknown flag {flag}: {suggest(flag, known)}"
+    if flag in known:
+        return None
+    renamed = renamed_fault(flag[2:], kind, flag=True)
+    return renamed or f"unknown flag {flag}: {suggest(flag, known)}"
 
 
 def flags(kind: type = Config, prefix: str = "") -> dict[str, str]:

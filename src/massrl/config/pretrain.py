@@ -35,11 +35,11 @@ class TrainConfig:
     """How long, on what, and what is kept."""
 
     epochs: float = 100.0
-    """Passes over the data; `max_steps` and `seconds` go before it."""
+    """Passes over the data; `max_steps` and `time_budget` go before it."""
     max_steps: int | None = None
     """Optimiser steps of the whole run."""
-    seconds: float | None = None
-    """Plan the run to last about this long: `max_steps` is set from a few steps that are timed."""
+    time_budget: float | None = None
+    """Plan the run to last about this many seconds: `max_steps` is set from a few steps that are timed."""
     seed: int = 0
     """Seed of the weights, of the order of the images, and of every view."""
     devices: int | None = None
@@ -78,7 +78,7 @@ class TrainConfig:
             choice(self.precision, ("32-true", "bf16-mixed", "16-mixed"), "--train.precision"),
             in_range(self.max_steps, 1, MANY, "--train.max_steps"),
             in_range(self.seed, -(2**31), 2**31, "--train.seed"),
-            in_range(self.seconds, 1, MANY, "--train.seconds"),
+            in_range(self.time_budget, 1, MANY, "--train.time_budget"),
             in_range(self.devices, 1, MANY, "--train.devices"),
             in_range(self.nodes, 1, MANY, "--train.nodes"),
             in_range(self.accumulate, 1, MANY, "--train.accumulate"),

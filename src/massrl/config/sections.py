@@ -141,7 +141,7 @@ class ViewsConfig:
 class MethodConfig:
     """What the networks learn from the views."""
 
-    objective: str = "simclr"
+    name: str = "simclr"
     """`byol` (predict the target network's view) or `simclr` (InfoNCE against other images)."""
     pairs: str | None = None
     """Pairs compared: all, cross-policy, within-policy, cross-crop, directional or paired."""
@@ -155,17 +155,17 @@ class MethodConfig:
     """Momentum τ of BYOL's target at the first step; it rises to 1 along a cosine."""
     target_statistics: str = "own"
     """Batch-norm statistics of BYOL's target: its `own`, or copied from the `online` network."""
-    target: str = "each"
+    target_reduction: str = "each"
     """What a view of BYOL's predicts: `each` of the target's views that it is paired with, or their
     `mean`."""
 
     def __post_init__(self) -> None:
         raise_faults(
-            choice(self.objective, OBJECTIVES, "--method.objective"),
+            choice(self.name, OBJECTIVES, "--method.name"),
             choice(self.pairs, PAIRS, "--method.pairs"),
             choice(self.reduction, REDUCTIONS, "--method.reduction"),
             choice(self.batch_norm, BATCH_NORMS, "--method.batch_norm"),
-            choice(self.target, TARGETS, "--method.target"),
+            choice(self.target_reduction, TARGETS, "--method.target_reduction"),
             choice(self.target_statistics, STATISTICS, "--method.target_statistics"),
             in_range(self.temperature, 1e-4, MANY, "--method.temperature"),
             in_range(self.target_momentum, 0.0, 1.0, "--method.target_momentum"),

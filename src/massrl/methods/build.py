@@ -46,7 +46,7 @@ def build_method(
         width = model.projector.out if model.projector.layers else features
         projector = _head(features, model.projector, out=width)
         predictor = _head(width, model.predictor, out=width)
-        if model.predictor.per_policy and method.objective == "byol":
+        if model.predictor.per_policy and method.name == "byol":
             kinds = policies_of([view for view in views if view.role != "target"])
             others = [_head(width, model.predictor, out=width) for _ in kinds[1:]]
             predictor = nn.ModuleList([predictor, *others])
@@ -57,8 +57,8 @@ def build_method(
         "batch_norm": method.batch_norm,
         "memory": memory,
     }
-    if method.objective == "byol":
-        common |= {"target_statistics": method.target_statistics, "target": method.target}
+    if method.name == "byol":
+        common |= {"target_statistics": method.target_statistics, "target": method.target_reduction}
         return BYOL(backbone, projector, predictor, **common)
     return SimCLR(backbone, projector, temperature=method.temperature, **common)
 

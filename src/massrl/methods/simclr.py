@@ -53,7 +53,7 @@ class SimCLR(Method):
         super().__init__(backbone, views, **common, memory=memory)
         if any(view.role == "target" for view in views):
             raise ConfigError(
-                "--views.target_policy makes views for a target network: --method.objective byol has one"
+                "--views.target_policy makes views for a target network: --method.name byol has one"
             )
         self.projector = projector
         self.temperature = temperature

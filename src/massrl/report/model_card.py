@@ -65,7 +65,7 @@ def _origin(card: Card) -> str:
         return f"{where}, part `{part}`, as they were found there." if part else f"{where}."
     if card.config is None or step is None:
         return "Pre-trained without labels by massrl."
-    objective = card.config["method"]["objective"]
+    objective = card.config["method"]["name"]
     return f"Pre-trained without labels by massrl: {objective}, {step:,} optimiser steps."
 
 

@@ -36,9 +36,9 @@ _SHOWN = {
 _CURVES = (
     ("loss", "Loss", "mean over the pairs of views"),
     ("knn", "k-NN accuracy while training", "percent"),
-    ("deviation", "Spread of the projections", "1 at random, 0 when collapsed"),
-    ("embedding_std", "Spread of the features", "1 at random, 0 when collapsed"),
-    ("prediction_deviation", "Spread of the predictions", "1 at random, 0 when collapsed"),
+    ("embedding_std", "Spread of the projections", "1 at random, 0 when collapsed"),
+    ("feature_std", "Spread of the features", "1 at random, 0 when collapsed"),
+    ("prediction_std", "Spread of the predictions", "1 at random, 0 when collapsed"),
     ("effective_rank", "Effective rank of the projections", "dimensions"),
     ("lr", "Learning rate", "per step"),
     ("gradient_norm", "Length of the gradient", "all networks together"),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from massrl.config.renamed import translate_metrics
 from massrl.errors import TrainingError
 from massrl.files import write_text
 
@@ -22,9 +23,9 @@ COLUMNS = (
     "images_per_second",
     "views_per_second",
     "data_wait",
-    "deviation",
     "embedding_std",
-    "prediction_deviation",
+    "feature_std",
+    "prediction_std",
     "effective_rank",
     "knn",
     "skipped",
@@ -37,7 +38,8 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if None not in row.values()]
+        rows = [row for row in csv.DictReader(file) if None not in row.values()]
+    return [translate_metrics(row) for row in rows]
 
 
 class MetricsFile:

@@ -50,7 +50,7 @@ def resolve_config(config: Config, source: Source, machine: Hardware) -> tuple[C
         machine: what there is to train on.
 
     Returns:
-        The configuration with nothing left open but ``train.max_steps`` where ``train.seconds`` is
+        The configuration with nothing left open but ``train.max_steps`` where ``train.time_budget`` is
         to decide it, and one line for each choice.
 
     Raises:
@@ -222,9 +222,9 @@ def _cache(wanted: str, source: Source, notes: _Notes) -> str:
 def _resolve_train(config: Config, per_epoch: int, machine: Hardware) -> TrainConfig:
     """``max_steps`` goes before ``seconds``, and ``seconds`` before ``epochs``."""
     train, method = config.train, config.method
-    free = method.objective == "byol" and method.batch_norm == "per-view"
+    free = method.name == "byol" and method.batch_norm == "per-view"
     steps = train.max_steps
-    if steps is None and train.seconds is None:
+    if steps is None and train.time_budget is None:
         steps = max(1, round(train.epochs * per_epoch))
     return replace(
         train,

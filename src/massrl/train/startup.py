@@ -33,7 +33,7 @@ def sanity_warnings(config: Config, source: Source) -> list[str]:
         source: the images to learn from.
     """
     method, optim = config.method, config.optim
-    byol = method.objective == "byol"
+    byol = method.name == "byol"
     seen = config.batch_size // config.train.accumulate
     found = [
         (
@@ -101,13 +101,15 @@ def log_config(config: Config, source: Source, notes: Sequence[str]) -> None:
     objective = {
         "byol": f"BYOL, τ {method.target_momentum:g} → 1",
         "simclr": f"SimCLR (InfoNCE), temperature {method.temperature:g}",
-    }[method.objective]
+    }[method.name]
     projector, predictor = config.model.projector, config.model.predictor
     heads = f"projector {projector.layers} layers of {projector.hidden} to {projector.out}"
-    if method.objective == "byol":
+    if method.name == "byol":
         heads += f", predictor {predictor.layers} layers of {predictor.hidden}"
     steps = (
-        f"{train.max_steps} steps" if train.max_steps else f"about {duration(train.seconds or 0)}"
+        f"{train.max_steps} steps"
+        if train.max_steps
+        else f"about {duration(train.time_budget or 0)}"
     )
     batch = (
         f"{config.batch_size} unique images = {config.device_batch_size} × {train.num_devices} "

@@ -222,7 +222,7 @@ _REHEARSAL_WARMUP = 2  # steps that are slower than all later ones
 def estimate_max_steps(
     config: Config, method: Method, source: Source, make_views: ViewPipeline, *, world: World
 ) -> Config:
-    """Turn ``train.seconds`` into ``train.max_steps`` by timing a few steps on a copy of the networks.
+    """Turn ``train.time_budget`` into ``train.max_steps`` by timing a few steps on a copy of the networks.
 
     Of several processes this one is timed alone, on its share of the batches.
 
@@ -233,7 +233,7 @@ def estimate_max_steps(
         make_views: makes the views of one image.
         world: this process's place among those of the run.
     """
-    assert config.train.seconds is not None
+    assert config.train.time_budget is not None
     per_epoch = steps_per_epoch(len(source), config.batch_size)
     rehearsal = replace(config, train=replace(config.train, max_steps=100_000))
     module = PretrainingModule(
@@ -244,15 +244,15 @@ def estimate_max_steps(
     )
     loader = _loader(rehearsal, source, make_views, start_step=0, world=world)
     with alone():
-        times = time_steps(module, loader, config.train.seconds)
+        times = time_steps(module, loader, config.train.time_budget)
     step_seconds = sum(times) / len(times)
-    steps = max(1, round(config.train.seconds / step_seconds))
+    steps = max(1, round(config.train.time_budget / step_seconds))
     logger.info(
         "--train.max_steps %d: %d steps were timed at %.3f s, for %.0f seconds in all",
         steps,
         len(times),
         step_seconds,
-        config.train.seconds,
+        config.train.time_budget,
     )
     return replace(config, train=replace(config.train, max_steps=steps))
 

@@ -26,17 +26,17 @@ class CollapseMonitor(StepCallback):
     """Watches the spread of the projections and the loss of every pair of views.
 
     Attributes:
-        deviation: spread of the projections; 1 as if drawn at random, 0 when all are the same.
-        embedding_std: the same of the backbone's features, which are what is used later.
-        prediction_deviation: the same of the predictions, of methods that predict.
+        embedding_std: spread of the projections; 1 as if drawn at random, 0 when all are the same.
+        feature_std: the same of the backbone's features, which are what is used later.
+        prediction_std: the same of the predictions, of methods that predict.
         effective_rank: how many dimensions the projections use.
         matrix: ``(N, N)``, mean loss of view i against view j over the last steps.
     """
 
     def __init__(self, view_names: list[str], path: Path) -> None:
-        self.deviation: float | None = None
         self.embedding_std: float | None = None
-        self.prediction_deviation: float | None = None
+        self.feature_std: float | None = None
+        self.prediction_std: float | None = None
         self.effective_rank: float | None = None
         self.matrix: Tensor | None = None
         self._names = view_names
@@ -51,25 +51,25 @@ class CollapseMonitor(StepCallback):
         self.matrix = (
             matrix if self.matrix is None else torch.lerp(matrix, self.matrix, _MATRIX_DECAY)
         )
-        self.deviation = self.embedding_std = self.prediction_deviation = None
+        self.embedding_std = self.feature_std = self.prediction_std = None
         self.effective_rank = None
         last = module.step == module.schedule.total_steps
         if module.step % _STEPS_BETWEEN_HEALTH == 0 or last:
             projections = output.projections.float().cpu()
-            self.deviation = embedding_std(projections)
-            self.embedding_std = embedding_std(output.features.float().cpu())
+            self.embedding_std = embedding_std(projections)
+            self.feature_std = embedding_std(output.features.float().cpu())
             if output.predictions is not None:
-                self.prediction_deviation = embedding_std(output.predictions.float().cpu())
+                self.prediction_std = embedding_std(output.predictions.float().cpu())
             self.effective_rank = effective_rank(projections[:1024])
-            if self.deviation < COLLAPSED_DEVIATION and not self._warned:
+            if self.embedding_std < COLLAPSED_DEVIATION and not self._warned:
                 self._warned = True
                 logger.warning(
                     "the representation is collapsing: at step %d the projections of different images "
                     "are nearly the same (deviation %.3f of 1, effective rank %.1f). Try a lower "
                     "--optim.lr, a higher --method.target_momentum, a larger --data.batch_size, "
-                    "or --method.objective simclr",
+                    "or --method.name simclr",
                     module.step,
-                    self.deviation,
+                    self.embedding_std,
                     self.effective_rank,
                 )
 

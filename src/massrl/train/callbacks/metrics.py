@@ -43,7 +43,7 @@ class MetricsCallback(StepCallback):
         step = module.step - 1
         probed = self._probe is not None and self._probe.fresh
         last = module.step == module.schedule.total_steps
-        measured = self._health.deviation is not None
+        measured = self._health.embedding_std is not None
         if step % module.config.train.log_every and not (probed or measured or last):
             return
         output, config = module.output, module.config
@@ -56,14 +56,14 @@ class MetricsCallback(StepCallback):
             "epoch": module.step / per_epoch,
             "loss": module.step_loss,
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
-            "tau": module.schedule.tau(step) if config.method.objective == "byol" else None,
+            "tau": module.schedule.tau(step) if config.method.name == "byol" else None,
             "gradient_norm": module.gradient_norm,
             "images_per_second": speed,
             "views_per_second": None if speed is None else speed * len(output.matrix),
             "data_wait": self._clock.data_wait,
-            "deviation": self._health.deviation,
             "embedding_std": self._health.embedding_std,
-            "prediction_deviation": self._health.prediction_deviation,
+            "feature_std": self._health.feature_std,
+            "prediction_std": self._health.prediction_std,
             "effective_rank": self._health.effective_rank,
             "knn": self._probe.accuracy if self._probe and probed else None,
             "skipped": len(module.skipped),
