@@ -57,13 +57,13 @@ def read_config_file(path: Path) -> dict[str, Any]:
         ConfigError: if it cannot be read or is no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"cannot read the configuration {path}: {reason} (--config)") from None
-    if not isinstance(content, dict):
+    if not isinstance(read, dict):
         raise ConfigError(f"{path} holds no configuration: a YAML mapping is wanted (--config)")
-    content.pop("about", None)
+    content: dict[str, Any] = {key: value for key, value in read.items() if key != "about"}
     if is_saved_config(content):  # perhaps by version 0.1.0
         content = translate_fields(content, Config)
     views = content.get("views")
