@@ -86,10 +86,10 @@ def run(
             config = make_config(read_layers(recipe), changes, settings)
             if massrl.pretrain(config, console=console, title=name).session.stopped_by:
                 raise SystemExit(f"stopped: go on with massrl pretrain --resume {folder.path}")
-        massrl.evaluate(folder.path, {"untrained": True}, console=console)
+        massrl.evaluate(folder.path, {"random_init": True}, console=console)
         massrl.evaluate(folder.path, console=console)
     results = json.loads(folder.results.read_text(encoding="utf-8"))
-    untrained = json.loads((folder.path / "results-untrained.json").read_text(encoding="utf-8"))
+    untrained = json.loads((folder.path / "results-random-init.json").read_text(encoding="utf-8"))
     last = read_metrics(folder.metrics)[-1]
     return {
         "steps": int(last["step"]) + 1,

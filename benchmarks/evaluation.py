@@ -23,8 +23,8 @@ from massrl.runs.folder import RunFolder
 from massrl.runs.metrics import read_metrics
 
 RESULTS = Path(__file__).parent / "results" / "evaluation.md"
-CIFAR_TASKS = ("knn", "linear", "linear-sgd", "semi", "look")
-OUTCOMES = {"semi": ("semi-1", "semi-10")}
+CIFAR_TASKS = ("knn", "linear", "linear-sgd", "semi-supervised", "features")
+OUTCOMES = {"semi-supervised": ("semi-supervised-1", "semi-supervised-10")}
 CELLS_NETWORK = {"backbone": "resnet10-narrow", "stem": "standard"}
 DETECT = {"size": 240, "width": 64, "regions": 64, "epochs": 12, "batch_size": 4}
 
@@ -61,11 +61,11 @@ def main() -> None:
     )
     for untrained in (True, False):
         for task in CIFAR_TASKS:
-            judge(cifar, task, untrained=untrained, sgd={"epochs": wanted.sgd_epochs})
+            judge(cifar, task, random_init=untrained, sgd={"epochs": wanted.sgd_epochs})
             write(wanted.out)
     parts = {"train": f"{wanted.bccd}:trainval", "val": f"{wanted.bccd}:test"}
     for untrained in (True, False):
-        judge(cells, "detect", untrained=untrained, data=parts, detect=DETECT)
+        judge(cells, "detect", random_init=untrained, data=parts, detect=DETECT)
         write(wanted.out)
 
 
@@ -91,12 +91,12 @@ def pretrained(path: Path, recipe: str, changes: dict[str, Any]) -> RunFolder:
     return folder
 
 
-def judge(folder: RunFolder, task: str, *, untrained: bool, **config: Any) -> None:
+def judge(folder: RunFolder, task: str, *, random_init: bool, **config: Any) -> None:
     """Judge by a task, unless its figures are there."""
-    path = folder.path / ("results-untrained.json" if untrained else "results.json")
+    path = folder.path / ("results-random-init.json" if random_init else "results.json")
     done = json.loads(path.read_text(encoding="utf-8"))["tasks"] if path.is_file() else {}
     if not set(OUTCOMES.get(task, (task,))) <= set(done):
-        massrl.evaluate(folder.path, {"task": [task], "untrained": untrained, **config})
+        massrl.evaluate(folder.path, {"task": [task], "random_init": random_init, **config})
 
 
 def write(out: Path) -> None:
@@ -125,7 +125,7 @@ def write(out: Path) -> None:
         rows: dict[str, list[str]] = {}
         about: dict[str, Any] = {}
         for weights in ("untrained", "pre-trained"):
-            file = "results-untrained.json" if weights == "untrained" else "results.json"
+            file = "results-random-init.json" if weights == "untrained" else "results.json"
             path = folder.path / file
             tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"] if path.is_file() else {}
             for task, item in tasks.items():

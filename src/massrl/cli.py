@@ -121,7 +121,7 @@ def _help(name: str) -> str:
         lines += ["", *(f"  {flag:<{width}}  {text}" for flag, text in verb.own_flags)]
     if verb.options is not None:
         from massrl.config.files import read_layers
-        from massrl.config.parser import help_text
+        from massrl.config.help import help_text
         from massrl.recipes import DEFAULT_RECIPE
 
         options = _load(verb.options)

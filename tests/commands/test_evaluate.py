@@ -25,9 +25,9 @@ from massrl.weights.load import random_backbone
 
 SHAPES = {"train": "shapes(count=60)", "val": "shapes(count=40)"}
 QUICK = {
-    "sgd": {"epochs": 1, "batch_size": 20, "rates": [0.1]},
-    "semi": {"shares": [0.5], "rates": [0.1], "epochs": [1]},
-    "look": {"points": 20, "rows": 2, "invariance_images": 8},
+    "sgd": {"epochs": 1, "batch_size": 20, "lrs": [0.1]},
+    "semi": {"fractions": [0.5], "lrs": [0.1], "epochs": [1]},
+    "features": {"points": 20, "rows": 2, "invariance_images": 8},
     "detect": {"epochs": 0.2, "size": 32, "width": 8, "regions": 8, "pictures": 1},
     "segment": {"epochs": 0.2, "size": 32, "pictures": 1},
 }
@@ -52,14 +52,14 @@ def evaluate(judged: str | Path, **config: Any) -> dict[str, Any]:
 def test_every_task_runs_and_leaves_its_figures_and_its_part_of_the_page(tmp_path: Path) -> None:
     """Guards ``--task all`` on the embedded data, and what a reader of results.json relies on."""
     results = evaluate(backbone(tmp_path / "a.safetensors"), task=["all"])
-    wanted = ["knn", "linear", "linear-sgd", "semi-50", "look", "detect", "segment"]
+    wanted = ["knn", "linear", "linear-sgd", "semi-supervised-50", "features", "detect", "segment"]
     assert list(results["tasks"]) == wanted
     folder = tmp_path / "a-results"
     assert json.loads((folder / "results.json").read_text(encoding="utf-8")) == results
     for name, figures in results["tasks"].items():
         assert {"config", "data", "software", "hardware", "commit", "seconds"} <= set(figures)
         assert figures["num_images"] == 40
-        if name not in ("look", "detect", "segment"):
+        if name not in ("features", "detect", "segment"):
             assert {"acc1", "acc5", "mean_per_class", "per_class", "confusion"} <= set(figures)
     assert {"ap", "ap50", "ap75", "mask_ap"} <= set(results["tasks"]["detect"])
     assert {"miou", "per_class"} <= set(results["tasks"]["segment"])
@@ -86,7 +86,13 @@ def test_tasks_that_the_images_do_not_allow_fall_away_of_all_and_of_nothing_else
     photos(tmp_path / "photos", "x", "y", count=10)
     data = {"train": str(tmp_path / "photos"), "val": None}
     results = evaluate(path, task=["all"], data=data)
-    assert list(results["tasks"]) == ["knn", "linear", "linear-sgd", "semi-50", "look"]
+    assert list(results["tasks"]) == [
+        "knn",
+        "linear",
+        "linear-sgd",
+        "semi-supervised-50",
+        "features",
+    ]
     with pytest.raises(DataError, match="has no objects"):
         evaluate(path, task=["knn", "detect"], data=data)
 
@@ -104,7 +110,7 @@ def test_transfer_judges_by_each_set_by_its_own_measure(tmp_path: Path) -> None:
         text = (root / "Annotations" / f"i{number}.xml").read_text()
         (root / "Annotations" / f"i{number}.xml").write_text(text.replace("cell", name, 1))
     sets = ["shapes(count=60)", str(tmp_path / "flowers102"), str(root)]
-    transfer = {"sets": sets, "finetune": True, "rates": [0.1], "epochs": [1]}
+    transfer = {"sets": sets, "finetune": True, "lrs": [0.1], "epochs": [1]}
     tasks = evaluate(path, task=["transfer"], data={}, transfer=transfer)["tasks"]
     assert list(tasks) == [
         "transfer-shapes(count=60)",
@@ -173,7 +179,7 @@ def test_features_of_other_tasks_are_taken_from_the_cache(
     ("judged", "config", "wanted"),
     [
         ("run", {}, "run/results.json"),
-        ("run", {"untrained": True}, "run/results-untrained.json"),
+        ("run", {"random_init": True}, "run/results-random-init.json"),
         ("x/a.safetensors", {}, "x/a-results/results.json"),
         ("x/a.ckpt", {"out": "there"}, "there/results.json"),
         ("timm:resnet18.a1_in1k", {}, "runs/timm-resnet18.a1_in1k/results.json"),
@@ -239,17 +245,17 @@ def test_task_that_fails_keeps_what_came_before_and_costs_all_only_itself(
 ) -> None:
     """Guards hours of figures against the last task's fault."""
     path = backbone(tmp_path / "a.safetensors")
-    broken = {"shares": [0.5], "rates": [1e6], "epochs": [3]}
+    broken = {"fractions": [0.5], "lrs": [1e6], "epochs": [3]}
     with pytest.raises(TrainingError):
-        evaluate(path, task=["knn", "semi"], semi=broken)
+        evaluate(path, task=["knn", "semi-supervised"], semi=broken)
     results = json.loads((tmp_path / "a-results" / "results.json").read_text(encoding="utf-8"))
     assert list(results["tasks"]) == ["knn"]
     page = tmp_path / "a-results" / "report.html"
     assert "k-NN" in page.read_text(encoding="utf-8")
     tasks = evaluate(path, task=["all"], semi=broken)["tasks"]
-    assert list(tasks) == ["knn", "linear", "linear-sgd", "look", "detect", "segment"]
-    assert "semi is left out" in caplog.text
-    lost = {"sets": ["shapes(count=60)"], "finetune": True, "rates": [1e6], "epochs": [3]}
+    assert list(tasks) == ["knn", "linear", "linear-sgd", "features", "detect", "segment"]
+    assert "semi-supervised is left out" in caplog.text
+    lost = {"sets": ["shapes(count=60)"], "finetune": True, "lrs": [1e6], "epochs": [3]}
     with pytest.raises(TrainingError):
         evaluate(path, task=["transfer"], transfer=lost)
     results = json.loads((tmp_path / "a-results" / "results.json").read_text(encoding="utf-8"))
@@ -269,7 +275,7 @@ def test_of_all_tasks_each_that_fails_is_named_and_costs_itself(
     assert "transfer-food101 is left out: food101 is not there" in caplog.text
     assert "left out: 'nothing' is neither a path that exists" in caplog.text
     lacking = {"train": str(voc(tmp_path / "set"))}
-    vit = {"task": ["all"], "data": lacking, "untrained": True}
+    vit = {"task": ["all"], "data": lacking, "random_init": True}
     with pytest.raises(ConfigError, match="none of the tasks could be carried out"):
         evaluate("timm:vit_tiny_patch16_224", **vit)
 
@@ -316,7 +322,7 @@ def test_sets_that_are_called_alike_are_told_apart(tmp_path: Path) -> None:
 def test_page_shows_maps_of_its_own_weights_alone(tmp_path: Path) -> None:
     """Guards the page against the maps that another backbone left in the folder."""
     out = str(tmp_path / "out")
-    evaluate(backbone(tmp_path / "a.safetensors"), task=["look"], out=out)
+    evaluate(backbone(tmp_path / "a.safetensors"), task=["features"], out=out)
     page = tmp_path / "out" / "report.html"
     assert "PCA of the features" in page.read_text(encoding="utf-8")
     evaluate(backbone(tmp_path / "b.safetensors", seed=1), task=["knn"], out=out)

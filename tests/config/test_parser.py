@@ -12,7 +12,8 @@ from massrl.commands.demo import DemoConfig
 from massrl.commands.views import SheetConfig
 from massrl.config.evaluation import EvaluateConfig
 from massrl.config.files import config_text, read_config_file, read_layers
-from massrl.config.parser import flags, help_text, make, make_config
+from massrl.config.help import help_text
+from massrl.config.parser import flags, make, make_config
 from massrl.config.pretrain import Config
 from massrl.config.sections import ViewsConfig
 from massrl.errors import ConfigError
@@ -262,18 +263,18 @@ def test_list_may_be_given_as_text_from_python_too() -> None:
 
 
 def test_flag_that_is_yes_or_no_may_stand_alone() -> None:
-    """Guards ``--untrained``, as errors and the README write it."""
+    """Guards ``--random_init``, as errors and the README write it."""
     from massrl.config.evaluation import EvaluateConfig
 
     for words, wanted in (
-        (["--untrained"], True),
-        (["--untrained", "--k", "3"], True),
-        (["--untrained", "false"], False),
+        (["--random_init"], True),
+        (["--random_init", "--k", "3"], True),
+        (["--random_init", "false"], False),
         ([], False),
     ):
-        assert make(EvaluateConfig, arguments=words).untrained is wanted
-    rates = make(EvaluateConfig, arguments=["--sgd.rates", "0.1,0.2", "--semi.epochs=3"])
-    assert (rates.sgd.rates, rates.semi.epochs) == ((0.1, 0.2), (3,))
+        assert make(EvaluateConfig, arguments=words).random_init is wanted
+    rates = make(EvaluateConfig, arguments=["--sgd.lrs", "0.1,0.2", "--semi.epochs=3"])
+    assert (rates.sgd.lrs, rates.semi.epochs) == ((0.1, 0.2), (3,))
 
 
 def test_value_that_is_empty_is_refused_where_one_is_wanted() -> None:

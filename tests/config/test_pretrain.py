@@ -10,7 +10,8 @@ import pytest
 
 from massrl.commands import COMMANDS
 from massrl.config.evaluation import EvaluateConfig
-from massrl.config.layers import check_keys, merge, section_of
+from massrl.config.fields import section_of
+from massrl.config.layers import check_keys, merge
 from massrl.config.pretrain import Config, TrainConfig
 from massrl.config.sections import (
     DataConfig,

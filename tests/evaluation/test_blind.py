@@ -24,7 +24,7 @@ from massrl.config.evaluation import (
 from massrl.data.annotated import ObjectSource, Scene, limited
 from massrl.data.source import IMAGENET_NORMALIZATION
 from massrl.data.sources.shapes import ShapesSource
-from massrl.evaluation import task as module
+from massrl.evaluation import tasks as module
 from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.features import Features
 from massrl.evaluation.multilabel import MultilabelResult, multilabel_probe
@@ -38,9 +38,9 @@ from massrl.models.backbones import build_backbone
 
 CONFIG = EvaluateConfig(
     k=5,
-    sgd=SgdConfig(epochs=2, batch_size=16, rates=(30.0, 1.0)),
-    semi=SemiConfig(shares=(0.5,), rates=(0.001, 0.3), epochs=(2,), batch_size=8),
-    transfer=TransferConfig(finetune=True, rates=(0.001, 0.3), epochs=(2,), batch_size=8),
+    sgd=SgdConfig(epochs=2, batch_size=16, lrs=(30.0, 1.0)),
+    semi=SemiConfig(fractions=(0.5,), lrs=(0.001, 0.3), epochs=(2,), batch_size=8),
+    transfer=TransferConfig(finetune=True, lrs=(0.001, 0.3), epochs=(2,), batch_size=8),
 )
 
 
@@ -109,7 +109,7 @@ def test_leak_that_is_planted_is_caught(
         assert_blind("linear")
 
 
-CHOICES = ("strength", "rate", "epochs", "holdout_accuracy")
+CHOICES = ("C", "rate", "epochs", "holdout_accuracy")
 
 
 def test_transfer_is_blind_to_the_test_set() -> None:

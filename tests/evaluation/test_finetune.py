@@ -69,11 +69,11 @@ def test_shares_are_balanced_and_of_the_size_asked_for() -> None:
 def test_semi_supervised_runs_every_share_with_its_own_images() -> None:
     """Guards ``--semi``: shares, rates, epochs and the batch."""
     subject = subject_of(colours(400, seed=0), colours(40, seed=1))
-    config = SemiConfig(shares=(0.05, 0.5), rates=(0.1,), epochs=(3,), batch_size=8)
+    config = SemiConfig(fractions=(0.05, 0.5), lrs=(0.1,), epochs=(3,), batch_size=8)
     outcomes = list(semi_supervised(subject, config, seed=0))
     assert [(name, len(source)) for name, source, _ in outcomes] == [
-        ("semi-5", 20),
-        ("semi-50", 200),
+        ("semi-supervised-5", 20),
+        ("semi-supervised-50", 200),
     ]
     for _, _, result in outcomes:
         assert result.setting == Setting(rate=0.1, epochs=3)
@@ -133,7 +133,7 @@ def test_lists_take_the_place_of_shares_and_keep_their_names_apart(tmp_path: Pat
     files = [tmp_path / "one.txt", tmp_path / "other" / "one.txt"]
     for file in files:
         file.write_text("".join(f"{Path(train.describe(index)).name}\n" for index in range(40)))
-    options = {"rates": (0.1,), "epochs": (1,), "batch_size": 8}
+    options = {"lrs": (0.1,), "epochs": (1,), "batch_size": 8}
 
     def names(**config: Any) -> list[str]:
         wanted = SemiConfig(**config, **options)  # type: ignore[arg-type]
@@ -141,11 +141,11 @@ def test_lists_take_the_place_of_shares_and_keep_their_names_apart(tmp_path: Pat
 
     half = tmp_path / "0.5.txt"  # no half a percent
     half.write_bytes(files[0].read_bytes())
-    assert names(lists=(str(half),)) == [f"semi-{half}"]
+    assert names(lists=(str(half),)) == [f"semi-supervised-{half}"]
     lists = tuple(map(str, files))
-    assert names(lists=lists) == ["semi-one", f"semi-{files[1]}"]
-    assert names(lists=lists[:1], shares=(0.5,)) == ["semi-50", "semi-one"]
-    assert names() == ["semi-1", "semi-10"]
+    assert names(lists=lists) == ["semi-supervised-one", f"semi-supervised-{files[1]}"]
+    assert names(lists=lists[:1], fractions=(0.5,)) == ["semi-supervised-50", "semi-supervised-one"]
+    assert names() == ["semi-supervised-1", "semi-supervised-10"]
 
 
 def test_several_classes_are_learnt_where_they_are_asked_for() -> None:

@@ -35,16 +35,34 @@ def test_neighbours_and_temperature_of_knn_are_those_asked_for(subject: Evaluati
 
 def test_all_tasks_are_those_there_are_and_each_comes_once() -> None:
     """Guards ``--task all``, and a task that is named twice."""
-    every = ["knn", "linear", "linear-sgd", "semi", "look", "transfer", "detect", "segment"]
+    every = [
+        "knn",
+        "linear",
+        "linear-sgd",
+        "semi-supervised",
+        "features",
+        "transfer",
+        "detect",
+        "segment",
+    ]
     assert chosen_tasks(["knn", "all"]) == every
-    assert chosen_tasks(["semi", "knn", "semi"]) == ["semi", "knn"]
+    assert chosen_tasks(["semi-supervised", "knn", "semi-supervised"]) == ["semi-supervised", "knn"]
     with pytest.raises(ConfigError, match=r"unknown task 'lineer': did you mean 'linear'.*--task"):
         chosen_tasks(["lineer"])
 
 
 def test_outcomes_have_names_for_people() -> None:
     """Guards the page's headings."""
-    assert [task_title(name) for name in ("knn", "semi-1", "semi-0.5", "semi-1percent", "own")] == [
+    assert [
+        task_title(name)
+        for name in (
+            "knn",
+            "semi-supervised-1",
+            "semi-supervised-0.5",
+            "semi-supervised-1percent",
+            "own",
+        )
+    ] == [
         "k-NN",
         "fine-tuned on 1 % of the labels",
         "fine-tuned on 0.5 % of the labels",

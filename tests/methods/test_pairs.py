@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from massrl.config.sections import PAIRS
+from massrl.config.choices import PAIRS
 from massrl.errors import ConfigError
 from massrl.methods.pairs import pair_mask
 from massrl.views.layouts import ViewSpec

@@ -207,7 +207,10 @@ def test_resume_of_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 def test_loaded_backbone_gives_the_features_of_the_trained_one(tmp_path: Path) -> None:
     """Guards export: weights of the wrong network, or none at all, load as silently as the right."""
     result = run(tmp_path / "run", train={"max_steps": 3})
-    backbone, untrained = load_backbone(result.folder), load_backbone(result.folder, untrained=True)
+    backbone, untrained = (
+        load_backbone(result.folder),
+        load_backbone(result.folder, random_init=True),
+    )
     trained = load_checkpoint(result.folder / "checkpoints" / "last.ckpt")["method"]
     for name, tensor in backbone.state_dict().items():
         assert torch.equal(tensor, trained[f"backbone.{name}"])

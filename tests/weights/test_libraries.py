@@ -47,11 +47,11 @@ def test_torchvision_network_has_the_weights_of_its_library(
 def test_untrained_network_asks_nobody_for_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards ``--untrained``, the other half of a comparison, without a net."""
+    """Guards ``--random_init``, the other half of a comparison, without a net."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    first, again = (load_backbone("torchvision:resnet18", untrained=True) for _ in range(2))
+    first, again = (load_backbone("torchvision:resnet18", random_init=True) for _ in range(2))
     assert torch.equal(first.conv1.weight, again.conv1.weight)  # type: ignore[union-attr]
-    tiny = load_backbone("timm:vit_tiny_patch16_224", untrained=True)
+    tiny = load_backbone("timm:vit_tiny_patch16_224", random_init=True)
     assert tiny.about["weights"] is None
     assert tiny.about["num_features"] == 192
 
@@ -66,7 +66,7 @@ def test_weights_that_cannot_be_fetched_are_said_in_one_line(
         raise OSError("no route to host")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_net)
-    with pytest.raises(CheckpointError, match="cannot be fetched: no route to host; --untrained"):
+    with pytest.raises(CheckpointError, match="cannot be fetched: no route to host; --random_init"):
         load_backbone("torchvision:resnet18")
 
 

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from massrl.commands.arguments import first
 from massrl.config.checks import MANY, choice, in_range, raise_faults, require
+from massrl.config.choices import ON_ERROR
 from massrl.config.parser import make
-from massrl.config.sections import ON_ERROR
 from massrl.data.build import open_images
 from massrl.data.check import CheckReport, check_source
 from massrl.data.pack import Recoding, pack

@@ -106,7 +106,7 @@ def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
     networks = {}
     for name, result in (("untrained", massrl), ("byol", byol), ("massrl", massrl)):
         console.print(f"judging {_NAMES[name]} …")
-        backbone = load_backbone(result.folder, untrained=name == "untrained")
+        backbone = load_backbone(result.folder, random_init=name == "untrained")
         with TaskProgress(console) as progress:
             subject = make_context(
                 backbone, train, test, side=_SIDE, machine=detect_hardware("cpu"), progress=progress

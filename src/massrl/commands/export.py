@@ -11,10 +11,11 @@ from torch import nn
 
 from massrl.commands.arguments import first
 from massrl.config.checks import MANY, choice, in_range, raise_faults, require
+from massrl.config.choices import STEMS
 from massrl.config.evaluation import EvaluateConfig
 from massrl.config.files import load_config
 from massrl.config.parser import make
-from massrl.config.sections import STEMS
+from massrl.config.renamed import translate_results
 from massrl.errors import ConfigError
 from massrl.evaluation.feature_cache import network_fingerprint
 from massrl.evaluation.results import (
@@ -108,7 +109,7 @@ def _content(path: Path) -> dict[str, Any] | None:
 
 def _figures(path: Path, network: nn.Module, about: dict[str, Any]) -> dict[str, Any]:
     """Figures of these very weights."""
-    results = _content(path) or {}
+    results = translate_results(_content(path) or {})
     same = same_weights(results.get("backbone", {}), network_fingerprint(network), about)
     tasks = results.get("tasks", {}) if same else {}
     named = {

@@ -1,1 +1,1 @@
-"""What a run and an evaluation are asked for: sections of fields, files, flags and their checks."""
+"""Options of runs and evaluations: dataclasses of fields, layers of files and flags, checks."""

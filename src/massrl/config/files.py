@@ -1,4 +1,4 @@
-"""Configurations in files: recipes, a user's own, and the one that a run folder keeps."""
+"""Read and write configurations in files: recipes, a user's own, and the one in a run folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from massrl.config.checks import is_policy_file
-from massrl.config.parser import make_config, merge_layers
+from massrl.config.layers import merge_layers
+from massrl.config.parser import make_config
 from massrl.config.pretrain import Config
 from massrl.config.renamed import is_saved_config, translate_fields
 from massrl.errors import ConfigError
@@ -18,12 +19,12 @@ from massrl.recipes import DEFAULT_RECIPE, read_recipe
 def read_layers(
     source: str | Path | dict[str, Any] | Config, *, recipe: str | None = None
 ) -> dict[str, Any]:
-    """A configuration from any of its forms, as nested mappings.
+    """Return a configuration in any form as nested mappings.
 
     Args:
         source: a ``Config``, a mapping, the path of a YAML file, or the name of a recipe. A mapping
-            or file is laid over the recipe it names, or else over ``recipe``.
-        recipe: the recipe for one that names none; the default one where it is left out.
+            or file is merged over the recipe it names, or else over ``recipe``.
+        recipe: the recipe for a source that names none; the default one if ``None``.
 
     Raises:
         ConfigError: if there is no such file or recipe, or the file names another one.
@@ -39,19 +40,19 @@ def read_layers(
     named = content.get("recipe")
     if recipe and named and named != recipe:
         raise ConfigError(
-            f"{source} builds on the recipe {named!r}: --recipe {recipe} cannot lie under it (leave "
-            f"out --recipe, or edit the file)"
+            f"{source} builds on the recipe {named!r}, not on --recipe {recipe} (leave out --recipe, or "
+            f"edit the file)"
         )
-    return merge_layers(read_recipe(named or recipe or DEFAULT_RECIPE), content)
+    return merge_layers(read_recipe(named or recipe or DEFAULT_RECIPE), content, Config)
 
 
 def load_config(path: Path) -> Config:
-    """The configuration that a run saved, checked anew."""
+    """Load and check the configuration that a run saved; version 0.1.0's is translated."""
     return make_config(read_config_file(path))
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """A configuration file as nested mappings.
+    """Read a configuration file as nested mappings.
 
     Raises:
         ConfigError: if it cannot be read or is no mapping.
@@ -64,7 +65,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
     if not isinstance(read, dict):
         raise ConfigError(f"{path} holds no configuration: a YAML mapping is wanted (--config)")
     content: dict[str, Any] = {key: value for key, value in read.items() if key != "about"}
-    if is_saved_config(content):  # perhaps by version 0.1.0
+    if is_saved_config(content):  # perhaps written by version 0.1.0
         content = translate_fields(content, Config)
     views = content.get("views")
     if isinstance(views, dict):
@@ -77,18 +78,18 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 
 def _beside(path: Path, policy: Any) -> Any:
-    """A strategy file that stands beside the configuration is found from any folder."""
+    """Return a policy file's path from the current folder if it is given relative to ``path``."""
     own = isinstance(policy, str) and is_policy_file(policy)
     return str(path.parent / policy) if own and (path.parent / policy).is_file() else policy
 
 
 def _of_another_run(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """A run's own configuration as the start of another one: its repeat goes elsewhere."""
+    """Drop ``out`` from a run's own configuration: the run that repeats it has another folder."""
     own = Path(content.get("out") or path).resolve() == path.resolve().parent
     return {**content, "out": ""} if own else content
 
 
 def config_text(config: Config) -> str:
-    """The configuration as YAML, to be read again by ``--config``."""
+    """Return the configuration as YAML, which ``--config`` reads again."""
     text: str = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
     return text

@@ -1,8 +1,7 @@
-"""From recipes, files and flags to one checked ``Config``: the only way in, for shell and Python.
+"""From recipes, files and flags to one checked dataclass: the only way in, for shell and Python.
 
-Layers are laid over each other, later ones win: the defaults of the dataclasses, a recipe, a
-configuration file, then flags. jsonargparse derives the flags, their help and the check of every
-value from the dataclasses of ``config``.
+Layers are merged, later ones win: the defaults of the dataclasses, a recipe, a configuration file, then
+flags. jsonargparse derives the flags and the check of every value's type from the dataclasses.
 """
 
 from __future__ import annotations
@@ -14,20 +13,15 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from docstring_parser import parse_from_object
-from jsonargparse import ArgumentParser, set_parsing_settings
+from jsonargparse import ArgumentParser
 
-from massrl.config.layers import check_keys, flat, merge, section_of
+from massrl.config.fields import all_fields, section_of
+from massrl.config.layers import check_keys, discard_replaced, flat, merge, merge_layers
 from massrl.config.pretrain import Config
 from massrl.config.renamed import TASKS, renamed_fault, renamed_task
 from massrl.errors import ConfigError, suggest
 
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
-
 T = TypeVar("T")
-
-_LENGTHS = ("train.max_steps", "train.time_budget", "train.epochs")
-_OF_LAYOUT = ("views.policies", "views.num_crops", "views.crop", "method.pairs")
 
 _TYPES = {
     "int": "a whole number",
@@ -42,20 +36,13 @@ _TYPES = {
 }
 
 
-def build_parser(kind: type = Config, prog: str = "massrl pretrain") -> ArgumentParser:
-    """The parser of every flag of a dataclass, from its fields and their docstrings."""
-    parser = ArgumentParser(prog=prog, exit_on_error=False, allow_abbrev=False)
-    parser.add_class_arguments(kind, as_group=True)
-    return parser
-
-
 def make_config(*layers: dict[str, Any], arguments: Sequence[str] = ()) -> Config:
     """``make`` for a pre-training run."""
     return make(Config, *layers, arguments=arguments)
 
 
 def make(kind: type[T], *layers: dict[str, Any], arguments: Sequence[str] = ()) -> T:
-    """Lay mappings and flags over each other and check the whole.
+    """Merge mappings and flags into a dataclass and check it.
 
     Args:
         kind: the dataclass to make.
@@ -66,90 +53,34 @@ def make(kind: type[T], *layers: dict[str, Any], arguments: Sequence[str] = ()) 
         ConfigError: one line that says which key or value is wrong and what is accepted.
     """
     check_keys(merge(*layers), kind)
-    words = _split_lists(arguments, kind)
+    words = _as_json(arguments, kind)
     content: dict[str, Any] = {}
     for layer in layers:
-        content = merge_layers(content, _texts_split(layer, kind))
-    content = _superseded(content, dict(word[2:].partition("=")[::2] for word in words))
-    parser = build_parser(kind)
+        content = merge_layers(content, _split_texts(layer, kind), kind)
+    content = discard_replaced(content, dict(word[2:].partition("=")[::2] for word in words), kind)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_class_arguments(kind, as_group=True)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # jsonargparse tells its developers of its next version
+            warnings.simplefilter("ignore")  # jsonargparse announces its next version's changes
             base = parser.parse_object(content)
             namespace = parser.parse_args(words, namespace=base)
     except Exception as error:  # argparse.ArgumentError, TypeError, ValueError: all "wrong input"
         raise ConfigError(_one_line(str(error), kind)) from None
     values = _lists_to_tuples(namespace.as_dict())
-    _refuse_nothing(values, kind)
+    _refuse_empty(values, kind)
     _refuse_old_tasks(values.get("task"))
     made: T = _build(kind, values)
     return made
 
 
-def merge_layers(lower: dict[str, Any], upper: dict[str, Any]) -> dict[str, Any]:
-    """Merge two layers; what the upper one replaces as a whole does not shine through from below.
-
-    A length (``train.max_steps``, ``time_budget`` or ``epochs``) replaces all lengths, and another
-    ``views.layout`` the strategies, crops and pairs that belonged to the layout below.
-    """
-    return merge(_superseded(lower, flat(upper)), upper)
+def flags(kind: type = Config) -> dict[str, str]:
+    """Return every flag of a dataclass with the annotation of its field."""
+    return {f"--{name}": str(item.type) for name, item in all_fields(kind).items()}
 
 
-def _superseded(content: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    layout = content.get("views", {}).get("layout")
-    gone: tuple[str, ...] = ()
-    if any(given.get(length) not in (None, "null") for length in _LENGTHS):
-        gone += _LENGTHS
-    if layout is not None and given.get("views.layout", layout) != layout:
-        gone += _OF_LAYOUT
-    return {
-        key: {name: item for name, item in value.items() if f"{key}.{name}" not in gone}
-        if isinstance(value, dict)
-        else value
-        for key, value in content.items()
-    }
-
-
-def help_text(
-    kind: type, defaults: dict[str, Any] | None = None, *, skip: Sequence[str] = ()
-) -> str:
-    """The help of every flag of a dataclass, section by section.
-
-    Args:
-        kind: the dataclass.
-        defaults: nested mappings that go before the fields' own defaults.
-        skip: flags to leave out.
-    """
-    lines: list[str] = []
-    width = max(len(flag) for flag in flags(kind)) + 2
-
-    def section(part: Any, prefix: str, given: dict[str, Any]) -> None:
-        described = {
-            item.arg_name: item.description or "" for item in parse_from_object(part).params
-        }
-        for item in dataclasses.fields(part):
-            inner = section_of(item)
-            if inner is not None:
-                lines.append(f"\n{described.get(item.name, '')}")
-                section(inner, f"{prefix}{item.name}.", given.get(item.name, {}))
-            elif f"--{prefix}{item.name}" not in skip:
-                text = " ".join(described.get(item.name, "").split())
-                value = given.get(item.name, item.default)
-                default = "" if value in (None, "") else f" [{_shown(value)}]"
-                lines.append(f"  --{prefix + item.name:<{width}}{text}{default}")
-
-    section(kind, "", defaults or {})
-    return "\n".join(lines)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _refuse_nothing(content: dict[str, Any], kind: type) -> None:
-    """Refuse an empty value, which the parser lets through, where a field wants one."""
+def _refuse_empty(content: dict[str, Any], kind: type) -> None:
+    """Refuse an empty value, which the parser lets through, where a field needs one."""
     given, known = flat(content), flags(kind)
     empty = [
         f"--{key} is empty, but {_TYPES.get(known[f'--{key}'], known[f'--{key}'])} is wanted"
@@ -168,7 +99,7 @@ def _refuse_old_tasks(tasks: Any) -> None:
 
 
 def _build(kind: Any, content: dict[str, Any]) -> Any:
-    """Make a dataclass and those within it; the faults of all sections come as one line."""
+    """Make a dataclass and its sections; the faults of all sections make one line."""
     values, faults = {}, []
     for item in dataclasses.fields(kind):
         if item.name in content:
@@ -188,44 +119,39 @@ def _lists_to_tuples(value: Any) -> Any:
     return tuple(map(_lists_to_tuples, value)) if isinstance(value, list) else value
 
 
-def _split_lists(arguments: Sequence[str], kind: type) -> list[str]:
-    """Flags as JSON means them: ``simclr,randaugment(2,9)`` as a list, a bare ``--untrained`` as true."""
+def _as_json(arguments: Sequence[str], kind: type) -> list[str]:
+    """Return ``--flag=VALUE`` words with JSON values: lists for comma lists, true for a bare flag."""
     joined: list[str] = []
-    waiting = list(arguments)
-    while waiting:
-        flag = waiting.pop(0)
-        if (
-            flag.startswith("--")
-            and "=" not in flag
-            and waiting
-            and not waiting[0].startswith("--")
-        ):
-            flag = f"{flag}={waiting.pop(0)}"
+    rest = list(arguments)
+    while rest:
+        flag = rest.pop(0)
+        if flag.startswith("--") and "=" not in flag and rest and not rest[0].startswith("--"):
+            flag = f"{flag}={rest.pop(0)}"
         joined.append(flag)
-    known = flags(kind)
     faults = [fault for argument in joined if (fault := _flag_fault(argument, kind))]
     if faults:
         raise ConfigError("; ".join(faults))
+    known = flags(kind)
     result = []
     for argument in joined:
         flag, equals, value = argument.partition("=")
         if not equals and known[flag] == "bool":
             equals, value = "=", "true"
         if equals and "tuple" in known[flag] and not value.startswith(("[", "null")):
-            words = known[flag].startswith("tuple[str")
-            value = json.dumps(_parts(value)) if words else f"[{', '.join(_parts(value))}]"
+            texts = known[flag].startswith("tuple[str")
+            value = json.dumps(_parts(value)) if texts else f"[{', '.join(_parts(value))}]"
         result.append(f"{flag}{equals}{value}")
     return result
 
 
-def _texts_split(content: dict[str, Any], kind: type) -> dict[str, Any]:
-    """Mappings in which a list of texts may be given as on the command line."""
+def _split_texts(content: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Return a mapping whose lists of texts may be given as on the command line."""
     known = {item.name: item for item in dataclasses.fields(kind)}
     split: dict[str, Any] = {}
     for key, value in content.items():
         section = section_of(known[key])
         if section is not None and isinstance(value, dict):
-            value = _texts_split(value, section)
+            value = _split_texts(value, section)
         elif isinstance(value, str) and str(known[key].type).startswith("tuple[str"):
             value = _parts(value)
         split[key] = value
@@ -233,7 +159,7 @@ def _texts_split(content: dict[str, Any], kind: type) -> dict[str, Any]:
 
 
 def _parts(text: str) -> list[str]:
-    """``simclr,randaugment(2,9)`` in two: a comma within brackets divides nothing."""
+    """Split ``simclr,randaugment(2,9)`` at commas outside parentheses."""
     return [part.strip() for part in re.split(r",(?![^()]*\))", text)]
 
 
@@ -241,7 +167,7 @@ def _flag_fault(argument: str, kind: type) -> str | None:
     flag, known = argument.partition("=")[0], flags(kind)
     if not flag.startswith("--"):
         if argument.endswith(".tar"):
-            return f"unexpected argument {argument!r}: a pattern is to be quoted, as 'OUT-*.tar'"
+            return f"unexpected argument {argument!r}: quote the pattern, as 'OUT-*.tar'"
         return f"unexpected argument {argument!r}: flags are --section.field VALUE"
     if flag in known:
         return None
@@ -249,20 +175,8 @@ def _flag_fault(argument: str, kind: type) -> str | None:
     return renamed or f"unknown flag {flag}: {suggest(flag, known)}"
 
 
-def flags(kind: type = Config, prefix: str = "") -> dict[str, str]:
-    """Every flag of a dataclass and the annotation of its field."""
-    known: dict[str, str] = {}
-    for item in dataclasses.fields(kind):
-        section = section_of(item)
-        if section is not None:
-            known |= flags(section, f"{prefix}{item.name}.")
-        else:
-            known[f"--{prefix}{item.name}"] = str(item.type)
-    return known
-
-
 def _one_line(message: str, kind: type) -> str:
-    """The parser's many lines about a value as one: the flag, the value, what is wanted."""
+    """Return jsonargparse's message about a value as one line: the flag, the value, what is wanted."""
     key = re.search(r'[Pp]arser key "([\w.]+)"', message)
     value = re.search(r"(?:Given value|Got value): (.*)", message)
     if key and value and f"--{key[1]}" in flags(kind):

@@ -1,9 +1,8 @@
-"""What a run is: frozen dataclasses, one section a subject, validated when they are made.
+"""The configuration of a pre-training run: frozen dataclasses, checked when they are made.
 
 The command line's flags and their help are derived from these classes, and so is the check of every
-recipe; a field that is not here does not exist anywhere. ``None`` means "chosen when the run
-starts, from the data and the machine, and said in the log"; the run folder's ``config.yaml`` holds
-what was chosen.
+recipe. ``None`` means "chosen when the run starts, from the data and the machine, and logged"; the run
+folder's ``config.yaml`` holds what was chosen.
 """
 
 from __future__ import annotations
@@ -12,10 +11,11 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from massrl.config.checks import MANY, choice, in_range, raise_faults, require
+from massrl.config.checks import MANY, in_range, raise_faults, require
+from massrl.config.choices import ACCELERATORS, MEMORIES, PRECISIONS
+from massrl.config.fields import field_faults, option
 from massrl.config.layers import plain
 from massrl.config.sections import (
-    MEMORIES,
     DataConfig,
     MethodConfig,
     ModelConfig,
@@ -27,55 +27,44 @@ from massrl.errors import ConfigError
 LOGGERS = ("tensorboard", "wandb", "mlflow")
 
 
-ACCELERATORS = ("auto", "cpu", "gpu")
-
-
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How long, on what, and what is kept."""
+    """Length of the run, devices, and what is written while it runs."""
 
-    epochs: float = 100.0
-    """Passes over the data; `max_steps` and `time_budget` go before it."""
-    max_steps: int | None = None
+    epochs: float = option(100.0, group="length")
+    """Passes over the data; `max_steps` and `time_budget` take precedence."""
+    max_steps: int | None = option(None, group="length")
     """Optimiser steps of the whole run."""
-    time_budget: float | None = None
-    """Plan the run to last about this many seconds: `max_steps` is set from a few steps that are timed."""
+    time_budget: float | None = option(None, group="length")
+    """Seconds that the run should last: `max_steps` is set by timing a few steps at the start."""
     seed: int = 0
-    """Seed of the weights, of the order of the images, and of every view."""
-    devices: int | None = None
-    """Devices of each machine; where it is left out 1, or as many as torchrun or srun started."""
-    nodes: int | None = None
+    """Seed of the weights, the order of the images, and every view."""
+    devices: int | None = option(None, resume=True)
+    """Devices per machine; by default 1, or as many as torchrun or srun started."""
+    nodes: int | None = option(None, resume=True)
     """Machines; more than 1 are started by torchrun or srun, see `scripts/`."""
-    accelerator: str = "auto"
-    """`auto`, `cpu` or `gpu`."""
+    accelerator: str = option("auto", choices=ACCELERATORS, resume=True)
+    """Kind of device."""
     accumulate: int = 1
     """Batches that `batch_size` is split into; their gradients are averaged for one step."""
-    memory: str | None = None
-    """`streamed` holds the activations of one view at a time, `joint` those of all; gradients are
-    the same. Free of cost for BYOL, which does so by itself; SimCLR computes every view twice."""
-    precision: str | None = None
-    """`32-true`, `bf16-mixed` or `16-mixed`; losses are always computed in 32 bits."""
-    compile: bool = False
+    memory: str | None = option(None, choices=MEMORIES, resume=True)
+    """Activations kept for the backward pass."""
+    precision: str | None = option(None, choices=PRECISIONS)
+    """Numeric precision; losses are always computed in 32 bits."""
+    compile: bool = option(False, resume=True)
     """Compile the networks with `torch.compile`: a slow start, then faster steps on a GPU."""
-    checkpoint_every: int | None = None
-    """Optimiser steps between checkpoints; every five minutes where it is left out."""
-    log_every: int = 1
+    checkpoint_every: int | None = option(None, resume=True)
+    """Optimiser steps between checkpoints; by default one every five minutes."""
+    log_every: int = option(1, resume=True)
     """Optimiser steps between rows of `metrics.csv`."""
-    loggers: tuple[str, ...] = ()
-    """Where figures and pictures go beside the run folder: `tensorboard`, `wandb`, `mlflow`."""
-    probe_every: float = 5.0
-    """Epochs between k-NN probes, where labels exist; 0 for none."""
+    loggers: tuple[str, ...] = option((), choices=dict.fromkeys(LOGGERS, ""), resume=True)
+    """Experiment trackers that metrics and pictures are sent to, besides the run folder."""
+    probe_every: float = option(5.0, resume=True)
+    """Epochs between k-NN probes, where there are labels; 0 for none."""
 
     def __post_init__(self) -> None:
         raise_faults(
-            choice(self.accelerator, ACCELERATORS, "--train.accelerator"),
-            require(
-                not isinstance(self.loggers, str),
-                f"--train.loggers is {self.loggers!r}, but a list of texts is wanted",
-            ),
-            *(choice(name, LOGGERS, "--train.loggers") for name in self.loggers),
-            choice(self.memory, MEMORIES, "--train.memory"),
-            choice(self.precision, ("32-true", "bf16-mixed", "16-mixed"), "--train.precision"),
+            *field_faults(self, "--train."),
             in_range(self.max_steps, 1, MANY, "--train.max_steps"),
             in_range(self.seed, -(2**31), 2**31, "--train.seed"),
             in_range(self.time_budget, 1, MANY, "--train.time_budget"),
@@ -93,30 +82,30 @@ class TrainConfig:
 
     @property
     def num_devices(self) -> int:
-        """Devices of all machines."""
+        """Number of devices on all machines."""
         return (self.devices or 1) * (self.nodes or 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """A whole pre-training run."""
+    """A pre-training run."""
 
     recipe: str = ""
-    """Name of the recipe the run started from."""
+    """Recipe that the configuration builds on."""
     out: str = ""
-    """Run folder to write."""
+    """Run folder to create."""
     data: DataConfig = field(default_factory=DataConfig)
-    """Which images, and how they are read."""
+    """Which images to train on, and how they are read."""
     views: ViewsConfig = field(default_factory=ViewsConfig)
-    """Which views each image becomes."""
+    """The views of each image. A field that is not set is as the layout has it."""
     method: MethodConfig = field(default_factory=MethodConfig)
-    """What the networks learn from the views."""
+    """The training objective."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """The networks."""
     optim: OptimConfig = field(default_factory=OptimConfig)
-    """How the weights are changed."""
+    """The optimiser and the learning-rate schedule."""
     train: TrainConfig = field(default_factory=TrainConfig)
-    """How long, on what, and what is kept."""
+    """Length of the run, devices, and what is written while it runs."""
 
     def __post_init__(self) -> None:
         per_step = self.train.num_devices * self.train.accumulate
@@ -128,29 +117,29 @@ class Config:
 
     @property
     def batch_size(self) -> int:
-        """Unique images of one optimiser step, once it has been chosen."""
+        """Unique images per optimiser step, once chosen."""
         if self.data.batch_size is None:
             raise ConfigError("--data.batch_size has not been chosen yet")
         return self.data.batch_size
 
     @property
     def view_size(self) -> int:
-        """Side of a view in pixels, once it has been chosen."""
+        """Side of a view in pixels, once chosen."""
         if self.views.size is None:
             raise ConfigError("--views.size has not been chosen yet")
         return self.views.size
 
     @property
     def device_batch_size(self) -> int:
-        """Unique images of one forward pass on one device."""
+        """Unique images per forward pass on one device."""
         return self.batch_size // (self.train.num_devices * self.train.accumulate)
 
     @property
     def scaled_lr(self) -> float:
-        """The peak learning rate in use: ``lr × batch_size / 256``."""
+        """Peak learning rate: ``lr × batch_size / 256``."""
         return self.optim.lr * self.batch_size / 256
 
     def to_dict(self) -> dict[str, Any]:
-        """As nested mappings of YAML's own types."""
+        """Return nested mappings of YAML's own types."""
         content: dict[str, Any] = plain(dataclasses.asdict(self))
         return content

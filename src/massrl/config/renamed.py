@@ -16,14 +16,21 @@ FIELDS: dict[str, dict[str, str]] = {
         "method.target": "method.target_reduction",
         "train.seconds": "train.time_budget",
     },
-    "EvaluateConfig": {},
+    "EvaluateConfig": {
+        "look": "features",
+        "semi.rates": "semi.lrs",
+        "semi.shares": "semi.fractions",
+        "sgd.rates": "sgd.lrs",
+        "transfer.rates": "transfer.lrs",
+        "untrained": "random_init",
+    },
 }
 """Fields, by the dataclass that a command's flags come from; a section stands for all its fields."""
 
-TASKS: dict[str, str] = {}
+TASKS: dict[str, str] = {"look": "features", "semi": "semi-supervised"}
 """Evaluation tasks, in ``--task`` and in ``results.json``, where ``task-detail`` names a result."""
 
-RESULT_KEYS: dict[str, str] = {}
+RESULT_KEYS: dict[str, str] = {"strength": "C", "moved": "invariance"}
 """Keys of one task's result in ``results.json``."""
 
 METRICS_COLUMNS: dict[str, str] = {
@@ -125,7 +132,13 @@ def translate_results(content: dict[str, Any]) -> dict[str, Any]:
     from massrl.config.evaluation import EvaluateConfig
     from massrl.config.pretrain import Config
 
-    result = dict(content)
+    result, random_init = dict(content), False
+    backbone = content.get("backbone")
+    if isinstance(backbone, dict):
+        if "random_init" in backbone:  # written by the present version
+            return result
+        random_init = bool(backbone.get("untrained"))
+        result["backbone"] = translate_fields(backbone, EvaluateConfig)
     if isinstance(content.get("run"), dict):
         result["run"] = translate_fields(content["run"], Config)
     if not isinstance(content.get("tasks"), dict):
@@ -134,6 +147,8 @@ def translate_results(content: dict[str, Any]) -> dict[str, Any]:
     for name, outcome in content["tasks"].items():
         if isinstance(outcome, dict):
             outcome = {RESULT_KEYS.get(key, key): value for key, value in outcome.items()}
+            if name == "look":  # results name their folder since they may have different ones
+                outcome["folder"] = "look-untrained" if random_init else "look"
             if isinstance(outcome.get("config"), dict):
                 config = translate_fields(outcome["config"], EvaluateConfig)
                 if isinstance(config.get("task"), list):

@@ -1,79 +1,57 @@
-"""The sections of a run's configuration: frozen dataclasses, validated when they are made."""
+"""Sections of a pre-training configuration: frozen dataclasses, checked when they are made."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from massrl.config.checks import MANY, choice, in_range, raise_faults, require
-
-OBJECTIVES = ("byol", "simclr")
-
-
-PAIRS = ("all", "cross-policy", "within-policy", "cross-crop", "directional", "paired")
-
-
-REDUCTIONS = ("mean", "sum")
-
-
-BATCH_NORMS = ("per-view", "joint")
-
-
-TARGETS = ("each", "mean")
-
-
-STATISTICS = ("own", "online")
-
-
-OPTIMISERS = ("lars", "sgd", "adamw")
-
-
-STEMS = ("auto", "small", "small-pad2", "standard")
-
-
-ON_ERROR = ("stop", "skip")
-
-
-CACHES = ("auto", "memory", "none")
-
-
-EXECUTORS = ("auto", "cpu", "device")
-
-
-MEMORIES = ("joint", "streamed")
+from massrl.config.checks import MANY, in_range, raise_faults, require
+from massrl.config.choices import (
+    BATCH_NORMS,
+    CACHES,
+    CROPS,
+    EXECUTORS,
+    ON_ERROR,
+    PAIRS,
+    REDUCTIONS,
+    STEMS,
+    TARGET_REDUCTIONS,
+    TARGET_STATISTICS,
+)
+from massrl.config.fields import field_faults, option
+from massrl.registry import OBJECTIVES, OPTIMIZERS
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """Which images, and how they are read."""
+    """Which images to train on, and how they are read."""
 
-    train: str = ""
-    """Images to learn from: a folder, a text file of paths, tar shards of `massrl data pack`,
-    `shapes`, or a data set's name."""
-    val: str | None = None
-    """Labelled images to judge by; never learnt from."""
-    root: str | None = None
-    """Folder where named data sets are kept or downloaded to."""
-    download: bool = True
-    """Whether a named data set that is missing may be downloaded."""
+    train: str = option("", resume=True)
+    """Images to train on: a folder, a text file of paths, tar shards of `massrl data pack`, `shapes`, or
+    the name of a data set."""
+    val: str | None = option(None, resume=True)
+    """Labelled validation images, for the k-NN probe and later evaluation; never trained on."""
+    root: str | None = option(None, resume=True)
+    """Folder of named data sets, which are downloaded to it."""
+    download: bool = option(True, resume=True)
+    """Download a named data set that is missing."""
     limit: int | None = None
-    """Learn from this many images only: a seeded subset, class-balanced where labels exist."""
+    """Train on this many images only: a seeded subset, class-balanced where there are labels."""
     batch_size: int | None = None
-    """Unique images of one optimiser step, over all devices and accumulated batches."""
-    workers: int | None = None
-    """Loader processes of each device; 0 loads in the training process itself."""
-    cache: str = "auto"
-    """Keep all images decoded in `memory`, or `none`; `auto` does so where they are small."""
-    on_error: str = "stop"
-    """What a broken image does: `stop` the run, or `skip` it, counted and reported."""
+    """Unique images per optimiser step, over all devices and accumulated batches."""
+    workers: int | None = option(None, resume=True)
+    """Worker processes per device that load images; 0 loads in the training process."""
+    cache: str = option("auto", choices=CACHES, resume=True)
+    """Where decoded images are kept."""
+    on_error: str = option("stop", choices=ON_ERROR, resume=True)
+    """What to do about an image that cannot be decoded."""
     mean: tuple[float, float, float] | None = None
-    """Mean of the channels in [0, 1]; the data set's own where it is left out."""
+    """Mean of each channel, in [0, 1], for normalisation; the data set's own, or ImageNet's, by default."""
     std: tuple[float, float, float] | None = None
-    """Standard deviation of the channels in [0, 1]; the data set's own where it is left out."""
+    """Standard deviation of each channel, likewise."""
 
     def __post_init__(self) -> None:
         raise_faults(
-            choice(self.on_error, ON_ERROR, "--data.on_error"),
-            choice(self.cache, CACHES, "--data.cache"),
+            *field_faults(self, "--data."),
             in_range(self.batch_size, 1, MANY, "--data.batch_size"),
             in_range(self.limit, 1, MANY, "--data.limit"),
             in_range(self.workers, 0, MANY, "--data.workers"),
@@ -90,46 +68,41 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewsConfig:
-    """Which views each image becomes. What is left out is as the layout says."""
+    """The views of each image. A field that is not set is as the layout has it."""
 
     layout: str = "massrl-4"
-    """How crops and strategies combine: see `massrl policies`."""
-    policies: tuple[str, ...] | None = None
-    """Augmentation strategies, any number, in the layout's place: see `massrl policies`."""
-    num_crops: int | None = None
-    """Shared layout: crops of an image; independent: crops of each strategy; sampled: views."""
+    """How crops and policies are combined: see `massrl policies`."""
+    policies: tuple[str, ...] | None = option(None, belongs_to="views.layout")
+    """Augmentation policies, any number, instead of the layout's: see `massrl policies`."""
+    num_crops: int | None = option(None, belongs_to="views.layout")
+    """Shared layout: crops per image; independent: crops per policy; sampled: views per image."""
     size: int | None = None
     """Side of a view, pixels."""
-    crop: str | None = None
-    """Kind of crop: `inception` or `uniform-side`."""
+    crop: str | None = option(None, choices=CROPS, belongs_to="views.layout")
+    """Kind of random crop."""
     crop_scale: tuple[float, float] | None = None
     """Smallest and largest area of a crop, as a fraction of the image."""
     flip_prob: float | None = None
-    """Probability that a view is mirrored left to right."""
+    """Probability of a horizontal flip."""
     fill: int | None = None
-    """Grey level, 0-255, of pixels that a rotation, shear or shift brings in from outside."""
+    """Grey level, 0-255, of pixels that a rotation, shear or translation brings in from outside."""
     target_policy: str | None = None
-    """Strategy of one more view of each crop, for BYOL's target alone, such as `weak`; the other views
-    are then the online network's alone."""
+    """Policy of one more view per crop, such as `weak`, for BYOL's target network only; the other views
+    are then for the online network only."""
     local_crops: int | None = None
-    """Small views of small parts of the image, for the online network alone."""
+    """Number of small views of small crops, for the online network only (multi-crop)."""
     local_size: float | None = None
-    """Side of a local view as a fraction of that of the others."""
+    """Side of a local view, as a fraction of that of the other views."""
     local_scale: tuple[float, float] | None = None
     """Smallest and largest area of a local crop, as a fraction of the image."""
     ramp_epochs: float | None = None
-    """Epochs in which the strength of all strategies rises in equal steps to all of it."""
-    executor: str = "auto"
-    """Who makes the pixels: the loader's workers on the `cpu`, or the `device` a batch at a time;
-    `auto` is the device where it is a GPU."""
+    """Epochs over which the strength of all policies rises linearly to its full value."""
+    executor: str = option("auto", choices=EXECUTORS)
+    """What computes the views."""
 
     def __post_init__(self) -> None:
         raise_faults(
-            require(
-                not isinstance(self.policies, str),
-                f"--views.policies is {self.policies!r}, but a list of texts is wanted",
-            ),
-            choice(self.executor, EXECUTORS, "--views.executor"),
+            *field_faults(self, "--views."),
             in_range(self.size, 1, MANY, "--views.size"),
             in_range(self.fill, 0, 255, "--views.fill"),
             in_range(self.local_crops, 0, MANY, "--views.local_crops"),
@@ -139,34 +112,28 @@ class ViewsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodConfig:
-    """What the networks learn from the views."""
+    """The training objective."""
 
-    name: str = "simclr"
-    """`byol` (predict the target network's view) or `simclr` (InfoNCE against other images)."""
-    pairs: str | None = None
-    """Pairs compared: all, cross-policy, within-policy, cross-crop, directional or paired."""
-    reduction: str = "mean"
-    """`mean` over the pairs, times 2, so that two views give BYOL's loss; or their `sum`."""
+    name: str = option("simclr", choices=OBJECTIVES)
+    """Training objective, a name or `name(key=value)`."""
+    pairs: str | None = option(None, choices=PAIRS, belongs_to="views.layout")
+    """Pairs of views that are compared; the layout's by default."""
+    reduction: str = option("mean", choices=REDUCTIONS)
+    """How the loss is reduced over pairs."""
     temperature: float = 0.2
-    """Temperature of InfoNCE; BYOL has none."""
-    batch_norm: str = "per-view"
-    """Batch-norm statistics: `per-view` as published, or `joint` over all views."""
+    """Temperature of InfoNCE."""
+    batch_norm: str = option("per-view", choices=BATCH_NORMS)
+    """Batch-norm statistics while training."""
     target_momentum: float = 0.99
-    """Momentum τ of BYOL's target at the first step; it rises to 1 along a cosine."""
-    target_statistics: str = "own"
-    """Batch-norm statistics of BYOL's target: its `own`, or copied from the `online` network."""
-    target_reduction: str = "each"
-    """What a view of BYOL's predicts: `each` of the target's views that it is paired with, or their
-    `mean`."""
+    """Momentum τ of BYOL's target network at the first step; it rises to 1 along a cosine."""
+    target_statistics: str = option("own", choices=TARGET_STATISTICS)
+    """Batch-norm statistics of BYOL's target network."""
+    target_reduction: str = option("each", choices=TARGET_REDUCTIONS)
+    """What BYOL's online network predicts from a view."""
 
     def __post_init__(self) -> None:
         raise_faults(
-            choice(self.name, OBJECTIVES, "--method.name"),
-            choice(self.pairs, PAIRS, "--method.pairs"),
-            choice(self.reduction, REDUCTIONS, "--method.reduction"),
-            choice(self.batch_norm, BATCH_NORMS, "--method.batch_norm"),
-            choice(self.target_reduction, TARGETS, "--method.target_reduction"),
-            choice(self.target_statistics, STATISTICS, "--method.target_statistics"),
+            *field_faults(self, "--method."),
             in_range(self.temperature, 1e-4, MANY, "--method.temperature"),
             in_range(self.target_momentum, 0.0, 1.0, "--method.target_momentum"),
         )
@@ -174,16 +141,16 @@ class MethodConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectorConfig:
-    """From features to projections: hidden layers with batch norm and ReLU, then a linear one."""
+    """From features to projections: hidden layers with batch norm and ReLU, then a linear layer."""
 
     layers: int = 2
-    """Linear layers; 2 is one hidden layer, 0 no projector at all."""
+    """Linear layers; 2 is one hidden layer, 0 no projector."""
     hidden: int = 4096
     """Width of the hidden layers."""
     out: int = 256
     """Width of the projections."""
     bias: bool = False
-    """Whether the last layer has a bias; DeepMind's has none."""
+    """Bias in the last layer; DeepMind's has none."""
 
     def __post_init__(self) -> None:
         raise_faults(
@@ -195,16 +162,16 @@ class ProjectorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictorConfig:
-    """From projections to predictions of the same width, of the online network (BYOL only)."""
+    """From projections to predictions of the same width, on the online network (BYOL only)."""
 
     layers: int = 2
-    """Linear layers; 2 is one hidden layer, 0 no predictor at all."""
+    """Linear layers; 2 is one hidden layer, 0 no predictor."""
     hidden: int = 4096
     """Width of the hidden layers."""
     bias: bool = False
-    """Whether the last layer has a bias; DeepMind's has none."""
+    """Bias in the last layer; DeepMind's has none."""
     per_policy: bool = False
-    """Whether each strategy's views have a predictor of their own."""
+    """A predictor for each policy's views."""
 
     def __post_init__(self) -> None:
         raise_faults(
@@ -219,32 +186,28 @@ class ModelConfig:
 
     backbone: str | None = None
     """A torchvision ResNet, any timm name, `resnet10-narrow` or `resnet10-tiny` for a CPU, or
-    `module:function` of your own."""
-    stem: str = "auto"
-    """First layers of a ResNet: `standard`, `small` (3×3, no pooling), `small-pad2` (the same padded
-    by 2, as solo-learn's) or `auto`: by size."""
+    `module:function` of your own code."""
+    stem: str = option("auto", choices=STEMS)
+    """First layers of a ResNet."""
     init_from: str | None = None
-    """Weights to start from: another run, or a backbone's `.safetensors` file. `--init-from` is short
-    for it."""
+    """Initial weights: another run, or a backbone's `.safetensors` file. Short: `--init-from`."""
     projector: ProjectorConfig = field(default_factory=ProjectorConfig)
-    """From backbone features to projections."""
+    """Projector: from backbone features to projections."""
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
-    """From the online network's projections to predictions of the target's (BYOL only)."""
+    """Predictor: from the online network's projections to the target network's (BYOL only)."""
 
     def __post_init__(self) -> None:
-        raise_faults(
-            choice(self.stem, STEMS, "--model.stem"),
-        )
+        raise_faults(*field_faults(self, "--model."))
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """How the weights are changed."""
+    """The optimiser and the learning-rate schedule."""
 
-    name: str = "adamw"
-    """`lars`, `sgd` or `adamw`."""
+    name: str = option("adamw", choices=OPTIMIZERS)
+    """Optimiser, a name or `name(key=value)`."""
     lr: float = 1e-3
-    """Base learning rate; the rate in use is `lr × batch_size / 256`, and is printed."""
+    """Base learning rate; the peak learning rate is `lr × batch_size / 256`, and is logged."""
     weight_decay: float = 1e-4
     """Weight decay of tensors of two or more dimensions; biases and norms have none."""
     momentum: float = 0.9
@@ -252,15 +215,15 @@ class OptimConfig:
     trust_coefficient: float = 1e-3
     """Trust coefficient of LARS."""
     clip: bool = False
-    """LARS: never let the trust ratio raise the learning rate (solo-learn's clipping)."""
+    """LARS: never raise the learning rate by the trust ratio (solo-learn's clipping)."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Decay of AdamW's two running means."""
+    """Decay rates of AdamW's two running means."""
     warmup_epochs: float = 10.0
-    """Epochs of linear warm-up before the cosine to 0; at most a tenth of the run."""
+    """Epochs of linear warm-up before the cosine decay to 0; at most a tenth of the run."""
 
     def __post_init__(self) -> None:
         raise_faults(
-            choice(self.name, OPTIMISERS, "--optim.name"),
+            *field_faults(self, "--optim."),
             in_range(self.lr, 0.0, MANY, "--optim.lr"),
             in_range(self.weight_decay, 0.0, MANY, "--optim.weight_decay"),
             require(

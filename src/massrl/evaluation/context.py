@@ -42,21 +42,21 @@ _CROPS = Layout(name="crops", summary="", arrangement="shared", num_crops=1, pol
 
 
 def open_network(
-    backbone: str | Path | nn.Module, run: Config | None, *, untrained: bool
+    backbone: str | Path | nn.Module, run: Config | None, *, random_init: bool
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The network, and how its images are to be prepared; says so where its run is not complete."""
     if isinstance(backbone, nn.Module):
         about = getattr(backbone, "about", None)
-        if not isinstance(about, dict) or untrained:
+        if not isinstance(about, dict) or random_init:
             raise ConfigError(
                 "a module to judge is one from massrl.load_backbone, which says how images are prepared "
-                "for it; load_backbone(…, untrained=True) gives the untrained one"
+                "for it; load_backbone(…, random_init=True) gives the untrained one"
             )
         return backbone, about
-    network = load_backbone(backbone, untrained=untrained)
+    network = load_backbone(backbone, random_init=random_init)
     about = cast(dict[str, Any], network.about)
     total = run.train.max_steps if run is not None else None
-    if total and about["step"] < total and not untrained:
+    if total and about["step"] < total and not random_init:
         logger.warning(
             "the run is not complete: its weights after step %d of %d are judged; "
             "massrl pretrain --resume %s completes it",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from massrl.config.evaluation import EvaluateConfig
+from massrl.config.renamed import translate_results
 from massrl.evaluation.context import EvaluatedBackbone
 from massrl.evaluation.object_tasks import OBJECT_TASKS
 from massrl.evaluation.task import LOOK, TRANSFER, TUNED
@@ -18,11 +19,29 @@ from massrl.weights.libraries import is_library_name
 def _earlier(path: Path, judged: EvaluatedBackbone) -> dict[str, Any]:
     """Figures of the same weights that were there already; those of others would be lies."""
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = read_results(path.parent, random_init=path.name == results_name(random_init=True))
         same = same_weights(before["backbone"], judged.fingerprint, judged.about)
         return dict(before["tasks"]) if same else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def results_name(*, random_init: bool) -> str:
+    """Return the name of the file with the results of the trained weights or of random ones."""
+    return "results-random-init.json" if random_init else "results.json"
+
+
+def read_results(folder: Path, *, random_init: bool = False) -> dict[str, Any]:
+    """Return the results in a folder under their present names, whichever version wrote them.
+
+    Raises:
+        OSError: if there are none.
+        ValueError: if the file is no JSON.
+    """
+    path = folder / results_name(random_init=random_init)
+    if random_init and not path.is_file():
+        path = folder / "results-untrained.json"  # its name in version 0.1.0
+    return translate_results(json.loads(path.read_text(encoding="utf-8")))
 
 
 def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:
@@ -30,7 +49,7 @@ def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:
 
     Into ``config.out``, else into the run folder, or one beside the file, or one of the name's own.
     """
-    name = "results-untrained.json" if config.untrained else "results.json"
+    name = results_name(random_init=config.random_init)
     if config.out:
         return Path(config.out).expanduser() / name
     path = Path(str(backbone))
@@ -70,11 +89,12 @@ def task_title(outcome: str) -> str:
         return OBJECT_TASKS[outcome]
     if outcome == LOOK:
         return "what moves the features"
-    task, _, which = outcome.partition("-")
-    if task == TRANSFER:
-        name, tuned = which.removesuffix(TUNED), which.endswith(TUNED)
-        return f"{name}, {'fine-tuned' if tuned else 'linear'}"
-    if task not in TASKS:
+    if outcome.startswith(f"{TRANSFER}-"):
+        name = outcome.removeprefix(f"{TRANSFER}-")
+        return f"{name.removesuffix(TUNED)}, {'fine-tuned' if name.endswith(TUNED) else 'linear'}"
+    task = max((name for name in TASKS if outcome.startswith(f"{name}-")), key=len, default="")
+    which = outcome.removeprefix(f"{task}-")
+    if not task:
         return outcome
     is_share = which.replace(".", "").isdigit()
     return f"{TASKS[task].title} {f'{which} % of the labels' if is_share else f'the list {which}'}"

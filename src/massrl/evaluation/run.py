@@ -52,7 +52,7 @@ def evaluate_backbone(
     name = None if isinstance(backbone, nn.Module) else str(backbone)
     run = RunFolder(name) if name is not None and Path(name).is_dir() else None
     config = load_config(run.config) if run is not None and run.config.is_file() else None
-    network, about = open_network(backbone, config, untrained=wanted.untrained)
+    network, about = open_network(backbone, config, random_init=wanted.random_init)
     judged = EvaluatedBackbone(
         network, about, network_fingerprint(network), config, detect_hardware()
     )
@@ -61,7 +61,7 @@ def evaluate_backbone(
         "backbone": {
             "name": name,
             "fingerprint": judged.fingerprint,
-            "untrained": wanted.untrained,
+            "random_init": wanted.random_init,
             **about,
         },
         "run": config.to_dict() if config is not None else None,
@@ -155,16 +155,18 @@ def _look(
 ) -> dict[str, Any]:
     begin = time.perf_counter()
     views = judged.config.views if judged.config is not None else None
-    word = "-untrained" if wanted.untrained else ""
+    word = "-random-init" if wanted.random_init else ""
     seen = look(
         subject,
-        wanted.look,
-        None if path is None else path.with_name(f"look{word}"),
+        wanted.features,
+        None if path is None else path.with_name(f"features{word}"),
         side=judged.about["size"],
         policies=(views.policies if views is not None else None) or POLICIES,
         fill=(views.fill if views is not None else None) or 0,
         seed=wanted.seed,
     )
+    if path is not None:
+        seen["folder"] = f"features{word}"
     return {**seen, "seconds": round(time.perf_counter() - begin, 2)}
 
 
@@ -194,7 +196,7 @@ def _judge_objects(
     )
     figures = dict(outcome.figures)
     if outcome.picture is not None and path is not None:
-        word = "-untrained" if wanted.untrained else ""
+        word = "-random-init" if wanted.random_init else ""
         figures["picture"] = f"{task}{word}.png"
         save_picture(outcome.picture, path.with_name(figures["picture"]))
     return {**figures, **judged.provenance(wanted, train, test, held_out=False, left_out=left_out)}

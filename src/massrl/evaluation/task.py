@@ -16,7 +16,7 @@ from massrl.evaluation.context import EvaluationContext
 
 logger = logging.getLogger("massrl")
 
-ALL, LOOK, TRANSFER = "all", "look", "transfer"
+ALL, LOOK, TRANSFER = "all", "features", "transfer"
 
 
 TUNED = "-finetuned"  # ends the name of such an outcome

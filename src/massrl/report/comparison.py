@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from massrl.config.evaluation import CompareConfig
 from massrl.errors import DataError
-from massrl.evaluation.results import METRICS, headline_metrics, task_title
+from massrl.evaluation.results import (
+    METRICS,
+    headline_metrics,
+    read_results,
+    results_name,
+    task_title,
+)
 from massrl.files import write_json
 from massrl.report.content import ReportContent, Table, Tasks
 from massrl.report.figures import accuracy_bars, are_figures, invariance_tables
@@ -84,12 +89,9 @@ def compare_folders(wanted: CompareConfig) -> tuple[Path, Comparison]:
     tasks: Tasks = {}
     for name, folder in zip(names, folders, strict=True):
         found = {
-            f"{name}{word}": _tasks(path)
-            for word, path in (
-                (", untrained", folder.path / "results-untrained.json"),
-                ("", folder.results),
-            )
-            if path.is_file()
+            f"{name}{word}": items
+            for word, random_init in ((", untrained", True), ("", False))
+            if (items := _tasks(folder.path, random_init=random_init)) is not None
         }
         if not found:
             raise DataError(f"{folder.path} holds no figures: massrl evaluate makes them")
@@ -138,14 +140,17 @@ def _names(folders: list[RunFolder]) -> list[str]:
     return ["/".join(path.parts[-depth:]) for path in paths]
 
 
-def _tasks(path: Path) -> dict[str, Any]:
+def _tasks(folder: Path, *, random_init: bool) -> dict[str, Any] | None:
     try:
-        tasks = dict(json.loads(path.read_text(encoding="utf-8"))["tasks"])
+        tasks = dict(read_results(folder, random_init=random_init)["tasks"])
         known = are_figures(tasks)
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         known = False
     if not known:
-        raise DataError(f"{path} holds no figures of massrl")
+        name = results_name(random_init=random_init)
+        raise DataError(f"{folder / name} holds no figures of massrl")
     return tasks
 
 
@@ -169,7 +174,9 @@ def _own(setting: Any) -> Any:
     """A setting without the list of what else was judged by it."""
     if not isinstance(setting, dict):
         return setting
-    return {key: value for key, value in setting.items() if key not in ("shares", "lists", "sets")}
+    return {
+        key: value for key, value in setting.items() if key not in ("fractions", "lists", "sets")
+    }
 
 
 def _settings_of(outcome: str) -> tuple[str, ...]:
@@ -180,7 +187,7 @@ def _settings_of(outcome: str) -> tuple[str, ...]:
         "detect": ("detect", "seed"),
         "segment": ("segment", "seed"),
         "transfer": ("transfer", "seed"),
-        "look": ("look", "seed"),
+        "features": ("features", "seed"),
     }
     task = outcome if outcome in kinds else outcome.partition("-")[0]
     return kinds.get(task, ("semi", "seed"))

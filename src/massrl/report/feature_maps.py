@@ -13,10 +13,12 @@ from massrl.report.content import Gallery, Picture, Scatter
 
 
 def load_feature_report(folder: Path, title: str) -> tuple[list[Scatter], list[Gallery]]:
-    """Maps and gallery of a folder that ``look`` wrote; empty where there is none."""
-    if not (folder / "look.json").is_file():
+    """Maps and gallery of a folder that ``--task features`` wrote; empty where there is none."""
+    files = [folder / name for name in ("features.json", "look.json")]  # the latter: version 0.1.0
+    file = next((file for file in files if file.is_file()), None)
+    if file is None:
         return [], []
-    content = json.loads((folder / "look.json").read_text(encoding="utf-8"))
+    content = json.loads(file.read_text(encoding="utf-8"))
     classes = content["classes"]
     maps = [
         Scatter(

@@ -110,7 +110,11 @@ def _figures(tasks: Tasks) -> list[Table]:
 
 def invariance_tables(tasks: Tasks) -> list[Table]:
     """How far each strategy moves the features of each backbone, where that was measured."""
-    moved = {name: items["look"]["moved"] for name, items in tasks.items() if "look" in items}
+    moved = {
+        name: items["features"]["invariance"]
+        for name, items in tasks.items()
+        if "features" in items
+    }
     if not moved:
         return []
     ways = list(dict.fromkeys(way for values in moved.values() for way in values))

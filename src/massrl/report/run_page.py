@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from massrl.config.files import load_config
-from massrl.evaluation.results import METRICS, headline_metrics, task_title
+from massrl.evaluation.results import METRICS, headline_metrics, read_results, task_title
 from massrl.evaluation.task import LOOK
 from massrl.images.pictures import save_picture
 from massrl.report.content import Curve, Matrix, Picture, ReportContent, Tasks
@@ -52,22 +53,20 @@ def report_run(folder: RunFolder) -> Path:
     config = load_config(folder.config) if folder.config.is_file() else None
     rows = read_metrics(folder.metrics) if folder.metrics.is_file() else []
     results = {
-        name: json.loads(path.read_text(encoding="utf-8"))
-        for name, path in (
-            ("untrained", folder.path / "results-untrained.json"),
-            ("trained", folder.results),
-        )
-        if path.is_file()
+        name: item
+        for name, random_init in (("untrained", True), ("trained", False))
+        if (item := _results(folder.path, random_init=random_init)) is not None
     }
     tasks = {
         name: item["tasks"] for name, item in results.items() if are_figures(item.get("tasks"))
     }
     total = (config.train.max_steps or 0) if config is not None else None
     maps, galleries = [], []
-    for name, word in (("trained", ""), ("untrained", "-untrained")):
-        if LOOK not in tasks.get(name, {}):
+    for name in ("trained", "untrained"):
+        features = tasks.get(name, {}).get(LOOK)
+        if features is None or "folder" not in features:
             continue  # what lies there is of other weights
-        seen, near = load_feature_report(folder.path / f"look{word}", name)
+        seen, near = load_feature_report(folder.path / features["folder"], name)
         maps += seen
         galleries += near
     content = ReportContent(
@@ -87,6 +86,13 @@ def report_run(folder: RunFolder) -> Path:
     if content.matrix is not None:
         save_picture(draw_matrix(content.matrix), folder.matrix_picture)
     return write_report(folder.path, content)
+
+
+def _results(folder: Path, *, random_init: bool) -> dict[str, Any] | None:
+    try:
+        return read_results(folder, random_init=random_init)
+    except FileNotFoundError:
+        return None
 
 
 def metric_curves(runs: list[tuple[str, list[dict[str, str]]]]) -> list[Curve]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from massrl.config.fields import changeable_on_resume
 from massrl.config.layers import flat
 from massrl.config.pretrain import Config, TrainConfig
 from massrl.config.sections import DataConfig, ModelConfig, ViewsConfig
@@ -71,27 +72,6 @@ def resolve_config(config: Config, source: Source, machine: Hardware) -> tuple[C
     return replace(config, train=_resolve_train(config, per_epoch, machine)), notes
 
 
-# What may differ when a run goes on: where its images lie, and what it is computed and watched with.
-FREE_ON_RESUME = (
-    "data.train",
-    "data.val",
-    "data.root",
-    "data.download",
-    "data.workers",
-    "data.cache",
-    "data.on_error",
-    "train.accelerator",
-    "train.devices",
-    "train.nodes",
-    "train.memory",
-    "train.compile",
-    "train.checkpoint_every",
-    "train.log_every",
-    "train.loggers",
-    "train.probe_every",
-)
-
-
 def resolve_resumed(before: Config, after: Config) -> Config:
     """The configuration that a run goes on with.
 
@@ -102,11 +82,12 @@ def resolve_resumed(before: Config, after: Config) -> Config:
     Raises:
         ConfigError: if they differ in what would make it another run.
     """
-    other = [flag for flag in changed_fields(before, after) if flag not in FREE_ON_RESUME]
+    changeable = changeable_on_resume(Config)
+    other = [flag for flag in changed_fields(before, after) if flag not in changeable]
     if other:
         raise ConfigError(
             f"--resume goes on with the same run, and --{', --'.join(other)} would make it another: "
-            f"beside it stand --{', --'.join(FREE_ON_RESUME)}"
+            f"beside it stand --{', --'.join(changeable)}"
         )
     if after.device_batch_size < 2:
         raise ConfigError(

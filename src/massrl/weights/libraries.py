@@ -33,13 +33,15 @@ def is_library_name(name: str) -> bool:
     return name.partition(":")[0] in LIBRARIES and ":" in name
 
 
-def load_library_backbone(name: str, *, untrained: bool = False, seed: int = 0) -> LibraryBackbone:
+def load_library_backbone(
+    name: str, *, random_init: bool = False, seed: int = 0
+) -> LibraryBackbone:
     """A network of torchvision or timm, with its weights.
 
     Args:
         name: ``torchvision:resnet50``, ``torchvision:resnet50.IMAGENET1K_V1``, ``timm:resnet50.a1_in1k``;
             without the weights' own name those that the library takes first.
-        untrained: random weights instead, and nothing is downloaded.
+        random_init: random weights instead, and nothing is downloaded.
         seed: of the random ones.
 
     Raises:
@@ -51,7 +53,7 @@ def load_library_backbone(name: str, *, untrained: bool = False, seed: int = 0) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         make = _torchvision if library == "torchvision" else _timm
-        made = make(model, tag, untrained=untrained)
+        made = make(model, tag, random_init=random_init)
     backbone = f"timm:{model}" if library == "timm" else model
     about = {
         "backbone": backbone,
@@ -65,7 +67,7 @@ def load_library_backbone(name: str, *, untrained: bool = False, seed: int = 0) 
     return LibraryBackbone(network=made.network, about=about)
 
 
-def _torchvision(model: str, tag: str, *, untrained: bool) -> LibraryBackbone:
+def _torchvision(model: str, tag: str, *, random_init: bool) -> LibraryBackbone:
     from torchvision.models import get_model_weights
 
     if model not in TORCHVISION_RESNETS:
@@ -77,7 +79,7 @@ def _torchvision(model: str, tag: str, *, untrained: bool) -> LibraryBackbone:
         raise ConfigError(f"torchvision's {model} has no weights {tag!r}: {suggest(tag, known)}")
     weights = choices[tag] if tag else choices.DEFAULT
     network = build_backbone(model, stem="standard")
-    if not untrained:
+    if not random_init:
         state = _fetched(lambda: weights.get_state_dict(check_hash=True), f"torchvision:{model}")
         network.load_state_dict({key: item for key, item in state.items() if key[:3] != "fc."})
     shown = weights.transforms()
@@ -87,12 +89,12 @@ def _torchvision(model: str, tag: str, *, untrained: bool) -> LibraryBackbone:
             "size": int(shown.crop_size[0]),
             "mean": list(shown.mean),
             "std": list(shown.std),
-            "weights": None if untrained else weights.name,
+            "weights": None if random_init else weights.name,
         },
     )
 
 
-def _timm(model: str, tag: str, *, untrained: bool) -> LibraryBackbone:
+def _timm(model: str, tag: str, *, random_init: bool) -> LibraryBackbone:
     import timm
     from timm.data.config import resolve_model_data_config
 
@@ -102,11 +104,13 @@ def _timm(model: str, tag: str, *, untrained: bool) -> LibraryBackbone:
         raise ConfigError(f"timm has no model {model!r}: {hint}")
     name = f"{model}.{tag}" if tag else model
     known = [item.partition(".")[2] for item in timm.list_pretrained(f"{model}.*")]
-    if not untrained and (not known or (tag and tag not in known)):
-        hint = suggest(tag, known) if known else "there are none: --untrained judges it as it is"
+    if not random_init and (not known or (tag and tag not in known)):
+        hint = (
+            suggest(tag, known) if known else "there are none: --random_init evaluates it as it is"
+        )
         raise ConfigError(f"timm's {model} has no weights {tag!r}: {hint}")
     theirs = _fetched(
-        lambda: timm.create_model(name, pretrained=not untrained, num_classes=0), f"timm:{name}"
+        lambda: timm.create_model(name, pretrained=not random_init, num_classes=0), f"timm:{name}"
     )
     config = resolve_model_data_config(theirs)  # type: ignore[no-untyped-call]
     side = int(config["input_size"][1])
@@ -118,7 +122,7 @@ def _timm(model: str, tag: str, *, untrained: bool) -> LibraryBackbone:
             "size": side,
             "mean": list(config["mean"]),
             "std": list(config["std"]),
-            "weights": None if untrained else str(theirs.pretrained_cfg.get("tag", "")),
+            "weights": None if random_init else str(theirs.pretrained_cfg.get("tag", "")),
         },
     )
 
@@ -129,5 +133,6 @@ def _fetched(fetch: Any, name: str) -> Any:
     except (URLError, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CheckpointError(
-            f"the weights of {name} cannot be fetched: {reason}; --untrained judges the network without"
+            f"the weights of {name} cannot be fetched: {reason}; --random_init evaluates the network "
+            f"without them"
         ) from None

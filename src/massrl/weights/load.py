@@ -52,7 +52,7 @@ def save_trained(path: Path, backbone: nn.Module, config: Config, *, step: int) 
 
 
 def load_backbone(
-    backbone: str | Path, *, untrained: bool = False, trust: bool = False
+    backbone: str | Path, *, random_init: bool = False, trust: bool = False
 ) -> nn.Module:
     """Load a backbone, ready to give features.
 
@@ -60,7 +60,7 @@ def load_backbone(
         backbone: a run folder; a file that massrl wrote; a checkpoint of another project, whose ResNet is
             found in it (``massrl import`` takes it out with more to say about it); or a network with the
             weights of its library, as ``torchvision:resnet50`` or ``timm:vit_small_patch16_224``.
-        untrained: leave the weights as training would have started with them, to compare with.
+        random_init: leave the weights as training would have started with them, to compare with.
         trust: whether a file may name ``module:function`` as its network, which is imported and called;
             a run folder may, since its configuration is the user's own.
 
@@ -75,7 +75,7 @@ def load_backbone(
         ConfigError: if a library has no such network.
     """
     if is_library_name(str(backbone)):
-        offered = load_library_backbone(str(backbone), untrained=untrained)
+        offered = load_library_backbone(str(backbone), random_init=random_init)
         return _ready(offered.network, offered.about)
     file = _file_of(Path(backbone))
     if file.is_file() and backbone_about(file) is None:
@@ -99,7 +99,7 @@ def load_backbone(
                 f"load_backbone(…, trust=True), says that it may be"
             )
     network = random_backbone(about)
-    if not untrained:
+    if not random_init:
         try:
             network.load_state_dict(state)
         except RuntimeError as error:

@@ -122,11 +122,13 @@ def test_folder_holds_maps_and_neighbours_as_they_were(
     tmp_path: Path, subject: EvaluationContext
 ) -> None:
     """Guards the way over the disk: labels, places and pictures belong together."""
-    figures = look(subject, CONFIG, tmp_path / "look", side=8, policies=("weak",), fill=0, seed=0)
+    figures = look(
+        subject, CONFIG, tmp_path / "features", side=8, policies=("weak",), fill=0, seed=0
+    )
     assert figures["num_images"] == 40
-    content = json.loads((tmp_path / "look" / "look.json").read_text(encoding="utf-8"))
+    content = json.loads((tmp_path / "features" / "features.json").read_text(encoding="utf-8"))
     assert content["labels"] == subject.test_features.labels.tolist()
-    maps, galleries = load_feature_report(tmp_path / "look", "trained")
+    maps, galleries = load_feature_report(tmp_path / "features", "trained")
     assert [item.title for item in maps] == [
         f"{name} of the features, trained" for name in content["maps"]
     ]
@@ -155,11 +157,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {
             "task": ["all"],
             "data": {"train": "shapes(count=60)", "val": "shapes(count=40)"},
-            "sgd": {"epochs": 1, "batch_size": 20, "rates": [0.1]},
-            "semi": {"shares": [0.5], "rates": [0.1], "epochs": [1]},
+            "sgd": {"epochs": 1, "batch_size": 20, "lrs": [0.1]},
+            "semi": {"fractions": [0.5], "lrs": [0.1], "epochs": [1]},
             "detect": {"epochs": 0.2, "size": 32, "width": 8, "regions": 8, "pictures": 1},
             "segment": {"epochs": 0.2, "size": 32, "pictures": 1},
-            "look": {"points": 30, "rows": 2, "invariance_images": 8},
+            "features": {"points": 30, "rows": 2, "invariance_images": 8},
             "cache": False,
         },
         console=Console(quiet=True),
@@ -170,7 +172,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_page_is_one_file_with_maps_gallery_and_table(page: Path) -> None:
     """Guards a page that can be sent to a colleague."""
     text = page.read_text(encoding="utf-8")
-    look_json = (page.parent / "look" / "look.json").read_text(encoding="utf-8")
+    look_json = (page.parent / "features" / "features.json").read_text(encoding="utf-8")
     assert text.count("<circle") == 30 * len(json.loads(look_json)["maps"])
     for words in (
         "PCA of the features",

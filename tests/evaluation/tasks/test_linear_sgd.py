@@ -13,7 +13,7 @@ from massrl.errors import ConfigError
 from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.tasks.linear_sgd import linear_sgd
 
-CONFIG = SgdConfig(epochs=5, batch_size=16, rates=(30.0, 3.0, 0.3))
+CONFIG = SgdConfig(epochs=5, batch_size=16, lrs=(30.0, 3.0, 0.3))
 
 
 def one_classifier(
@@ -54,12 +54,12 @@ def test_classifiers_are_those_of_a_plain_loop_over_the_rates(subject: Evaluatio
     labels = subject.train_features.labels.numpy()
     _, held = holdout(labels, CONFIG.holdout, seed=3)
     accuracy = {}
-    for rate in CONFIG.rates:
+    for rate in CONFIG.lrs:
         weight, bias = one_classifier(subject, rate, CONFIG, seed=3, without=set(held.tolist()))
         said = (subject.train_features.values.numpy()[held] @ weight + bias).argmax(1)
         accuracy[rate] = 100 * float((said == labels[held]).mean())
     assert result.holdout_accuracy == pytest.approx(accuracy)
-    best = max(CONFIG.rates, key=lambda rate: accuracy[rate])
+    best = max(CONFIG.lrs, key=lambda rate: accuracy[rate])
     assert result.rate == best
     weight, bias = one_classifier(subject, best, CONFIG, seed=3, without=set())
     wanted = subject.test_features.values.double().numpy() @ weight + bias
@@ -92,9 +92,9 @@ def test_held_out_images_never_teach_what_is_chosen_by_them(subject: EvaluationC
             "massrl.evaluation.tasks.linear_sgd.holdout", lambda *_, **__: (_rest(held, 80), held)
         )
         second = linear_sgd(changed, CONFIG, seed=0).holdout_accuracy
-    said = {rate: _right(first[rate], len(held)) for rate in CONFIG.rates}
+    said = {rate: _right(first[rate], len(held)) for rate in CONFIG.lrs}
     assert max(said.values()) > len(held) // 2  # they were right before
-    assert all(_right(second[rate], len(held)) <= len(held) - said[rate] for rate in CONFIG.rates)
+    assert all(_right(second[rate], len(held)) <= len(held) - said[rate] for rate in CONFIG.lrs)
 
 
 def _rest(held: np.ndarray, count: int) -> np.ndarray:

@@ -12,5 +12,5 @@ TASKS: dict[str, Task] = {
     "knn": Task("k-NN", _knn),
     "linear": Task("linear probe", _linear),
     "linear-sgd": Task("linear, trained on crops", _linear_sgd),
-    "semi": Task("fine-tuned on", _semi),
+    "semi-supervised": Task("fine-tuned on", _semi),
 }

@@ -55,19 +55,19 @@ def look(
     Args:
         subject: the backbone and its images; those to predict are shown, by their own labels.
         config: how many images.
-        folder: where ``look.json`` and its pictures go; ``None`` writes none.
+        folder: where ``features.json`` and its pictures go; ``None`` writes none.
         side: of the images that the backbone is given, pixels.
         policies: the strategies.
         fill: grey level of what a strategy brings in from outside.
         seed: of the images' choice, of the views and of the maps.
 
     Returns:
-        For ``results.json``: ``moved``, by what moves the features; ``num_images``.
+        For ``results.json``: ``invariance``, by what moves the features; ``num_images``.
     """
     moved = invariance(subject, config, side=side, policies=policies, fill=fill, seed=seed)
     if folder is not None:
         _draw(subject, config, folder, seed=seed)
-    return {"moved": moved, "num_images": len(subject.test)}
+    return {"invariance": moved, "num_images": len(subject.test)}
 
 
 def invariance(
@@ -115,7 +115,7 @@ def invariance(
             for part in _parts(indices)
         ]
         moved[name] = _distance(subject, [(pair[:, 0], pair[:, 1]) for pair in views])
-        subject.progress("look", done + 1, len(pairs) + 1)
+        subject.progress("features", done + 1, len(pairs) + 1)
     whole = [_whole(subject.test, part, side) for part in _parts(indices)]
     moved["flip"] = _distance(subject, [(images, images[:, :, ::-1]) for images in whole])
     return moved
@@ -186,7 +186,7 @@ def _draw(subject: EvaluationContext, config: FeaturesConfig, folder: Path, *, s
     ]
     gallery = [_thumb(image, _GALLERY) for row in rows for image in row]
     _save_jpeg(_sheet(gallery, len(rows[0])), folder / "neighbours.jpg")
-    write_json(folder / "look.json", content)
+    write_json(folder / "features.json", content)
 
 
 def _thumb(image: np.ndarray, side: int) -> np.ndarray:

@@ -183,7 +183,7 @@ def _linear(subject: EvaluationContext, config: EvaluateConfig) -> Iterator[Task
         seed=config.seed,
     )
     chosen = {
-        "strength": result.strength,
+        "C": result.strength,
         "converged": result.converged,
         "holdout_accuracy": _by_text(result.holdout_accuracy),
     }

@@ -69,14 +69,12 @@ def linear_sgd(subject: EvaluationContext, config: SgdConfig, *, seed: int) -> S
         rate: _accuracy(
             heads.scores(number, subject.train_features.values[held], whole=False), labels[held]
         )
-        for number, rate in enumerate(config.rates)
+        for number, rate in enumerate(config.lrs)
     }
-    best = max(
-        range(len(config.rates)), key=lambda number: (accuracy[config.rates[number]], -number)
-    )
+    best = max(range(len(config.lrs)), key=lambda number: (accuracy[config.lrs[number]], -number))
     return SgdResult(
         scores=heads.scores(best, subject.test_features.values, whole=True),
-        rate=config.rates[best],
+        rate=config.lrs[best],
         batch_size=heads.batch_size,
         holdout_accuracy=accuracy,
     )
@@ -100,7 +98,7 @@ class _Heads:
         shapes = [size, size[1:]] * 2
         self._heads = [
             [nn.Parameter(torch.zeros(shape, device=subject.device)) for shape in shapes]
-            for _ in config.rates
+            for _ in config.lrs
         ]
 
     def train(self, *, seed: int) -> None:
@@ -111,7 +109,7 @@ class _Heads:
             train_sgd(
                 [
                     {"params": head, "lr": rate * scale}
-                    for head, rate in zip(self._heads, config.rates, strict=True)
+                    for head, rate in zip(self._heads, config.lrs, strict=True)
                 ],
                 self._losses(seed),
                 rate=0.0,
@@ -119,7 +117,7 @@ class _Heads:
                 total=total,
                 nesterov=True,
                 name="linear-sgd",
-                flag="--sgd.rates",
+                flag="--sgd.lrs",
                 progress=subject.progress,
             )
 

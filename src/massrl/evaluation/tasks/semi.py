@@ -38,13 +38,13 @@ def semi_supervised(
         download: whether a published list may be fetched.
 
     Yields:
-        What the share is called, such as ``semi-1``; its images; and the result.
+        What the share is called, such as ``semi-supervised-1``; its images; and the result.
 
     Raises:
         DataError: if a list is not to be had, or names an image that is not there.
     """
     rates, epochs = PROTOCOLS[config.protocol]
-    wanted = config.shares or (() if config.lists else SHARES)
+    wanted = config.fractions or (() if config.lists else SHARES)
     shares = {
         _percent(share): labelled_fraction(subject.train, share, seed=seed) for share in wanted
     }
@@ -52,11 +52,11 @@ def semi_supervised(
         file = list_file(word, download=download)
         shares[_untaken(file, shares)] = listed_images(subject.train, file)
     for word, source in shares.items():
-        name = f"semi-{word}"
+        name = f"semi-supervised-{word}"
         result = finetune_and_predict(
             subject,
             source,
-            rates=config.rates or rates,
+            rates=config.lrs or rates,
             epochs=config.epochs or epochs,
             most=config.batch_size,
             seed=seed,

@@ -117,7 +117,7 @@ def _judge_multilabel(
         {
             "map11": result.map11,
             "per_class": result.per_class,
-            "strength": result.strength,
+            "C": result.strength,
             "holdout_map": {f"{key:g}": value for key, value in result.holdout_map.items()},
             "seconds": round(time.perf_counter() - begin, 2),
             **common,
@@ -194,7 +194,7 @@ def transfer_tuned(
         subject,
         subject.train,
         goal=goal,
-        rates=config.transfer.rates,
+        rates=config.transfer.lrs,
         epochs=config.transfer.epochs,
         most=config.transfer.batch_size,
         seed=config.seed,
