@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Write files atomically, and name the files that several packages share."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from typing import IO, Any
 
 from massrl.errors import TrainingError
 
+BACKBONE_FILE = "backbone.safetensors"
+"""Name of the trained weights in a run folder."""
+
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file so that its name holds the old content or the new one, whatever happens.
+    """Write a file so that its path always has the old content or the new one, never a part.
 
     Args:
-        path: the file.
+        path: the file; its folder is made where needed.
         write: called with a binary file to write the content to.
 
     Raises:
-        TrainingError: if it cannot be written, a full disk among the reasons; the old file stays.
+        TrainingError: if it cannot be written, such as on a full disk; an old file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -33,10 +36,10 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         temporary.replace(path)
     except OSError as error:
         full = error.errno == errno.ENOSPC
-        reason = "no room left on the disk" if full else error.strerror or str(error)
-        kept = "; the previous one is intact" if path.exists() else ""
-        raise TrainingError(f"cannot write {path}: {reason}{kept}") from None
-    finally:  # gone already where all went well; not there to remove where the folder is none
+        reason = "no space left on the disk" if full else error.strerror or str(error)
+        previous = "; the previous one is intact" if path.exists() else ""
+        raise TrainingError(f"cannot write {path}: {reason}{previous}") from None
+    finally:  # already renamed after a success; there may be no folder after a failure
         with contextlib.suppress(OSError):
             temporary.unlink()
 
@@ -47,11 +50,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file atomically, indented for people."""
+    """Write a JSON file atomically, indented."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def cache_folder(kind: str) -> Path:
-    """``$MASSRL_CACHE/KIND``, or ``~/.cache/massrl/KIND``; it may not be there yet."""
+    """Return ``$MASSRL_CACHE/KIND``, or ``~/.cache/massrl/KIND``; it may not exist yet."""
     root = os.environ.get("MASSRL_CACHE")
     return (Path(root) if root else Path.home() / ".cache" / "massrl") / kind

@@ -243,7 +243,17 @@ OPERATIONS = Table("operation", group="massrl.operations", flag="--views.policie
 LAYOUTS = Table("layout", group="massrl.layouts", flag="--views.layout", rows={})
 SOURCES = Table("data source", group="massrl.sources", flag="--data.train", rows={})
 TASKS = Table("task", group="massrl.tasks", flag="--task", rows={})
-FORMATS = Table("format", group="massrl.formats", flag="--format", rows={})
+FORMATS = Table(
+    "format",
+    group="massrl.formats",
+    flag="--format",
+    rows={
+        "safetensors": ("massrl.weights.formats:SAFETENSORS", "any network, for load_backbone"),
+        "torchvision": ("massrl.weights.formats:TORCHVISION", "a state dict of a torchvision ResNet"),
+        "timm": ("massrl.weights.formats:TIMM", "a checkpoint of a timm model"),
+        "onnx": ("massrl.weights.formats:ONNX", "any network, for ONNX Runtime"),
+    },
+)
 LOGGERS = Table("logger", group="massrl.loggers", flag="--train.loggers", rows={})
 
 TABLES = (

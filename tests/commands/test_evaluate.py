@@ -41,7 +41,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def backbone(path: Path, *, seed: int = 0) -> Path:
     about = {**ABOUT, "seed": seed}
-    save_backbone(path, random_backbone(about).state_dict(), about)
+    save_backbone(path, random_backbone(about).state_dict(), about=about)
     return path
 
 
@@ -285,7 +285,7 @@ def test_figures_on_images_prepared_otherwise_do_not_stay(tmp_path: Path) -> Non
     path = backbone(tmp_path / "a.safetensors")
     evaluate(path, task=["knn"])
     about = {**ABOUT, "seed": 0, "size": 16}
-    save_backbone(path, random_backbone({**about, "size": 32}).state_dict(), about)
+    save_backbone(path, random_backbone({**about, "size": 32}).state_dict(), about=about)
     assert list(evaluate(path, task=["linear"])["tasks"]) == ["linear"]
 
 
@@ -359,11 +359,11 @@ def test_file_that_names_code_is_not_followed(
     about = {**ABOUT, "seed": 0}
     state = random_backbone(about).state_dict()
     (tmp_path / "mine.py").write_text("import pathlib\npathlib.Path('ran').touch()\n")
-    save_backbone(tmp_path / "x.safetensors", state, {**about, "backbone": "mine:net"})
+    save_backbone(tmp_path / "x.safetensors", state, about={**about, "backbone": "mine:net"})
     with pytest.raises(CheckpointError, match=r"mine:net.*trust=True"):
         massrl.load_backbone(tmp_path / "x.safetensors")
     assert not (tmp_path / "ran").exists()
     for wrong in ({"stem": None}, {"size": "32"}):
-        save_backbone(tmp_path / "y.safetensors", state, {**about, **wrong})
+        save_backbone(tmp_path / "y.safetensors", state, about={**about, **wrong})
         with pytest.raises(CheckpointError, match="damaged"):
             massrl.load_backbone(tmp_path / "y.safetensors")

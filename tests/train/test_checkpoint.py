@@ -42,7 +42,7 @@ def half_written(error: BaseException) -> Any:
 @pytest.mark.parametrize(
     ("error", "raised", "message"),
     [
-        (OSError(errno.ENOSPC, "No space left"), TrainingError, "no room left on the disk"),
+        (OSError(errno.ENOSPC, "No space left"), TrainingError, "no space left on the disk"),
         (OSError(errno.EIO, "Input/output error"), TrainingError, "Input/output error"),
         (RuntimeError("a fault of ours"), RuntimeError, "a fault of ours"),
         (ValueError("a fault of ours"), ValueError, "a fault of ours"),
@@ -69,7 +69,7 @@ def test_writer_that_fails_leaves_the_old_file_and_no_part(
 def test_checkpoint_on_a_full_disk_says_so(tmp_path: Path) -> None:
     """Guards torch's own ways of failing: it may report a full disk as a RuntimeError."""
     path = tmp_path / "last.ckpt"
-    with pytest.raises(TrainingError, match="no room left on the disk"):
+    with pytest.raises(TrainingError, match="no space left on the disk"):
         write_atomically(path, lambda _: torch.save({"x": torch.zeros(9999)}, FullDisk()))
     assert list(tmp_path.iterdir()) == []
 
@@ -172,7 +172,7 @@ def test_backbone_file_is_read_as_it_was_saved(tmp_path: Path) -> None:
     }
     about = {**ABOUT, "name": "é"}
     path = tmp_path / "backbone.safetensors"
-    save_backbone(path, state, about)
+    save_backbone(path, state, about=about)
     loaded, told = load_backbone_file(path)
     assert told == about
     assert loaded.keys() == state.keys()
@@ -185,7 +185,7 @@ def test_backbone_with_tied_weights_can_be_saved(tmp_path: Path) -> None:
     """Guards the end of a long run: safetensors refuses tensors that share memory."""
     weight = torch.randn(3, 3)
     path = tmp_path / "backbone.safetensors"
-    save_backbone(path, {"a": weight, "b": weight, "c": weight[1:]}, ABOUT)
+    save_backbone(path, {"a": weight, "b": weight, "c": weight[1:]}, about=ABOUT)
     loaded, _ = load_backbone_file(path)
     assert torch.equal(loaded["a"], loaded["b"])
     assert torch.equal(loaded["c"], weight[1:])
@@ -195,7 +195,7 @@ def test_backbone_with_tied_weights_can_be_saved(tmp_path: Path) -> None:
 def test_backbone_file_that_is_damaged_is_refused_in_one_line(tmp_path: Path, damaged: Any) -> None:
     """Guards against a traceback out of safetensors."""
     path = tmp_path / "backbone.safetensors"
-    save_backbone(path, {"a": torch.zeros(100)}, ABOUT)
+    save_backbone(path, {"a": torch.zeros(100)}, about=ABOUT)
     if damaged is None:
         path.unlink()
     else:

@@ -78,9 +78,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "import": Command(
         "take the backbone out of another project's checkpoint, accounting for every weight",
-        "massrl.commands.export:run_import",
+        "massrl.commands.import_backbone:run_import",
         usage="CHECKPOINT",
-        options="massrl.commands.export:ImportConfig",
+        options="massrl.commands.import_backbone:ImportConfig",
     ),
     "recipes": Command(
         "list the recipes, or show one: massrl recipes NAME",

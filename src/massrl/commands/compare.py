@@ -1,4 +1,4 @@
-"""``massrl compare``: its options, its function, and what the shell prints."""
+"""``massrl compare``: metrics of several backbones side by side."""
 
 from __future__ import annotations
 
@@ -13,34 +13,28 @@ if TYPE_CHECKING:
 
 
 def compare(config: CompareConfig | dict[str, Any]) -> tuple[Path, Comparison]:
-    """Put the figures of several backbones side by side, in one table and one page.
+    """Compare the metrics of several backbones in a table and a page.
 
     Args:
-        config: which folders, where to.
+        config: the folders to compare, and where to write.
 
     Returns:
-        The page, and what it shows.
+        The path of the page, and its content.
 
     Raises:
-        DataError: if a folder holds no figures.
+        DataError: if a folder has no evaluation results.
     """
     from massrl.report.comparison import compare_folders
 
-    wanted = config if isinstance(config, CompareConfig) else make(CompareConfig, config)
-    return compare_folders(wanted)
+    return compare_folders(config if isinstance(config, CompareConfig) else make(CompareConfig, config))
 
 
 def run_compare(words: list[str]) -> int:
     """Run ``massrl compare`` and return the exit code."""
-    from massrl.config.evaluation import CompareConfig
-    from massrl.config.parser import make
-
     folders = []
     while words and not words[0].startswith("--"):
         folders.append(words.pop(0))
-    config = make(CompareConfig, {"folders": folders}, arguments=words)
-
-    page, comparison = compare(config)
+    page, comparison = compare(make(CompareConfig, {"folders": folders}, arguments=words))
     for line in comparison.lines():
         print(line)
     print(page)

@@ -41,7 +41,9 @@ def build_method(
         ConfigError: if a name is unknown or the parts do not fit.
     """
     with torch.random.fork_rng(devices=[]):
-        backbone = seeded_backbone(model, image_side=image_side, seed=seed)
+        backbone = seeded_backbone(
+            model.backbone or "", stem=model.stem, image_side=image_side, seed=seed
+        )
         features = int(backbone.num_features)  # type: ignore[arg-type]
         width = model.projector.out if model.projector.layers else features
         projector = _head(features, model.projector, out=width)

@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from massrl.config.sections import ModelConfig
 from massrl.errors import ConfigError, suggest
 
 SMALL_STEM_BELOW = 64  # pixels; CIFAR and Tiny-ImageNet's crops fall below, STL-10's 96 does not
@@ -278,12 +277,18 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0] or type(error).__name__
 
 
-def seeded_backbone(model: ModelConfig, *, image_side: int, seed: int) -> nn.Module:
-    """The backbone as a run of this seed starts with it: what "untrained" means.
+def seeded_backbone(name: str, *, stem: str, image_side: int, seed: int) -> nn.Module:
+    """Build the backbone with the random weights that a run of this seed starts from.
 
-    The weights come from torch's global generator, which is left seeded; heads are drawn after it.
-    They lie channels-last, as the views do: on a CPU too that is a third faster.
+    The weights are drawn from torch's global generator, which is left seeded: the heads are drawn after
+    them. They are stored channels-last, as the views are, which is a third faster on a CPU too.
+
+    Args:
+        name: as for ``build_backbone``.
+        stem: likewise.
+        image_side: likewise.
+        seed: of the weights.
     """
     torch.manual_seed(seed)
-    backbone = build_backbone(model.backbone or "", stem=model.stem, image_side=image_side)
+    backbone = build_backbone(name, stem=stem, image_side=image_side)
     return backbone.to(memory_format=torch.channels_last)

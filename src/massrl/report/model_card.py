@@ -1,46 +1,84 @@
-"""The model card beside every export: what the backbone is, what it has seen, how it did, how to use it."""
+"""The model card beside an exported backbone: what it is, its training data, metrics, and how to use it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from torch import nn
+
+from massrl.config.evaluation import EvaluateConfig
+from massrl.evaluation.feature_cache import network_fingerprint
+from massrl.evaluation.results import (
+    METRICS,
+    headline_metrics,
+    results_path,
+    same_weights,
+    task_title,
+)
 
 LICENCES = {
     "autoaugment": "AutoAugment's tables: BSD 3-Clause, © Soumith Chintala 2016 (torchvision)",
     "fast-autoaugment": "Fast AutoAugment's tables: MIT, © 2019 Ildoo Kim",
 }
 
+TaskMetrics = dict[str, tuple[dict[str, float], str]]
+"""Title of a task -> its metrics in percent by their names, and the images they were measured on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a card tells.
+    """Content of a model card.
 
     Attributes:
-        file: name of the file that it lies beside.
-        kind: its format.
-        about: of the backbone: ``backbone``, ``stem``, ``size``, ``mean``, ``std`` and more.
+        file: name of the exported file.
+        format: its format.
+        about: description of the backbone: ``backbone``, ``stem``, ``size``, ``mean``, ``std`` and more.
         num_parameters: of the network.
-        program: Python that loads the file.
-        config: configuration of the run, as nested mappings; None where there was none.
-        data: which images the run learnt from.
-        tasks: by task, its figures in percent by their names, and what they are of.
-        software: versions.
+        program: Python code that loads the file.
+        config: configuration of the run, as nested mappings; ``None`` if it does not come from a run.
+        data: the training images, as in ``data.json``.
+        tasks: metrics of each task.
+        software: versions that the metrics were measured with.
     """
 
     file: str
-    kind: str
+    format: str
     about: dict[str, Any]
     num_parameters: int
     program: str
     config: dict[str, Any] | None = None
     data: dict[str, Any] | None = None
-    tasks: dict[str, tuple[dict[str, float], str]] = field(default_factory=dict)
+    tasks: TaskMetrics = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
 
 
+def stored_metrics(backbone: str, network: nn.Module) -> tuple[TaskMetrics, dict[str, str]]:
+    """Return the metrics of earlier evaluations of these very weights, and the software versions.
+
+    Args:
+        backbone: what was loaded: a run folder, file or name.
+        network: the module of ``load_backbone``.
+    """
+    path = results_path(backbone, EvaluateConfig())
+    results = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    about: Any = network.about
+    if not same_weights(results.get("backbone", {}), network_fingerprint(network), about):
+        return {}, {}
+    tasks = {
+        task_title(name): (
+            {METRICS[key]: value for key, value in headline_metrics(result).items()},
+            f"{result['data']['val']['num_images']:,} images of {result['data']['val']['name']}",
+        )
+        for name, result in results.get("tasks", {}).items()
+    }
+    return tasks, next((item["software"] for item in results["tasks"].values()), {})
+
+
 def card_text(card: Card) -> str:
-    """The card as Markdown."""
+    """Return the card as Markdown."""
     about = card.about
     parts = [
         f"# {card.file}",
@@ -48,9 +86,9 @@ def card_text(card: Card) -> str:
         f"from images to {about['num_features']} features. {_origin(card)}",
         "## Use",
         f"```python\n{card.program}\n```",
-        _facts(card),
-        *_seen(card),
-        *_figures(card),
+        _inputs(card),
+        *_pretraining(card),
+        *_metrics(card),
         "## Licences",
         _licences(card),
     ]
@@ -60,19 +98,18 @@ def card_text(card: Card) -> str:
 def _origin(card: Card) -> str:
     source, step = card.about.get("source"), card.about.get("step")
     if source:
-        where = f"Its weights are those of `{source}`"
         part = card.about.get("part")
-        return f"{where}, part `{part}`, as they were found there." if part else f"{where}."
+        return f"Its weights are from `{source}`{f', part `{part}`' if part else ''}, unchanged."
     if card.config is None or step is None:
         return "Pre-trained without labels by massrl."
     objective = card.config["method"]["name"]
     return f"Pre-trained without labels by massrl: {objective}, {step:,} optimiser steps."
 
 
-def _facts(card: Card) -> str:
+def _inputs(card: Card) -> str:
     about = card.about
     rows = [
-        ("format", card.kind),
+        ("format", card.format),
         ("stem", about["stem"]),
         ("images", f"{about['size']} px, RGB in [0, 1]"),
         ("normalised by", f"mean {_numbers(about['mean'])}, std {_numbers(about['std'])}"),
@@ -80,56 +117,58 @@ def _facts(card: Card) -> str:
     return _table(("", ""), rows)
 
 
-def _seen(card: Card) -> list[str]:
+def _pretraining(card: Card) -> list[str]:
     config, data = card.config, card.data
     if config is None:
         return []
-    views, train = config["views"], config["train"]
+    views, optim = config["views"], config["optim"]
     rows = [
-        ("strategies", ", ".join(f"`{policy}`" for policy in views["policies"] or ())),
+        ("policies", ", ".join(f"`{policy}`" for policy in views["policies"] or ())),
         ("layout", f"{views['layout']}, pairs {config['method']['pairs']}"),
         ("batch", f"{config['data']['batch_size']} images"),
         (
             "optimiser",
-            f"{config['optim']['name']}, lr {config['optim']['lr']:g} per 256 images, weight decay "
-            f"{config['optim']['weight_decay']:g}",
+            f"{optim['name']}, lr {optim['lr']:g} per 256 images, weight decay "
+            f"{optim['weight_decay']:g}",
         ),
-        ("seed", str(train["seed"])),
+        ("seed", str(config["train"]["seed"])),
     ]
     if config.get("recipe"):
         rows.insert(0, ("recipe", f"`{config['recipe']}`"))
     if data is not None:
-        seen = f"{data['name']}, {data['num_images']:,} images, fingerprint {data['fingerprint']}"
-        rows.insert(0, ("images", f"{seen}; labels were not used"))
+        images = f"{data['name']}, {data['num_images']:,} images, fingerprint {data['fingerprint']}"
+        rows.insert(0, ("images", f"{images}; labels were not used"))
     return ["## Pre-training", _table(("", ""), rows)]
 
 
-def _figures(card: Card) -> list[str]:
+def _metrics(card: Card) -> list[str]:
     rows = [
-        (task, name, f"{value:.2f}", on)
-        for task, (figures, on) in card.tasks.items()
-        for name, value in figures.items()
+        (task, name, f"{value:.2f}", images)
+        for task, (metrics, images) in card.tasks.items()
+        for name, value in metrics.items()
     ]
     if not rows:
-        return ["## Figures", "Not judged: `massrl evaluate` does."]
+        return ["## Metrics", "Not evaluated: see `massrl evaluate`."]
     versions = ", ".join(f"{name} {version}" for name, version in card.software.items())
     note = f"Measured with {versions}." if versions else ""
-    return ["## Figures", _table(("task", "figure", "percent", "on"), rows), note]
+    return ["## Metrics", _table(("task", "metric", "percent", "on"), rows), note]
 
 
 def _licences(card: Card) -> str:
-    used = card.config["views"]["policies"] or () if card.config is not None else ()
-    names = {policy.partition("(")[0] for policy in used}
+    policies = card.config["views"]["policies"] or () if card.config is not None else ()
+    names = {policy.partition("(")[0] for policy in policies}
     lines = [f"- {text}" for name, text in LICENCES.items() if name in names]
     if lines:
         lines.append(
             "- these tables were searched **with labels** of the data set they are named after"
         )
-    elsewhere = "- the weights: as their source says" if card.about.get("source") else ""
-    own = (
-        "- massrl, whose code trained the weights: MIT; the images' own licences are their owners'"
-    )
-    return "\n".join([*lines, elsewhere or own])
+    if card.about.get("source"):
+        lines.append("- the weights: see their source")
+    else:
+        lines.append(
+            "- massrl, whose code trained the weights: MIT; the images' licences are their owners'"
+        )
+    return "\n".join(lines)
 
 
 def _numbers(values: Sequence[float]) -> str:

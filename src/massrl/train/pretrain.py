@@ -179,7 +179,7 @@ def _lead(
             console=console,
             title=title,
         )
-        save_trained(folder.backbone, method.backbone, config, step=session.step)
+        save_trained(folder.backbone, method.backbone, config=config, step=session.step)
         report_run(folder)
         if folder.matrix_picture.is_file():
             loggers.picture("loss of every pair", read_picture(folder.matrix_picture), session.step)

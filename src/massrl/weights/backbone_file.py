@@ -1,8 +1,13 @@
-"""The backbone's file: safetensors with what is needed to use it."""
+"""Backbone files: safetensors whose metadata says how the network is built and its images are prepared.
+
+That description is called ``about`` throughout: ``backbone`` (name), ``stem``, ``size`` (side of the
+images, pixels), ``mean`` and ``std`` (normalisation), ``seed``, and where the weights come from.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,63 +19,71 @@ from torch import Tensor
 from massrl.errors import CheckpointError
 from massrl.files import write_atomically
 
+_METADATA_KEY = "massrl"
+_REQUIRED = {"backbone": str, "stem": str, "size": int, "mean": list, "std": list, "seed": int}
 
-def save_backbone(path: Path, state: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """Save a backbone's weights as safetensors, with what is needed to build it again.
+
+def save_backbone(path: Path, state: Mapping[str, Tensor], *, about: Mapping[str, Any]) -> None:
+    """Save a backbone's weights with their description.
 
     Args:
-        path: the file.
-        state: its ``state_dict``.
-        about: how to build it; JSON's own types.
+        path: the ``.safetensors`` file.
+        state: the network's ``state_dict``.
+        about: description of the network and its images; JSON types only.
+
+    Raises:
+        TrainingError: if the file cannot be written.
     """
     # Copies: safetensors refuses tensors that share memory, as tied weights do.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in state.items()
     }
-    content = save_safetensors(tensors, metadata={"massrl": json.dumps(about)})
+    content = save_safetensors(tensors, metadata={_METADATA_KEY: json.dumps(dict(about))})
     write_atomically(path, lambda file: file.write(content))
 
 
 def backbone_about(path: Path) -> dict[str, Any] | None:
-    """What ``save_backbone`` was told of a backbone; ``None`` for a file that it did not write."""
+    """Return the description in a backbone file; ``None`` for a file that massrl did not write.
+
+    Raises:
+        CheckpointError: if the description is damaged.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            about = (file.metadata() or {}).get("massrl")
+            text = (file.metadata() or {}).get(_METADATA_KEY)
     except (SafetensorError, OSError):
         return None
-    return None if about is None else _checked(about, path)
+    return None if text is None else _parse_about(text, path)
 
 
 def load_backbone_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what ``save_backbone`` wrote: the weights, and how to build the backbone.
+    """Read a file of ``save_backbone``: the weights and their description.
 
     Raises:
-        CheckpointError: if the file is missing, damaged, or not one of massrl's.
+        CheckpointError: if the file is missing, damaged, or was not written by massrl.
     """
     if not path.is_file():
         raise CheckpointError(f"there is no backbone {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            about = (file.metadata() or {}).get("massrl")
+            text = (file.metadata() or {}).get(_METADATA_KEY)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from None
-    if about is None:
+    if text is None:
         raise CheckpointError(
             f"{path} does not say how to build its backbone: massrl did not write it"
         )
-    return state, _checked(about, path)
+    return state, _parse_about(text, path)
 
 
-def _checked(text: str, path: Path) -> dict[str, Any]:
-    """What a file says of its backbone, once it is seen to be that."""
-    kinds = {"backbone": str, "stem": str, "size": int, "mean": list, "std": list, "seed": int}
+def _parse_about(text: str, path: Path) -> dict[str, Any]:
     try:
         about = json.loads(text)
-        right = all(isinstance(about[name], kind) for name, kind in kinds.items())
+        valid = all(isinstance(about[name], kind) for name, kind in _REQUIRED.items())
     except (ValueError, KeyError, TypeError):
-        right = False
-    if not right:
+        valid = False
+    if not valid:
         raise CheckpointError(f"{path} does not say how to build its backbone: it is damaged")
     return dict(about)

@@ -1,9 +1,10 @@
-"""Finds the backbone in the weights of another project, and accounts for every tensor beside it.
+"""Find the backbone in another project's weights, and account for every other tensor.
 
-No project's layout is written down here: a backbone is wherever all tensors of a known network lie under
-one prefix, each of its shape. That covers the files of MASSRL, BYOL, solo-learn and MoCo (``backbone.``,
-``encoder.``, ``module.encoder_q.`` …), of DINO (``teacher/backbone.``), plain ResNets, and networks that
-were taken apart into a list, as lightly's tutorials do (``backbone.0.weight``, ``backbone.4.0.conv1 …``).
+No project's layout is hard-coded: a backbone is wherever all tensors of a known network share one key
+prefix, each with its shape. That covers the files of MASSRL, BYOL, solo-learn and MoCo (``backbone.``,
+``encoder.``, ``module.encoder_q.`` …), of DINO (``teacher/backbone.``), plain ResNets, and networks
+flattened into an ``nn.Sequential``, as in lightly's tutorials (``backbone.0.weight``,
+``backbone.4.0.conv1 …``).
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ from massrl.errors import CheckpointError, suggest
 from massrl.models.backbones import NARROW_RESNETS, TORCHVISION_RESNETS, build_backbone
 
 _COUNTER = "num_batches_tracked"  # of batch norm: old files have none, and no forward pass reads it
-# Where a network's copy that follows it slowly is kept.
-_FOLLOWERS = ("momentum", "encoder_k", "target", "teacher", "ema")
-# Children of a ResNet in order: nn.Sequential(*list(resnet.children())[:-1]) names them by number.
-_IN_ORDER = {0: "conv1", 1: "bn1", 4: "layer1", 5: "layer2", 6: "layer3", 7: "layer4"}
+# Words in the prefix of a moving-average copy of the trained network.
+_AVERAGED = ("momentum", "encoder_k", "target", "teacher", "ema")
+# Children of a ResNet as nn.Sequential(*list(resnet.children())[:-1]) numbers them.
+_SEQUENTIAL_NAMES = {0: "conv1", 1: "bn1", 4: "layer1", 5: "layer2", 6: "layer3", 7: "layer4"}
 
 Shapes = dict[str, torch.Size]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A backbone within a file.
+    """A backbone found in a file.
 
     Attributes:
-        prefix: what stands before its keys, such as ``backbone.``; empty where nothing does.
+        prefix: of its keys, such as ``backbone.``; may be empty.
         backbone: name of the network.
         stem: ``standard`` or ``small``.
-        keys: its keys in the file, by the network's own.
+        keys: the network's own keys -> keys in the file.
     """
 
     prefix: str
@@ -46,25 +47,25 @@ class Part:
 
     @property
     def name(self) -> str:
-        """The prefix as a person writes it."""
+        """The prefix as ``--part`` takes it; ``.`` for none."""
         return self.prefix.rstrip("./") or "."
 
     @property
-    def follows(self) -> bool:
-        """Whether it is a copy that follows another network, as a target or a teacher does."""
-        return any(word in self.prefix.lower() for word in _FOLLOWERS)
+    def is_averaged(self) -> bool:
+        """Whether it is a moving average of another network, as a target or a teacher is."""
+        return any(word in self.prefix.lower() for word in _AVERAGED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedBackbone:
-    """A backbone taken out of a file, and what stayed there.
+    """A backbone extracted from a file, and what was not extracted.
 
     Attributes:
-        part: where it was.
-        state: the network's whole state, float32.
+        part: where it was found.
+        state: the network's complete ``state_dict``, float32.
         others: further backbones in the file.
-        left: tensors and numbers in them, by what their keys begin with.
-        made_up: keys of the state that the file lacks, which are batch norm's counters.
+        unused: key prefix -> (number of tensors, number of values) that were not extracted.
+        missing_counters: keys of batch-norm counters that the file lacks; set to 0.
     """
 
     part: Part
@@ -74,21 +75,22 @@ class ImportedBackbone:
     made_up: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """The account for a person, line by line."""
+        """Return the account for the user, line by line."""
         count = sum(item.numel() for item in self.state.values())
         rows = [
-            f"taken  {self.part.name}: {self.part.backbone}, {self.part.stem} stem, "
-            f"{len(self.state)} tensors of {count:,} numbers"
+            f"imported  {self.part.name}: {self.part.backbone}, {self.part.stem} stem, "
+            f"{len(self.state)} tensors, {count:,} values"
         ]
-        if self.made_up:
+        if self.missing_counters:
             rows.append(
-                f"       {len(self.made_up)} counters of batch norm are set to 0: it has none"
+                f"          {len(self.missing_counters)} batch-norm counters, which the file lacks, "
+                "are set to 0"
             )
         rows += [
-            f"left   {name}: {tensors} tensor{'s' * (tensors != 1)} of {numbers:,} numbers"
-            for name, (tensors, numbers) in self.left.items()
+            f"unused    {name}: {tensors} tensor{'s' * (tensors != 1)}, {values:,} values"
+            for name, (tensors, values) in self.unused.items()
         ]
-        rows += [f"other  --part {part.name} is a backbone too" for part in self.others]
+        rows += [f"other     --part {part.name} is a backbone too" for part in self.others]
         return rows
 
 
@@ -101,21 +103,21 @@ def take_backbone(
     part: str | None = None,
     image_side: int = 224,
 ) -> ImportedBackbone:
-    """Take the backbone out of a file's weights.
+    """Extract the backbone from a file's weights.
 
-    Of several, a network that was trained goes before a copy that follows it, but for DINO's teacher,
-    which is what its authors judge.
+    Of several, a trained network is preferred to its moving average, except for DINO, whose authors
+    evaluate the teacher.
 
     Args:
         weights: every tensor of the file by its key.
-        where: what the file is called in errors.
-        backbone: its network; found by its shapes among the ResNets when left out.
-        stem: its first layers; found likewise, but for the padding of a small one.
-        part: the prefix to take, where there are several.
+        where: name of the file, for errors.
+        backbone: name of its network; found by tensor shapes among the ResNets when left out.
+        stem: its first layers; found likewise, except for the padding of a small one.
+        part: the prefix to take, where there are several networks.
         image_side: side of the images it will be given, pixels; some networks depend on it.
 
     Raises:
-        CheckpointError: if no network's tensors are all there, or the part is none of those there are.
+        CheckpointError: if no network is complete, or the file has no such part.
     """
     resnets = (*TORCHVISION_RESNETS, *NARROW_RESNETS)
     kinds = [
@@ -125,44 +127,47 @@ def take_backbone(
             [stem] if stem else ["standard", "small"] if name in resnets else ["standard"]
         )
     ]
-    parts = _parts(weights, kinds, image_side=image_side)
+    parts = _find_parts(weights, kinds, image_side=image_side)
     if not parts:
         raise CheckpointError(_nothing_found(weights, where=where, backbone=backbone))
-    if part is not None:
-        chosen = [item for item in parts if part in (item.name, item.prefix, f"{item.name}.")]
-        if not chosen:
-            hint = suggest(part, [item.name for item in parts])
-            raise CheckpointError(f"{where} has no backbone {part!r}: {hint} (--part)")
-    else:
-        chosen = sorted(parts, key=_rank)
-    best = chosen[0]
-    rest = _unused(weights, best)
-    if rest:
+    best = _select(parts, part, where=where)
+    surplus = _surplus(weights, best)
+    if surplus:
         raise CheckpointError(
-            f"{where} holds a network that begins as {best.backbone} and goes on with {rest[0]} and "
-            f"{len(rest) - 1} more: --backbone names it, a timm name or module:function of your own"
+            f"{where} has a network that begins as {best.backbone} and continues with {surplus[0]} and "
+            f"{len(surplus) - 1} more: name it with --backbone (a timm name or module:function)"
         )
-    state, made_up = _state(weights, best, image_side=image_side)
-    taken = set(best.keys.values())
-    left = [key for key in weights if key not in taken]
+    state, missing = _state(weights, best, image_side=image_side)
+    used = set(best.keys.values())
     return ImportedBackbone(
         part=best,
         state=state,
         others=tuple(item for item in parts if item is not best),
-        left=_by_beginning(weights, left),
-        made_up=made_up,
+        unused=_by_prefix(weights, [key for key in weights if key not in used]),
+        missing_counters=missing,
     )
+
+
+def _select(parts: Sequence[Part], part: str | None, *, where: str) -> Part:
+    """Return the part that was asked for, else the one that is most likely meant."""
+    if part is None:
+        return min(parts, key=_rank)
+    for item in parts:
+        if part in (item.name, item.prefix, f"{item.name}."):
+            return item
+    hint = suggest(part, [item.name for item in parts])
+    raise CheckpointError(f"{where} has no backbone {part!r}: {hint} (--part)")
 
 
 @cache
 def shapes_of(backbone: str, stem: str, *, image_side: int) -> Shapes:
-    """Shape of every tensor of a network, by its key; no memory is taken for them."""
+    """Return the shape of every tensor of a network by its key, without allocating any."""
     with torch.device("meta"):
         network = build_backbone(backbone, stem=stem, image_side=image_side)
     return {key: item.shape for key, item in network.state_dict().items()}
 
 
-def _parts(
+def _find_parts(
     weights: Mapping[str, Tensor], kinds: Sequence[tuple[str, str]], *, image_side: int
 ) -> list[Part]:
     found: dict[str, Part] = {}
@@ -173,19 +178,19 @@ def _parts(
         for keys in (weights, numbered):
             for prefix in _prefixes(keys, anchor):
                 places = {key: prefix + key for key in wanted if prefix + key in keys}
-                if not _fits(weights, keys, places, wanted):
+                own = {key: _file_key(keys, place) for key, place in places.items()}
+                if not _is_complete(weights, own, shapes=wanted):
                     continue
-                own = {key: _place(keys, at) for key, at in places.items()}
-                # All of a smaller ResNet is in a larger one: the larger one is meant.
+                # A larger ResNet contains every tensor of a smaller one: the larger one is meant.
                 if prefix not in found or len(own) > len(found[prefix].keys):
                     found[prefix] = Part(prefix=prefix, backbone=name, stem=stem, keys=own)
     return list(found.values())
 
 
-def _unused(weights: Mapping[str, Tensor], part: Part) -> list[str]:
-    """Tensors of a ResNet's stages that its network has no place for, such as further blocks."""
+def _surplus(weights: Mapping[str, Tensor], part: Part) -> list[str]:
+    """Return keys in a ResNet's stages that its network lacks, such as those of further blocks."""
     own = set(part.keys.values())
-    begins = tuple(f"{part.prefix}{name}" for name in (*_IN_ORDER.values(), *map(str, _IN_ORDER)))
+    begins = tuple(f"{part.prefix}{name}" for name in (*_SEQUENTIAL_NAMES.values(), *map(str, _SEQUENTIAL_NAMES)))
     return [
         key
         for key in weights
@@ -200,77 +205,74 @@ def _prefixes(keys: Mapping[str, object], anchor: str) -> list[str]:
     return [prefix for prefix in ends if not prefix or prefix[-1] in "./"]
 
 
-def _fits(
-    weights: Mapping[str, Tensor],
-    keys: Mapping[str, object],
-    places: Mapping[str, str],
-    wanted: Shapes,
+def _is_complete(
+    weights: Mapping[str, Tensor], keys: Mapping[str, str], *, shapes: Shapes
 ) -> bool:
     return all(
-        key in places and weights[_place(keys, places[key])].shape == shape
-        for key, shape in wanted.items()
+        key in keys and weights[keys[key]].shape == shape
+        for key, shape in shapes.items()
         if not key.endswith(_COUNTER)
     )
 
 
-def _place(keys: Mapping[str, object], key: str) -> str:
-    """A key of the file: those of a network that was taken apart stand under other names."""
+def _file_key(keys: Mapping[str, object], key: str) -> str:
+    """Return the key in the file; that of a flattened network differs from the network's own."""
     found = keys[key]
     return found if isinstance(found, str) else key
 
 
 def _numbered(weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """Keys of ResNets that were taken apart, by what the whole network calls them."""
+    """Return the keys of flattened ResNets by what the network itself calls them."""
     renamed = {}
     for prefix in _prefixes(weights, "4.0.conv1.weight"):
         for key in weights:
             if key.startswith(prefix):
                 number, _, rest = key.removeprefix(prefix).partition(".")
-                if number.isdigit() and int(number) in _IN_ORDER:
-                    renamed[f"{prefix}{_IN_ORDER[int(number)]}.{rest}"] = key
+                if number.isdigit() and int(number) in _SEQUENTIAL_NAMES:
+                    renamed[f"{prefix}{_SEQUENTIAL_NAMES[int(number)]}.{rest}"] = key
     return renamed
 
 
 def _rank(part: Part) -> tuple[bool, int]:
     is_dino = part.prefix.startswith("teacher")
-    return part.follows and not is_dino, 0 if is_dino else len(part.prefix)
+    return part.is_averaged and not is_dino, 0 if is_dino else len(part.prefix)
 
 
 def _state(
     weights: Mapping[str, Tensor], part: Part, *, image_side: int
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     wanted = shapes_of(part.backbone, part.stem, image_side=image_side)
-    made_up = tuple(key for key in wanted if key not in part.keys)
+    missing = tuple(key for key in wanted if key not in part.keys)
     state = {
-        key: torch.zeros((), dtype=torch.int64) if key in made_up else weights[part.keys[key]]
+        key: torch.zeros((), dtype=torch.int64) if key in missing else weights[part.keys[key]]
         for key in wanted
     }
     return {
         key: item.float() if item.is_floating_point() else item for key, item in state.items()
-    }, made_up
+    }, missing
 
 
-def _by_beginning(weights: Mapping[str, Tensor], keys: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Tensors and numbers, by the first words of their keys that say what they belong to."""
+def _by_prefix(weights: Mapping[str, Tensor], keys: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Count tensors and their values by the first words of their keys, which name the module."""
     groups: dict[str, tuple[int, int]] = {}
     for key in keys:
         *path, own = key.split("/")
         words = own.split(".")
         depth = 2 if words[0] in ("module", "model") else 1
         name = "/".join([*path, ".".join(words[:depth])])
-        tensors, numbers = groups.get(name, (0, 0))
-        groups[name] = tensors + 1, numbers + math.prod(weights[key].shape)
+        tensors, values = groups.get(name, (0, 0))
+        groups[name] = tensors + 1, values + math.prod(weights[key].shape)
     return groups
 
 
 def _nothing_found(weights: Mapping[str, Tensor], *, where: str, backbone: str | None) -> str:
-    begins = ", ".join(list(_by_beginning(weights, list(weights)))[:6])
+    prefixes = ", ".join(list(_by_prefix(weights, list(weights)))[:6])
     if backbone:
         return (
-            f"{where} does not hold all tensors of {backbone} under any prefix; its keys begin with "
-            f"{begins} (--backbone, --stem)"
+            f"{where} does not have all tensors of {backbone} under any prefix; its keys begin with "
+            f"{prefixes} (--backbone, --stem)"
         )
     return (
-        f"{where} holds no ResNet that is known; its keys begin with {begins}: --backbone names its "
-        f"network, a timm name or module:function of your own"
+        f"{where} has no known ResNet; its keys begin with {prefixes}: name its network with "
+        f"--backbone (a timm name or module:function)"
     )

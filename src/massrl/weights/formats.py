@@ -1,11 +1,15 @@
-"""Backbones written as other tools read them, and the lines of Python that read them there."""
+"""File formats of ``massrl export``: how each is written, and the Python code that loads it.
+
+A further format is a ``Format`` of another package, registered as an entry point of ``massrl.formats``.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,118 +21,95 @@ from torch import Tensor, nn
 from massrl.errors import CheckpointError, ConfigError
 from massrl.files import write_atomically
 from massrl.models.backbones import NARROW_RESNETS, TORCHVISION_RESNETS, is_users_code
+from massrl.registry import FORMATS
 from massrl.weights.backbone_file import save_backbone
 
-_ANY_NETWORK = "--format safetensors and onnx take any network"
-_ONNX_TOLERANCE = 1e-4  # of the largest feature
+About = Mapping[str, Any]
+
+_ONNX_TOLERANCE = 1e-4  # relative to the largest feature
+
+
+def _any_backbone(about: About) -> bool:
+    return True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A kind of file.
+    """A file format of ``massrl export``.
 
     Attributes:
-        suffix: of its name.
-        write: writes the backbone, with what is known of it.
-        program: Python that loads the file and makes features; ``{file}`` stands for its path.
+        suffix: of the file's name, such as ``.onnx``.
+        write: write the file, given its path, the network in eval mode (from normalised float
+            ``(B, 3, S, S)`` to features ``(B, D)``) and its ``about``.
+        program: return Python code that loads the file and computes features, for the model card,
+            given ``about`` and the file's name.
+        supports: whether the tool that reads the file has such a network, given ``about``; any network
+            by default.
+        packages: modules that must be importable, beyond massrl's own requirements.
+        extra: massrl's extra that installs them; empty for a format of another package.
     """
 
     suffix: str
-    write: Callable[[Path, nn.Module, dict[str, Any]], None]
-    program: Callable[[dict[str, Any]], str]
+    write: Callable[[Path, nn.Module, About], None]
+    program: Callable[[About, str], str]
+    supports: Callable[[About], bool] = _any_backbone
+    packages: tuple[str, ...] = ()
+    extra: str = ""
 
 
-def write_backbone(path: Path, network: nn.Module, about: dict[str, Any], *, kind: str) -> None:
-    """Write a backbone for another tool; what ONNX Runtime makes of it is compared first.
+def write_backbone(path: Path, network: nn.Module, *, about: About, name: str) -> None:
+    """Write a backbone in a format of the table.
 
     Args:
         path: the file.
         network: from normalised float ``(B, 3, S, S)`` to features ``(B, D)``, in eval mode.
-        about: of ``load_backbone``.
-        kind: one of ``FORMATS``.
+        about: how the network is built and its images are prepared: ``load_backbone(…).about``.
+        name: of the format.
 
     Raises:
-        ConfigError: if the tool has no such network, or a package is missing.
-        CheckpointError: if what was written does not give the same features.
+        ConfigError: if the format is unknown, has no such network, or needs packages that are missing.
+        CheckpointError: if the written file does not give the same features.
     """
-    FORMATS[kind].write(path, network, about)
-
-
-def _write_safetensors(path: Path, network: nn.Module, about: dict[str, Any]) -> None:
-    save_backbone(path, network.state_dict(), about)
-
-
-def _write_torchvision(path: Path, network: nn.Module, about: dict[str, Any]) -> None:
-    if about["backbone"] not in TORCHVISION_RESNETS:
-        raise ConfigError(f"torchvision has no {about['backbone']}: {_ANY_NETWORK}")
-    state = {key: _plain(item) for key, item in network.state_dict().items()}
-    whole = io.BytesIO()
-    torch.save(state, whole)
-    write_atomically(path, lambda file: file.write(whole.getbuffer()))
-
-
-def _write_timm(path: Path, network: nn.Module, about: dict[str, Any]) -> None:
-    if about["backbone"] in NARROW_RESNETS or is_users_code(about["backbone"]):
-        raise ConfigError(f"timm has no {about['backbone']}: {_ANY_NETWORK}")
-    save_backbone(path, network.state_dict(), about)
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-
-
-def timm_name(about: dict[str, Any]) -> str:
-    """What timm calls the network."""
-    return str(about["backbone"]).removeprefix("timm:")
-
-
-def _write_onnx(path: Path, network: nn.Module, about: dict[str, Any]) -> None:
-    missing = [
-        name
-        for name in ("onnx", "onnxscript", "onnxruntime")
-        if importlib.util.find_spec(name) is None
-    ]
-    if missing:
-        raise ConfigError(f"--format onnx needs {', '.join(missing)}: pip install 'massrl[onnx]'")
-    import onnxruntime
-
-    side = about["size"]
-    network = network.cpu().eval().to(memory_format=torch.contiguous_format)
-    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "backbone.onnx"
-        torch.onnx.export(
-            network,
-            (images,),
-            str(file),
-            input_names=["images"],
-            output_names=["features"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
+    kind: Format = FORMATS.load(name)
+    if not kind.supports(about):
+        others = ", ".join(_formats_for(about))
+        raise ConfigError(
+            f"{name} has no {about['backbone']}: --format {others} can hold it (--format)"
         )
-        content = file.read_bytes()
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    more = torch.cat([images, images[:1]])  # another number of images than it was traced with
-    (given,) = session.run(None, {"images": more.numpy()})
-    with torch.inference_mode():
-        wanted = network(more).numpy()
-    apart = float(np.abs(given - wanted).max() / max(float(np.abs(wanted).max()), 1e-12))
-    if not apart <= _ONNX_TOLERANCE:
-        raise CheckpointError(f"ONNX Runtime's features differ by {apart:.2g} of the largest")
-    write_atomically(path, lambda file: file.write(content))
+    missing = [item for item in kind.packages if importlib.util.find_spec(item) is None]
+    if missing:
+        wanted = f"'massrl[{kind.extra}]'" if kind.extra else " ".join(missing)
+        raise ConfigError(f"--format {name} needs {', '.join(missing)}: pip install {wanted}")
+    kind.write(path, network, about)
 
 
-_PREPARED = (
+def _formats_for(about: About) -> list[str]:
+    """Names of the formats that can hold a network."""
+    names = []
+    for name in FORMATS:
+        with contextlib.suppress(ConfigError):  # a broken package is not the subject here
+            if FORMATS.load(name).supports(about):
+                names.append(name)
+    return names
+
+
+_PREPARE_IMAGES = (
     "images = torch.rand(8, 3, {size}, {size})  # yours: RGB in [0, 1], resized and cropped\n"
     "mean, std = torch.tensor({mean}), torch.tensor({std})\n"
     "images = (images - mean[:, None, None]) / std[:, None, None]"
 )
-_FEATURES = "features = model.eval()(images)  # (8, {dim})"
+_COMPUTE_FEATURES = "features = model.eval()(images)  # (8, {num_features})"
 
 
-def _small_stem(about: dict[str, Any]) -> list[str]:
+def _torch_program(about: About, *load: str) -> str:
+    """Code that loads a PyTorch ``model`` and computes features with it."""
+    return "\n".join(
+        [*load, _PREPARE_IMAGES.format(**about), _COMPUTE_FEATURES.format(**about)]
+    )
+
+
+def _small_stem(about: About) -> list[str]:
+    """Lines that replace the stem of a published ResNet by a small one."""
     if about["stem"] == "standard":
         return []
     padding = 2 if about["stem"] == "small-pad2" else 1
@@ -138,66 +119,130 @@ def _small_stem(about: dict[str, Any]) -> list[str]:
     ]
 
 
-def _torchvision_program(about: dict[str, Any]) -> str:
-    return "\n".join(
-        [
-            "import torch, torchvision",
-            f"model = torchvision.models.{about['backbone']}()",
-            *_small_stem(about),
-            "model.fc = torch.nn.Identity()",
-            'model.load_state_dict(torch.load("{file}", weights_only=True), strict=True)',
-            _PREPARED.format(**about),
-            _FEATURES.format(dim=about["num_features"]),
-        ]
+def _write_safetensors(path: Path, network: nn.Module, about: About) -> None:
+    save_backbone(path, network.state_dict(), about=about)
+
+
+def _safetensors_program(about: About, file: str) -> str:
+    load = f'model = massrl.load_backbone("{file}")'
+    return _torch_program(about, "import massrl, torch", load)
+
+
+SAFETENSORS = Format(
+    suffix=".safetensors", write=_write_safetensors, program=_safetensors_program
+)
+
+
+def _write_torchvision(path: Path, network: nn.Module, about: About) -> None:
+    def contiguous(tensor: Tensor) -> Tensor:
+        return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+    whole = io.BytesIO()
+    torch.save({key: contiguous(item) for key, item in network.state_dict().items()}, whole)
+    write_atomically(path, lambda file: file.write(whole.getbuffer()))
+
+
+def _torchvision_program(about: About, file: str) -> str:
+    return _torch_program(
+        about,
+        "import torch, torchvision",
+        f"model = torchvision.models.{about['backbone']}()",
+        *_small_stem(about),
+        "model.fc = torch.nn.Identity()",
+        f'model.load_state_dict(torch.load("{file}", weights_only=True), strict=True)',
     )
 
 
-def _timm_program(about: dict[str, Any]) -> str:
+TORCHVISION = Format(
+    suffix=".pth",
+    write=_write_torchvision,
+    program=_torchvision_program,
+    supports=lambda about: about["backbone"] in TORCHVISION_RESNETS,
+)
+
+
+def _timm_supports(about: About) -> bool:
+    return not (about["backbone"] in NARROW_RESNETS or is_users_code(about["backbone"]))
+
+
+def _timm_program(about: About, file: str) -> str:
     import timm
 
-    name, small = timm_name(about), _small_stem(about)
+    name, small = str(about["backbone"]).removeprefix("timm:"), _small_stem(about)
     sized = getattr(timm.models.get_pretrained_cfg(name), "fixed_input_size", False)
     size = f"img_size={about['size']}, " if sized else ""
     if small:
-        lines = [
+        load = [
             "from safetensors.torch import load_file",
             f'model = timm.create_model("{name}", num_classes=0)',
             *small,
-            'model.load_state_dict(load_file("{file}"), strict=True)',
+            f'model.load_state_dict(load_file("{file}"), strict=True)',
         ]
     else:
-        options = f'num_classes=0, {size}checkpoint_path="{{file}}"'
-        lines = [f'model = timm.create_model("{name}", {options})']
-    features = _FEATURES.format(dim=about["num_features"])
-    return "\n".join(["import torch, timm", *lines, _PREPARED.format(**about), features])
+        options = f'num_classes=0, {size}checkpoint_path="{file}"'
+        load = [f'model = timm.create_model("{name}", {options})']
+    return _torch_program(about, "import torch, timm", *load)
 
 
-def _own_program(about: dict[str, Any]) -> str:
-    return "\n".join(
-        [
-            "import massrl, torch",
-            'model = massrl.load_backbone("{file}")',
-            _PREPARED.format(**about),
-            _FEATURES.format(dim=about["num_features"]),
-        ]
-    )
+TIMM = Format(
+    suffix=".safetensors",
+    write=_write_safetensors,
+    program=_timm_program,
+    supports=_timm_supports,
+)
 
 
-def _onnx_program(about: dict[str, Any]) -> str:
+def _write_onnx(path: Path, network: nn.Module, about: About) -> None:
+    """Write an ONNX file, after ONNX Runtime has computed the same features from it."""
+    import onnxruntime
+
+    side = about["size"]
+    network = network.cpu().eval().to(memory_format=torch.contiguous_format)
+    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with tempfile.TemporaryDirectory() as folder:
+        exported = Path(folder) / "backbone.onnx"
+        torch.onnx.export(
+            network,
+            (images,),
+            str(exported),
+            input_names=["images"],
+            output_names=["features"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        content = exported.read_bytes()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    more = torch.cat([images, images[:1]])  # another number of images than it was traced with
+    (features,) = session.run(None, {"images": more.numpy()})
+    with torch.inference_mode():
+        expected = network(more).numpy()
+    largest = max(float(np.abs(expected).max()), 1e-12)
+    difference = float(np.abs(features - expected).max()) / largest
+    if not difference <= _ONNX_TOLERANCE:
+        raise CheckpointError(
+            f"ONNX Runtime's features differ by {difference:.2g} of the largest: {path} is not written"
+        )
+    write_atomically(path, lambda file: file.write(content))
+
+
+def _onnx_program(about: About, file: str) -> str:
     return "\n".join(
         [
             "import onnxruntime, torch",
-            'session = onnxruntime.InferenceSession("{file}")',
-            _PREPARED.format(**about),
+            f'session = onnxruntime.InferenceSession("{file}")',
+            _PREPARE_IMAGES.format(**about),
             '(features,) = session.run(None, {"images": images.numpy()})'
             f"  # (8, {about['num_features']})",
         ]
     )
 
 
-FORMATS: dict[str, Format] = {
-    "safetensors": Format(suffix=".safetensors", write=_write_safetensors, program=_own_program),
-    "torchvision": Format(suffix=".pth", write=_write_torchvision, program=_torchvision_program),
-    "timm": Format(suffix=".safetensors", write=_write_timm, program=_timm_program),
-    "onnx": Format(suffix=".onnx", write=_write_onnx, program=_onnx_program),
-}
+ONNX = Format(
+    suffix=".onnx",
+    write=_write_onnx,
+    program=_onnx_program,
+    packages=("onnx", "onnxscript", "onnxruntime"),
+    extra="onnx",
+)

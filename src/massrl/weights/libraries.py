@@ -1,9 +1,10 @@
-"""Networks by the name that torchvision or timm knows them by, with the weights that these offer."""
+"""Pre-trained backbones of torchvision and timm, by the names that these libraries give them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.error import URLError
 
 import torch
@@ -12,16 +13,16 @@ from torch import nn
 from massrl.errors import CheckpointError, ConfigError, suggest
 from massrl.models.backbones import TORCHVISION_RESNETS, build_backbone
 
-LIBRARIES = ("torchvision", "timm")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryBackbone:
-    """A network of another library.
+    """A backbone of another library.
 
     Attributes:
         network: from normalised images to pooled features.
-        about: how it is built, and how images are to be prepared for it; as in a backbone's file.
+        about: how it is built and its images are prepared, as in a backbone file.
     """
 
     network: nn.Module
@@ -29,42 +30,41 @@ class LibraryBackbone:
 
 
 def is_library_name(name: str) -> bool:
-    """Whether a text such as ``timm:vit_small_patch16_224`` asks for another library's network."""
-    return name.partition(":")[0] in LIBRARIES and ":" in name
+    """Return whether a text such as ``timm:vit_small_patch16_224`` names a library's network."""
+    library, colon, _ = name.partition(":")
+    return bool(colon) and library in _LOADERS
 
 
 def load_library_backbone(
     name: str, *, random_init: bool = False, seed: int = 0
 ) -> LibraryBackbone:
-    """A network of torchvision or timm, with its weights.
+    """Load a network of torchvision or timm with its published weights.
 
     Args:
         name: ``torchvision:resnet50``, ``torchvision:resnet50.IMAGENET1K_V1``, ``timm:resnet50.a1_in1k``;
-            without the weights' own name those that the library takes first.
-        random_init: random weights instead, and nothing is downloaded.
-        seed: of the random ones.
+            without a weights' name the library's default ones.
+        random_init: use random weights and download nothing.
+        seed: of the random weights.
 
     Raises:
         ConfigError: if the library has no such network or weights.
-        CheckpointError: if the weights cannot be fetched.
+        CheckpointError: if the weights cannot be downloaded.
     """
     library, _, rest = name.partition(":")
     model, _, tag = rest.partition(".")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        make = _torchvision if library == "torchvision" else _timm
-        made = make(model, tag, random_init=random_init)
-    backbone = f"timm:{model}" if library == "timm" else model
+        loaded = _LOADERS[library](model, tag, random_init=random_init)
     about = {
-        "backbone": backbone,
+        "backbone": f"timm:{model}" if library == "timm" else model,
         "stem": "standard",
         "seed": seed,
         "recipe": "",
         "step": None,
         "source": name,
-        **made.about,
+        **loaded.about,
     }
-    return LibraryBackbone(network=made.network, about=about)
+    return LibraryBackbone(network=loaded.network, about=about)
 
 
 def _torchvision(model: str, tag: str, *, random_init: bool) -> LibraryBackbone:
@@ -80,15 +80,15 @@ def _torchvision(model: str, tag: str, *, random_init: bool) -> LibraryBackbone:
     weights = choices[tag] if tag else choices.DEFAULT
     network = build_backbone(model, stem="standard")
     if not random_init:
-        state = _fetched(lambda: weights.get_state_dict(check_hash=True), f"torchvision:{model}")
+        state = _download(lambda: weights.get_state_dict(check_hash=True), f"torchvision:{model}")
         network.load_state_dict({key: item for key, item in state.items() if key[:3] != "fc."})
-    shown = weights.transforms()
+    transforms = weights.transforms()
     return LibraryBackbone(
         network=network,
         about={
-            "size": int(shown.crop_size[0]),
-            "mean": list(shown.mean),
-            "std": list(shown.std),
+            "size": int(transforms.crop_size[0]),
+            "mean": list(transforms.mean),
+            "std": list(transforms.std),
             "weights": None if random_init else weights.name,
         },
     )
@@ -100,16 +100,14 @@ def _timm(model: str, tag: str, *, random_init: bool) -> LibraryBackbone:
 
     if not timm.is_model(model):
         hint = suggest(model, timm.list_models())
-        hint = "timm.list_models() names them" if hint.startswith("known") else hint
+        hint = "see timm.list_models()" if hint.startswith("known") else hint
         raise ConfigError(f"timm has no model {model!r}: {hint}")
     name = f"{model}.{tag}" if tag else model
     known = [item.partition(".")[2] for item in timm.list_pretrained(f"{model}.*")]
     if not random_init and (not known or (tag and tag not in known)):
-        hint = (
-            suggest(tag, known) if known else "there are none: --random_init evaluates it as it is"
-        )
+        hint = suggest(tag, known) if known else "it has none; --random_init takes random ones"
         raise ConfigError(f"timm's {model} has no weights {tag!r}: {hint}")
-    theirs = _fetched(
+    theirs = _download(
         lambda: timm.create_model(name, pretrained=not random_init, num_classes=0), f"timm:{name}"
     )
     config = resolve_model_data_config(theirs)  # type: ignore[no-untyped-call]
@@ -127,12 +125,15 @@ def _timm(model: str, tag: str, *, random_init: bool) -> LibraryBackbone:
     )
 
 
-def _fetched(fetch: Any, name: str) -> Any:
+_LOADERS: dict[str, Callable[..., LibraryBackbone]] = {"torchvision": _torchvision, "timm": _timm}
+
+
+def _download(load: Callable[[], T], name: str) -> T:
+    """Call a library's loader, with its many errors as one."""
     try:
-        return fetch()
+        return load()
     except (URLError, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CheckpointError(
-            f"the weights of {name} cannot be fetched: {reason}; --random_init evaluates the network "
-            f"without them"
+            f"the weights of {name} cannot be downloaded: {reason}; --random_init does without"
         ) from None

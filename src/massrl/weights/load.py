@@ -1,4 +1,4 @@
-"""A backbone to judge or to use, whatever it comes from, and what is needed to build it and to feed it."""
+"""Load a backbone from a run folder, a file of any project, or another library."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ import torch
 from torch import nn
 
 from massrl.config.pretrain import Config
-from massrl.config.sections import ModelConfig
-from massrl.data.source import IMAGENET_NORMALIZATION
-from massrl.errors import CheckpointError
+from massrl.errors import CheckpointError, ConfigError
+from massrl.files import BACKBONE_FILE
 from massrl.models.backbones import is_users_code, seeded_backbone
-from massrl.runs.folder import RunFolder
 from massrl.weights.backbone_file import backbone_about, load_backbone_file, save_backbone
 from massrl.weights.foreign import ImportedBackbone, take_backbone
 from massrl.weights.libraries import is_library_name, load_library_backbone
@@ -24,16 +22,16 @@ from massrl.weights.safe_reader import read_weights
 
 logger = logging.getLogger("massrl")
 
-_FOREIGN_SIDE = {"standard": 224, "small": 32}  # pixels, unless it is said
+_DEFAULT_SIDE = {"standard": 224, "small": 32}  # pixels, by stem, for files that do not say it
 
 
-def save_trained(path: Path, backbone: nn.Module, config: Config, *, step: int) -> None:
+def save_trained(path: Path, backbone: nn.Module, *, config: Config, step: int) -> None:
     """Save the backbone of a run.
 
     Args:
         path: the ``.safetensors`` file.
         backbone: the network.
-        config: the run's, resolved.
+        config: the run's resolved configuration.
         step: optimiser steps it was trained for.
     """
     assert config.data.mean is not None
@@ -48,55 +46,62 @@ def save_trained(path: Path, backbone: nn.Module, config: Config, *, step: int) 
         "recipe": config.recipe,
         "step": step,
     }
-    save_backbone(path, backbone.state_dict(), about)
+    save_backbone(path, backbone.state_dict(), about=about)
 
 
 def load_backbone(
-    backbone: str | Path, *, random_init: bool = False, trust: bool = False
+    backbone: str | Path,
+    *,
+    random_init: bool = False,
+    trust: bool = False,
+    untrained: object = None,
 ) -> nn.Module:
-    """Load a backbone, ready to give features.
+    """Load a backbone, ready to compute features.
 
     Args:
-        backbone: a run folder; a file that massrl wrote; a checkpoint of another project, whose ResNet is
-            found in it (``massrl import`` takes it out with more to say about it); or a network with the
-            weights of its library, as ``torchvision:resnet50`` or ``timm:vit_small_patch16_224``.
-        random_init: leave the weights as training would have started with them, to compare with.
-        trust: whether a file may name ``module:function`` as its network, which is imported and called;
-            a run folder may, since its configuration is the user's own.
+        backbone: a run folder; a backbone file of massrl; a checkpoint of another project, in which the
+            ResNet is found (``massrl import`` has options for it); or a network of a library with its
+            published weights, such as ``torchvision:resnet50`` or ``timm:vit_small_patch16_224``.
+        random_init: return the network with the random weights that its training started from, as a
+            baseline.
+        trust: whether a file may name ``module:function`` as its network, which is imported and
+            called. Not needed for a run folder, whose configuration is the user's own.
+        untrained: former name of ``random_init``; raises.
 
     Returns:
         A module in eval mode from float ``(B, 3, H, W)``, scaled to [0, 1] and normalised, to pooled
-        features ``(B, D)``; ``about`` on it says how the images are to be prepared (``size``,
-        ``mean``, ``std``), how many features there are (``num_features``) and where the weights came
-        from.
+        features ``(B, D)``. Its attribute ``about`` says how images are prepared (``size`` in pixels,
+        ``mean``, ``std``), the number of features (``num_features``) and where the weights come from.
 
     Raises:
-        CheckpointError: if there is none, or it is damaged.
+        CheckpointError: if there is no backbone, or it is damaged.
         ConfigError: if a library has no such network.
     """
+    if untrained is not None:
+        raise ConfigError("load_backbone has no argument untrained any more: it is random_init now")
     if is_library_name(str(backbone)):
-        offered = load_library_backbone(str(backbone), random_init=random_init)
-        return _ready(offered.network, offered.about)
-    file = _file_of(Path(backbone))
+        loaded = load_library_backbone(str(backbone), random_init=random_init)
+        return _ready(loaded.network, loaded.about)
+    file = _backbone_file(Path(backbone))
     if file.is_file() and backbone_about(file) is None:
-        taken, about = foreign_backbone(file)
+        imported, about = foreign_backbone(file)
         logger.warning(
-            "%s is another project's: its images are prepared as for ImageNet, %d px; "
-            "massrl import %s says otherwise with --size, --mean and --std",
+            "%s was not written by massrl: its images are prepared as for ImageNet, %d px; "
+            "massrl import %s with --size, --mean and --std changes that",
             file,
             about["size"],
             quote(str(file)),
         )
-        for line in taken.lines():
+        for line in imported.lines():
             logger.info("%s", line)
-        state = taken.state
+        state = imported.state
     else:
         state, about = load_backbone_file(file)
         trust = trust or Path(backbone).is_dir()
         if is_users_code(about["backbone"]) and not trust:
             raise CheckpointError(
-                f"{file} names {about['backbone']}, code of yours to be run: its run folder, or "
-                f"load_backbone(…, trust=True), says that it may be"
+                f"{file} names {about['backbone']}, code of yours that would be run: load its run "
+                f"folder, or pass load_backbone(…, trust=True)"
             )
     network = random_backbone(about)
     if not random_init:
@@ -118,64 +123,66 @@ def foreign_backbone(
     mean: tuple[float, float, float] | None = None,
     std: tuple[float, float, float] | None = None,
 ) -> tuple[ImportedBackbone, dict[str, Any]]:
-    """Take the backbone out of another project's file.
+    """Extract the backbone from another project's file.
 
     Args:
         path: the file.
-        backbone: its network; found among the ResNets when left out.
-        stem: its first layers; found likewise.
-        part: the prefix to take, where there are several.
+        backbone: name of its network; searched for among the ResNets when left out.
+        stem: its first layers; searched for likewise.
+        part: the key prefix to take, where there are several networks.
         size: side of the images it is for, pixels; 224, or 32 with a small stem, when left out.
-        mean: what its images are normalised by; ImageNet's when left out.
-        std: likewise.
+        mean: channel means its images are normalised by, in [0, 1]; ImageNet's when left out.
+        std: standard deviations, likewise.
 
     Returns:
-        The weights with an account of all that was in the file, and what ``load_backbone`` calls ``about``.
+        The weights with an account of everything in the file, and the description ``about``.
 
     Raises:
         CheckpointError: if there is no backbone in it.
     """
-    taken = take_backbone(
+    from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+    imported = take_backbone(
         read_weights(path),
         where=str(path),
         backbone=backbone,
         stem=stem,
         part=part,
-        image_side=size or _FOREIGN_SIDE["standard"],
+        image_side=size or _DEFAULT_SIDE["standard"],
     )
     about = {
-        "backbone": taken.part.backbone,
-        "stem": taken.part.stem,
-        "size": size or _FOREIGN_SIDE.get(taken.part.stem, _FOREIGN_SIDE["small"]),
-        "mean": list(mean or IMAGENET_NORMALIZATION.mean),
-        "std": list(std or IMAGENET_NORMALIZATION.std),
+        "backbone": imported.part.backbone,
+        "stem": imported.part.stem,
+        "size": size or _DEFAULT_SIDE.get(imported.part.stem, _DEFAULT_SIDE["small"]),
+        "mean": list(mean or IMAGENET_DEFAULT_MEAN),
+        "std": list(std or IMAGENET_DEFAULT_STD),
         "seed": 0,
         "recipe": "",
         "step": None,
         "source": path.name,
-        "part": taken.part.name,
+        "part": imported.part.name,
     }
-    return taken, about
+    return imported, about
 
 
 def random_backbone(about: Mapping[str, Any]) -> nn.Module:
-    """The network with the weights that its training began with."""
+    """Build the network of a description with the random weights that its training started from."""
     with torch.random.fork_rng(devices=[]):
         return seeded_backbone(
-            ModelConfig(backbone=about["backbone"], stem=about["stem"]),
-            image_side=about["size"],
-            seed=about["seed"],
+            about["backbone"], stem=about["stem"], image_side=about["size"], seed=about["seed"]
         )
 
 
-def _file_of(path: Path) -> Path:
+def _backbone_file(path: Path) -> Path:
+    """Return the weights file of a run folder; any other path as it is."""
     if not path.is_dir():
         return path
-    file = RunFolder.existing(path, flag="BACKBONE").backbone
+    file = path / BACKBONE_FILE
     if not file.is_file():
+        run = quote(str(path))
         raise CheckpointError(
-            f"{path} has no backbone yet, since the run is not complete: "
-            f"massrl pretrain --resume {quote(str(path))} completes it"
+            f"{path} has no {BACKBONE_FILE}: it is no run folder, or its run is not complete and "
+            f"massrl pretrain --resume {run} completes it (BACKBONE)"
         )
     return file
 

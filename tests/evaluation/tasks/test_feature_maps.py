@@ -151,7 +151,7 @@ def test_folder_holds_maps_and_neighbours_as_they_were(
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a backbone that was judged and looked at."""
     folder = tmp_path_factory.mktemp("page")
-    save_backbone(folder / "a.safetensors", random_backbone(ABOUT).state_dict(), ABOUT)
+    save_backbone(folder / "a.safetensors", random_backbone(ABOUT).state_dict(), about=ABOUT)
     massrl.evaluate(
         folder / "a.safetensors",
         {
