@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "models": set(),
     "optim": set(),
     "methods": {"models", "views.layouts"},
-    "weights": {"models"},
+    "weights": {"models", "runs"},
     "runs": set(),
     "evaluation": {"images", "data", "views", "models", "runs"},
     "report": {"images", "data", "views", "models", "runs", "evaluation"},
@@ -47,8 +47,6 @@ REMAINING = {
     ("massrl.evaluation.run", "massrl.report.run_page"),
     ("massrl.views.drawing.contact_sheet", "massrl.data.source"),
     ("massrl.views.timing", "massrl.data.source"),
-    ("massrl.weights.load", "massrl.data.source"),
-    ("massrl.weights.load", "massrl.runs.folder"),
 }
 # Modules whose examples need nothing heavy, and so run as tests.
 LIGHT = [

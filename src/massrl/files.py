@@ -1,4 +1,4 @@
-"""Write files atomically, and name the files that several packages share."""
+"""Write files atomically, and locate the cache."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from massrl.errors import TrainingError
-
-BACKBONE_FILE = "backbone.safetensors"
-"""Name of the trained weights in a run folder."""
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:

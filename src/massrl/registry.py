@@ -249,7 +249,10 @@ FORMATS = Table(
     flag="--format",
     rows={
         "safetensors": ("massrl.weights.formats:SAFETENSORS", "any network, for load_backbone"),
-        "torchvision": ("massrl.weights.formats:TORCHVISION", "a state dict of a torchvision ResNet"),
+        "torchvision": (
+            "massrl.weights.formats:TORCHVISION",
+            "a state dict of a torchvision ResNet",
+        ),
         "timm": ("massrl.weights.formats:TIMM", "a checkpoint of a timm model"),
         "onnx": ("massrl.weights.formats:ONNX", "any network, for ONNX Runtime"),
     },

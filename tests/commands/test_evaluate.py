@@ -14,11 +14,9 @@ from tests.conftest import ABOUT, photos
 from tests.data.test_annotated import voc
 
 import massrl
-from massrl.commands.compare import compare
-from massrl.commands.export import export_backbone
 from massrl.config.evaluation import EvaluateConfig
 from massrl.data.catalogue import open_source
-from massrl.errors import CheckpointError, ConfigError, DataError, ImageError, TrainingError
+from massrl.errors import ConfigError, DataError, ImageError, TrainingError
 from massrl.evaluation.results import headline_metrics, results_path
 from massrl.weights.backbone_file import save_backbone
 from massrl.weights.load import random_backbone
@@ -207,39 +205,6 @@ def test_checkpoint_of_another_project_is_judged_with_a_word(
     assert (tmp_path / "theirs-results" / "results.json").is_file()
 
 
-def test_comparison_has_a_row_for_each_backbone_and_says_what_differs(tmp_path: Path) -> None:
-    """Guards figures that look comparable and are not."""
-    for seed, name in enumerate("ab"):
-        evaluate(backbone(tmp_path / f"{name}.safetensors", seed=seed), task=["knn", "linear"])
-    folders = [str(tmp_path / f"{name}-results") for name in "ab"]
-    page, comparison = compare({"folders": folders, "out": str(tmp_path / "both")})
-    assert [row[0] for row in comparison.rows("acc1")] == ["a-results", "b-results"]
-    assert comparison.outcomes == ["knn", "linear"]
-    assert comparison.sanity_warnings == []
-    assert page == tmp_path / "both" / "report.html"
-    for name in "ab":
-        figures = json.loads((tmp_path / f"{name}-results" / "results.json").read_text())["tasks"]
-        assert f"{figures['knn']['acc1']:.2f}" in comparison.lines()[1 + "ab".index(name)]
-    evaluate(tmp_path / "b.safetensors", task=["knn"], k=3)
-    other = {**SHAPES, "val": "shapes(count=30)"}
-    evaluate(tmp_path / "b.safetensors", task=["linear"], data=other)
-    sanity_warnings = compare({"folders": folders, "out": str(tmp_path / "both")})[
-        1
-    ].sanity_warnings
-    assert sanity_warnings == ["settings of k-NN", "images judged by of linear probe"]
-
-
-def test_comparison_of_what_was_not_judged_is_refused(tmp_path: Path) -> None:
-    """Guards an empty column, and a folder beside itself."""
-    evaluate(backbone(tmp_path / "a.safetensors"), task=["knn"])
-    judged = str(tmp_path / "a-results")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="massrl evaluate"):
-        compare({"folders": [judged, str(tmp_path / "empty")]})
-    with pytest.raises(DataError, match="itself"):
-        compare({"folders": [judged, judged]})
-
-
 def test_task_that_fails_keeps_what_came_before_and_costs_all_only_itself(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -329,15 +294,6 @@ def test_page_shows_maps_of_its_own_weights_alone(tmp_path: Path) -> None:
     assert "PCA of the features" not in page.read_text(encoding="utf-8")
 
 
-def test_card_has_figures_of_its_own_weights_alone(tmp_path: Path) -> None:
-    """Guards a card against the figures of weights that are no longer there."""
-    path = backbone(tmp_path / "a.safetensors")
-    evaluate(path, task=["knn"])
-    assert "| k-NN | Acc@1 |" in export_backbone({"backbone": str(path)})[1].read_text()
-    backbone(path, seed=1)
-    assert "Not judged" in export_backbone({"backbone": str(path)})[1].read_text()
-
-
 def test_folder_in_the_layout_of_voc_has_no_classes_of_images(tmp_path: Path) -> None:
     """Guards against telling photographs from masks, which every backbone can."""
     root = voc(tmp_path / "set")
@@ -350,20 +306,3 @@ def test_folder_in_the_layout_of_voc_has_no_classes_of_images(tmp_path: Path) ->
         for part in (source, open_source(f"{root}:train"))
     ]
     assert shown == [["i0", "i1", "i3", "i4"], ["i0", "i1"]]  # none to be judged by
-
-
-def test_file_that_names_code_is_not_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Guards "loading never runs code from a file", a backbone's own file among them."""
-    about = {**ABOUT, "seed": 0}
-    state = random_backbone(about).state_dict()
-    (tmp_path / "mine.py").write_text("import pathlib\npathlib.Path('ran').touch()\n")
-    save_backbone(tmp_path / "x.safetensors", state, about={**about, "backbone": "mine:net"})
-    with pytest.raises(CheckpointError, match=r"mine:net.*trust=True"):
-        massrl.load_backbone(tmp_path / "x.safetensors")
-    assert not (tmp_path / "ran").exists()
-    for wrong in ({"stem": None}, {"size": "32"}):
-        save_backbone(tmp_path / "y.safetensors", state, about={**about, **wrong})
-        with pytest.raises(CheckpointError, match="damaged"):
-            massrl.load_backbone(tmp_path / "y.safetensors")

@@ -362,7 +362,9 @@ def test_full_disk_is_one_clear_error_and_keeps_the_last_checkpoint(
         original(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TrainingError, match="no space left on the disk; the previous one is intact"):
+    with pytest.raises(
+        TrainingError, match="no space left on the disk; the previous one is intact"
+    ):
         run(tmp_path / "run", train={"checkpoint_every": 2})
     checkpoints = tmp_path / "run" / "checkpoints"
     assert [path.name for path in checkpoints.iterdir()] == ["last.ckpt"]

@@ -22,7 +22,7 @@ def under(prefix: str, state: Weights) -> Weights:
 
 @pytest.fixture(scope="module")
 def states() -> tuple[Weights, Weights]:
-    """A network that was trained, and the one that follows it, with their classifiers."""
+    """A trained network and its moving average, with their classifiers."""
     torch.manual_seed(0)
     made = []
     for _ in range(2):
@@ -35,12 +35,12 @@ def states() -> tuple[Weights, Weights]:
     return made[0], made[1]
 
 
-def bare(state: Weights) -> Weights:
+def without_classifier(state: Weights) -> Weights:
     return {key: item for key, item in state.items() if not key.startswith("fc.")}
 
 
-def apart(state: Weights) -> Weights:
-    """As in lightly's tutorials: the children of the network in a list."""
+def flattened(state: Weights) -> Weights:
+    """As in lightly's tutorials: the children of the network in an nn.Sequential."""
     network = resnet18()
     network.load_state_dict(state)
     return nn.Sequential(*list(network.children())[:-1]).state_dict()
@@ -60,40 +60,44 @@ LAYOUTS: dict[str, tuple[Callable[[Weights, Weights], Weights], str]] = {
     ),
     "old solo-learn": (
         lambda own, slow: {
-            **under("state_dict/momentum_encoder.", bare(slow)),
-            **under("state_dict/encoder.", bare(own)),
+            **under("state_dict/momentum_encoder.", without_classifier(slow)),
+            **under("state_dict/encoder.", without_classifier(own)),
         },
         "state_dict/encoder",
     ),
     "lightly": (
         lambda own, slow: {
-            **under("state_dict/backbone_momentum.", apart(slow)),
-            **under("state_dict/backbone.", apart(own)),
+            **under("state_dict/backbone_momentum.", flattened(slow)),
+            **under("state_dict/backbone.", flattened(own)),
             **under("state_dict/projection_head.layers.", HEAD),
         },
         "state_dict/backbone",
     ),
     "DINO": (
         lambda own, slow: {
-            **under("student/module.backbone.", bare(slow)),
+            **under("student/module.backbone.", without_classifier(slow)),
             **under("student/module.head.", HEAD),
-            **under("teacher/backbone.", bare(own)),
+            **under("teacher/backbone.", without_classifier(own)),
             **under("teacher/head.", HEAD),
         },
         "teacher/backbone",
     ),
     "MoCo v2": (
         lambda own, slow: {
-            **under("state_dict/module.encoder_k.", {**bare(slow), **under("fc.", HEAD)}),
-            **under("state_dict/module.encoder_q.", {**bare(own), **under("fc.", HEAD)}),
+            **under(
+                "state_dict/module.encoder_k.", {**without_classifier(slow), **under("fc.", HEAD)}
+            ),
+            **under(
+                "state_dict/module.encoder_q.", {**without_classifier(own), **under("fc.", HEAD)}
+            ),
             "state_dict/module.queue": torch.zeros(8, 8),
         },
         "state_dict/module.encoder_q",
     ),
     "MoCo v3": (
         lambda own, slow: {
-            **under("state_dict/module.momentum_encoder.", bare(slow)),
-            **under("state_dict/module.base_encoder.", bare(own)),
+            **under("state_dict/module.momentum_encoder.", without_classifier(slow)),
+            **under("state_dict/module.base_encoder.", without_classifier(own)),
             **under("state_dict/module.predictor.", HEAD),
         },
         "state_dict/module.base_encoder",
@@ -106,51 +110,55 @@ LAYOUTS: dict[str, tuple[Callable[[Weights, Weights], Weights], str]] = {
 def test_backbone_is_found_and_gives_its_own_features(
     name: str, states: tuple[Weights, Weights]
 ) -> None:
-    """Guards the right network of two, every weight of it in its place, and an account of the rest."""
+    """Guards the right network of two, every tensor in its place, and an account of the rest."""
     own, slow = states
     layout, part = LAYOUTS[name]
     weights = layout(own, slow)
-    taken = take_backbone(weights, where="file")
-    assert (taken.part.name, taken.part.backbone, taken.part.stem) == (part, "resnet18", "standard")
+    imported = take_backbone(weights, where="file")
+    assert (imported.part.name, imported.part.backbone, imported.part.stem) == (
+        part,
+        "resnet18",
+        "standard",
+    )
     network = build_backbone("resnet18")
-    network.load_state_dict(taken.state)
+    network.load_state_dict(imported.state)
     original = resnet18()
     original.load_state_dict(own)
     original.fc = nn.Identity()
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(network.eval()(images), original.eval()(images))
-    left = sum(tensors for tensors, _ in taken.left.values())
-    assert left + len(taken.state) == len(weights)
-    numbers = sum(numbers for _, numbers in taken.left.values())
-    assert numbers + sum(item.numel() for item in taken.state.values()) == sum(
+    unused = sum(tensors for tensors, _ in imported.unused.values())
+    assert unused + len(imported.state) == len(weights)
+    values = sum(values for _, values in imported.unused.values())
+    assert values + sum(item.numel() for item in imported.state.values()) == sum(
         item.numel() for item in weights.values()
     )
 
 
-def test_other_part_is_taken_when_asked_for(states: tuple[Weights, Weights]) -> None:
+def test_part_that_is_named_is_imported(states: tuple[Weights, Weights]) -> None:
     """Guards the choice between online and target network."""
     weights = {**under("backbone.", states[0]), **under("momentum_backbone.", states[1])}
     for part, own in (("backbone", states[0]), ("momentum_backbone", states[1])):
-        taken = take_backbone(weights, where="file", part=part)
-        assert torch.equal(taken.state["conv1.weight"], own["conv1.weight"])
-        assert len(taken.others) == 1
+        imported = take_backbone(weights, where="file", part=part)
+        assert torch.equal(imported.state["conv1.weight"], own["conv1.weight"])
+        assert len(imported.others) == 1
     with pytest.raises(CheckpointError, match=r"no backbone 'projector'.*backbone.*--part"):
         take_backbone(weights, where="file", part="projector")
 
 
-def test_counters_that_old_files_lack_are_made_up_and_said(
+def test_counters_that_old_files_lack_are_zero_and_reported(
     states: tuple[Weights, Weights],
 ) -> None:
     """Guards files of torch before 0.4.1, which no strict load would take."""
     old = {key: item.half() for key, item in states[0].items() if "num_batches" not in key}
-    taken = take_backbone(old, where="file")
-    assert len(taken.made_up) == 20
-    assert all(item.dtype in (torch.float32, torch.int64) for item in taken.state.values())
-    assert any("20 counters" in line for line in taken.lines())
+    imported = take_backbone(old, where="file")
+    assert len(imported.missing_counters) == 20
+    assert all(item.dtype in (torch.float32, torch.int64) for item in imported.state.values())
+    assert any("20 batch-norm counters" in line for line in imported.lines())
 
 
-def test_weight_that_is_missing_or_of_another_shape_is_never_made_up(
+def test_weight_that_is_missing_or_of_another_shape_is_never_random(
     states: tuple[Weights, Weights],
 ) -> None:
     """Guards a backbone with random layers in the middle."""
@@ -158,12 +166,12 @@ def test_weight_that_is_missing_or_of_another_shape_is_never_made_up(
         {key: item for key, item in states[0].items() if key != "layer3.1.bn2.running_var"},
         {**states[0], "layer3.1.conv2.weight": torch.zeros(256, 256, 1, 1)},
     ):
-        with pytest.raises(CheckpointError, match=r"holds no ResNet.*--backbone"):
+        with pytest.raises(CheckpointError, match=r"has no known ResNet.*--backbone"):
             take_backbone(broken, where="file")
 
 
 def test_small_stem_and_another_network_are_told_apart() -> None:
-    """Guards the network's name, which no such file has."""
+    """Guards the network's name, which no such file says."""
     for name, stem in (
         *((name, "standard") for name in (*TORCHVISION_RESNETS, *NARROW_RESNETS)),
         ("resnet18", "small"),
@@ -172,33 +180,33 @@ def test_small_stem_and_another_network_are_told_apart() -> None:
     ):
         shapes = shapes_of(name, stem, image_side=224)  # zeros that share their memory: no network
         state = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
-        taken = take_backbone(under("backbone.", state), where="file")
-        assert (taken.part.backbone, taken.part.stem) == (name, stem)
-        assert not taken.left
+        imported = take_backbone(under("backbone.", state), where="file")
+        assert (imported.part.backbone, imported.part.stem) == (name, stem)
+        assert not imported.unused
 
 
-def test_network_that_goes_on_where_a_known_one_ends_is_refused(
+def test_network_with_more_layers_than_a_known_one_is_refused(
     states: tuple[Weights, Weights],
 ) -> None:
-    """Guards a network that would be cut short and judged as if it were whole."""
+    """Guards a network that would be cut short and evaluated as if it were complete."""
     longer = {**states[0], "layer3.2.conv1.weight": torch.zeros(256, 256, 3, 3)}
-    with pytest.raises(CheckpointError, match=r"begins as resnet18 and goes on with layer3.2"):
+    with pytest.raises(CheckpointError, match=r"begins as resnet18 and continues with layer3.2"):
         take_backbone(longer, where="file")
 
 
-def test_part_without_a_prefix_can_be_asked_for(states: tuple[Weights, Weights]) -> None:
+def test_part_without_a_prefix_can_be_named(states: tuple[Weights, Weights]) -> None:
     """Guards ``--part .``, as the account calls it."""
-    weights = {**bare(states[0]), **under("teacher.", states[1])}
-    taken = take_backbone(weights, where="file", part=".")
-    assert torch.equal(taken.state["conv1.weight"], states[0]["conv1.weight"])
+    weights = {**without_classifier(states[0]), **under("teacher.", states[1])}
+    imported = take_backbone(weights, where="file", part=".")
+    assert torch.equal(imported.state["conv1.weight"], states[0]["conv1.weight"])
 
 
 def test_network_that_is_no_resnet_is_named_by_the_user() -> None:
-    """Guards timm's networks, whose weights are taken as strictly."""
+    """Guards timm's networks, whose weights are loaded as strictly."""
     network = build_backbone("vit_tiny_patch16_224", image_side=64)
     weights = under("student/backbone.", network.state_dict())
     with pytest.raises(CheckpointError, match="--backbone"):
         take_backbone(weights, where="file")
-    taken = take_backbone(weights, where="file", backbone="vit_tiny_patch16_224", image_side=64)
-    assert set(taken.state) == set(network.state_dict())
-    assert not taken.left
+    imported = take_backbone(weights, where="file", backbone="vit_tiny_patch16_224", image_side=64)
+    assert set(imported.state) == set(network.state_dict())
+    assert not imported.unused

@@ -1,50 +1,23 @@
-"""Exports: each file is loaded by the lines of its own card, strictly, and gives the same features."""
+"""Export formats: each file is loaded by the code of its card, strictly, and gives the same features."""
 
 from __future__ import annotations
 
-import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from torch import nn
+from tests.conftest import Plugin
+from tests.weights.conftest import trained
 
-from massrl.commands.export import export_backbone, import_backbone
 from massrl.errors import CheckpointError, ConfigError
-from massrl.evaluation.feature_cache import network_fingerprint
+from massrl.registry import FORMATS
 from massrl.weights import formats
-from massrl.weights.backbone_file import save_backbone
-from massrl.weights.load import load_backbone, random_backbone
-
-ABOUT = {
-    "size": 32,
-    "mean": [0.5, 0.4, 0.3],
-    "std": [0.2, 0.25, 0.3],
-    "seed": 3,
-    "recipe": "",
-    "step": 5,
-}
-
-
-def trained(folder: Path, backbone: str, stem: str, *, size: int = 32) -> Path:
-    """A file with weights and statistics that no constructor makes."""
-    about = {**ABOUT, "backbone": backbone, "stem": stem, "size": size}
-    network = random_backbone(about)
-    torch.manual_seed(1)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean, std=0.1)
-            nn.init.uniform_(module.running_var, 0.5, 1.5)
-    path = folder / "backbone.safetensors"
-    save_backbone(path, network.state_dict(), about)
-    return path
-
-
-def program_of(card: Path) -> str:
-    return card.read_text(encoding="utf-8").split("```python\n")[1].split("\n```")[0]
-
+from massrl.weights.formats import Format, write_backbone
+from massrl.weights.load import load_backbone
 
 CASES = [
     ("resnet18", "standard", "torchvision"),
@@ -59,159 +32,143 @@ CASES = [
 ]
 
 
+def exported(path: Path, name: str) -> Path:
+    network: Any = load_backbone(path)
+    file = path.parent / f"exported{FORMATS.load(name).suffix}"
+    write_backbone(file, network, about=network.about, name=name)
+    return file
+
+
+def needs_onnx() -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+
+
 @pytest.mark.filterwarnings("default")  # of the exporter's own packages
-@pytest.mark.parametrize(("backbone", "stem", "kind"), CASES)
-def test_file_is_loaded_by_the_lines_of_its_card(
-    backbone: str, stem: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("backbone", "stem", "name"), CASES)
+def test_file_is_loaded_by_its_own_program(
+    backbone: str, stem: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards "gives files that the other tool loads strictly", and the lines that say how."""
-    if kind == "onnx":
-        pytest.importorskip("onnxruntime")
-        pytest.importorskip("onnxscript")
+    """Guards "gives files that the other tool loads strictly", and the code that says how."""
+    if name == "onnx":
+        needs_onnx()
     path = trained(tmp_path, backbone, stem)
-    file, card = export_backbone({"backbone": str(path), "format": kind})
-    assert card == file.with_suffix(".md")
+    network: Any = load_backbone(path)
+    file = exported(path, name)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     with torch.inference_mode():
-        exec(program_of(card), names)  # what a reader of the card would paste
-        wanted = load_backbone(path)(names["images"])
-        given = torch.as_tensor(names["features"])
-    assert given.shape == (8, wanted.shape[1])
-    tolerance = 1e-4 * float(wanted.abs().max())
-    torch.testing.assert_close(given, wanted, atol=tolerance, rtol=0)
+        exec(
+            FORMATS.load(name).program(network.about, file.name), names
+        )  # as a user would paste it
+        expected = network(names["images"])
+        features = torch.as_tensor(names["features"])
+    assert features.shape == (8, expected.shape[1])
+    tolerance = 1e-4 * float(expected.abs().max())
+    torch.testing.assert_close(features, expected, atol=tolerance, rtol=0)
 
 
-@pytest.mark.parametrize("kind", ["torchvision", "timm"])
-def test_tool_without_such_a_network_is_said(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["torchvision", "timm"])
+def test_network_that_the_tool_lacks_is_refused_with_the_formats_that_hold_it(
+    name: str, tmp_path: Path
+) -> None:
     """Guards a file that nothing can load."""
     path = trained(tmp_path, "resnet10-tiny", "small")
-    with pytest.raises(ConfigError, match=f"{kind} has no resnet10-tiny"):
-        export_backbone({"backbone": str(path), "format": kind})
+    with pytest.raises(
+        ConfigError, match=f"{name} has no resnet10-tiny: --format safetensors, onnx"
+    ):
+        exported(path, name)
     assert [item.name for item in tmp_path.iterdir()] == ["backbone.safetensors"]
 
 
-def test_export_that_gives_other_features_is_never_written(
+def test_onnx_file_with_other_features_is_never_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards the comparison with ONNX Runtime: it must be able to fail."""
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
+    needs_onnx()
     monkeypatch.setattr(formats, "_ONNX_TOLERANCE", 0.0)
-    path = trained(tmp_path, "resnet10-tiny", "small")
     with pytest.raises(CheckpointError, match="features differ"):
-        export_backbone({"backbone": str(path), "format": "onnx"})
-    assert not (tmp_path / "backbone-onnx.onnx").exists()
+        exported(trained(tmp_path, "resnet10-tiny", "small"), "onnx")
+    assert [item.name for item in tmp_path.iterdir()] == ["backbone.safetensors"]
 
 
-def test_names_and_places_of_exports(tmp_path: Path) -> None:
-    """Guards ``--out``, and an export that would lie about its kind."""
+@pytest.mark.parametrize(
+    ("extra", "hint"),
+    [("onnx", r"pip install 'massrl\[onnx\]'"), ("", "pip install no_such_a no_such_b")],
+)
+def test_format_without_its_packages_says_what_to_install(
+    extra: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards against an ImportError from deep within, and against a half-written file."""
+    lacking = Format(
+        suffix=".x",
+        write=lambda *_: pytest.fail("written without its packages"),
+        program=lambda *_: "",
+        packages=("no_such_a", "no_such_b", "json"),
+        extra=extra,
+    )
+    monkeypatch.setitem(FORMATS._loaded, "onnx", lacking)
+    with pytest.raises(ConfigError, match=f"--format onnx needs no_such_a, no_such_b: {hint}"):
+        exported(trained(tmp_path, "resnet10-tiny", "small"), "onnx")
+
+
+def test_unknown_format_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    """Guards Python callers, whom no command line checks."""
+    with pytest.raises(ConfigError, match="unknown format 'onxx': did you mean 'onnx'"):
+        write_backbone(tmp_path / "x", torch.nn.Identity(), about={}, name="onxx")
+
+
+NPZ = '''
+"""Weights as NumPy arrays."""
+
+import numpy as np
+
+from massrl.weights.formats import Format
+
+
+def write(path, network, about):
+    arrays = {name: item.cpu().numpy() for name, item in network.state_dict().items()}
+    np.savez(path, **arrays)
+
+
+def program(about, file):
+    return f'import numpy\\nweights = numpy.load("{file}")  # {about["num_features"]} features'
+
+
+FORMAT = Format(suffix=".npz", write=write, program=program)
+'''
+
+
+def test_format_of_another_package_exports_by_the_command_line(
+    plugin: Plugin, tmp_path: Path
+) -> None:
+    """Guards "a further format is a package's entry point": no file of massrl names it."""
+    plugin(NPZ, {"massrl.formats": {"numpy": "my_plugin:FORMAT"}})
     path = trained(tmp_path, "resnet10-tiny", "small")
-    file, card = export_backbone(
-        {"backbone": str(path), "out": str(tmp_path / "a" / "x.safetensors")}
-    )
-    assert (file, card) == (tmp_path / "a" / "x.safetensors", tmp_path / "a" / "x.md")
-    with pytest.raises(ConfigError, match=r"ends in \.safetensors"):
-        export_backbone({"backbone": str(path), "out": str(tmp_path / "x.pth")})
-    with pytest.raises(ConfigError, match="--format"):
-        export_backbone({"backbone": str(path), "format": "keras"})
-
-
-def test_import_takes_accounts_and_keeps_how_images_are_prepared(tmp_path: Path) -> None:
-    """Guards a round trip through another project's layout, statistics included."""
-    original = load_backbone(trained(tmp_path, "resnet18", "small-pad2"))
-    layout = {f"encoder.{key}": item for key, item in original.state_dict().items()}
-    torch.save({"state_dict": {**layout, "head.weight": torch.ones(2, 3)}}, tmp_path / "x.ckpt")
-    wanted = {
-        "checkpoint": str(tmp_path / "x.ckpt"),
-        "stem": "small-pad2",
-        "mean": ABOUT["mean"],
-        "std": ABOUT["std"],
-    }
-    file, lines = import_backbone(wanted)
-    assert file == tmp_path / "x.safetensors"
-    assert lines[0].startswith("taken  state_dict/encoder: resnet18, small-pad2 stem, 120 tensors")
-    assert "left   state_dict/head: 1 tensor of 6 numbers" in lines
-    taken = load_backbone(file)
-    assert {key: taken.about[key] for key in ("size", "mean", "std", "stem", "source", "part")} == {
-        "size": 32,
-        "mean": ABOUT["mean"],
-        "std": ABOUT["std"],
-        "stem": "small-pad2",
-        "source": "x.ckpt",
-        "part": "state_dict/encoder",
-    }
-    images = torch.randn(2, 3, 32, 32)
-    with torch.inference_mode():
-        assert torch.equal(taken(images), original(images))
-    text = export_backbone({"backbone": str(file)})[1].read_text(encoding="utf-8")
-    assert "Its weights are those of `x.ckpt`, part `state_dict/encoder`" in text
-    assert "the weights: as their source says" in text
-
-
-def test_import_says_what_it_cannot_know(tmp_path: Path) -> None:
-    """Guards the padding of a small stem, which no weight tells."""
-    network = random_backbone({**ABOUT, "backbone": "resnet18", "stem": "small"})
-    torch.save(network.state_dict(), tmp_path / "x.pth")
-    _, lines = import_backbone({"checkpoint": str(tmp_path / "x.pth")})
-    assert any("--stem small-pad2" in line for line in lines)
-
-
-def test_import_never_overwrites_the_file_it_reads(tmp_path: Path) -> None:
-    """Guards the only copy of somebody's weights, and what lies beside it under its name."""
-    state = load_backbone(trained(tmp_path, "resnet10-tiny", "small")).state_dict()
-    plain = {key: item.contiguous() for key, item in state.items()}
-    save_file(plain, tmp_path / "theirs.safetensors")
-    torch.save(state, tmp_path / "theirs.pth")
-    before = (tmp_path / "theirs.safetensors").read_bytes()
-    for name in ("theirs.safetensors", "theirs.pth"):
-        with pytest.raises(ConfigError, match="--out"):
-            import_backbone({"checkpoint": str(tmp_path / name)})
-    assert (tmp_path / "theirs.safetensors").read_bytes() == before
-
-
-def test_card_tells_of_the_run(tmp_path: Path) -> None:
-    """Guards data, strategies, figures and licences of the tables against being left out."""
-    from tests.train.conftest import run
-
-    folder = run(
-        tmp_path / "run",
-        views={"layout": "massrl-4", "policies": None, "size": 16},
-        train={"max_steps": 2},
-    ).folder
-    on = {"val": {"name": "shapes/val", "num_images": 1000}}
-    figures = {"acc1": 61.5, "acc5": None, "data": on, "software": {"torch": "2.9"}}
-    network = load_backbone(folder)
-    own = {**network.about, "fingerprint": network_fingerprint(network)}
-    results = {"backbone": own, "tasks": {"knn": figures}}
-    (folder / "results.json").write_text(json.dumps(results))
-    file, card = export_backbone({"backbone": str(folder), "format": "safetensors"})
-    assert file == folder / "backbone-safetensors.safetensors"
+    command = [sys.executable, "-m", "massrl", "export", str(path), "--format", "numpy"]
+    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    file, card = map(Path, done.stdout.split())
+    assert file == tmp_path / "backbone-numpy.npz"
+    names: dict[str, Any] = {}
     text = card.read_text(encoding="utf-8")
-    for words in (
-        "`randaugment",
-        "labels were not used",
-        "| k-NN | Acc@1 | 61.50 | 1,000 images of shapes/val |",
-        "MIT, © 2019 Ildoo Kim",
-        "searched **with labels**",
-        "2 optimiser steps",
-        "Measured with torch 2.9.",
-    ):
-        assert words in text
+    program = text.split("```python\n")[1].split("\n```")[0]
+    assert "| format | numpy |" in text
+    assert program.endswith("# 128 features")
+    exec(program.replace(file.name, str(file)), names)
+    state = load_backbone(path).state_dict()
+    assert set(names["weights"]) == set(state)
+    assert all(torch.equal(torch.as_tensor(names["weights"][key]), state[key]) for key in state)
+    names["weights"].close()
 
 
-def test_import_of_a_network_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards ``--backbone module:function``: what the user names may run, what a file names may not."""
-    (tmp_path / "own_network.py").write_text(
-        "from massrl.models.backbones import build_backbone\n"
-        "def net():\n    return build_backbone('resnet10-tiny', stem='small', image_side=32)\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    state = load_backbone(trained(tmp_path, "resnet10-tiny", "small")).state_dict()
-    torch.save(state, tmp_path / "x.pth")
-    wanted = {"checkpoint": "x.pth", "backbone": "own_network:net", "size": 32}
-    file, lines = import_backbone(wanted)
-    assert "own_network:net" in lines[0]
-    with pytest.raises(CheckpointError, match="trust=True"):
-        load_backbone(file)
-    assert load_backbone(file, trust=True).about["backbone"] == "own_network:net"
+def test_broken_format_of_another_package_does_not_hide_what_can_be_done(
+    plugin: Plugin, tmp_path: Path
+) -> None:
+    """Guards the hint of formats that fit against a package that cannot be imported."""
+    plugin("raise ImportError('gone')", {"massrl.formats": {"broken": "my_plugin:FORMAT"}})
+    path = trained(tmp_path, "resnet10-tiny", "small")
+    with pytest.raises(ConfigError, match="--format safetensors, onnx can hold it"):
+        exported(path, "timm")
+    with pytest.raises(ConfigError, match="'broken' of package my_plugin cannot be loaded"):
+        exported(path, "broken")

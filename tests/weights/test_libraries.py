@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm by name; their weights lie in a cache made by hand, for want of a net."""
+"""Networks of torchvision and timm by name; their weights are in a prepared cache: no test downloads."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from massrl.weights.load import load_backbone
 
 
 @pytest.fixture
-def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Weights where torchvision would have downloaded them to."""
+def cached_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Put weights where torchvision would have downloaded them to."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     torch.manual_seed(5)
     state = resnet18().state_dict()
@@ -29,12 +29,12 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:resnet18.IMAGENET1K_V1"])
 def test_torchvision_network_has_the_weights_of_its_library(
-    name: str, planted: dict[str, Any]
+    name: str, cached_weights: dict[str, Any]
 ) -> None:
     """Guards a baseline that would be a random network."""
     network = load_backbone(name)
     original = resnet18()
-    original.load_state_dict(planted)
+    original.load_state_dict(cached_weights)
     original.fc = nn.Identity()
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
@@ -44,10 +44,10 @@ def test_torchvision_network_has_the_weights_of_its_library(
     assert about["mean"] == [0.485, 0.456, 0.406]
 
 
-def test_untrained_network_asks_nobody_for_weights(
+def test_network_with_random_weights_downloads_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards ``--random_init``, the other half of a comparison, without a net."""
+    """Guards ``random_init``, the baseline of a comparison, without a network connection."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     first, again = (load_backbone("torchvision:resnet18", random_init=True) for _ in range(2))
     assert torch.equal(first.conv1.weight, again.conv1.weight)  # type: ignore[union-attr]
@@ -56,7 +56,7 @@ def test_untrained_network_asks_nobody_for_weights(
     assert tiny.about["num_features"] == 192
 
 
-def test_weights_that_cannot_be_fetched_are_said_in_one_line(
+def test_weights_that_cannot_be_downloaded_are_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards against a traceback of a downloader's own."""
@@ -66,18 +66,20 @@ def test_weights_that_cannot_be_fetched_are_said_in_one_line(
         raise OSError("no route to host")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", no_net)
-    with pytest.raises(CheckpointError, match="cannot be fetched: no route to host; --random_init"):
+    with pytest.raises(
+        CheckpointError, match="cannot be downloaded: no route to host; --random_init"
+    ):
         load_backbone("torchvision:resnet18")
 
 
 def test_timm_network_has_the_weights_of_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards the way from timm's network to ours."""
+    """Guards the copy of timm's weights into our network."""
     torch.manual_seed(7)
     theirs = timm.create_model("resnet18", num_classes=0)
-    asked: list[tuple[str, bool]] = []
+    calls: list[tuple[str, bool]] = []
 
     def create(name: str, *, pretrained: bool, num_classes: int, **_: Any) -> nn.Module:
-        asked.append((name, pretrained))
+        calls.append((name, pretrained))
         return theirs
 
     real = timm.create_model
@@ -87,7 +89,7 @@ def test_timm_network_has_the_weights_of_its_library(monkeypatch: pytest.MonkeyP
         lambda name, **options: (create if options["pretrained"] else real)(name, **options),
     )
     network = load_backbone("timm:resnet18.a1_in1k")
-    assert asked == [("resnet18.a1_in1k", True)]
+    assert calls == [("resnet18.a1_in1k", True)]
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(network(images), theirs.eval()(images))

@@ -26,7 +26,9 @@ def compare(config: CompareConfig | dict[str, Any]) -> tuple[Path, Comparison]:
     """
     from massrl.report.comparison import compare_folders
 
-    return compare_folders(config if isinstance(config, CompareConfig) else make(CompareConfig, config))
+    return compare_folders(
+        config if isinstance(config, CompareConfig) else make(CompareConfig, config)
+    )
 
 
 def run_compare(words: list[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from massrl.evaluation.feature_cache import network_fingerprint
 from massrl.evaluation.results import (
     METRICS,
     headline_metrics,
+    read_results,
     results_path,
     same_weights,
     task_title,
@@ -62,8 +62,10 @@ def stored_metrics(backbone: str, network: nn.Module) -> tuple[TaskMetrics, dict
         backbone: what was loaded: a run folder, file or name.
         network: the module of ``load_backbone``.
     """
-    path = results_path(backbone, EvaluateConfig())
-    results = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        results = read_results(results_path(backbone, EvaluateConfig()).parent)
+    except FileNotFoundError:
+        return {}, {}
     about: Any = network.about
     if not same_weights(results.get("backbone", {}), network_fingerprint(network), about):
         return {}, {}

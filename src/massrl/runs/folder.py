@@ -16,7 +16,7 @@ from massrl.config.files import config_text
 from massrl.config.pretrain import Config
 from massrl.config.sections import ViewsConfig
 from massrl.errors import CheckpointError, ConfigError
-from massrl.files import BACKBONE_FILE, write_text
+from massrl.files import write_text
 
 try:
     import fcntl
@@ -49,7 +49,7 @@ class RunFolder:
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.csv"
         self.checkpoint = self.path / "checkpoints" / "last.ckpt"
-        self.backbone = self.path / BACKBONE_FILE
+        self.backbone = self.path / "backbone.safetensors"
         self.data = self.path / "data.json"
         self.matrix = self.path / "loss_matrix.json"
         self.matrix_picture = self.path / "loss_matrix.png"

@@ -71,8 +71,8 @@ class ImportedBackbone:
     part: Part
     state: dict[str, Tensor]
     others: tuple[Part, ...]
-    left: dict[str, tuple[int, int]]
-    made_up: tuple[str, ...]
+    unused: dict[str, tuple[int, int]]
+    missing_counters: tuple[str, ...]
 
     def lines(self) -> list[str]:
         """Return the account for the user, line by line."""
@@ -190,7 +190,10 @@ def _find_parts(
 def _surplus(weights: Mapping[str, Tensor], part: Part) -> list[str]:
     """Return keys in a ResNet's stages that its network lacks, such as those of further blocks."""
     own = set(part.keys.values())
-    begins = tuple(f"{part.prefix}{name}" for name in (*_SEQUENTIAL_NAMES.values(), *map(str, _SEQUENTIAL_NAMES)))
+    begins = tuple(
+        f"{part.prefix}{name}"
+        for name in (*_SEQUENTIAL_NAMES.values(), *map(str, _SEQUENTIAL_NAMES))
+    )
     return [
         key
         for key in weights
@@ -205,9 +208,7 @@ def _prefixes(keys: Mapping[str, object], anchor: str) -> list[str]:
     return [prefix for prefix in ends if not prefix or prefix[-1] in "./"]
 
 
-def _is_complete(
-    weights: Mapping[str, Tensor], keys: Mapping[str, str], *, shapes: Shapes
-) -> bool:
+def _is_complete(weights: Mapping[str, Tensor], keys: Mapping[str, str], *, shapes: Shapes) -> bool:
     return all(
         key in keys and weights[keys[key]].shape == shape
         for key, shape in shapes.items()

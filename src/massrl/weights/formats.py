@@ -103,9 +103,7 @@ _COMPUTE_FEATURES = "features = model.eval()(images)  # (8, {num_features})"
 
 def _torch_program(about: About, *load: str) -> str:
     """Code that loads a PyTorch ``model`` and computes features with it."""
-    return "\n".join(
-        [*load, _PREPARE_IMAGES.format(**about), _COMPUTE_FEATURES.format(**about)]
-    )
+    return "\n".join([*load, _PREPARE_IMAGES.format(**about), _COMPUTE_FEATURES.format(**about)])
 
 
 def _small_stem(about: About) -> list[str]:
@@ -128,9 +126,7 @@ def _safetensors_program(about: About, file: str) -> str:
     return _torch_program(about, "import massrl, torch", load)
 
 
-SAFETENSORS = Format(
-    suffix=".safetensors", write=_write_safetensors, program=_safetensors_program
-)
+SAFETENSORS = Format(suffix=".safetensors", write=_write_safetensors, program=_safetensors_program)
 
 
 def _write_torchvision(path: Path, network: nn.Module, about: About) -> None:

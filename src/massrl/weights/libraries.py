@@ -107,7 +107,7 @@ def _timm(model: str, tag: str, *, random_init: bool) -> LibraryBackbone:
     if not random_init and (not known or (tag and tag not in known)):
         hint = suggest(tag, known) if known else "it has none; --random_init takes random ones"
         raise ConfigError(f"timm's {model} has no weights {tag!r}: {hint}")
-    theirs = _download(
+    theirs: Any = _download(
         lambda: timm.create_model(name, pretrained=not random_init, num_classes=0), f"timm:{name}"
     )
     config = resolve_model_data_config(theirs)  # type: ignore[no-untyped-call]

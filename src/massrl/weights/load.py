@@ -13,8 +13,8 @@ from torch import nn
 
 from massrl.config.pretrain import Config
 from massrl.errors import CheckpointError, ConfigError
-from massrl.files import BACKBONE_FILE
 from massrl.models.backbones import is_users_code, seeded_backbone
+from massrl.runs.folder import RunFolder
 from massrl.weights.backbone_file import backbone_about, load_backbone_file, save_backbone
 from massrl.weights.foreign import ImportedBackbone, take_backbone
 from massrl.weights.libraries import is_library_name, load_library_backbone
@@ -177,12 +177,11 @@ def _backbone_file(path: Path) -> Path:
     """Return the weights file of a run folder; any other path as it is."""
     if not path.is_dir():
         return path
-    file = path / BACKBONE_FILE
+    file = RunFolder.existing(path, flag="BACKBONE").backbone
     if not file.is_file():
-        run = quote(str(path))
         raise CheckpointError(
-            f"{path} has no {BACKBONE_FILE}: it is no run folder, or its run is not complete and "
-            f"massrl pretrain --resume {run} completes it (BACKBONE)"
+            f"{path} has no {file.name} yet, since its run is not complete: "
+            f"massrl pretrain --resume {quote(str(path))} completes it"
         )
     return file
 

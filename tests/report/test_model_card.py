@@ -1,0 +1,96 @@
+"""The model card: everything a user of exported weights must know is on it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.conftest import ABOUT
+
+from massrl.commands.export import export_backbone
+from massrl.evaluation.feature_cache import network_fingerprint
+from massrl.report.model_card import Card, card_text, stored_metrics
+from massrl.weights.load import load_backbone
+
+
+def card(**changes: Any) -> Card:
+    content: dict[str, Any] = {
+        "file": "b.pth",
+        "format": "torchvision",
+        "about": {**ABOUT, "num_features": 128},
+        "num_parameters": 300_000,
+        "program": "import torch",
+    }
+    return Card(**(content | changes))
+
+
+def test_card_says_how_to_use_the_file() -> None:
+    """Guards the code, and the preparation of images, without which features mean nothing."""
+    text = card_text(card())
+    assert text.startswith("# b.pth\n\n")
+    assert "```python\nimport torch\n```" in text
+    for words in (
+        "resnet10-tiny without its classifier (0.3 million parameters)",
+        "to 128 features",
+        "| format | torchvision |",
+        "| images | 32 px, RGB in [0, 1] |",
+        "| normalised by | mean 0.5 0.5 0.5, std 0.2 0.2 0.2 |",
+        "Not evaluated: see `massrl evaluate`.",
+    ):
+        assert words in text
+
+
+def test_weights_of_another_source_are_not_called_massrls() -> None:
+    """Guards licences: weights that were imported are not MIT because massrl wrote the file."""
+    text = card_text(card(about={**ABOUT, "num_features": 128, "source": "x.ckpt", "part": "."}))
+    assert "Its weights are from `x.ckpt`, part `.`, unchanged." in text
+    assert "- the weights: see their source" in text
+    assert "massrl, whose code trained" not in text
+
+
+def test_card_of_a_run_tells_data_policies_metrics_and_licences(tmp_path: Path) -> None:
+    """Guards data, policies, metrics and licences of the tables against being left out."""
+    from tests.train.conftest import run
+
+    folder = run(
+        tmp_path / "run",
+        views={"layout": "massrl-4", "policies": None, "size": 16},
+        train={"max_steps": 2},
+    ).folder
+    on = {"val": {"name": "shapes/val", "num_images": 1000}}
+    result = {"acc1": 61.5, "acc5": None, "data": on, "software": {"torch": "2.9"}}
+    network: Any = load_backbone(folder)
+    own = {**network.about, "fingerprint": network_fingerprint(network)}
+    content = {"backbone": own, "tasks": {"knn": result}}
+    (folder / "results.json").write_text(json.dumps(content))
+    file, path = export_backbone({"backbone": str(folder), "format": "safetensors"})
+    assert file == folder / "backbone-safetensors.safetensors"
+    text = path.read_text(encoding="utf-8")
+    for words in (
+        "`randaugment",
+        "labels were not used",
+        "| k-NN | Acc@1 | 61.50 | 1,000 images of shapes/val |",
+        "MIT, © 2019 Ildoo Kim",
+        "searched **with labels**",
+        "2 optimiser steps",
+        "Measured with torch 2.9.",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize("content", [{}, {"backbone": {}, "tasks": {}}])
+def test_metrics_of_other_weights_are_not_taken(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards a card against a results.json of weights that were there before."""
+    from massrl.weights.load import random_backbone
+
+    monkeypatch.chdir(tmp_path)
+    network: Any = random_backbone(ABOUT)
+    network.about = ABOUT
+    assert stored_metrics("x.safetensors", network) == ({}, {})
+    (tmp_path / "x-results").mkdir()
+    (tmp_path / "x-results" / "results.json").write_text(json.dumps(content))
+    assert stored_metrics("x.safetensors", network) == ({}, {})

@@ -1,0 +1,100 @@
+"""Atomic writing: a path has the old content or the new one, whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import io
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+import torch
+
+from massrl.errors import TrainingError
+from massrl.files import cache_folder, write_atomically, write_json, write_text
+
+
+class FullDisk(io.RawIOBase):
+    """A file on a disk without room."""
+
+    def writable(self) -> bool:
+        """It seems to be."""
+        return True
+
+    def write(self, content: Any) -> int:
+        """Fail as a full disk does."""
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def half_written(error: BaseException) -> Any:
+    def write(file: IO[bytes]) -> None:
+        file.write(b"half of the new")
+        file.flush()
+        raise error
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left"), TrainingError, "no space left on the disk"),
+        (OSError(errno.EIO, "Input/output error"), TrainingError, "Input/output error"),
+        (RuntimeError("a fault of ours"), RuntimeError, "a fault of ours"),
+        (ValueError("a fault of ours"), ValueError, "a fault of ours"),
+        (KeyboardInterrupt(), KeyboardInterrupt, "^$"),
+    ],
+)
+@pytest.mark.parametrize("old", [True, False])
+def test_writer_that_fails_leaves_the_old_file_and_no_part(
+    tmp_path: Path, error: BaseException, raised: type[BaseException], message: str, old: bool
+) -> None:
+    """Guards the last good checkpoint: half a file must never bear its name, nor litter lie about."""
+    path = tmp_path / "last.ckpt"
+    if old:
+        path.write_bytes(b"old")
+    with pytest.raises(raised, match=message) as caught:
+        write_atomically(path, half_written(error))
+    assert [item.name for item in tmp_path.iterdir()] == (["last.ckpt"] if old else [])
+    assert not old or path.read_bytes() == b"old"
+    if raised is TrainingError:
+        assert ("the previous one is intact" in str(caught.value)) == old
+        assert str(path) in str(caught.value)
+
+
+def test_checkpoint_on_a_full_disk_says_so(tmp_path: Path) -> None:
+    """Guards torch's own ways of failing: it may report a full disk as a RuntimeError."""
+    path = tmp_path / "last.ckpt"
+    with pytest.raises(TrainingError, match="no space left on the disk"):
+        write_atomically(path, lambda _: torch.save({"x": torch.zeros(9999)}, FullDisk()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_below_a_file_is_one_line(tmp_path: Path) -> None:
+    """Guards against a second error, out of the tidying up, that hides the first."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(TrainingError, match="cannot write .*file"):
+        write_text(tmp_path / "file" / "y.txt", "z")
+
+
+def test_written_files_replace_the_old_ones_whole(tmp_path: Path) -> None:
+    """Guards the good case: text as UTF-8, JSON for people, folders made."""
+    path = tmp_path / "deep" / "é.txt"
+    write_text(path, "a long old text")
+    write_text(path, "τ")
+    assert path.read_bytes() == "τ".encode()
+    write_json(tmp_path / "r.json", {"τ": [1, 2.5, None]})
+    assert (tmp_path / "r.json").read_text(encoding="utf-8").startswith('{\n  "τ": [')
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["deep", "r.json"]
+
+
+def test_cache_folder_is_the_users_unless_another_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards ``$MASSRL_CACHE``: features of a test or a job must not fill the home folder."""
+    monkeypatch.setenv("MASSRL_CACHE", str(tmp_path))
+    assert cache_folder("features") == tmp_path / "features"
+    monkeypatch.delenv("MASSRL_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_folder("features") == tmp_path / "home" / ".cache" / "massrl" / "features"
+    assert not (tmp_path / "home").exists()

@@ -1,0 +1,88 @@
+"""Backbone files: weights and description come back as they were saved."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.conftest import ABOUT
+
+from massrl.errors import CheckpointError
+from massrl.weights.backbone_file import backbone_about, load_backbone_file, save_backbone
+
+
+def test_backbone_file_is_read_as_it_was_saved(tmp_path: Path) -> None:
+    """Guards the exported weights: every dtype and layout, and how to build the network."""
+    state = {
+        "conv.weight": torch.randn(4, 3, 3, 3).to(memory_format=torch.channels_last),
+        "bn.num_batches_tracked": torch.tensor(5),
+        "part": torch.arange(10.0)[2:5],
+        "half": torch.ones(2, dtype=torch.bfloat16),
+    }
+    about = {**ABOUT, "name": "é"}
+    path = tmp_path / "backbone.safetensors"
+    save_backbone(path, state, about=about)
+    loaded, about_read = load_backbone_file(path)
+    assert about_read == about
+    assert loaded.keys() == state.keys()
+    for name, tensor in state.items():
+        assert torch.equal(loaded[name], tensor)
+        assert loaded[name].dtype == tensor.dtype
+
+
+def test_backbone_with_tied_weights_can_be_saved(tmp_path: Path) -> None:
+    """Guards the end of a long run: safetensors refuses tensors that share memory."""
+    weight = torch.randn(3, 3)
+    path = tmp_path / "backbone.safetensors"
+    save_backbone(path, {"a": weight, "b": weight, "c": weight[1:]}, about=ABOUT)
+    loaded, _ = load_backbone_file(path)
+    assert torch.equal(loaded["a"], loaded["b"])
+    assert torch.equal(loaded["c"], weight[1:])
+
+
+@pytest.mark.parametrize("damaged", [b"", b"x" * 100, None, 40])
+def test_backbone_file_that_is_damaged_is_refused_in_one_line(tmp_path: Path, damaged: Any) -> None:
+    """Guards against a traceback out of safetensors."""
+    path = tmp_path / "backbone.safetensors"
+    save_backbone(path, {"a": torch.zeros(100)}, about=ABOUT)
+    if damaged is None:
+        path.unlink()
+    else:
+        path.write_bytes(damaged if isinstance(damaged, bytes) else path.read_bytes()[:-damaged])
+    with pytest.raises(CheckpointError, match="backbone.safetensors") as caught:
+        load_backbone_file(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_safetensors_of_another_maker_are_refused(tmp_path: Path) -> None:
+    """Guards against weights whose network nobody knows."""
+    path = tmp_path / "other.safetensors"
+    save_file({"a": torch.zeros(2)}, path)
+    with pytest.raises(CheckpointError, match="massrl did not write it"):
+        load_backbone_file(path)
+    assert backbone_about(path) is None
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"stem": None}, {"size": "32"}, {"mean": 0.5}, {"seed": 1.5}, {"backbone": 18}]
+)
+def test_description_of_another_type_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    """Guards against a TypeError deep within a network for a damaged description."""
+    path = tmp_path / "backbone.safetensors"
+    save_backbone(path, {"a": torch.zeros(2)}, about={**ABOUT, **wrong})
+    for read in (load_backbone_file, backbone_about):
+        with pytest.raises(CheckpointError, match="it is damaged"):
+            read(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", json.dumps({"backbone": "resnet18"})])
+def test_description_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    """Guards against a traceback out of json, or a network without its image size."""
+    path = tmp_path / "backbone.safetensors"
+    save_file({"a": torch.zeros(2)}, path, metadata={"massrl": text})
+    with pytest.raises(CheckpointError, match="it is damaged"):
+        backbone_about(path)
