@@ -241,7 +241,28 @@ OPTIMIZERS = Table(
 POLICIES = Table("policy", group="massrl.policies", flag="--views.policies", rows={})
 OPERATIONS = Table("operation", group="massrl.operations", flag="--views.policies", rows={})
 LAYOUTS = Table("layout", group="massrl.layouts", flag="--views.layout", rows={})
-SOURCES = Table("data source", group="massrl.sources", flag="--data.train", rows={})
+SOURCES = Table(
+    "data source",
+    group="massrl.sources",
+    flag="--data.train",
+    rows={  # asked in this order whether a spec is theirs
+        "shapes": ("massrl.data.sources.shapes:ShapesKind", "rendered scenes: shapes(count=4000)"),
+        "torchvision": (
+            "massrl.data.sources.torchvision_sets:TorchvisionKind",
+            "torchvision's data sets by name, such as cifar10",
+        ),
+        "packed": ("massrl.data.sources.packed:PackedKind", "tar shards of massrl data pack"),
+        "coco": ("massrl.data.sources.coco:CocoKind", "objects in a JSON file in COCO's layout"),
+        "voc": (
+            "massrl.data.sources.voc:VocKind",
+            "folders in Pascal VOC's layout, voc2007 and voc2012",
+        ),
+        "files": (
+            "massrl.data.sources.folders:FilesKind",
+            "folders of images, and text files of paths",
+        ),
+    },
+)
 TASKS = Table("task", group="massrl.tasks", flag="--task", rows={})
 FORMATS = Table(
     "format",

@@ -95,7 +95,7 @@ def test_network_of_the_users_own_code_is_imported_by_its_name(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"stem": "auto"}, "--stem is 'auto', but small, small-pad2, standard are accepted"),
+        ({"stem": "auto"}, "--stem is 'auto': known: small, small-pad2, standard"),
         ({"size": 0}, "--size is 0, but 1 or more is wanted"),
         ({"std": (0.2, 0.0, 0.2)}, "--std is 0, but 1e-06 or more is wanted"),
     ],

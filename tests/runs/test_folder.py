@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -103,7 +104,7 @@ def test_lock_is_free_as_soon_as_the_process_is_killed(tmp_path: Path) -> None:
     """Guards a supervisor that restarts at once: loader processes outlive a killed run by seconds."""
     code = (
         "import os, signal, sys, time\n"
-        "from massrl.run_folder import RunFolder\n"
+        "from massrl.runs.folder import RunFolder\n"
         "with RunFolder.new(sys.argv[1]).held():\n"
         "    if os.fork() == 0:\n"
         "        time.sleep(30)\n"
@@ -111,7 +112,8 @@ def test_lock_is_free_as_soon_as_the_process_is_killed(tmp_path: Path) -> None:
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     begin = time.monotonic()
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=False)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=False)
+    assert done.returncode == -signal.SIGKILL
     with RunFolder(tmp_path / "run").held():
         pass
     assert time.monotonic() - begin < 25

@@ -1,4 +1,4 @@
-"""What the verbs beside pre-training are asked for: dataclasses that their flags are derived from."""
+"""``massrl data check`` and ``massrl data pack``: options, functions, and what the shell prints."""
 
 from __future__ import annotations
 
@@ -6,48 +6,48 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import Any
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any
 
 from massrl.commands.arguments import first
 from massrl.config.checks import MANY, choice, in_range, raise_faults, require
-from massrl.config.choices import ON_ERROR
 from massrl.config.parser import make
-from massrl.data.build import open_images
-from massrl.data.check import CheckReport, check_source
-from massrl.data.pack import Recoding, pack
-from massrl.data.sources.find_images import has_validation_part
+from massrl.config.sections import ON_ERROR
 from massrl.errors import ConfigError
-from massrl.runs.log import TaskProgress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from massrl.data.check import CheckReport
+
+_DEFAULT_QUALITY = 95
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckConfig:
-    """Images to decode, every one once."""
+    """Decode every image once, and list the broken ones."""
 
     images: str = ""
     """Folder, list of paths or name."""
     root: str | None = None
-    """Folder where named data sets are kept or downloaded to."""
+    """Folder where named data sets are stored or downloaded to."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackConfig:
-    """Images to pack into tar files, which are read faster than many small files."""
+    """Pack images into tar files, which are read faster than many small files."""
 
     images: str = ""
     """Folder, list of paths or name."""
     out: str = ""
-    """Folder and beginning of the names of what is written."""
+    """Folder and beginning of the names of the files to write."""
     root: str | None = None
-    """Folder where named data sets are kept or downloaded to."""
+    """Folder where named data sets are stored or downloaded to."""
     short_side: int | None = None
-    """Shrink images to this short side, pixels; without it every file is kept as it is."""
+    """Shrink images to this short side, pixels; without it every file is packed unchanged."""
     quality: int | None = None
-    """Quality of the JPEGs that shrunk images become; 95 where it is left out."""
+    """Quality of the JPEGs that shrunk images become; default 95."""
     shard_megabytes: int = 256
-    """Size at which a tar file is closed and the next one begun."""
+    """Size at which a tar file is closed and the next one begins."""
     on_error: str = "stop"
     """What a broken image does: `stop` the packing, or `skip` it, counted and reported."""
 
@@ -58,39 +58,71 @@ class PackConfig:
             in_range(self.quality, 1, 100, "--quality"),
             require(
                 self.quality is None or self.short_side is not None,
-                "--quality is that of images that are made smaller: --short_side is missing",
+                "--quality is that of images that are shrunk: --short_side is missing",
             ),
             in_range(self.shard_megabytes, 1, MANY, "--shard_megabytes"),
         )
 
 
+def check_data(
+    config: CheckConfig | dict[str, Any] | str, *, console: Console | None = None
+) -> CheckReport:
+    """Decode every image of a source once and report what is broken.
+
+    Args:
+        config: which images; a string stands for ``images`` alone.
+        console: where progress is shown; the terminal by default.
+
+    Raises:
+        ConfigError: if no images are given, or a key is unknown.
+        DataError: if the source cannot be used.
+    """
+    from massrl.data.build import open_images
+    from massrl.data.check import check_source
+    from massrl.runs.log import TaskProgress
+
+    content = {"images": config} if isinstance(config, str) else config
+    wanted = content if isinstance(content, CheckConfig) else make(CheckConfig, content)
+    source = open_images(wanted.images, root=wanted.root, whole=True)
+    with TaskProgress(console or _terminal()) as progress:
+        return check_source(source, progress=partial(progress, "checking"))
+
+
 def pack_data(
     config: PackConfig | dict[str, Any], *, console: Console | None = None
 ) -> tuple[int, int]:
-    """Pack images into tar files with an index; ``--data.train 'OUT-*.tar'`` learns from them.
+    """Pack images into tar files with an index; ``--data.train 'OUT-*.tar'`` trains on them.
 
     Args:
-        config: which images, where to, and whether they are made smaller.
+        config: which images, where to, and whether they are shrunk.
         console: where progress is shown; the terminal by default.
 
     Returns:
-        Images packed, and broken images left out.
+        Number of images packed, and of broken images skipped.
+
+    Raises:
+        ConfigError: if the configuration is wrong, or a folder with ``train/`` and ``val/`` is given.
+        DataError: if the images cannot be used, or the files cannot be written.
     """
+    from massrl.data.build import open_images
+    from massrl.data.pack import Recoding, pack
+    from massrl.data.sources.find_images import has_validation_part
+    from massrl.runs.log import TaskProgress
+
     wanted = config if isinstance(config, PackConfig) else make(PackConfig, config)
     if not wanted.out.strip() or wanted.out.endswith(("/", ".")):
         raise ConfigError(
-            f"OUT is {wanted.out!r}, but a folder and the beginning of a name, such as packed/photos, "
-            "is wanted"
+            f"OUT is {wanted.out!r}; accepted: a folder and the beginning of a name, such as packed/photos"
         )
     if has_validation_part(Path(wanted.images).expanduser()):
         raise ConfigError(
-            f"{wanted.images} is divided into parts to learn from and to judge by: pack each of its folders "
+            f"{wanted.images} is divided into training and validation images: pack each of its folders "
             f"by itself, such as {wanted.images}/train"
         )
     source = open_images(wanted.images, root=wanted.root)
-    quality = 95 if wanted.quality is None else wanted.quality
+    quality = _DEFAULT_QUALITY if wanted.quality is None else wanted.quality
     recoding = Recoding(wanted.short_side, quality) if wanted.short_side else None
-    with TaskProgress(console or Console(stderr=True)) as progress:
+    with TaskProgress(console or _terminal()) as progress:
         return pack(
             source,
             Path(wanted.out).expanduser(),
@@ -101,30 +133,10 @@ def pack_data(
         )
 
 
-def check_data(
-    config: CheckConfig | dict[str, Any] | str, *, console: Console | None = None
-) -> CheckReport:
-    """Decode every image of a source once and list what is broken.
-
-    Args:
-        config: which images; a text is short for their folder, list or name alone.
-        console: where progress is shown; the terminal by default.
-    """
-    content = {"images": config} if isinstance(config, str) else config
-    wanted = content if isinstance(content, CheckConfig) else make(CheckConfig, content)
-    source = open_images(wanted.images, root=wanted.root, whole=True)
-    with TaskProgress(console or Console(stderr=True)) as progress:
-        return check_source(source, progress=lambda done, total: progress("checking", done, total))
-
-
 def run_check(words: list[str]) -> int:
-    """Run ``massrl data check`` and return the exit code."""
-    from massrl.config.parser import make
-
+    """Run ``massrl data check`` and return the exit code: 1 if an image is broken."""
     images = first(words, "the images to check: a folder, a list or a name")
-    config = make(CheckConfig, {"images": images}, arguments=words)
-
-    report = check_data(config)
+    report = check_data(make(CheckConfig, {"images": images}, arguments=words))
     for line in report.lines():
         print(line)
     return 0 if report.ok else 1
@@ -132,14 +144,17 @@ def run_check(words: list[str]) -> int:
 
 def run_pack(words: list[str]) -> int:
     """Run ``massrl data pack`` and return the exit code."""
-    from massrl.config.parser import make
-
     images = first(words, "the images to pack: a folder, a list or a name")
     out = first(words, "where to: a folder and the beginning of a name, such as packed/photos")
     config = make(PackConfig, {"images": images, "out": out}, arguments=words)
-
-    packed, left_out = pack_data(config)
-    broken = f", {left_out} broken ones left out" if left_out else ""
-    print(f"{packed} images packed{broken}; learn from them with:")
+    num_packed, num_skipped = pack_data(config)
+    skipped = f", {num_skipped} broken ones skipped" if num_skipped else ""
+    print(f"{num_packed} images packed{skipped}; train on them with:")
     print(f"  massrl pretrain --data.train {quote(out + '-*.tar')}")
     return 0
+
+
+def _terminal() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from massrl.commands.arguments import first
-from massrl.config.checks import choice, raise_faults
+from massrl.config.checks import raise_faults
+from massrl.config.fields import field_faults, option
 from massrl.config.parser import make
 from massrl.errors import ConfigError
 from massrl.registry import FORMATS
@@ -20,14 +21,14 @@ class ExportConfig:
 
     backbone: str = ""
     """Run folder, file, or name such as `torchvision:resnet50`."""
-    format: str = "safetensors"
-    """Format of the file: see `massrl parts`."""
+    format: str = option("safetensors", choices=FORMATS)
+    """Format of the file."""
     out: str = ""
     """File to write; in the run folder or beside the file when left out. A model card is written beside
     it."""
 
     def __post_init__(self) -> None:
-        raise_faults(choice(self.format, tuple(FORMATS), "--format"))
+        raise_faults(*field_faults(self))
 
 
 def export_backbone(config: ExportConfig | dict[str, Any]) -> tuple[Path, Path]:

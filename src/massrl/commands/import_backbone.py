@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from massrl.commands.arguments import first
-from massrl.config.checks import MANY, in_range, raise_faults, require
+from massrl.config.checks import MANY, in_range, raise_faults
+from massrl.config.choices import STEMS
+from massrl.config.fields import field_faults, option
 from massrl.config.parser import make
-from massrl.config.sections import STEMS
 from massrl.errors import ConfigError
+
+_STEMS = {name: meaning for name, meaning in STEMS.items() if name != "auto"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +27,8 @@ class ImportConfig:
     backbone: str | None = None
     """Name of its network: any timm name, or `module:function` of your own; found by tensor shapes
     among torchvision's ResNets when left out."""
-    stem: str | None = None
-    """Its first layers: `standard`, `small` (3×3, no pooling) or `small-pad2` (solo-learn's)."""
+    stem: str | None = option(None, choices=_STEMS)
+    """Its first layers; found likewise when left out."""
     part: str | None = None
     """Key prefix of the backbone to import, where the file has several."""
     size: int | None = None
@@ -36,12 +39,8 @@ class ImportConfig:
     """Channel standard deviations, likewise."""
 
     def __post_init__(self) -> None:
-        stems = [stem for stem in STEMS if stem != "auto"]
         raise_faults(
-            require(
-                self.stem is None or self.stem in stems,
-                f"--stem is {self.stem!r}, but {', '.join(stems)} are accepted",
-            ),
+            *field_faults(self),
             in_range(self.size, 1, MANY, "--size"),
             *(in_range(value, 1e-6, MANY, "--std") for value in self.std or ()),
         )

@@ -1,8 +1,9 @@
-"""Images with objects in them: what detectors and segmenters learn from and are judged by."""
+"""Images with objects in them: the data of detection and segmentation."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,20 +11,21 @@ import numpy as np
 from massrl.data.source import Source, Subset
 from massrl.errors import DataError
 
-IGNORED = 255  # of a label map: pixels that are neither right nor wrong
+IGNORED = 255  # in a label map: pixels that neither training nor evaluation counts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One image and what is in it: K objects.
+    """One image and the K objects in it.
 
     Attributes:
         image: uint8 ``(H, W, 3)``, RGB.
-        boxes: float32 ``(K, 4)``, x1, y1, x2, y2 in pixels; x2 and y2 lie one past the last.
+        boxes: float32 ``(K, 4)``, x1, y1, x2, y2 in pixels from 0; x2 and y2 are excluded.
         labels: int64 ``(K,)``, class of each object.
         masks: bool ``(K, H, W)``, the visible pixels of each object; ``None`` where only boxes are known.
-        crowd: bool ``(K,)``, groups that nobody is asked to tell apart.
-        difficult: bool ``(K,)``, objects that nobody is asked for, as VOC has them; ``None`` for none.
+        crowd: bool ``(K,)``, boxes around a group of objects, which evaluation ignores.
+        difficult: bool ``(K,)``, objects marked as difficult, as VOC does, which evaluation ignores;
+            ``None`` for none.
     """
 
     image: np.ndarray
@@ -35,7 +37,7 @@ class Scene:
 
 
 class ObjectSource(Source):
-    """A source that knows the objects in its images.
+    """A source whose images are annotated with objects.
 
     Attributes:
         object_names: name of each class of objects.
@@ -49,25 +51,45 @@ class ObjectSource(Source):
 
     @property
     def used_names(self) -> tuple[str, ...]:
-        """Classes of the objects that there are."""
+        """Classes that occur among the objects."""
         return self.object_names
 
-    def count_as(self, names: tuple[str, ...]) -> None:
-        """Count classes of objects as another part does, which has all of this one's."""
+    def set_object_names(self, names: tuple[str, ...]) -> None:
+        """Number the classes as in ``names``, which holds all of ``used_names``."""
         self.object_names = names
 
     @abstractmethod
     def scene(self, index: int) -> Scene:
-        """One image with its objects.
+        """Return one image with its objects.
 
         Raises:
             ImageError: if it cannot be read.
         """
 
-    def label_map(self, index: int) -> np.ndarray:
-        """Class of every pixel, uint8 ``(H, W)``: 0 for background, 1 + its class for an object.
+    def image_labels(self) -> np.ndarray:
+        """Return which classes each image shows.
 
-        By default the objects' masks are laid over each other, the smallest uppermost; crowds are ignored.
+        Returns:
+            int64 ``(n, num_classes)``: 1 where the class is in the image, 0 where it is not, -1 where all
+            of its objects are difficult.
+        """
+        labels = np.zeros((len(self), len(self.object_names)), np.int64)
+        for index, row in enumerate(labels):
+            scene = self.scene(index)
+            if scene.difficult is None:
+                row[scene.labels] = 1
+            else:
+                row[scene.labels[scene.difficult]] = -1
+                row[scene.labels[~scene.difficult]] = 1
+        return labels
+
+    def label_map(self, index: int) -> np.ndarray:
+        """Return the class of every pixel.
+
+        By default the objects' masks are painted over each other, the smallest last; crowds are ``IGNORED``.
+
+        Returns:
+            uint8 ``(H, W)``: 0 for background, 1 + its class for an object, ``IGNORED``.
         """
         if len(self.object_names) >= IGNORED:
             raise DataError(
@@ -76,32 +98,40 @@ class ObjectSource(Source):
         scene = self.scene(index)
         assert scene.masks is not None
         labels = np.zeros(scene.image.shape[:2], np.uint8)
-        for place in np.argsort(-scene.masks.sum(axis=(1, 2)), kind="stable"):
-            labels[scene.masks[place]] = IGNORED if scene.crowd[place] else 1 + scene.labels[place]
+        for item in np.argsort(-scene.masks.sum(axis=(1, 2)), kind="stable"):
+            labels[scene.masks[item]] = IGNORED if scene.crowd[item] else 1 + scene.labels[item]
         return labels
 
 
 def remap_object_classes(source: ObjectSource, names: tuple[str, ...]) -> ObjectSource:
-    """The same images, their objects' classes counted as those that are learnt; it may lack some.
+    """Number a source's classes as another source does, which may have more; the source is changed.
+
+    Args:
+        source: the images to renumber the objects of.
+        names: classes of the images to train on.
 
     Raises:
-        DataError: if it has a class of its own.
+        DataError: if the source has a class that is not among ``names``.
     """
-    own = [name for name in source.used_names if name not in names]
-    if own:
-        raise DataError(f"{source.name} has objects {own[:3]} that are not learnt (--data.val)")
+    unknown = [name for name in source.used_names if name not in names]
+    if unknown:
+        raise DataError(
+            f"{source.name} has objects {unknown[:3]} that the training images have not (--data.val)"
+        )
     if source.object_names != names:
-        source.count_as(names)
+        source.set_object_names(names)
     return source
 
 
-def limited(source: ObjectSource, indices: np.ndarray) -> ObjectSource:
-    """Some images of a source of objects, in the given order."""
-    return _Part(source, indices)
+class ObjectSubset(Subset, ObjectSource):
+    """Some images of a source with objects, in the given order.
 
+    Args:
+        source: the whole.
+        indices: positions in it.
+    """
 
-class _Part(Subset, ObjectSource):
-    def __init__(self, source: ObjectSource, indices: np.ndarray) -> None:
+    def __init__(self, source: ObjectSource, indices: Sequence[int] | np.ndarray) -> None:
         super().__init__(source, indices)
         self._whole = source
         self.object_names = source.object_names
@@ -110,6 +140,10 @@ class _Part(Subset, ObjectSource):
     def scene(self, index: int) -> Scene:
         """See ``ObjectSource.scene``."""
         return self._whole.scene(int(self.indices[index]))
+
+    def image_labels(self) -> np.ndarray:
+        """See ``ObjectSource.image_labels``."""
+        return np.asarray(self._whole.image_labels()[self.indices])
 
     def label_map(self, index: int) -> np.ndarray:
         """See ``ObjectSource.label_map``."""

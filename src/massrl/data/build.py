@@ -1,8 +1,6 @@
-"""From a configuration to the parts of a run: images and views; nothing heavy."""
+"""Open the images of a configuration."""
 
 from __future__ import annotations
-
-import logging
 
 from massrl.config.pretrain import Config
 from massrl.config.sections import DataConfig
@@ -11,11 +9,9 @@ from massrl.data.source import Normalization, Source, Subset
 from massrl.data.splits import balanced_subset
 from massrl.errors import ConfigError
 
-logger = logging.getLogger("massrl")
-
 
 def training_source(data: DataConfig) -> Source:
-    """The images to learn from, cut to ``data.limit`` where it is set."""
+    """Open the images to train on: ``data.train``, or a balanced subset of ``data.limit`` images of it."""
     source = open_source(data.train, split="train", root=data.root, download=data.download)
     if data.limit is None or data.limit >= len(source):
         return source
@@ -23,14 +19,24 @@ def training_source(data: DataConfig) -> Source:
 
 
 def open_images(images: str, *, root: str | None, whole: bool = False) -> Source:
-    """Images that are only looked at: to learn from, or the whole of a divided folder."""
+    """Open the images that a command is given.
+
+    Args:
+        images: the spec; see ``open_source``.
+        root: folder of the sets that have a name.
+        whole: whether all of a folder with ``train/`` and ``val/`` is opened, not its training images.
+
+    Raises:
+        ConfigError: if no images are given.
+        DataError: if they cannot be used.
+    """
     if not images:
-        raise ConfigError("no images: a folder, a list of paths or a name is wanted (IMAGES)")
+        raise ConfigError("no images; accepted: a folder, a list of paths or a name (IMAGES)")
     split = "whole" if whole and not is_name(images) else "train"
     return open_source(images, split=split, root=root, flag="IMAGES")
 
 
 def normalization_of(config: Config, source: Source) -> Normalization:
-    """The constants in use: the configuration's, or else the data set's own."""
+    """Return the constants of a run: the configuration's, or else the data set's own."""
     own = source.normalization
     return Normalization(mean=config.data.mean or own.mean, std=config.data.std or own.std)

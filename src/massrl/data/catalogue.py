@@ -1,63 +1,107 @@
-"""From what the user wrote, a name or a path, to a source of images."""
+"""Open the images that a name or a path stands for."""
 
 from __future__ import annotations
 
-import re
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from massrl.data.annotated import ObjectSource
-from massrl.data.source import Source, Subset
-from massrl.data.sources import folders
-from massrl.data.sources import torchvision_sets as named
-from massrl.data.sources.coco import CocoSource
-from massrl.data.sources.packed import PackedSource
-from massrl.data.sources.shapes import NUM_SCENES, ShapesSource
-from massrl.data.sources.voc import VocSource, is_voc, listed
-from massrl.errors import ConfigError, DataError, MassrlError, suggest
-from massrl.registry import bind_call, parse_call
+from massrl.data.source import Source
+from massrl.data.sources.base import OpenOptions, SourceKind, parse_spec
+from massrl.errors import ConfigError, DataError, suggest
+from massrl.registry import SOURCES
+
+logger = logging.getLogger("massrl")
 
 SPLITS = ("train", "val", "unlabelled", "whole")
-_SHAPES = re.compile(r"\s*shapes\s*(\(|$)")
-_KINDS = {
-    "labelled": "labelled",
-    "labeled": "labelled",
-    "unlabelled": "unlabelled",
-    "unlabeled": "unlabelled",
-}
+_skipped: set[str] = set()  # rows of other packages that a warning has named
+
+
+def source_kinds() -> Iterator[SourceKind]:
+    """Yield an instance of every kind of source, those that take any path last.
+
+    A kind of another package that cannot be loaded is skipped with a warning.
+    """
+    fallbacks = []
+    for name, row in SOURCES.items():
+        try:
+            kind = SOURCES.load(name)()
+            if not isinstance(kind, SourceKind):
+                raise ConfigError(
+                    f"data source {name!r} of package {row.package} is no SourceKind: {row.target}"
+                )
+        except ConfigError as error:
+            if name not in _skipped:
+                logger.warning("skipped: %s", error)
+                _skipped.add(name)
+            continue
+        if kind.is_fallback:
+            fallbacks.append(kind)
+        else:
+            yield kind
+    yield from fallbacks
 
 
 def is_name(spec: str) -> bool:
-    """Whether a text names a data set, and so is no path."""
-    known = (*named.NAMES, *named.VOC_NAMES)
-    return bool(_SHAPES.match(spec)) or spec.partition(":")[0] in known
+    """Return whether a spec names a data set, and so is no path."""
+    parsed = parse_spec(spec)
+    return any(kind.is_name(parsed) for kind in source_kinds())
 
 
 def absolute_spec(spec: str) -> str:
-    """What the user wrote, so that it means the same images in any folder."""
+    """Return the spec with an absolute path, so that it means the same images in any folder."""
     if is_name(spec):
         return spec
-    prefix, path = _prefix_and_path(spec)
-    return f"{prefix}{path}"
+    parsed = parse_spec(spec)
+    return f"{spec.removesuffix(parsed.text)}{parsed.path.resolve()}"
 
 
-def holds(spec: str, path: str | Path) -> bool:
-    """Whether a path lies within the folder of images that a text asks for."""
-    folder = _prefix_and_path(spec)[1]
+def without_prefix(spec: str) -> str:
+    """Return the spec without a ``labelled:`` or ``unlabelled:`` before it."""
+    return parse_spec(spec).text
+
+
+def contains(spec: str, path: str | Path) -> bool:
+    """Return whether a path is inside the folder of images that a spec names."""
+    folder = parse_spec(spec).path.resolve()
     inside = Path(path).expanduser().resolve().is_relative_to(folder)
     return inside and folder.is_dir() and not is_name(spec)
 
 
-def _prefix_and_path(spec: str) -> tuple[str, Path]:
-    """``labelled:photos`` as its prefix with the colon and the absolute path."""
-    kind, colon, rest = spec.partition(":")
-    prefix, path = (f"{kind}:", rest) if colon and kind in _KINDS else ("", spec)
-    return prefix, Path(path).expanduser().resolve()
+def validation_spec(spec: str) -> str | None:
+    """Return the spec of the set that ``split="val"`` opens the validation images of.
+
+    Returns:
+        None where the source has no validation images of its own.
+    """
+    parsed = parse_spec(spec)
+    for kind in source_kinds():
+        if kind.matches(parsed) or kind.matches_objects(parsed):
+            return kind.validation_spec(parsed)
+    return None
 
 
-def without_kind(spec: str) -> str:
-    """A spec without ``labelled:`` or ``unlabelled:`` before it."""
-    kind, _, rest = spec.partition(":")
-    return rest if kind in _KINDS else spec
+def multilabel_specs(
+    spec: str, *, root: str | Path | None = None, download: bool = True, flag: str = "--data.train"
+) -> tuple[str, str] | None:
+    """Return specs of the training and the test images of a set with several labels an image.
+
+    Args:
+        spec: the set.
+        root: folder of the sets that have a name.
+        download: whether a missing set may be downloaded.
+        flag: where the user gave the spec, for errors.
+
+    Returns:
+        Two specs for ``open_objects``; None for a set with one label an image, or none.
+    """
+    parsed = parse_spec(spec)
+    options = OpenOptions(root=_folder(root), download=download, flag=flag)
+    for kind in source_kinds():
+        if kind.matches_objects(parsed):
+            return kind.multilabel_specs(parsed, options)
+    return None
 
 
 def open_source(
@@ -68,22 +112,23 @@ def open_source(
     download: bool = True,
     flag: str | None = None,
 ) -> Source:
-    """Open the images a user asked for.
+    """Open the images that a user asks for.
 
     Args:
         spec: ``"shapes"`` or ``"shapes(count=4000,size=32,seed=0,objects=1)"``; the name of one of
             torchvision's sets, also as ``"name:split"``; else a path: a folder of images (labelled
-            when every image lies in ``DIR/CLASS/`` and there are two classes or more), a text file of
+            when every image is in ``DIR/CLASS/`` and there are two classes or more), a text file of
             paths, or packed images as ``"OUT-*.tar"``. Of a set in Pascal VOC's layout, whose folders are
-            no classes, the list that is named (``"VOC2007:trainval"``, ``"voc2007"``), or all images but
-            those of its lists ``val`` and ``test``, which detectors are judged by. ``"labelled:DIR"`` and
-            ``"unlabelled:DIR"`` decide it by hand. A ``Path`` object is never taken for a name.
-        split: ``"train"``, ``"val"`` or ``"unlabelled"``. A folder that holds ``train/`` and
-            ``val/`` (or ``test/``) is entered accordingly, but for ``"whole"``.
-        root: where torchvision's sets lie; default ``$MASSRL_DATA``, else
+            no classes: the images of a list (``"VOC2007:trainval"``, ``"voc2007"``), or all but those of
+            the lists ``val`` and ``test``, on which detectors are evaluated. ``"labelled:DIR"`` and
+            ``"unlabelled:DIR"`` override the layout. A ``Path`` object is never taken for a name.
+            Other packages add kinds of sources by entry points, ``massrl.sources``.
+        split: ``"train"``, ``"val"`` or ``"unlabelled"``: of a folder that holds ``train/`` and
+            ``val/`` (or ``test/``), that part is opened; ``"whole"`` opens all of it.
+        root: folder of torchvision's sets; default ``$MASSRL_DATA``, else
             ``~/.cache/massrl/datasets``.
-        download: whether torchvision may fetch a set that is not there.
-        flag: where the user said so, for errors; by default ``--data.val`` for ``"val"`` and
+        download: whether torchvision may download a missing set.
+        flag: where the user gave the spec, for errors; default ``--data.val`` for ``"val"`` and
             ``--data.train`` for the others.
 
     Raises:
@@ -93,30 +138,13 @@ def open_source(
     flag = flag or ("--data.val" if split == "val" else "--data.train")
     if split not in SPLITS:
         raise ConfigError(f"split {split!r} is unknown: {suggest(split, SPLITS)} ({flag})")
-    text = str(spec)
-    root = Path(root).expanduser() if root else None
-    if isinstance(spec, str):
-        if _SHAPES.match(spec):
-            return _open_shapes(spec, split=split, flag=flag)
-        name, colon, own_split = spec.partition(":")
-        if name in named.NAMES:
-            chosen = own_split if colon else split
-            return named.open_named(name, split=chosen, root=root, download=download, flag=flag)
-    kind, colon, rest = text.partition(":")
-    if text.endswith(".tar"):
-        return _open_packed(rest if colon and kind in _KINDS else text, kind=kind, flag=flag)
-    if colon and kind in _KINDS:
-        path, labelled = Path(rest).expanduser(), _KINDS[kind] == "labelled"
-        return folders.open_path(path, split=split, labelled=labelled, flag=flag)
-    path = Path(text).expanduser()
-    if isinstance(spec, str) or is_voc(path):
-        photographs = _open_voc(text, root=root, download=download, flag=flag)
-        if photographs is not None:
-            return photographs
-    if not path.exists():
-        known = suggest(text, ["shapes", *named.NAMES])
-        raise DataError(f"{text!r} is neither a path that exists nor a dataset; {known} ({flag})")
-    return folders.open_path(path, split=split, labelled=None, flag=flag)
+    parsed = parse_spec(spec)
+    options = OpenOptions(split=split, root=_folder(root), download=download, flag=flag)
+    for kind in source_kinds():
+        if kind.matches(parsed):
+            return kind.open(parsed, options)
+    known = suggest(str(spec), (name for kind in source_kinds() for name in kind.names))
+    raise DataError(f"{str(spec)!r} is neither a path that exists nor a dataset; {known} ({flag})")
 
 
 def open_objects(
@@ -124,99 +152,33 @@ def open_objects(
     *,
     split: str = "train",
     maps: bool = False,
-    root: str | None = None,
+    root: str | Path | None = None,
     download: bool = True,
     flag: str,
 ) -> ObjectSource:
     """Open images with the objects in them.
 
     Args:
-        spec: ``"shapes(count=400,size=96,objects=3)"``; a folder in the layout of Pascal VOC, also with a
-            list of its own as ``"VOC2007:trainval"``; ``voc2007`` or ``voc2012``; or a JSON file in COCO's
+        spec: ``"shapes(count=400,size=96,objects=3)"``; a folder in the layout of Pascal VOC, also with one
+            of its lists as ``"VOC2007:trainval"``; ``voc2007`` or ``voc2012``; or a JSON file in COCO's
             layout.
         split: ``"train"`` or ``"val"``.
-        maps: whether a class for every pixel is wanted, rather than boxes.
-        root: folder of COCO's images, where they lie elsewhere, and of sets by name.
-        download: whether a set by name may be fetched.
-        flag: where the user said so, for errors.
+        maps: whether a class for every pixel is needed, rather than boxes.
+        root: folder of COCO's images, where they are elsewhere, and of the sets that have a name.
+        download: whether a missing set may be downloaded.
+        flag: where the user gave the spec, for errors.
 
     Raises:
         DataError: if nothing of that name or path has objects.
     """
-    if _SHAPES.match(spec):
-        source = _open_shapes(spec, split=split, flag=flag)
-        assert isinstance(source, ObjectSource)
-        return source
-    path = Path(spec).expanduser()
-    if path.suffix == ".json":
-        return CocoSource(path, images=Path(root).expanduser() if root else None, flag=flag)
-    if (found := find_voc(spec, split=split, root=root, download=download)) is not None:
-        return VocSource(*found, maps=maps, flag=flag)
-    raise DataError(
-        f"{spec!r} has no objects: a folder in Pascal VOC's layout (JPEGImages, Annotations, ImageSets), "
-        f"{' or '.join(named.VOC_NAMES)}, a JSON file in COCO's, or shapes is wanted ({flag})"
-    )
+    parsed = parse_spec(spec)
+    options = OpenOptions(split=split, root=_folder(root), download=download, flag=flag)
+    for kind in source_kinds():
+        if kind.matches_objects(parsed):
+            return kind.open_objects(parsed, options, maps=maps)
+    accepted = ", or ".join(kind.objects_form for kind in source_kinds() if kind.objects_form)
+    raise DataError(f"{spec!r} has no objects; accepted: {accepted} ({flag})")
 
 
-def find_voc(
-    spec: str, *, split: str, root: str | None = None, download: bool = True
-) -> tuple[Path, str] | None:
-    """Folder and list of a spec that means a set in Pascal VOC's layout, ``None`` of any other.
-
-    Args:
-        spec: ``voc2007``, a folder, or either with a list of its own as ``"voc2007:trainval"``.
-        split: the list where none is named, ``"train"`` or ``"val"``: of voc2007 these are its ``trainval``
-            and its ``test``.
-        root: folder of sets by name.
-        download: whether such a set may be fetched.
-    """
-    for name, part in ((spec, ""), spec.rpartition(":")[::2]):
-        if name in named.VOC_NAMES:
-            folder = named.voc_folder(name, root=Path(root) if root else None, download=download)
-            return folder, part or named.VOC_NAMES[name][split]
-        if name and is_voc(Path(name).expanduser()):
-            return Path(name).expanduser(), part or split
-    return None
-
-
-def _open_voc(text: str, *, root: Path | None, download: bool, flag: str) -> Source | None:
-    """The photographs of a set in Pascal VOC's layout, ``None`` of anything else; see ``open_source``."""
-    found = find_voc(text, split="train", root=str(root) if root else None, download=download)
-    if found is None:
-        return None
-    folder, part = found
-    everything = folders.open_path(folder / "JPEGImages", split="whole", labelled=False, flag=flag)
-    stems = [Path(name).stem for name in everything.names]
-    if is_voc(Path(text).expanduser()):
-        judged = {name for word in ("val", "test") for name in listed(folder, word)}
-        kept = [index for index, stem in enumerate(stems) if stem not in judged]
-    else:
-        wanted = set(listed(folder, part))
-        kept = [index for index, stem in enumerate(stems) if stem in wanted]
-    if not kept:
-        raise DataError(
-            f"{text} has no image in its list {part!r}, or outside val and test ({flag})"
-        )
-    return everything if len(kept) == len(stems) else Subset(everything, kept)
-
-
-def _open_packed(pattern: str, *, kind: str, flag: str) -> Source:
-    source = PackedSource(pattern, flag=flag)
-    if _KINDS.get(kind) == "unlabelled":
-        source.labels, source.class_names = None, ()
-    elif _KINDS.get(kind) == "labelled" and source.labels is None:
-        raise DataError(f"{pattern} has no labels ({flag})")
-    return source
-
-
-def _open_shapes(spec: str, *, split: str, flag: str) -> Source:
-    def shapes(
-        count: int = NUM_SCENES.get(split, 0), size: int = 32, seed: int = 0, objects: int = 1
-    ) -> Source:
-        try:
-            return ShapesSource(count, size, seed=seed, objects=objects, split=split)
-        except MassrlError as error:
-            raise type(error)(f"{error} ({flag})") from None
-
-    source: Source = bind_call(parse_call(spec, flag=flag), shapes, flag=flag)
-    return source
+def _folder(root: str | Path | None) -> Path | None:
+    return Path(root).expanduser() if root else None

@@ -1,4 +1,4 @@
-"""Look at every image once: which are broken and why, how large they are, which are the same."""
+"""Read every image of a source once: broken images, sizes, formats and duplicates."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from massrl.errors import ImageError
 from massrl.images.decode import decode
 from massrl.images.header import read_header
 
-_CHUNK = 64  # images given to the threads at a time, per thread
-_SHOWN = 10  # duplicates and ignored files printed; broken files are all printed
+_CHUNK = 64  # images submitted at a time, per thread
+_MAX_LINES = 10  # of duplicates and of ignored files; broken files are all listed
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """What was found.
+    """What ``check_source`` found.
 
     Attributes:
         name: the source's name.
-        num_images: images looked at.
+        num_images: number of images.
         broken: name and reason of each image that cannot be decoded, in order.
-        short_sides: least, median and greatest short side in pixels of the readable images, as
-            decoded; None where none is readable. ``long_sides`` likewise.
-        long_sides: see ``short_sides``.
-        suffixes: number of images per file suffix, in lower case.
-        kinds: number of readable images per format and mode, such as ``"JPEG RGB"``.
-        duplicates: groups of images whose contents are the same byte for byte.
-        ignored: names of the files beside the images that are not taken for images.
+        short_sides: least, median and greatest short side of the readable images, decoded, in pixels;
+            None if none is readable.
+        long_sides: likewise.
+        suffixes: number of images by file suffix, in lower case.
+        kinds: number of readable images by format and mode, such as ``"JPEG RGB"``.
+        duplicates: groups of images with identical bytes.
+        ignored: names of the files beside the images that are no images.
         class_counts: number of images of each class; empty when unlabelled.
     """
 
@@ -55,18 +55,18 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether every image can be decoded."""
+        """Whether every image is readable."""
         return not self.broken
 
     def lines(self) -> list[str]:
-        """The report for a person, line by line; every broken image is listed."""
+        """Return the report as lines of text; every broken image is listed."""
         readable = self.num_images - len(self.broken)
         noun = "image" if self.num_images == 1 else "images"
         lines = [f"{self.name}: {self.num_images} {noun}, {readable} readable"]
         lines[0] += f", {len(self.broken)} broken" if self.broken else ""
         if self.short_sides and self.long_sides:
-            lines.append(f"short side: {_spread(self.short_sides)} pixels")
-            lines.append(f"long side:  {_spread(self.long_sides)} pixels")
+            lines.append(f"short side: {_range(self.short_sides)} pixels")
+            lines.append(f"long side:  {_range(self.long_sides)} pixels")
         if self.suffixes:
             lines.append(f"suffixes: {_counts(self.suffixes)}")
         if self.kinds:
@@ -77,20 +77,52 @@ class CheckReport:
         else:
             lines.append("classes: none (unlabelled)")
         lines += [f"broken: {name}: {reason}" for name, reason in self.broken]
-        same = [f"same content: {' = '.join(group)}" for group in self.duplicates]
-        lines += _shortened(same, "more groups with the same content")
-        beside = [f"ignored, not an image: {name}" for name in self.ignored]
-        return lines + _shortened(beside, "more ignored files")
+        duplicates = [f"same content: {' = '.join(group)}" for group in self.duplicates]
+        lines += _shortened(duplicates, "more groups with the same content")
+        ignored = [f"ignored, not an image: {name}" for name in self.ignored]
+        return lines + _shortened(ignored, "more ignored files")
 
 
 class _Finding(NamedTuple):
-    """What one image told."""
+    """What is known of one image."""
 
-    digest: bytes  # 16 bytes; empty where it could not be read
+    digest: bytes  # 16 bytes; empty if it cannot be read
     height: int
     width: int
-    kind: str
-    reason: str  # empty where it is readable
+    kind: str  # format and mode
+    reason: str  # why it is broken; empty if it is readable
+
+
+class _Findings:
+    """Collects the findings of a source, in about 24 bytes an image."""
+
+    def __init__(self) -> None:
+        self.heights, self.widths = array("i"), array("i")
+        self.digests = bytearray()
+        self.digest_indices = array("q")
+        self.broken: list[tuple[int, str]] = []
+        self.kinds: Counter[str] = Counter()
+
+    def add(self, index: int, finding: _Finding) -> None:
+        if finding.digest:
+            self.digests += finding.digest
+            self.digest_indices.append(index)
+        if finding.reason:
+            self.broken.append((index, finding.reason))
+            return
+        self.heights.append(finding.height)
+        self.widths.append(finding.width)
+        self.kinds[finding.kind] += 1
+
+    def duplicates(self) -> list[list[int]]:
+        """Groups of images that share a digest, in order of their first."""
+        _, inverse, counts = np.unique(
+            np.frombuffer(bytes(self.digests), "V16"), return_inverse=True, return_counts=True
+        )
+        groups: dict[int, list[int]] = {}
+        for position in np.flatnonzero(counts[inverse] > 1):
+            groups.setdefault(int(inverse[position]), []).append(self.digest_indices[position])
+        return list(groups.values())
 
 
 def check_source(
@@ -101,70 +133,75 @@ def check_source(
 ) -> CheckReport:
     """Read and decode every image of a source once, in threads.
 
-    About 24 bytes are kept per image, beside the names of the broken ones, so a folder of millions
-    fits in memory.
+    About 24 bytes are stored for each image, and the names of the broken ones, so that a folder of
+    millions of images fits in memory.
 
     Args:
-        source: what to look at.
-        workers: number of threads; default one per core, 16 at most.
-        progress: called with (done, total) every so often, and at the end.
+        source: the images.
+        workers: number of threads; default one per core, at most 16.
+        progress: called with the numbers of images done and in all, after each chunk and at the end.
 
     Returns:
-        The report; broken images are in it and raise nothing.
+        The report; a broken image is listed in it and raises nothing.
     """
     workers = workers or min(os.cpu_count() or 1, 16)
-    total = len(source)
-    heights, widths = array("i"), array("i")
-    digests = bytearray()
-    hashed = array("q")  # index of each digest
-    broken: list[tuple[str, str]] = []
-    suffixes: Counter[str] = Counter()
-    kinds: Counter[str] = Counter()
-    for index, finding in enumerate(_findings(source, workers=workers, progress=progress)):
-        if isinstance(source, FileSource):
-            suffixes[PurePath(source.names[index]).suffix.lower()] += 1
-        if finding.digest:
-            digests += finding.digest
-            hashed.append(index)
-        if finding.reason:
-            broken.append((source.describe(index), finding.reason))
-            continue
-        heights.append(finding.height)
-        widths.append(finding.width)
-        kinds[finding.kind] += 1
-    sides = np.array([heights, widths], np.int64)
-    counts: dict[str, int] = {}
-    if source.labels is not None:
-        numbers = np.bincount(source.labels, minlength=len(source.class_names))
-        counts = dict(zip(source.class_names, numbers.tolist(), strict=True))
+    found = _Findings()
+    for index, finding in enumerate(_examine_all(source, workers=workers, progress=progress)):
+        found.add(index, finding)
+    sides = np.array([found.heights, found.widths], np.int64)
+    files = source if isinstance(source, FileSource) else None
+    suffixes = Counter(PurePath(name).suffix.lower() for name in files.names) if files else {}
     return CheckReport(
         name=source.name,
-        num_images=total,
-        broken=tuple(broken),
-        short_sides=_three(sides.min(axis=0)),
-        long_sides=_three(sides.max(axis=0)),
-        suffixes=dict(suffixes.most_common()),
-        kinds=dict(kinds.most_common()),
-        duplicates=_groups(source, bytes(digests), np.array(hashed, np.int64)),
-        ignored=tuple(source.ignored_names) if isinstance(source, FileSource) else (),
-        class_counts=counts,
+        num_images=len(source),
+        broken=tuple((source.describe(index), reason) for index, reason in found.broken),
+        short_sides=_spread(sides.min(axis=0)),
+        long_sides=_spread(sides.max(axis=0)),
+        suffixes=dict(Counter(suffixes).most_common()),
+        kinds=dict(found.kinds.most_common()),
+        duplicates=tuple(
+            tuple(source.describe(index) for index in group) for group in found.duplicates()
+        ),
+        ignored=tuple(files.ignored_names) if files else (),
+        class_counts=_class_counts(source),
     )
 
 
-def _findings(
+def drop_broken(source: Source, *, workers: int | None = None) -> tuple[Source, int]:
+    """Return the readable images of a source, and the number of broken ones; each is decoded once.
+
+    Args:
+        source: the images.
+        workers: threads that decode.
+    """
+
+    def is_readable(index: int) -> bool:
+        try:
+            decode(source.read(index), name=source.describe(index))
+        except ImageError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(workers) as threads:
+        readable = np.fromiter(threads.map(is_readable, range(len(source))), bool)
+    indices = np.flatnonzero(readable)
+    return Subset(source, indices), len(source) - len(indices)
+
+
+def _examine_all(
     source: Source, *, workers: int, progress: Callable[[int, int], None] | None
 ) -> Iterator[_Finding]:
-    """In order; only a few chunks of images are under way at a time."""
+    """Yield the findings in order; only a few chunks of images are in memory at a time."""
     total = len(source)
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, total, _CHUNK * workers):
             chunk = range(start, min(start + _CHUNK * workers, total))
-            yield from pool.map(lambda index: _look(source, index), chunk)
+            yield from pool.map(lambda index: _examine(source, index), chunk)
             if progress is not None:
                 progress(chunk.stop, total)
 
 
-def _look(source: Source, index: int) -> _Finding:
+def _examine(source: Source, index: int) -> _Finding:
     digest = b""
     try:
         image = source.read(index)
@@ -179,25 +216,22 @@ def _look(source: Source, index: int) -> _Finding:
     return _Finding(digest, pixels.shape[0], pixels.shape[1], kind, "")
 
 
-def _groups(source: Source, digests: bytes, hashed: np.ndarray) -> tuple[tuple[str, ...], ...]:
-    """Names of the images that share a digest, in order of their first."""
-    _, inverse, counts = np.unique(
-        np.frombuffer(digests, "V16"), return_inverse=True, return_counts=True
-    )
-    groups: dict[int, list[int]] = {}
-    for place in np.flatnonzero(counts[inverse] > 1):
-        groups.setdefault(int(inverse[place]), []).append(int(hashed[place]))
-    return tuple(tuple(source.describe(index) for index in group) for group in groups.values())
+def _class_counts(source: Source) -> dict[str, int]:
+    if source.labels is None:
+        return {}
+    counts = np.bincount(source.labels, minlength=len(source.class_names))
+    return dict(zip(source.class_names, counts.tolist(), strict=True))
 
 
-def _three(values: np.ndarray) -> tuple[int, int, int] | None:
+def _spread(values: np.ndarray) -> tuple[int, int, int] | None:
+    """Least, median and greatest value."""
     if not values.size:
         return None
     return int(values.min()), round(float(np.median(values))), int(values.max())
 
 
-def _spread(three: tuple[int, int, int]) -> str:
-    return f"{three[0]} to {three[2]}, median {three[1]}"
+def _range(spread: tuple[int, int, int]) -> str:
+    return f"{spread[0]} to {spread[2]}, median {spread[1]}"
 
 
 def _counts(counts: dict[str, int]) -> str:
@@ -205,25 +239,5 @@ def _counts(counts: dict[str, int]) -> str:
 
 
 def _shortened(lines: list[str], rest: str) -> list[str]:
-    more = len(lines) - _SHOWN
-    return lines if more <= 0 else [*lines[:_SHOWN], f"{more} {rest}"]
-
-
-def drop_broken(source: Source, *, workers: int | None = None) -> tuple[Source, int]:
-    """The images of a source that can be decoded, and how many cannot; each is decoded once.
-
-    Args:
-        source: the images.
-        workers: threads that decode.
-    """
-
-    def readable(index: int) -> bool:
-        try:
-            decode(source.read(index), name=source.describe(index))
-        except ImageError:
-            return False
-        return True
-
-    with ThreadPoolExecutor(workers) as threads:
-        kept = np.flatnonzero(np.fromiter(threads.map(readable, range(len(source))), bool))
-    return Subset(source, kept), len(source) - len(kept)
+    more = len(lines) - _MAX_LINES
+    return lines if more <= 0 else [*lines[:_MAX_LINES], f"{more} {rest}"]

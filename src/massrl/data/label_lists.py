@@ -1,4 +1,4 @@
-"""Published lists of images, by name: the labels that semi-supervised figures on ImageNet rest on."""
+"""Published lists of images by name: the labelled subsets of semi-supervised evaluation on ImageNet."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from massrl.files import cache_folder, write_atomically
 logger = logging.getLogger("massrl")
 
 _FLAG = "--semi.lists"
-_TIMEOUT = 60  # seconds without a byte
+_TIMEOUT = 60  # seconds without data
 
 
 @dataclass(frozen=True)
 class PublishedList:
-    """A list of images' names, a line each.
+    """A published list of image names, one a line.
 
     Attributes:
-        address: where it was published.
+        address: URL of the file.
         num_bytes: size of the file.
-        num_images: lines of it.
+        num_images: number of its lines.
     """
 
     address: str
@@ -33,29 +33,30 @@ class PublishedList:
 
 
 _SIMCLR = "https://raw.githubusercontent.com/google-research/simclr/master/imagenet_subsets"
-# Source: SimCLR, arXiv 2002.05709, whose subsets BYOL and all later work use.
+# Source: SimCLR, arXiv 2002.05709; BYOL and later work use the same subsets.
 PUBLISHED_LISTS = {
     "imagenet-1": PublishedList(f"{_SIMCLR}/1percent.txt", 260_323, 12_811),
     "imagenet-10": PublishedList(f"{_SIMCLR}/10percent.txt", 2_603_168, 128_116),
 }
 
 
-def list_file(word: str, *, download: bool) -> Path:
-    """The file of a list: one of ``PUBLISHED_LISTS`` by its name, anything else by its path.
+def list_file(name: str, *, download: bool) -> Path:
+    """Return the file of a list: one of ``PUBLISHED_LISTS`` by its name, any other by its path.
 
-    A published list is fetched once and kept in the cache folder.
+    A published list is downloaded once, to the cache folder.
 
     Args:
-        word: name or path.
-        download: whether it may be fetched.
+        name: name or path.
+        download: whether a published list may be downloaded.
 
     Raises:
-        DataError: if it is neither there nor to be had, or is not what was published.
+        DataError: if a published list is missing and cannot be downloaded, or differs from what was
+            published.
     """
-    published = PUBLISHED_LISTS.get(word)
+    published = PUBLISHED_LISTS.get(name)
     if published is None:
-        return Path(word).expanduser()
-    path = cache_folder("lists") / f"{word}.txt"
+        return Path(name).expanduser()
+    path = cache_folder("lists") / f"{name}.txt"
     if path.is_file():
         fault = _fault(path.read_bytes(), published)
         if fault:
@@ -63,25 +64,28 @@ def list_file(word: str, *, download: bool) -> Path:
         return path
     manual = f"{published.address} can be put at {path} by hand ({_FLAG})"
     if not download:
-        raise DataError(f"{word} is not there, and --data.download is false: {manual}")
-    logger.info("fetching %s", published.address)
+        raise DataError(f"{name} is not there, and --data.download is false: {manual}")
+    logger.info("downloading %s", published.address)
     try:
         with urlopen(published.address, timeout=_TIMEOUT) as answer:
             content: bytes = answer.read(published.num_bytes + 1)
     except (OSError, HTTPException) as error:
-        raise DataError(f"{word} cannot be fetched: {error}; {manual}") from None
+        raise DataError(f"{name} cannot be downloaded: {error}; {manual}") from None
     fault = _fault(content, published)
     if fault:
-        raise DataError(f"what came for {word} is not the published list: {fault}; {manual}")
+        raise DataError(
+            f"the file downloaded as {name} is not the published list: {fault}; {manual}"
+        )
     write_atomically(path, lambda file: file.write(content))
     return path
 
 
 def _fault(content: bytes, published: PublishedList) -> str:
+    """Say how a file differs in size from what was published; empty if it does not."""
     lines = len(content.split())
     if len(content) == published.num_bytes and lines == published.num_images:
         return ""
     return (
-        f"{len(content):,} bytes and {lines:,} names, where {published.num_bytes:,} and "
-        f"{published.num_images:,} are wanted"
+        f"{len(content):,} bytes and {lines:,} names instead of {published.num_bytes:,} and "
+        f"{published.num_images:,}"
     )

@@ -1,7 +1,7 @@
-"""Batches of views: which images a step sees, and how they come to it.
+"""Batches of views: the images of each step, read and turned into views in worker processes.
 
-The position of a run is its step number and nothing else: the order of an epoch is a pure function
-of ``(seed, epoch)``, and so a loader can start at any step without having seen the ones before.
+The order of an epoch is a pure function of ``(seed, epoch)``, so that a loader can start at any step
+without going through the steps before it.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ _BYTES_AHEAD = 2 << 30  # of finished batches that wait for the training process
 
 
 class ViewPipeline(Protocol):
-    """Makes the views of images, a function of the image, the epoch and the index alone."""
+    """Makes the views of an image, as a function of the image, the epoch and the index alone."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Shape of what is written for an image: uint8 ``(K, side, side, 3)``."""
+        """Shape of what ``write`` fills for one image: uint8 ``(K, side, side, 3)``."""
         ...
 
     def write(
         self, image: bytes | NDArray[np.uint8], *, epoch: int, index: int, out: NDArray[np.uint8]
     ) -> Any:
-        """Write one image's part of the batch into ``out``; give back what ``batch`` needs else."""
+        """Write one image's part of the batch into ``out``; return what else ``batch`` needs."""
         ...
 
     def batch(self, pixels: Tensor, notes: list[Any]) -> Any:
-        """From uint8 ``(K, B, side, side, 3)`` to what the training process is given."""
+        """Turn uint8 ``(K, B, side, side, 3)`` into what the training process receives."""
         ...
 
 
 @dataclass(frozen=True)
 class SampleKey:
-    """One image in one epoch."""
+    """One image in one epoch; its views are a function of both numbers and the run's seed."""
 
     epoch: int
     index: int
@@ -57,11 +57,10 @@ class ViewBatch(NamedTuple):
     """The views of one batch of images.
 
     Attributes:
-        views: uint8 ``(N, B, side, side, 3)``, RGB, each view a channels-last batch as it lies; or
-            what a device makes them from.
+        views: uint8 ``(N, B, side, side, 3)``, RGB, each view a contiguous channels-last batch; or what
+            the accelerator makes them from.
         indices: int64 ``(B,)``, positions of the images in their source.
-        failures: name of and reason for every image that could not be decoded; they are not in the
-            batch.
+        failures: name and reason of every image that could not be decoded; they are not in the batch.
     """
 
     views: Any
@@ -70,20 +69,20 @@ class ViewBatch(NamedTuple):
 
 
 class StepBatchSampler(Sampler[list[SampleKey]]):
-    """The places of every batch from one optimiser step to another.
+    """Yield the keys of every batch, from one optimiser step to another.
 
-    Every epoch is a permutation of all images, cut into steps of ``batch_size``; what is left over
-    at its end, less than a step, is left out. Each step is cut into ``accumulate`` batches, and each
-    batch into one share for every process.
+    Every epoch is a permutation of all images, split into steps of ``batch_size``; an incomplete last
+    step is dropped. Each step is split into ``accumulate`` batches, and each batch into one part for
+    every process.
 
     Args:
-        count: images in the source.
-        batch_size: images of one optimiser step.
+        count: number of images in the source.
+        batch_size: unique images of one optimiser step, over all processes.
         seed: seed of the run.
         accumulate: batches of one optimiser step.
         start_step: first optimiser step.
         total_steps: optimiser step to stop before.
-        share: which share is wanted, and of how many.
+        share: rank of this process, and number of processes.
 
     Raises:
         ConfigError: if there are fewer images than one step needs.
@@ -107,15 +106,15 @@ class StepBatchSampler(Sampler[list[SampleKey]]):
         self._accumulate = accumulate
         self._start_step = start_step
         self._total_steps = total_steps
-        self._rank, self._processes = share
+        self._rank, self._num_processes = share
 
     @property
     def images(self) -> int:
-        """Images of this process's share of one batch."""
-        return self._batch_size // self._accumulate // self._processes
+        """Number of images of this process in one batch."""
+        return self._batch_size // self._accumulate // self._num_processes
 
     def __len__(self) -> int:
-        """Batches that are left."""
+        """Return the number of batches."""
         return (self._total_steps - self._start_step) * self._accumulate
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
@@ -132,13 +131,13 @@ class StepBatchSampler(Sampler[list[SampleKey]]):
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
-    """Whole optimiser steps in one pass over ``count`` images.
+    """Return the number of complete optimiser steps in one epoch of ``count`` images.
 
     Raises:
-        ConfigError: if there is not even one.
+        ConfigError: if there is none.
     """
     if count < 2:
-        raise ConfigError(f"{count} images to learn from, but 2 or more are wanted (--data.train)")
+        raise ConfigError(f"{count} images to train on; at least 2 are needed (--data.train)")
     if count < batch_size:
         raise ConfigError(
             f"there are {count} images, fewer than one batch of {batch_size}: "
@@ -148,30 +147,35 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
 
 
 class ViewDataset(Dataset[ViewBatch]):
-    """Makes whole batches: the loader asks it for a list of places at a time."""
+    """Make whole batches: the loader passes the keys of a batch at a time.
+
+    Args:
+        source: the images.
+        make_views: makes the views of one image.
+    """
 
     def __init__(self, source: Source, make_views: ViewPipeline) -> None:
         self._source = source
         self._make_views = make_views
 
-    def __getitems__(self, places: list[SampleKey]) -> ViewBatch:
-        """Decode every image once and make all its views, each where it stays in the batch."""
-        kinds, *rest = self._make_views.shape
-        pixels = _empty((kinds, len(places), *rest))
+    def __getitems__(self, keys: list[SampleKey]) -> ViewBatch:
+        """Read every image once and write all its views directly into the batch."""
+        num_views, *rest = self._make_views.shape
+        pixels = _empty((num_views, len(keys), *rest))
         slots = pixels.numpy()
         notes: list[Any] = []
         indices: list[int] = []
         failures: list[tuple[str, str]] = []
-        for place in places:
+        for key in keys:
             try:
-                image = self._source.read(place.index)
+                image = self._source.read(key.index)
                 slot = slots[:, len(indices)]
-                note = self._make_views.write(image, epoch=place.epoch, index=place.index, out=slot)
+                note = self._make_views.write(image, epoch=key.epoch, index=key.index, out=slot)
             except ImageError as error:
-                failures.append((self._source.describe(place.index), error.reason))
+                failures.append((self._source.describe(key.index), error.reason))
             else:
                 notes.append(note)
-                indices.append(place.index)
+                indices.append(key.index)
         if failures:
             pixels = pixels[:, : len(indices)].contiguous()
         views = self._make_views.batch(pixels, notes)
@@ -179,7 +183,7 @@ class ViewDataset(Dataset[ViewBatch]):
 
 
 def _empty(shape: tuple[int, ...]) -> Tensor:
-    """An uint8 tensor; in a worker, in memory that the training process shares, to save a copy."""
+    """Return an uninitialised uint8 tensor; in a worker in shared memory, which saves a copy."""
     if get_worker_info() is None or not hasattr(torch.UntypedStorage, "_new_shared"):
         return torch.empty(shape, dtype=torch.uint8)
     storage = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
@@ -194,21 +198,21 @@ def build_loader(
     workers: int,
     pin: bool = False,
 ) -> DataLoader[ViewBatch]:
-    """A loader over these batches; the same batches come for any number of workers.
+    """Build a loader; it yields the same batches for any number of workers.
 
     Args:
         source: the images.
         make_views: makes the views of one image.
-        batches: which images, in which order.
-        workers: processes; 0 loads in this one.
-        pin: copy batches to pinned memory, for an accelerator.
+        batches: keys of every batch.
+        workers: number of processes; 0 loads in this one.
+        pin: whether batches are copied to pinned memory, for an accelerator.
     """
-    cv2.setNumThreads(1)  # images are small and many: OpenCV's own threads only get in the way
+    cv2.setNumThreads(1)  # images are small and many: OpenCV's own threads only slow them down
     image_bytes = math.prod(make_views.shape)
     return DataLoader(
         ViewDataset(source, make_views),
         batch_sampler=batches,
-        collate_fn=_as_it_is,
+        collate_fn=_identity,
         num_workers=workers,
         worker_init_fn=_start_worker,
         pin_memory=pin,
@@ -217,19 +221,24 @@ def build_loader(
 
 
 def batches_ahead(batch_bytes: int, workers: int) -> int:
-    """Batches that each worker may have ready: four, or as many as two gigabytes hold."""
+    """Return how many batches each worker may have ready: four, or as many as fit in 2 GiB.
+
+    Args:
+        batch_bytes: size of one batch.
+        workers: number of workers, at least 1.
+    """
     return max(1, min(4, _BYTES_AHEAD // max(1, batch_bytes * workers)))
 
 
-def _as_it_is(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch
 
 
 def _start_worker(_: int) -> None:
-    """One thread each, and deaf to what stops a run: the training process decides when to stop.
+    """Use one thread, and ignore the signals that stop a run: the training process handles them.
 
-    Ctrl-C, ``timeout`` and schedulers signal the whole group, SLURM with ``SIGUSR1`` where it is asked
-    to. A worker whose parent is gone ends.
+    Ctrl-C, ``timeout`` and schedulers signal the whole process group, SLURM with ``SIGUSR1`` if it is
+    configured so. A worker whose parent has died ends by itself.
     """
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
         if hasattr(signal, name):  # not all of them on every system

@@ -1,4 +1,4 @@
-"""A source is a fixed, ordered set of images: what is read, before any pixel is decoded."""
+"""A source: a fixed, ordered set of images, encoded or decoded, with labels where there are any."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,16 @@ import numpy as np
 from massrl.errors import DataError, ImageError
 from massrl.images.header import image_size
 
-_NUM_SIDES = 32  # images looked at for the typical side
+_NUM_SIDES = 32  # images read for the typical side
 
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization:
-    """Per-channel constants, R, G, B, of images scaled to [0, 1].
+    """Constants of each channel, R, G, B, of images scaled to [0, 1].
 
     Attributes:
-        mean: subtracted first.
-        std: divided by then.
+        mean: is subtracted.
+        std: the difference is divided by it.
     """
 
     mean: tuple[float, float, float]
@@ -31,27 +32,21 @@ class Normalization:
 
 # torchvision's ImageNet constants, used by every published ResNet.
 IMAGENET_NORMALIZATION = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-
-
 # Over all pixels of the 50,000 training images of each set, as commonly published.
 CIFAR10_NORMALIZATION = Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
-
-
 CIFAR100_NORMALIZATION = Normalization(mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))
-
-
 # Over all pixels of the 5,000 labelled training images, as commonly published.
 STL10_NORMALIZATION = Normalization(mean=(0.4467, 0.4398, 0.4066), std=(0.2603, 0.2566, 0.2713))
 
 
 class Source(ABC):
-    """A fixed, ordered set of images, labelled or not.
+    """A fixed, ordered set of images, labelled or unlabelled.
 
     Attributes:
         name: short name for logs and results, such as ``"cifar10/train"`` or ``"photos"``.
         class_names: name of each class; empty when unlabelled.
         labels: int64 ``(n,)``, class index of each image; None when unlabelled.
-        normalization: the set's own constants.
+        normalization: constants of the set.
     """
 
     name: str
@@ -64,7 +59,7 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, index: int) -> bytes | np.ndarray:
-        """One image: its file's bytes, or decoded uint8 RGB ``(H, W, 3)`` that the caller owns.
+        """Return one image: its file's bytes, or decoded uint8 ``(H, W, 3)``, RGB, that the caller owns.
 
         Raises:
             ImageError: if it cannot be read.
@@ -72,13 +67,13 @@ class Source(ABC):
 
     @abstractmethod
     def describe(self, index: int) -> str:
-        """The image's path, or ``"cifar10/train[17]"``: what a message calls it."""
+        """Return the image's path, or such as ``"cifar10/train[17]"``, for messages."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """16 hex digits that change when names, sizes or labels change (contents are not read)."""
+        """Return 16 hex digits that change with names, sizes and labels (contents are not read)."""
 
-    @property
+    @cached_property
     def typical_side(self) -> int:
         """Median short side, in pixels, of up to 32 evenly spaced readable images.
 
@@ -96,7 +91,7 @@ class Source(ABC):
                 sides.append(min(size))
         if not sides:
             raise DataError(
-                f"{self.name}: none of {min(len(self), _NUM_SIDES)} images looked at is readable; "
+                f"{self.name}: none of {min(len(self), _NUM_SIDES)} images that were read is readable; "
                 "'massrl data check' lists the reasons"
             )
         return round(float(np.median(sides)))
@@ -110,14 +105,14 @@ class Subset(Source):
         indices: positions in it.
 
     Raises:
-        IndexError: if an index lies outside the source.
+        IndexError: if an index is out of range.
     """
 
     def __init__(self, source: Source, indices: Sequence[int] | np.ndarray) -> None:
         self.source = source
         self.indices = np.asarray(indices, np.int64).reshape(-1)
         if self.indices.size and not 0 <= self.indices.min() <= self.indices.max() < len(source):
-            raise IndexError(f"{source.name} has {len(source)} images; an index lies outside")
+            raise IndexError(f"{source.name} has {len(source)} images; an index is out of range")
         self.name = f"{source.name}[{len(self.indices)} of {len(source)}]"
         self.class_names = source.class_names
         self.labels = None if source.labels is None else source.labels[self.indices]
@@ -135,28 +130,28 @@ class Subset(Source):
         return self.source.describe(int(self.indices[index]))
 
     def fingerprint(self) -> str:
-        """See ``Source.fingerprint``; the choice and its order count too."""
+        """See ``Source.fingerprint``; the indices and their order count too."""
         return digest([self.source.fingerprint().encode(), self.indices.tobytes()])
 
 
 def whole(source: Source) -> Source:
-    """The source that a part of one, or of a part, was taken from."""
+    """Return the source that a subset, or a subset of a subset, is taken from."""
     while isinstance(source, Subset):
         source = source.source
     return source
 
 
 def remap_classes(source: Source, class_names: tuple[str, ...]) -> Source:
-    """The same images, their labels counted in a list of classes that holds all of theirs."""
+    """Return the same images, with labels that are indices of ``class_names``, which holds all classes."""
     renumbered = Subset(source, np.arange(len(source)))
-    places = np.array([class_names.index(name) for name in source.class_names], np.int64)
-    renumbered.labels = None if source.labels is None else places[source.labels]
+    indices = np.array([class_names.index(name) for name in source.class_names], np.int64)
+    renumbered.labels = None if source.labels is None else indices[source.labels]
     renumbered.class_names = class_names
     return renumbered
 
 
 def digest(parts: Iterable[bytes]) -> str:
-    """16 hex digits of a sequence of byte strings; where one ends and the next begins counts."""
+    """Return 16 hex digits of a sequence of byte strings; where one ends and the next begins counts."""
     state = hashlib.blake2b(digest_size=8)
     for part in parts:
         state.update(len(part).to_bytes(8, "little"))
@@ -165,7 +160,7 @@ def digest(parts: Iterable[bytes]) -> str:
 
 
 def describe_source(source: Source) -> dict[str, Any]:
-    """Which images figures rest on."""
+    """Return name, sizes and fingerprint of a source, for results."""
     return {
         "name": source.name,
         "num_images": len(source),

@@ -7,17 +7,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from massrl.config.evaluation import EvaluationDataConfig
 from massrl.config.pretrain import Config
 from massrl.config.sections import DataConfig
-from massrl.data.annotated import ObjectSource, limited, remap_object_classes
+from massrl.data.annotated import ObjectSource, ObjectSubset, remap_object_classes
 from massrl.data.build import training_source
-from massrl.data.catalogue import absolute_spec, is_name, open_objects, open_source
+from massrl.data.catalogue import absolute_spec, open_objects, open_source, validation_spec
 from massrl.data.source import Source, Subset, remap_classes, whole
-from massrl.data.sources.find_images import has_validation_part
 from massrl.data.sources.folders import FileSource
 from massrl.data.splits import balanced_subset, holdout
 from massrl.errors import DataError, ImageError
@@ -27,11 +25,7 @@ logger = logging.getLogger("massrl")
 
 def validation_source(data: DataConfig) -> Source | None:
     """The labelled images to judge by: ``data.val``, or the data set's or folder's own such part."""
-    spec = data.val
-    if spec is None and is_name(data.train):
-        spec = data.train.partition(":")[0]
-    if spec is None and has_validation_part(Path(data.train).expanduser()):
-        spec = data.train
+    spec = data.val if data.val is not None else validation_spec(data.train)
     if spec is None:
         return None
     source = open_source(spec, split="val", root=data.root, download=data.download)
@@ -140,8 +134,8 @@ def object_sources(
         raise DataError("no images with objects to judge by: --data.train takes a folder or a name")
     where: dict[str, Any] = {"maps": maps, "root": data.root, "download": data.download}
     train = open_objects(spec, split="train", flag="--data.train", **where)
-    if data.val is None and Path(spec).suffix == ".json":
-        raise DataError("a JSON file has one part: another one is to be judged by (--data.val)")
+    if data.val is None and validation_spec(spec) is None:
+        raise DataError(f"{spec} has no validation images: --data.val takes other images")
     test = open_objects(data.val or spec, split="val", flag="--data.val", **where)
     for source in (train, test):
         if maps and not source.has_maps:
@@ -150,7 +144,7 @@ def object_sources(
     test = remap_object_classes(test, train.object_names)
     if data.limit is not None and data.limit < len(train):
         chosen = balanced_subset(None, data.limit, seed=0, total=len(train))
-        train = limited(train, chosen)
+        train = ObjectSubset(train, chosen)
     return train, test
 
 

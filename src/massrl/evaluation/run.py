@@ -13,7 +13,7 @@ from torch import nn
 
 from massrl.config.evaluation import EvaluateConfig
 from massrl.config.files import load_config
-from massrl.data.annotated import ObjectSource, limited
+from massrl.data.annotated import ObjectSource, ObjectSubset
 from massrl.data.check import drop_broken
 from massrl.data.source import Subset
 from massrl.errors import ConfigError, DataError, suggest
@@ -205,7 +205,7 @@ def _judge_objects(
 def _without_broken(source: ObjectSource) -> tuple[ObjectSource, int]:
     kept, broken = drop_broken(source)
     assert isinstance(kept, Subset)
-    return (limited(source, kept.indices) if broken else source), broken
+    return (ObjectSubset(source, kept.indices) if broken else source), broken
 
 
 def judge(subject: EvaluationContext, config: EvaluateConfig) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from torch import nn
 from massrl.config.files import load_config
 from massrl.config.pretrain import Config, TrainConfig
 from massrl.data.build import training_source
-from massrl.data.catalogue import holds
+from massrl.data.catalogue import contains
 from massrl.data.source import Source, describe_source
 from massrl.distributed import World
 from massrl.errors import ConfigError
@@ -94,7 +94,7 @@ def _begin(wanted: Config, world: World, *, console: Console, title: str) -> Pre
     method = make_method(resolved)  # refuses what does not fit before anything is written
     if resolved.data.val:
         validation_source(resolved.data)
-    if holds(wanted.data.train, wanted.out or "runs"):
+    if contains(wanted.data.train, wanted.out or "runs"):
         raise ConfigError(
             f"the run folder {wanted.out or 'runs'} would lie among the images {wanted.data.train}, and "
             f"its pictures be learnt from: another --out is wanted"

@@ -1,4 +1,4 @@
-"""Images that are already decoded arrays in memory."""
+"""Decoded images in one array in memory."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from massrl.data.source import Normalization, Source, digest
 
 
 class ArraySource(Source):
-    """Images that lie in memory, decoded.
+    """Decoded images in memory.
 
     Args:
-        name: short name, which with the index also names each image.
+        name: short name; with the index it also names each image.
         images: uint8 ``(n, H, W, 3)``, RGB; any memory layout.
         labels: class index of each image, or None.
         class_names: name of each class.
@@ -37,11 +37,11 @@ class ArraySource(Source):
         return len(self.images)
 
     def read(self, index: int) -> np.ndarray:
-        """A copy of the image, uint8 ``(H, W, 3)``."""
+        """Return a copy of the image, uint8 ``(H, W, 3)``, RGB."""
         return np.array(self.images[index], order="C")
 
     def describe(self, index: int) -> str:
-        """The source's name with the index."""
+        """Return the source's name with the index."""
         return f"{self.name}[{index}]"
 
     def fingerprint(self) -> str:

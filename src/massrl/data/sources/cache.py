@@ -1,4 +1,4 @@
-"""Images kept decoded in memory: of small ones, reading and decoding costs as much as a view."""
+"""Cache decoded images in memory: reading and decoding a small image costs as much as a view of it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from massrl.errors import ImageError
 from massrl.images.decode import decode
 from massrl.images.header import image_size
 
-_SMALL = 64  # pixels; larger images take more memory than their decoding is worth
-_MOST_BYTES = 2 << 30
+_MAX_SIDE = 64  # pixels; larger images take more memory than their decoding is worth
+_MAX_BYTES = 2 << 30
 
 
 class CachedSource(Source):
-    """A source whose images have all been decoded; workers that are forked share them.
+    """A source whose images are all decoded in advance; forked workers share the memory.
 
-    An image so much larger than a view that it may be decoded at a reduced scale stays as its file
-    is, so that its views are the same. A broken image is one here too, with the same reason.
+    An image so much larger than a view that it may be decoded at a reduced scale is cached encoded, so
+    that its views stay the same. Reading a broken image raises the same error as without the cache.
 
     Args:
         source: the images.
         view_size: side of the views, pixels.
-        workers: threads that decode.
+        workers: threads that decode; default one per core.
     """
 
     def __init__(self, source: Source, *, view_size: int, workers: int | None = None) -> None:
@@ -59,7 +59,7 @@ class CachedSource(Source):
         return len(self._shapes)
 
     def read(self, index: int) -> bytes | np.ndarray:
-        """The decoded image, a copy of the caller's own; see ``Source.read``."""
+        """Return a copy of the decoded image; see ``Source.read``."""
         if index in self._encoded:
             return self._encoded[index]
         if index in self._reasons:
@@ -74,16 +74,18 @@ class CachedSource(Source):
         return self._source.describe(index)
 
     def fingerprint(self) -> str:
-        """See ``Source.fingerprint``: that of the images themselves."""
+        """See ``Source.fingerprint``: that of the source."""
         return self._source.fingerprint()
 
 
 def fits_in_memory(source: Source) -> bool:
-    """Whether it pays to keep a source decoded: small images in files, two gigabytes of them at most."""
+    """Return whether a source is worth caching: small images in files, at most 2 GiB decoded."""
     try:
         if isinstance(source.read(0), np.ndarray):
-            return False  # in memory already, or rendered on the spot
+            return False  # in memory already, or rendered when read
     except ImageError:
         return False
     side = source.typical_side
-    return side <= _SMALL and 4 * len(source) * side**2 <= _MOST_BYTES  # 3 channels, and some room
+    return (
+        side <= _MAX_SIDE and 4 * len(source) * side**2 <= _MAX_BYTES
+    )  # 3 channels, and a reserve

@@ -8,14 +8,7 @@ from pathlib import Path
 from massrl.errors import DataError
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-
-
-_ACCEPTED = " ".join(SUFFIXES)
-
-
 _SKIPPED = frozenset(("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"))  # and hidden files
-
-
 _SPLIT_FOLDERS = {
     "train": ("train",),
     "val": ("val", "validation", "valid", "test"),
@@ -25,22 +18,34 @@ _SPLIT_FOLDERS = {
 
 
 def has_validation_part(directory: Path) -> bool:
-    """Whether a folder is divided into train/ and val/ (or validation/, valid/, test/)."""
+    """Return whether a folder is divided into train/ and val/ (or validation/, valid/, test/)."""
     if not directory.is_dir():
         return False
-    judged = any((directory / item).is_dir() for item in _SPLIT_FOLDERS["val"])
-    return judged and _part_of(directory, split="train", flag="--data.train") != directory
+    has_val = any((directory / item).is_dir() for item in _SPLIT_FOLDERS["val"])
+    return has_val and enter_split(directory, split="train", flag="--data.train") != directory
 
 
-def _part_of(directory: Path, *, split: str, flag: str) -> Path:
-    """Enter train/, val/ … where the folder is divided so; a class may also be called "train"."""
+def enter_split(directory: Path, *, split: str, flag: str) -> Path:
+    """Return the part of a divided folder, or the folder itself.
+
+    A folder is divided if it holds ``train/`` and either a folder of validation images or nothing else;
+    beside other folders, ``train`` is the name of a class.
+
+    Args:
+        directory: the folder.
+        split: ``"train"``, ``"val"``, ``"unlabelled"``, or ``"whole"`` for the folder itself.
+        flag: where the user gave the folder, for errors.
+
+    Raises:
+        DataError: if the folder cannot be read, or is divided and lacks the part.
+    """
     try:
         present = {item.name for item in directory.iterdir() if item.is_dir()}
     except OSError as error:
         raise DataError(f"{directory} cannot be read ({error.strerror}) ({flag})") from None
     present = {item for item in present if not item.startswith(".") and item not in _SKIPPED}
-    judged = present.intersection(_SPLIT_FOLDERS["val"])
-    if "train" not in present or not (judged or present == {"train"}):
+    has_val = present.intersection(_SPLIT_FOLDERS["val"])
+    if "train" not in present or not (has_val or present == {"train"}):
         return directory
     for item in _SPLIT_FOLDERS[split]:
         if item in present:
@@ -52,15 +57,15 @@ def _part_of(directory: Path, *, split: str, flag: str) -> Path:
 
 
 def find_images(directory: Path, *, flag: str = "--data.train") -> tuple[list[str], list[str]]:
-    """List the images below a folder, at any depth, following links but never in circles.
+    """List the images below a folder, at any depth; links are followed, loops of links are not.
 
     Args:
-        directory: where to look.
-        flag: the flag it came from, for the error.
+        directory: the folder.
+        flag: where the user gave the folder, for the error.
 
     Returns:
         The images' and the other files' paths relative to the folder, with ``/`` between parts,
-        each list sorted by code point (so in the same order on every system).
+        each list sorted by code point (the same order on every system).
 
     Raises:
         DataError: if a folder cannot be read.
@@ -95,5 +100,5 @@ def find_images(directory: Path, *, flag: str = "--data.train") -> tuple[list[st
 
 
 def _is_readable_kind(entry: os.DirEntry[str]) -> bool:
-    """Not a pipe or socket, which would block. A dangling link counts, so that it is reported."""
+    """Refuse pipes and sockets, which would block; a dangling link counts, so that it is reported."""
     return entry.is_file() or entry.is_symlink()

@@ -1,4 +1,4 @@
-"""Images in files: folders of any depth, labelled or not, and text files of paths."""
+"""Images in files: folders of any depth, labelled or unlabelled, and text files of paths."""
 
 from __future__ import annotations
 
@@ -8,41 +8,34 @@ from pathlib import Path
 import numpy as np
 
 from massrl.data.source import IMAGENET_NORMALIZATION, Normalization, Source, digest
-from massrl.data.sources.find_images import _ACCEPTED, SUFFIXES, _part_of, find_images
+from massrl.data.sources.base import OpenOptions, SourceKind, Spec
+from massrl.data.sources.find_images import (
+    SUFFIXES,
+    enter_split,
+    find_images,
+    has_validation_part,
+)
+from massrl.data.sources.string_array import StringArray
 from massrl.errors import DataError, ImageError
 
 
-class PackedNames(Sequence[str]):
-    """Many strings in one block of memory.
+class FilesKind(SourceKind):
+    """Folders of images at any depth, and text files of paths."""
 
-    A list of a million paths is a million Python objects; every loader worker that touches their
-    reference counts copies the whole list. Two arrays are shared for good.
-    """
+    is_fallback = True
 
-    def __init__(self, names: Sequence[str]) -> None:
-        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
-        self._block = b"".join(encoded)
-        self._ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    def matches(self, spec: Spec) -> bool:
+        """See ``SourceKind.matches``; a prefix always stands before a path."""
+        return spec.labelled is not None or spec.path.exists()
 
-    @classmethod
-    def of(cls, block: bytes, ends: np.ndarray) -> PackedNames:
-        """What ``parts`` gave, as names again."""
-        names = cls(())
-        names._block, names._ends = block, ends
-        return names
+    def open(self, spec: Spec, options: OpenOptions) -> Source:
+        """See ``SourceKind.open``."""
+        return open_path(spec.path, split=options.split, labelled=spec.labelled, flag=options.flag)
 
-    def parts(self) -> tuple[bytes, np.ndarray]:
-        """All names in one block, and where each begins and the last ends, int64 ``(n + 1,)``."""
-        return self._block, self._ends
-
-    def __len__(self) -> int:
-        return len(self._ends) - 1
-
-    def __getitem__(self, index: int) -> str:  # type: ignore[override]  # slices are not needed
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        part = self._block[self._ends[index] : self._ends[index + 1]]
-        return part.decode("utf-8", "surrogateescape")
+    def validation_spec(self, spec: Spec) -> str | None:
+        """See ``SourceKind.validation_spec``: that of a folder with ``train/`` and ``val/``."""
+        divided = spec.labelled is None and has_validation_part(spec.path)
+        return spec.text if divided else None
 
 
 class FileSource(Source):
@@ -51,11 +44,11 @@ class FileSource(Source):
     Args:
         name: short name for logs.
         root: folder that the names are relative to.
-        names: path of each image, with ``/`` between parts; absolute ones stay as they are.
+        names: path of each image, with ``/`` between parts, relative to the root or absolute.
         labels: class index of each image, or None.
         class_names: name of each class.
         normalization: the set's constants.
-        ignored_names: files found beside the images that are not taken for images.
+        ignored_names: files beside the images that are not read, as they are no images.
     """
 
     def __init__(
@@ -71,26 +64,26 @@ class FileSource(Source):
     ) -> None:
         self.name = name
         self.root = root
-        self.names = PackedNames(names)
+        self.names = StringArray(names)
         self.labels = None if labels is None else np.asarray(labels, np.int64)
         self.class_names = tuple(class_names)
         self.normalization = normalization
-        self.ignored_names = PackedNames(ignored_names)
+        self.ignored_names = StringArray(ignored_names)
 
     @property
     def ignored(self) -> int:
-        """Number of files that stand beside the images and are not taken for images."""
+        """Number of files beside the images that are no images."""
         return len(self.ignored_names)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def path(self, index: int) -> Path:
-        """Where the image lies."""
+        """Return the path of an image."""
         return self.root / self.names[index]
 
     def read(self, index: int) -> bytes:
-        """The file's bytes.
+        """Return the file's bytes.
 
         Raises:
             ImageError: if the file cannot be read.
@@ -103,11 +96,11 @@ class FileSource(Source):
             raise ImageError(str(path), reason) from None
 
     def describe(self, index: int) -> str:
-        """The image's path."""
+        """Return the image's path."""
         return str(self.path(index))
 
     def fingerprint(self) -> str:
-        """See ``Source.fingerprint``: names count as relative to the root."""
+        """See ``Source.fingerprint``; names are relative, so that a folder may be moved."""
         sizes = [_size(self.path(index)) for index in range(len(self))]
         return files_fingerprint(self.names, sizes, self.labels, self.class_names)
 
@@ -118,7 +111,14 @@ def files_fingerprint(
     labels: np.ndarray | None,
     class_names: tuple[str, ...],
 ) -> str:
-    """The fingerprint of images that are files, wherever they lie; see ``Source.fingerprint``."""
+    """Return the fingerprint of images that are files; see ``Source.fingerprint``.
+
+    Args:
+        names: of the files.
+        sizes: of the files, bytes.
+        labels: class of each, or None.
+        class_names: of the labels.
+    """
     encoded = (name.encode("utf-8", "surrogateescape") for name in names)
     lengths = np.array(sizes, np.int64).tobytes()
     numbers = b"" if labels is None else labels.tobytes()
@@ -130,9 +130,9 @@ def open_path(path: Path, *, split: str, labelled: bool | None, flag: str) -> Fi
 
     Args:
         path: the folder or file.
-        split: which part to enter where the folder is divided into parts.
-        labelled: True or False to decide, None to look at the layout.
-        flag: the flag the path came from, for errors.
+        split: the part to open of a folder that is divided into parts.
+        labelled: True or False to override the layout, None to follow it.
+        flag: where the user gave the path, for errors.
 
     Raises:
         DataError: if there is nothing to open.
@@ -155,7 +155,7 @@ def open_path(path: Path, *, split: str, labelled: bool | None, flag: str) -> Fi
 
 
 def _open_folder(directory: Path, *, split: str, labelled: bool | None, flag: str) -> FileSource:
-    part = _part_of(directory, split=split, flag=flag)
+    part = enter_split(directory, split=split, flag=flag)
     name = directory.resolve().name or str(directory)
     if part != directory:
         name = f"{name}/{part.name}"
@@ -163,7 +163,7 @@ def _open_folder(directory: Path, *, split: str, labelled: bool | None, flag: st
     if not names:
         raise DataError(
             f"no images in {part} ({len(ignored)} other files); accepted: a folder of any depth "
-            f"with {_ACCEPTED} files, a text file of paths, or a dataset's name ({flag})"
+            f"with {' '.join(SUFFIXES)} files, a text file of paths, or a dataset's name ({flag})"
         )
     depths = {item.count("/") for item in names}
     classes = sorted({item.partition("/")[0] for item in names})
@@ -185,7 +185,7 @@ def _open_folder(directory: Path, *, split: str, labelled: bool | None, flag: st
 
 
 def _open_list(path: Path, *, flag: str) -> FileSource:
-    """A text file: a path a line, relative to the file's folder; a class after a tab, or none."""
+    """Open a text file: one path a line, relative to the file's folder, and a class after a tab or none."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -211,7 +211,7 @@ def _open_list(path: Path, *, flag: str) -> FileSource:
         raise DataError(
             f"{path}, line {number}: no class after a tab, as other lines have ({flag})"
         )
-    ordered = sorted(set(classes))  # by code point, as the folders of a labelled folder
+    ordered = sorted(set(classes))  # by code point, as the classes of a labelled folder
     index_of = {item: index for index, item in enumerate(ordered)}
     labels = [index_of[item] for item in classes]
     return FileSource(path.stem, path.parent, names=names, labels=labels, class_names=ordered)

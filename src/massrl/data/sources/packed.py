@@ -2,7 +2,7 @@
 
 ``OUT-00000.tar``, ``OUT-00001.tar``, … hold for each image its file and, where it has a label, its
 class as text (``000000017.jpg``, ``000000017.cls``), as WebDataset reads them. The index
-``OUT-index.safetensors`` is written last, so that a set that was not finished is none.
+``OUT-index.safetensors`` is written last, so that an unfinished set cannot be opened.
 """
 
 from __future__ import annotations
@@ -15,8 +15,27 @@ from threading import Lock
 from safetensors import SafetensorError, safe_open
 
 from massrl.data.source import Normalization, Source
-from massrl.data.sources.folders import PackedNames, files_fingerprint
+from massrl.data.sources.base import OpenOptions, SourceKind, Spec
+from massrl.data.sources.folders import files_fingerprint
+from massrl.data.sources.string_array import StringArray
 from massrl.errors import DataError, ImageError
+
+
+class PackedKind(SourceKind):
+    """Tar shards of ``massrl data pack``, as ``OUT-*.tar``."""
+
+    def matches(self, spec: Spec) -> bool:
+        """See ``SourceKind.matches``."""
+        return spec.text.endswith(".tar")
+
+    def open(self, spec: Spec, options: OpenOptions) -> Source:
+        """See ``SourceKind.open``; a set that is packed as one has no splits."""
+        source = PackedSource(spec.text, flag=options.flag)
+        if spec.labelled is False:
+            source.labels, source.class_names = None, ()
+        elif spec.labelled and source.labels is None:
+            raise DataError(f"{spec.text} has no labels ({options.flag})")
+        return source
 
 
 class PackedSource(Source):
@@ -24,18 +43,18 @@ class PackedSource(Source):
 
     Args:
         pattern: ``OUT-*.tar``, or one of the shards.
-        flag: the flag it came from, for errors.
+        flag: where the user gave the pattern, for errors.
 
     Raises:
-        DataError: if the set is not complete or its index not readable.
+        DataError: if the set is incomplete or its index cannot be read.
     """
 
     def __init__(self, pattern: str, *, flag: str = "--data.train") -> None:
         index = index_path(pattern)
         if not index.is_file():
             raise DataError(
-                f"{pattern} has no index {index.name}: packing was not finished, or is to be done by "
-                f"massrl data pack ({flag})"
+                f"{pattern} has no index {index.name}: packing was not finished, or the shards are not "
+                f"of massrl data pack ({flag})"
             )
         try:
             with safe_open(index, framework="np") as file:
@@ -49,14 +68,14 @@ class PackedSource(Source):
                 raise DataError(f"{index} names {path.name}, which is not there ({flag})")
             if path.stat().st_size != size:
                 raise DataError(
-                    f"{path} has {path.stat().st_size:,} bytes and not the {size:,} that were packed: it "
-                    f"was cut off, or is another set's ({flag})"
+                    f"{path} has {path.stat().st_size:,} bytes instead of the {size:,} that were packed: "
+                    f"it is truncated, or of another set ({flag})"
                 )
         self.name = about["name"]
         self.class_names = tuple(about["class_names"])
         self.normalization = Normalization(mean=tuple(about["mean"]), std=tuple(about["std"]))
         self.labels = columns["labels"] if self.class_names else None
-        self.names = PackedNames.of(columns["names"].tobytes(), columns["ends"])
+        self.names = StringArray.from_parts(columns["names"].tobytes(), columns["ends"])
         self._shard, self._offset, self._size = (
             columns[name] for name in ("shard", "offset", "size")
         )
@@ -67,7 +86,7 @@ class PackedSource(Source):
         return len(self._size)
 
     def read(self, index: int) -> bytes:
-        """The bytes of an image's file; see ``Source.read``."""
+        """Return the bytes of an image's file; see ``Source.read``."""
         shard = int(self._shard[index])
         try:
             with self._opening:
@@ -86,7 +105,7 @@ class PackedSource(Source):
         return f"{self._shards[int(self._shard[index])].name}:{self.names[index]}"
 
     def fingerprint(self) -> str:
-        """See ``Source.fingerprint``: that of the folder, where nothing was encoded anew."""
+        """See ``Source.fingerprint``: that of the folder, if no image was re-encoded."""
         return files_fingerprint(self.names, self._size.tolist(), self.labels, self.class_names)
 
     def __getstate__(self) -> dict[str, object]:
@@ -103,6 +122,6 @@ class PackedSource(Source):
 
 
 def index_path(pattern: str) -> Path:
-    """``OUT-*.tar`` or ``OUT-00003.tar`` -> ``OUT-index.safetensors``."""
+    """Return the path of the index, ``OUT-index.safetensors`` of ``OUT-*.tar`` or ``OUT-00003.tar``."""
     path = Path(pattern).expanduser()
     return path.with_name(f"{path.name.rpartition('-')[0]}-index.safetensors")

@@ -1,4 +1,4 @@
-"""The outlines of the embedded dataset's classes, and how one is turned, scaled and placed."""
+"""Outlines of the classes of the embedded data set, and their rotation, scale and position."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Outline(NamedTuple):
 
     Attributes:
         label: index of its class.
-        contours: float ``(P, 2)`` each, x and y in shares of the image's side; the second contour,
-            where there is one, is a hole.
-        area: in shares of the image's area.
+        contours: float ``(P, 2)`` each, x and y as fractions of the image's side; a second contour is a
+            hole.
+        area: as a fraction of the image's area.
     """
 
     label: int
@@ -26,18 +26,18 @@ class Outline(NamedTuple):
     area: float
 
     def scaled(self, factor: float) -> Outline:
-        """Larger or smaller by a factor."""
+        """Return the outline, larger or smaller by a factor."""
         contours = [contour * factor for contour in self.contours]
         return Outline(self.label, contours, self.area * factor**2)
 
     def at(self, across: float, down: float) -> Outline:
-        """Moved into the image, a little off its edge; 0, 0 is top left and 1, 1 bottom right."""
+        """Return the outline within the image, with a margin; 0, 0 is top left and 1, 1 bottom right."""
         low, high = _box(self)
         corner = 0.02 + (0.96 - (high - low)) * (across, down) - low
         return Outline(self.label, [contour + corner for contour in self.contours], self.area)
 
-    def meets(self, other: Outline) -> bool:
-        """Whether the boxes overlap by more than a tenth of this one's."""
+    def overlaps(self, other: Outline) -> bool:
+        """Return whether the other's bounding box covers more than a tenth of this one's."""
         low, high = _box(self)
         other_low, other_high = _box(other)
         shared = np.clip(np.minimum(high, other_high) - np.maximum(low, other_low), 0, None)
@@ -45,12 +45,12 @@ class Outline(NamedTuple):
 
 
 def draw_outline(label: int, extent: tuple[float, float], numbers: Iterator[float]) -> Outline:
-    """Turn (by up to 20 degrees), stretch, perhaps mirror, and scale the outline of a class.
+    """Draw an outline of a class, rotated by up to 20 degrees, stretched, mirrored or not, and scaled.
 
     Args:
         label: index of the class.
-        extent: least and greatest length of the longer side, in shares of the image's side.
-        numbers: random numbers, uniform on [0, 1); four are taken.
+        extent: range of the longer side, as fractions of the image's side.
+        numbers: random numbers, uniform on [0, 1); four are used.
 
     Returns:
         The outline, around the origin.
@@ -68,18 +68,18 @@ def draw_outline(label: int, extent: tuple[float, float], numbers: Iterator[floa
 
 
 def _box(outline: Outline) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest x and y."""
+    """Return the least and the greatest x and y."""
     return outline.contours[0].min(axis=0), outline.contours[0].max(axis=0)
 
 
 def _arc(start: float, stop: float, number: int) -> np.ndarray:
-    """Points on the unit circle, by degrees clockwise from the right."""
+    """Return points on the unit circle; angles in degrees, clockwise from the right."""
     angles = np.deg2rad(np.linspace(start, stop, number))
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def _crescent() -> np.ndarray:
-    tip, middle = _arc(42, 42, 1)[0], 0.35  # both arcs meet in the tips; the inner one's centre
+    tip, middle = _arc(42, 42, 1)[0], 0.35  # both arcs end in the tips; centre of the inner one
     reach = float(np.hypot(tip[0] - middle, tip[1]))
     bend = float(np.rad2deg(np.arctan2(tip[1], tip[0] - middle)))
     inner = _arc(360 - bend, bend, 24) * reach + (middle, 0)
@@ -93,7 +93,7 @@ def _heart() -> np.ndarray:
 
 
 def _contours() -> dict[str, list[np.ndarray]]:
-    """The classes by name."""
+    """Return the outline of each class, by name; their scale does not matter."""
     arrow = [(-3, -1), (0, -1), (0, -3), (3, 0), (0, 3), (0, 1), (-3, 1)]
     hourglass = [(-2.4, -3), (2.4, -3), (0.4, 0), (2.4, 3), (-2.4, 3), (-0.4, 0)]
     cross = np.array([(1, -3), (1, -1), (3, -1), (3, 1), (1, 1), (1, 3)], float)

@@ -1,4 +1,4 @@
-"""torchvision's datasets by name: downloaded where it offers that, read without its transforms.
+"""torchvision's data sets by name: downloaded where it offers that, read without its transforms.
 
 Splits mean the same for all: ``train`` is everything but the official test part (so the validation
 part of flowers102, dtd and fgvc_aircraft belongs to it), ``val`` is the official test part (of
@@ -8,13 +8,10 @@ torchvision; theirs is our own: a fifth of every class, drawn with seed 0, is ``
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from tarfile import TarError
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -27,16 +24,14 @@ from massrl.data.source import (
     Source,
 )
 from massrl.data.sources.arrays import ArraySource
+from massrl.data.sources.base import OpenOptions, SourceKind, Spec
 from massrl.data.sources.folders import FileSource
+from massrl.data.sources.torchvision_load import default_root, load_dataset
 from massrl.data.splits import holdout
 from massrl.errors import DataError, suggest
 
 _OWN_SPLIT_FRACTION = 0.2
-
-
 _OWN_SPLIT_SEED = 0
-
-
 _UNLABELLED = -1  # torchvision's mark for a missing label
 
 Parts = tuple[dict[str, Any], ...]  # torchvision's arguments; several parts are joined
@@ -44,11 +39,17 @@ Parts = tuple[dict[str, Any], ...]  # torchvision's arguments; several parts are
 
 @dataclass(frozen=True, kw_only=True)
 class _NamedSet:
-    """Where torchvision keeps a set and how its parts are called there.
+    """How torchvision stores a set and names its parts.
 
-    ``files`` returns a loaded torchvision dataset's image paths and labels; None marks the sets
-    that hold their pixels in ``.data``. ``subfolder`` is the root that torchvision is given, where
-    it does not make a folder for the set by itself.
+    Attributes:
+        factory: torchvision's class.
+        splits: arguments of that class for each split; several parts are joined.
+        files: returns image paths and labels of a loaded torchvision set; None for sets that hold
+            their pixels in ``.data``.
+        normalization: constants of the set.
+        downloads: whether torchvision offers the set for download.
+        subfolder: of the root, where torchvision does not make a folder for the set itself.
+        own_split: whether the split is ours, because torchvision has none.
     """
 
     factory: str
@@ -88,11 +89,7 @@ def _by_split(train: tuple[str, ...], val: str) -> dict[str, Parts]:
 
 
 _CIFAR_SPLITS: dict[str, Parts] = {"train": ({"train": True},), "val": ({"train": False},)}
-
-
 _WHOLE: dict[str, Parts] = {"train": ({},), "val": ({},)}
-
-
 _SETS = {
     "cifar10": _NamedSet(
         factory="CIFAR10", splits=_CIFAR_SPLITS, normalization=CIFAR10_NORMALIZATION
@@ -136,23 +133,31 @@ _SETS = {
         subfolder="imagenet",
     ),
 }
-
-
 NAMES = tuple(_SETS)
 
 
-# Pascal VOC by name, whose lists are as torchvision and its kit call them; of 2012 the test part is secret.
-VOC_NAMES = {
-    "voc2007": {"train": "trainval", "val": "test"},
-    "voc2012": {"train": "train", "val": "val"},
-}
+class TorchvisionKind(SourceKind):
+    """torchvision's data sets by name, also with a split as ``cifar10:val``."""
 
+    names = NAMES
 
-def default_root() -> Path:
-    """Where the sets lie: ``$MASSRL_DATA``, else ``~/.cache/massrl/datasets``."""
-    chosen = os.environ.get("MASSRL_DATA")
-    path = Path(chosen) if chosen else Path("~/.cache/massrl/datasets")
-    return path.expanduser()
+    def matches(self, spec: Spec) -> bool:
+        """See ``SourceKind.matches``."""
+        return self.is_name(spec)
+
+    def open(self, spec: Spec, options: OpenOptions) -> Source:
+        """See ``SourceKind.open``; a split in the spec has precedence."""
+        return open_named(
+            spec.name,
+            split=spec.part if ":" in spec.text else options.split,
+            root=options.root,
+            download=options.download,
+            flag=options.flag,
+        )
+
+    def validation_spec(self, spec: Spec) -> str:
+        """See ``SourceKind.validation_spec``."""
+        return spec.name
 
 
 def open_named(
@@ -163,41 +168,47 @@ def open_named(
     download: bool = True,
     flag: str = "--data.train",
 ) -> Source:
-    """Open one of torchvision's datasets.
+    """Open one of torchvision's data sets.
 
     Args:
         name: one of ``NAMES``.
         split: ``"train"`` or ``"val"`` as this module's docstring says; stl10 also has
             ``"unlabelled"``, its 100,000 images without labels.
-        root: the folder that holds all sets, as torchvision lays them out; default
-            ``default_root()``.
-        download: whether torchvision may fetch what is missing, with its own progress bar.
-        flag: where the user said so, for errors.
+        root: the folder of all sets, in torchvision's layout; default ``default_root()``.
+        download: whether torchvision may download what is missing, with its own progress bar.
+        flag: where the user gave the name, for errors.
 
     Raises:
-        DataError: if the set has no such part, is not there, or cannot be fetched.
+        DataError: if the set has no such part, or is missing and cannot be downloaded.
     """
     if name not in _SETS:
         raise DataError(f"dataset {name!r} is unknown: {suggest(name, NAMES)} ({flag})")
-    chosen = _SETS[name]
-    if split not in chosen.splits:
-        known = suggest(split, chosen.splits)
+    named = _SETS[name]
+    if split not in named.splits:
+        known = suggest(split, named.splits)
         raise DataError(f"{name} has no part {split!r}: {known} ({flag})")
     folder = (default_root() if root is None else Path(root)).expanduser()
     parts = [
-        _load(name, folder, chosen, arguments=arguments, download=download)
-        for arguments in chosen.splits[split]
+        load_dataset(
+            name,
+            folder / named.subfolder,
+            factory=named.factory,
+            arguments=arguments,
+            can_download=named.downloads,
+            download=download,
+        )
+        for arguments in named.splits[split]
     ]
     title = f"{name}/{split}"
-    if chosen.files is None:
-        return _from_arrays(title, parts[0], normalization=chosen.normalization)
+    if named.files is None:
+        return _from_arrays(title, parts[0], normalization=named.normalization)
     paths: list[Path] = []
     labels: list[int] = []
     for part in parts:
-        part_paths, part_labels = chosen.files(part)
+        part_paths, part_labels = named.files(part)
         paths += part_paths
         labels += part_labels
-    if chosen.own_split:
+    if named.own_split:
         paths, labels = _own_part(paths, labels, split=split)
     return FileSource(
         title,
@@ -205,56 +216,8 @@ def open_named(
         names=[_relative(path, folder) for path in paths],
         labels=labels,
         class_names=_class_names(parts[0], labels),
-        normalization=chosen.normalization,
+        normalization=named.normalization,
     )
-
-
-def voc_folder(name: str, *, root: Path | None = None, download: bool = True) -> Path:
-    """The folder of Pascal VOC, ``VOCdevkit/VOC2007`` below the root, all parts of it fetched.
-
-    Args:
-        name: one of ``VOC_NAMES``.
-        root: the folder that holds all sets; default ``default_root()``.
-        download: whether torchvision may fetch what is missing.
-
-    Raises:
-        DataError: if it is not there or cannot be fetched.
-    """
-    folder = (default_root() if root is None else Path(root)).expanduser()
-    kit = _NamedSet(factory="VOCDetection", splits={})
-    for part in VOC_NAMES[name].values():
-        arguments = {"year": name.removeprefix("voc"), "image_set": part}
-        _load(name, folder, kit, arguments=arguments, download=download)
-    return folder / "VOCdevkit" / name.upper()
-
-
-def _load(
-    name: str, folder: Path, chosen: _NamedSet, *, arguments: dict[str, Any], download: bool
-) -> Any:
-    """Let torchvision open the set; fetch it only after it was not found, as that is silent."""
-    import torchvision.datasets
-
-    factory = getattr(torchvision.datasets, chosen.factory)
-    root = folder / chosen.subfolder
-    advice = f"put torchvision's files for {chosen.factory} into {root}, or pass --data.root"
-    try:
-        return factory(root=str(root), **arguments)
-    except (RuntimeError, OSError) as error:
-        missing = _one_line(error)
-    except ImportError as error:
-        raise DataError(f"{name} needs a package that is not installed: {error}") from None
-    if not chosen.downloads:
-        raise DataError(f"{name} is not there and cannot be downloaded; {advice} ({missing})")
-    if not download:
-        raise DataError(f"{name} is not there and downloading is off; {advice} ({missing})")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        return factory(root=str(root), **arguments, download=True)
-    # URLError, time-outs and a full disk are OSErrors; wrong checksums are RuntimeErrors; a helper
-    # that torchvision wants for some hosts is an ImportError.
-    except (RuntimeError, OSError, EOFError, ImportError, TarError, BadZipFile) as error:
-        cause = _one_line(error)
-        raise DataError(f"{name} could not be downloaded ({cause}); {advice}") from None
 
 
 def _from_arrays(title: str, dataset: Any, *, normalization: Normalization) -> ArraySource:
@@ -270,12 +233,12 @@ def _from_arrays(title: str, dataset: Any, *, normalization: Normalization) -> A
 
 
 def _own_part(paths: list[Path], labels: list[int], *, split: str) -> tuple[list[Path], list[int]]:
-    """Our split of a set without one; sorted first, as torchvision lists in the disk's order."""
+    """Split a set that has no split; sorted first, as torchvision lists files in the disk's order."""
     order = sorted(range(len(paths)), key=lambda index: paths[index].as_posix())
     sorted_labels = np.array([labels[index] for index in order], np.int64)
-    kept, held = holdout(sorted_labels, _OWN_SPLIT_FRACTION, seed=_OWN_SPLIT_SEED)
-    chosen = [order[index] for index in (held if split == "val" else kept)]
-    return [paths[index] for index in chosen], [labels[index] for index in chosen]
+    train, val = holdout(sorted_labels, _OWN_SPLIT_FRACTION, seed=_OWN_SPLIT_SEED)
+    selected = [order[index] for index in (val if split == "val" else train)]
+    return [paths[index] for index in selected], [labels[index] for index in selected]
 
 
 def _class_names(dataset: Any, labels: list[int]) -> tuple[str, ...]:
@@ -291,7 +254,3 @@ def _relative(path: Path, folder: Path) -> str:
         return path.relative_to(folder).as_posix()
     except ValueError:
         return path.absolute().as_posix()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Masks in the layout of Pascal VOC, and the ``labelmap.txt`` that names the colours of a user's own."""
+"""Masks in the layout of Pascal VOC, and the ``labelmap.txt`` that names the colours of other sets."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class VocMasks:
     """The masks of a folder, one PNG file an image, whose pixels are numbers or colours of classes.
 
     ``labelmap.txt`` beside ``SegmentationClass`` names the classes, a line ``name:r,g,b`` each, as
-    annotation tools write it; colours are then told by it, and single-channel masks count its lines, of which
-    the first must then be ``background``.
+    annotation tools write it. It says which class a colour is; pixels of single-channel masks are numbers of
+    its lines, of which the first must then be ``background``.
     Without one, the masks are VOC's own: numbers of its twenty classes, 0 for background.
 
     Args:
         root: the folder with ``SegmentationClass``.
-        flag: where the user said so, for errors.
+        flag: where the user gave the folder, for errors.
 
     Raises:
         DataError: if ``labelmap.txt`` is broken.
@@ -40,16 +40,22 @@ class VocMasks:
         self._folder, self._flag = root / "SegmentationClass", flag
         file = root / "labelmap.txt"
         self._colours = _read_label_map(file) if file.is_file() else None
-        words = VOC_CLASSES if self._colours is None else tuple(self._colours)
-        self.names = tuple(word for word in words if word != _BACKGROUND)
-        self._counted = self.names
+        names = VOC_CLASSES if self._colours is None else tuple(self._colours)
+        self.names = tuple(name for name in names if name != _BACKGROUND)
+        self._numbered = self.names
 
-    def count_as(self, names: tuple[str, ...]) -> None:
-        """Count classes as another part does, which has all of this one's."""
-        self._counted = names
+    def set_names(self, names: tuple[str, ...]) -> None:
+        """Number the classes as in ``names``, which holds all of ``self.names``."""
+        self._numbered = names
 
     def read(self, stem: str) -> np.ndarray:
-        """The mask of an image: uint8 ``(H, W)``, 0 for background, 1 + its class, ``IGNORED``.
+        """Read the mask of an image.
+
+        Args:
+            stem: the image's file name without suffix.
+
+        Returns:
+            uint8 ``(H, W)``: 0 for background, 1 + its class, or ``IGNORED``.
 
         Raises:
             DataError: if it is missing, or has numbers or colours of no class.
@@ -66,46 +72,46 @@ class VocMasks:
         return self._from_colours(pixels, path) if by_colour else self._from_numbers(pixels, path)
 
     def _from_numbers(self, pixels: np.ndarray, path: Path) -> np.ndarray:
-        words = (_BACKGROUND, *VOC_CLASSES) if self._colours is None else tuple(self._colours)
+        names = (_BACKGROUND, *VOC_CLASSES) if self._colours is None else tuple(self._colours)
         if pixels.ndim != 2:
             raise DataError(
-                f"{path} is a picture of colours, which labelmap.txt beside SegmentationClass must "
-                f"name, a line name:r,g,b each ({self._flag})"
+                f"{path} is an RGB image: labelmap.txt beside SegmentationClass must name its colours, "
+                f"a line name:r,g,b each ({self._flag})"
             )
-        if words[0] != _BACKGROUND:
+        if names[0] != _BACKGROUND:
             raise DataError(
                 f"{path} holds numbers, of which 0 is background: labelmap.txt must begin with it "
                 f"({self._flag})"
             )
         pixels = pixels.astype(np.int64)
-        strange = (pixels >= len(words)) & (pixels != IGNORED)
-        if strange.any():
+        unknown = (pixels >= len(names)) & (pixels != IGNORED)
+        if unknown.any():
             raise DataError(
-                f"{path} has the number {pixels[strange][0]}, but there are {len(words)} classes with "
+                f"{path} has the number {pixels[unknown][0]}, but there are {len(names)} classes with "
                 f"background ({self._flag})"
             )
         table = np.full(IGNORED + 1, IGNORED, np.uint8)
-        table[: len(words)] = [self._number(word) for word in words]
+        table[: len(names)] = [self._number(name) for name in names]
         return np.asarray(table[pixels])
 
     def _from_colours(self, pixels: np.ndarray, path: Path) -> np.ndarray:
         assert self._colours is not None
-        numbers = {colour: self._number(word) for word, colour in self._colours.items()}
+        numbers = {colour: self._number(name) for name, colour in self._colours.items()}
         numbers.setdefault(_BORDER, IGNORED)
         codes = _codes(pixels)
         known = np.array([_codes(np.array(colour)) for colour in numbers])
         order = np.argsort(known)
-        places = np.searchsorted(known[order], codes).clip(max=len(known) - 1)
-        strange = known[order][places] != codes
-        if strange.any():
-            colours = np.unique(pixels[strange], axis=0)[:_MOST_SHOWN].tolist()
+        found = np.searchsorted(known[order], codes).clip(max=len(known) - 1)
+        unknown = known[order][found] != codes
+        if unknown.any():
+            colours = np.unique(pixels[unknown], axis=0)[:_MOST_SHOWN].tolist()
             raise DataError(
-                f"{path} has colours {colours} that labelmap.txt has not ({self._flag})"
+                f"{path} has colours {colours} that labelmap.txt does not name ({self._flag})"
             )
-        return np.asarray(np.array(list(numbers.values()), np.uint8)[order][places])
+        return np.asarray(np.array(list(numbers.values()), np.uint8)[order][found])
 
-    def _number(self, word: str) -> int:
-        return 0 if word == _BACKGROUND else 1 + self._counted.index(word)
+    def _number(self, name: str) -> int:
+        return 0 if name == _BACKGROUND else 1 + self._numbered.index(name)
 
 
 def _codes(colours: np.ndarray) -> np.ndarray:
@@ -119,16 +125,16 @@ def _read_label_map(file: Path) -> dict[str, tuple[int, ...]]:
     for line in file.read_text(encoding="utf-8").splitlines():
         if not line.strip() or line.startswith("#"):
             continue
-        word, _, rest = line.partition(":")
+        name, _, rest = line.partition(":")
         try:
             colour = tuple(int(part) for part in rest.partition(":")[0].split(","))
         except ValueError:
             colour = ()
         if len(colour) != 3 or not all(0 <= part <= 255 for part in colour):
-            raise DataError(f"{file} has a line {line!r}, where name:r,g,b is wanted")
-        if word in colours or colour in colours.values():
-            raise DataError(f"{file} names {word!r} or its colour twice")
-        colours[word] = colour
+            raise DataError(f"{file} has a line {line!r}; accepted: name:r,g,b")
+        if name in colours or colour in colours.values():
+            raise DataError(f"{file} names {name!r} or its colour twice")
+        colours[name] = colour
     if not set(colours) - {_BACKGROUND}:
         raise DataError(f"{file} names no class")
     if len(colours) >= IGNORED:

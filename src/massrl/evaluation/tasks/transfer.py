@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from massrl.config.evaluation import EvaluateConfig, EvaluationDataConfig
-from massrl.data.catalogue import find_voc, without_kind
+from massrl.data.annotated import ObjectSource
+from massrl.data.catalogue import multilabel_specs, without_prefix
 from massrl.data.source import Source, Subset
-from massrl.data.sources.voc import VocSource, listed
 from massrl.data.splits import balanced_subset
 from massrl.errors import ConfigError
 from massrl.evaluation.context import EvaluatedBackbone, EvaluationContext
@@ -65,11 +65,9 @@ def _judge_set(
     name: str,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     data = replace(wanted.data, train=spec, val=None)
-    voc = find_voc(spec, split="train", root=data.root, download=data.download)
-    if voc is not None:
-        folder, part = voc
-        asked = "test" if listed(folder, "test") else "val"
-        data = replace(data, train=f"{folder}:{part}", val=f"{folder}:{asked}")
+    specs = multilabel_specs(spec, root=data.root, download=data.download)
+    if specs is not None:
+        data = replace(data, train=specs[0], val=specs[1])
         yield from _judge_multilabel(judged, data, wanted, progress, name=name)
         return
     train, test, held_out = evaluation_sources(data, None)
@@ -81,7 +79,7 @@ def _judge_set(
 
 def _named_sets(specs: Sequence[str]) -> dict[str, str]:
     """The sets by short names; where two would be called alike, by all that was said of them."""
-    short = [Path(without_kind(spec).partition(":")[0]).name for spec in specs]
+    short = [Path(without_prefix(spec).partition(":")[0]).name for spec in specs]
     return {
         spec if short.count(name) > 1 else name: spec
         for name, spec in zip(short, specs, strict=True)
@@ -98,7 +96,6 @@ def _judge_multilabel(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     begin = time.perf_counter()
     train, test = object_sources(replace(data, limit=None), None, maps=False)
-    assert isinstance(train, VocSource)
     names, count = train.object_names, min(data.limit or len(train), len(train))
     part = Subset(train, balanced_subset(None, count, seed=0, total=len(train)))
     subject, about = judged.subject((part, test, False), wanted, progress)
@@ -140,10 +137,10 @@ def _judge_multilabel(
 
 
 def _image_labels(source: Source) -> np.ndarray:
-    """Which classes each image has, of a VOC set or a part of one; see ``VocSource.image_labels``."""
+    """Which classes each image has, of a source with objects or a part of one; see ``ObjectSource.image_labels``."""
     if isinstance(source, Subset):
         return np.asarray(_image_labels(source.source)[source.indices])
-    assert isinstance(source, VocSource)
+    assert isinstance(source, ObjectSource)
     return source.image_labels()
 
 
