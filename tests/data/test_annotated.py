@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from massrl.data.annotated import IGNORED, limited, remap_object_classes
+from massrl.data.annotated import IGNORED, ObjectSubset, remap_object_classes
 from massrl.data.catalogue import open_objects
 from massrl.data.sources.voc_masks import VOC_CLASSES
 from massrl.errors import DataError
@@ -128,17 +128,21 @@ def test_masks_of_own_classes_are_named_by_their_colours(tmp_path: Path, mode: s
     assert np.array_equal(source.label_map(0), NUMBERS)
     swapped = remap_object_classes(source, ("white", "blue", "red"))
     assert swapped.label_map(0).tolist() == [[0, 3, 1], [1, 1, IGNORED]]
-    with pytest.raises(DataError, match=r"has objects \['red'\] that are not learnt"):
+    with pytest.raises(DataError, match=r"has objects \['red'\] that the training images have not"):
         remap_object_classes(source, ("white", "blue"))
 
 
 @pytest.mark.parametrize(
     ("names", "colours", "message"),
     [
-        (None, True, "is a picture of colours, which labelmap.txt"),
+        (None, True, "is an RGB image: labelmap.txt beside"),
         (None, False, "has the number 77, but there are 21 classes"),
-        ("red:200,10,10", True, r"has colours \[\[0, 0, 0\], \[90, 90, 90\]\] that labelmap"),
-        ("red:200,10", True, "where name:r,g,b is wanted"),
+        (
+            "red:200,10,10",
+            True,
+            r"has colours \[\[0, 0, 0\], \[90, 90, 90\]\] that labelmap.txt does not name",
+        ),
+        ("red:200,10", True, "accepted: name:r,g,b"),
         ("red:0,0,1\nbackground:0,0,0", False, "labelmap.txt must begin with it"),
         ("red:1,2,3\nblue:1,2,3", True, "names 'blue' or its colour twice"),
         ("background:0,0,0", True, "names no class"),
@@ -209,7 +213,7 @@ def test_classes_are_counted_as_those_that_are_learnt(tmp_path: Path) -> None:
     remap_object_classes(source, ("tree", "bus", "car"))
     assert source.object_names == ("tree", "bus", "car")
     assert source.scene(0).labels.tolist() == [0, 2]
-    with pytest.raises(DataError, match=r"objects \['tree'\] that are not learnt"):
+    with pytest.raises(DataError, match=r"objects \['tree'\] that the training images have not"):
         remap_object_classes(
             open_objects(str(tmp_path / "set" / "own.json"), flag="x"), ("car", "bus")
         )
@@ -218,7 +222,7 @@ def test_classes_are_counted_as_those_that_are_learnt(tmp_path: Path) -> None:
 def test_scenes_have_objects_too_and_a_part_keeps_them(tmp_path: Path) -> None:
     """Guards the embedded data as what detection is tried with."""
     whole = open_objects("shapes(count=12,size=32,objects=3)", flag="--data.train")
-    part = limited(whole, np.array([5, 2]))
+    part = ObjectSubset(whole, np.array([5, 2]))
     assert np.array_equal(part.scene(0).image, whole.scene(5).image)
     scene, labels = whole.scene(5), part.label_map(0)
     assert scene.masks is not None

@@ -9,7 +9,7 @@ from tests.conftest import photos
 
 from massrl.commands.pretrain import pretrain
 from massrl.data.build import open_images
-from massrl.data.catalogue import absolute_spec, holds
+from massrl.data.catalogue import absolute_spec, contains
 from massrl.errors import CheckpointError, ConfigError
 from massrl.runs.folder import RunFolder
 from massrl.weights.load import load_backbone
@@ -42,9 +42,9 @@ def test_run_folder_among_the_images_is_refused(
 ) -> None:
     """Guards a resume that finds the run's own contact sheet among the images."""
     folder = photos(tmp_path / "photos", "a")
-    assert not holds(str(folder), tmp_path / "runs")
-    assert not holds("shapes", tmp_path / "runs")
-    assert holds(f"unlabelled:{folder}", folder / "runs")
+    assert not contains(str(folder), tmp_path / "runs")
+    assert not contains("shapes", tmp_path / "runs")
+    assert contains(f"unlabelled:{folder}", folder / "runs")
     monkeypatch.chdir(folder)
     for out in ("", "mine"):
         with pytest.raises(ConfigError, match="--out"):

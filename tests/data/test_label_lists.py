@@ -42,7 +42,7 @@ def test_list_is_fetched_once_and_kept(published: Path) -> None:
 def test_what_was_not_published_is_refused(published: Path, content: bytes) -> None:
     """Guards figures against a list that was cut short, and against a page in place of one."""
     published.write_bytes(content)
-    with pytest.raises(DataError, match=r"is not the published list: .* names, where 20 and 2"):
+    with pytest.raises(DataError, match=r"is not the published list: .* names instead of 20 and 2"):
         list_file("two", download=True)
     kept = cache_folder("lists") / "two.txt"
     assert not kept.exists()
@@ -55,7 +55,9 @@ def test_what_was_not_published_is_refused(published: Path, content: bytes) -> N
 def test_list_that_cannot_be_had_says_where_to_put_it(published: Path) -> None:
     """Guards a machine without a network against a traceback."""
     published.unlink()
-    with pytest.raises(DataError, match=r"cannot be fetched: .* can be put at .*two.txt by hand"):
+    with pytest.raises(
+        DataError, match=r"cannot be downloaded: .* can be put at .*two.txt by hand"
+    ):
         list_file("two", download=True)
 
 

@@ -21,7 +21,7 @@ from massrl.config.evaluation import (
     SgdConfig,
     TransferConfig,
 )
-from massrl.data.annotated import ObjectSource, Scene, limited
+from massrl.data.annotated import ObjectSource, ObjectSubset, Scene
 from massrl.data.source import IMAGENET_NORMALIZATION
 from massrl.data.sources.shapes import ShapesSource
 from massrl.evaluation import tasks as module
@@ -207,7 +207,7 @@ def first_answer(run: Callable[..., Any], test: ObjectSource) -> list[np.ndarray
 
 def assert_objects_are_blind(run: Callable[..., Any]) -> None:
     """An answer depends on no truth of the test set, and on no other image of it."""
-    others = limited(ShapesSource(6, 32, objects=2, split="val"), np.array([0, 4, 5]))
+    others = ObjectSubset(ShapesSource(6, 32, objects=2, split="val"), np.array([0, 4, 5]))
     answers = [
         first_answer(run, test)
         for test in (

@@ -9,9 +9,10 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from massrl.commands.arguments import first
-from massrl.config.checks import MANY, choice, in_range, raise_faults, require
+from massrl.config.checks import MANY, in_range, raise_faults, require
+from massrl.config.choices import ON_ERROR
+from massrl.config.fields import field_faults, option
 from massrl.config.parser import make
-from massrl.config.sections import ON_ERROR
 from massrl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,12 +49,12 @@ class PackConfig:
     """Quality of the JPEGs that shrunk images become; default 95."""
     shard_megabytes: int = 256
     """Size at which a tar file is closed and the next one begins."""
-    on_error: str = "stop"
-    """What a broken image does: `stop` the packing, or `skip` it, counted and reported."""
+    on_error: str = option("stop", choices=ON_ERROR)
+    """What to do about an image that cannot be decoded."""
 
     def __post_init__(self) -> None:
         raise_faults(
-            choice(self.on_error, ON_ERROR, "--on_error"),
+            *field_faults(self),
             in_range(self.short_side, 1, MANY, "--short_side"),
             in_range(self.quality, 1, 100, "--quality"),
             require(

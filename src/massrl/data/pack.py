@@ -219,7 +219,7 @@ def _name(source: Source, number: int) -> str:
 
 def _write_index(path: Path, source: Source, *, rows: list[_Row], sizes: dict[str, int]) -> None:
     block, ends = StringArray([row.name for row in rows]).parts()
-    columns = {
+    columns: dict[str, np.ndarray] = {
         "shard": np.array([row.shard for row in rows], np.int32),
         "offset": np.array([row.offset for row in rows], np.int64),
         "size": np.array([row.size for row in rows], np.int64),

@@ -63,7 +63,7 @@ def test_small_images_in_files_are_kept_and_others_not(
     (tmp_path / "large").mkdir()
     cv2.imwrite(str(tmp_path / "large" / "a.png"), np.zeros((65, 80, 3), np.uint8))
     assert not fits_in_memory(open_source(str(tmp_path / "large")))
-    monkeypatch.setattr("massrl.data.sources.cache._MOST_BYTES", 1000)
+    monkeypatch.setattr("massrl.data.sources.cache._MAX_BYTES", 1000)
     assert not fits_in_memory(small)
 
 

@@ -11,7 +11,8 @@ import pytest
 from massrl.data.catalogue import open_source
 from massrl.data.source import IMAGENET_NORMALIZATION
 from massrl.data.sources.find_images import find_images
-from massrl.data.sources.folders import FileSource, PackedNames
+from massrl.data.sources.folders import FileSource
+from massrl.data.sources.string_array import StringArray
 from massrl.errors import ConfigError, DataError, ImageError
 from massrl.images.decode import decode
 
@@ -256,7 +257,7 @@ def test_source_survives_a_trip_to_a_worker(labelled):
 def test_packed_names_give_back_every_name():
     """Guards names cut within a letter, empty ones, and undecodable bytes of old disks."""
     names = ["a", "", "é☃", os.fsdecode(b"\xff.jpg"), "line\nbreak"]
-    packed = PackedNames(names)
+    packed = StringArray(names)
     assert list(packed) == names
     with pytest.raises(IndexError):
         packed[5]

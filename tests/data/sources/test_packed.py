@@ -118,15 +118,15 @@ from pathlib import Path
 from massrl.data import pack
 from massrl.data.catalogue import open_source
 
-calls, original = [], pack._content
+calls, original = [], pack._encode
 
-def dying(*arguments):
+def dying(*arguments, **options):
     calls.append(1)
     if len(calls) == 8:
         os.kill(os.getpid(), signal.SIGKILL)
-    return original(*arguments)
+    return original(*arguments, **options)
 
-pack._content = dying
+pack._encode = dying
 pack.pack(open_source(sys.argv[1]), Path(sys.argv[2]), shard_bytes=6000)
 """
 
@@ -147,7 +147,7 @@ def test_packing_that_was_killed_leaves_nothing_that_looks_whole(
             assert len(tar.getnames()) % 2 == 0
     with pytest.raises(DataError, match="packing was not finished"):
         open_source(str(tmp_path / "set-*.tar"))
-    with pytest.raises(DataError, match=r"\d more, down to .*, are of a packing"):
+    with pytest.raises(DataError, match=r"\d more, to .*, are of a packing"):
         pack(source, tmp_path / "set")
     for left in (*whole, *parts):
         with pytest.raises(DataError, match=f"{re.escape(parts[0].name)}, are of a packing"):
@@ -155,7 +155,7 @@ def test_packing_that_was_killed_leaves_nothing_that_looks_whole(
         left.unlink()
     assert pack(source, tmp_path / "set", shard_bytes=6000) == (10, 0)
     assert PackedSource(str(tmp_path / "set-*.tar")).fingerprint() == source.fingerprint()
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="exists already"):
         pack(source, tmp_path / "set")
     assert not list(tmp_path.glob(".*.part"))
 
@@ -169,7 +169,9 @@ def test_faults_of_a_packed_set_are_named(folder: Path, tmp_path: Path) -> None:
     last.write_bytes(content[:700])
     with pytest.raises(ImageError, match="the shard ends before it"):
         packed.read(9)
-    with pytest.raises(DataError, match=rf"{last.name} has 700 bytes and not the {len(content):,}"):
+    with pytest.raises(
+        DataError, match=rf"{last.name} has 700 bytes instead of the {len(content):,}"
+    ):
         open_source(str(tmp_path / "set-*.tar"))
     last.unlink()
     with pytest.raises(DataError, match=f"{last.name}, which is not there"):

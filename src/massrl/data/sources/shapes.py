@@ -201,7 +201,7 @@ class ShapesSource(ObjectSource):
         return np.random.Generator(np.random.Philox(key=self._key, counter=counter))
 
     def _draw_labels(self, count: int) -> np.ndarray:
-        """Draw the classes: each once in every ten scenes, so that any count is balanced and prefixes agree."""
+        """Draw each class once in every ten scenes, so that any count is balanced and prefixes agree."""
         num_classes = len(CLASS_NAMES)
         lots = self._generator(0, _LABELS).random((-(-count // num_classes), num_classes))
         self._labels: np.ndarray = lots.argsort(axis=1).reshape(-1)[:count].astype(np.int64)

@@ -137,7 +137,7 @@ def _judge_multilabel(
 
 
 def _image_labels(source: Source) -> np.ndarray:
-    """Which classes each image has, of a source with objects or a part of one; see ``ObjectSource.image_labels``."""
+    """Return ``ObjectSource.image_labels`` of a source with objects, or of a part of one."""
     if isinstance(source, Subset):
         return np.asarray(_image_labels(source.source)[source.indices])
     assert isinstance(source, ObjectSource)
