@@ -54,7 +54,7 @@ LIGHT = [
     for name in MODULES
     if name.split(".")[1:2] in (["views"], ["randomness"], ["registry"], ["errors"])
     or name in ("massrl", "massrl.config.parser", "massrl.config.layers", "massrl.data.splits")
-    or name in ("massrl.optim.schedules", "massrl.recipes", "massrl.runs.folder")
+    or name in ("massrl.optim.schedules", "massrl.recipes", "massrl.runs.log")
 ]
 
 

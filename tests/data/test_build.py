@@ -55,7 +55,7 @@ def test_own_strategy_is_kept_with_the_run(tmp_path: Path) -> None:
     """Guards resume against a policy file that was changed or deleted in between."""
     file = tmp_path / "mine.yaml"
     file.write_text("operations: [{operation: invert}]\n")
-    policies = RunFolder(tmp_path / "run").keep_policies(("simclr", str(file), str(file)))
+    policies = RunFolder(tmp_path / "run").copy_policies(("simclr", str(file), str(file)))
     file.unlink()
     assert policies[0] == "simclr"
     assert policies[1] == policies[2] == str(tmp_path / "run" / "policies" / "1-mine.yaml")

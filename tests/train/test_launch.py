@@ -173,7 +173,7 @@ def test_error_of_another_process_alone_is_told(tmp_path: Path) -> None:
     data = {"train": str(tmp_path / "photos"), "val": str(val), "batch_size": 8}
     with pytest.raises(TrainingError, match=r"process 1: .*a/1\.png: .*--data.on_error skip"):
         run(tmp_path / "run", data=data, train={"max_steps": 4, "probe_every": 1, **TWO})
-    assert "no checkpoint had been made yet" in (tmp_path / "run" / "log.txt").read_text()
+    assert "no checkpoint was saved yet" in (tmp_path / "run" / "log.txt").read_text()
 
 
 @pytest.mark.parametrize("objective", ["byol", "simclr"])

@@ -1,1 +1,1 @@
-"""What a run leaves behind: its folder, log, metrics, and the environment it ran in."""
+"""Run folders: their files, log and metrics, and the environment of a run."""

@@ -1,4 +1,4 @@
-"""Hardware, software and commit that a result was made with."""
+"""Hardware, software versions and commit of a run or a result."""
 
 from __future__ import annotations
 
@@ -14,32 +14,43 @@ import torch
 
 from massrl.errors import ConfigError
 
+_PACKAGES = (
+    "massrl",
+    "torch",
+    "torchvision",
+    "lightning",
+    "opencv-python-headless",
+    "scikit-learn",
+)
 
-def environment_info(machine: str) -> dict[str, Any]:
-    """What figures were made with: software, hardware, and the commit of a source checkout."""
-    packages = (
-        "massrl",
-        "torch",
-        "torchvision",
-        "lightning",
-        "opencv-python-headless",
-        "scikit-learn",
-    )
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # such as a checkout that is not installed
-            versions[package] = "not installed"
+
+def environment_info(hardware: str) -> dict[str, Any]:
+    """Return the environment that is stored with every result.
+
+    Args:
+        hardware: ``Hardware.name`` of what was computed on.
+
+    Returns:
+        ``software`` (versions by package), ``hardware`` (text) and ``commit`` (of a source checkout, else
+        ``None``).
+    """
+    versions = {package: _version(package) for package in _PACKAGES}
     return {
         "software": {"python": platform.python_version(), **versions},
-        "hardware": f"{machine}, {platform.machine()}",
+        "hardware": f"{hardware}, {platform.machine()}",
         "commit": _commit(),
     }
 
 
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # such as a checkout that is not installed
+        return "not installed"
+
+
 def _commit() -> str | None:
-    """The commit of the checkout this package is run from, ``None`` when it was installed."""
+    """Return the commit of the source checkout; ``None`` for an installed package."""
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return None
@@ -58,12 +69,12 @@ def _commit() -> str | None:
 
 @dataclass(frozen=True)
 class Hardware:
-    """What there is to train on.
+    """The hardware that is used.
 
     Attributes:
         accelerator: ``cpu`` or ``gpu``.
         cores: CPU cores this process may use.
-        name: for people.
+        name: description for the user, such as the GPU's name.
     """
 
     accelerator: str
@@ -72,22 +83,25 @@ class Hardware:
 
     @property
     def has_gpu(self) -> bool:
-        """Whether it trains on a GPU."""
+        """Whether a GPU is used."""
         return self.accelerator == "gpu"
 
 
 def detect_hardware(accelerator: str = "auto") -> Hardware:
-    """Look at the machine.
+    """Return the hardware to use.
+
+    Args:
+        accelerator: ``cpu``, ``gpu``, or ``auto`` for a GPU where there is one.
 
     Raises:
-        ConfigError: if a GPU is asked for and there is none.
+        ConfigError: if ``gpu`` is requested and torch finds none.
     """
     available = torch.cuda.is_available()
     if accelerator == "gpu" and not available:
-        raise ConfigError("--train.accelerator is 'gpu', but torch finds none here: use 'cpu'")
+        raise ConfigError("--train.accelerator is 'gpu', but torch finds no GPU: use 'cpu'")
     try:
         cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not every system can tell
+    except AttributeError:  # not on every system
         cores = os.cpu_count() or 1
     if accelerator != "cpu" and available:
         return Hardware("gpu", cores, torch.cuda.get_device_name())

@@ -1,4 +1,4 @@
-"""The files of a run folder, each under its one name."""
+"""The files of a run folder, and its lock."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from massrl.files import write_text
 
 try:
     import fcntl
-except ImportError:  # not on Windows; two runs in one folder are then the user's own care
+except ImportError:  # on Windows, where two runs in one folder are not detected
     fcntl = None  # type: ignore[assignment]
 
 
 class RunFolder:
-    """Where a run writes and is read from.
+    """Paths of the files of a run.
 
     Attributes:
         path: the folder.
-        config: the resolved configuration, enough to repeat the run.
+        config: the resolved configuration, which repeats the run.
         metrics: a row per logged optimiser step.
-        checkpoint: all that is needed to go on.
-        backbone: the trained weights, with how to build the network.
-        data: which images the run learns from.
+        checkpoint: everything needed to resume.
+        backbone: the trained weights and their description.
+        data: name, size and fingerprint of the training images.
         matrix: mean loss of every pair of views over the last steps.
-        matrix_picture: the same to look at.
-        views: the contact sheet of the first images.
-        non_finite: step, images and plans of a loss that was not finite.
-        loggers: what each logger calls its record of the run.
-        results: figures of the evaluations.
-        report: the page a person reads.
-        log: what was said.
+        matrix_picture: the same as a picture.
+        views: contact sheet of the first images.
+        non_finite: step, images and plans of a non-finite loss.
+        loggers: identifier of the run in each external logger.
+        results: metrics of the evaluations.
+        report: HTML report.
+        log: log messages.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -62,40 +62,45 @@ class RunFolder:
 
     @classmethod
     def new(cls, path: str | Path) -> RunFolder:
-        """A folder for a new run, made if it is not there.
+        """Create the folder of a new run.
 
         Raises:
-            ConfigError: if it holds a run already or cannot be made.
+            ConfigError: if it has a run already or cannot be written to.
         """
         folder = cls(path)
         if folder.checkpoint.exists() or folder.backbone.exists():  # else there is nothing to lose
             raise ConfigError(
-                f"{path} holds a run already: --resume {path} goes on with it, "
-                "another --out starts anew"
+                f"{path} has a run already: --resume {path} continues it, another --out starts a "
+                "new one"
             )
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
             folder.log.open("a").close()
         except OSError as error:
-            reason = f"cannot be written to: {error.strerror}"
-            raise ConfigError(f"--out {path} {reason}; another folder is wanted") from None
+            raise ConfigError(
+                f"--out {path} cannot be written to: {error.strerror}; choose another folder"
+            ) from None
         return folder
 
     @classmethod
     def existing(cls, path: str | Path, *, flag: str) -> RunFolder:
-        """The folder of a run that was started.
+        """Return the folder of an existing run.
+
+        Args:
+            path: the folder.
+            flag: the flag it was given by, for the error.
 
         Raises:
-            CheckpointError: if it holds none.
+            CheckpointError: if it has no run.
         """
         folder = cls(path)
         if not folder.config.is_file():
-            raise CheckpointError(f"{path} holds no run: it has no config.yaml ({flag})")
+            raise CheckpointError(f"{path} is no run folder: it has no config.yaml ({flag})")
         return folder
 
     @classmethod
     def free(cls, name: str) -> RunFolder:
-        """A folder that is not taken: ``runs/NAME``, ``runs/NAME-2`` and so on."""
+        """Create an unused folder: ``runs/NAME``, ``runs/NAME-2`` and so on."""
         path, number = Path("runs") / name, 1
         while path.exists():
             number += 1
@@ -103,16 +108,16 @@ class RunFolder:
         return cls.new(path)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes from training in the folder; clear what a killed one left half-written.
+    def lock(self) -> Iterator[None]:
+        """Lock the folder against other training processes, and remove incomplete files of a killed one.
 
-        The system lets go of the lock when the process ends, however it does.
+        The operating system releases the lock when the process ends, however it ends.
 
         Raises:
-            ConfigError: if another process holds it, or nothing can be written.
+            ConfigError: if another process has locked it, or nothing can be written.
         """
-        lock = self._locked()
-        # The loader's processes outlive a run that is killed by seconds: they must not hold its lock.
+        lock = self._open_lock()
+        # Loader processes outlive a killed run by seconds: they must not keep the lock.
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=lock.close)
         try:
@@ -122,7 +127,7 @@ class RunFolder:
         finally:
             lock.close()
 
-    def _locked(self) -> IO[str]:
+    def _open_lock(self) -> IO[str]:
         try:
             lock = self.log.open("a")
         except OSError as error:
@@ -135,18 +140,22 @@ class RunFolder:
             raise ConfigError(f"another process is training in {self.path}") from None
         return lock
 
-    def keep_policies(self, policies: Sequence[str]) -> tuple[str, ...]:
-        """Copy the user's own strategies into the folder, so that the run does not change with them."""
-        kept: dict[str, str] = {}
-        for policy in policies:
-            if is_policy_file(policy) and policy not in kept:
-                copy = self.path / "policies" / f"{len(kept) + 1}-{Path(policy).name}"
-                write_text(copy, Path(policy).expanduser().read_text(encoding="utf-8"))
-                kept[policy] = str(copy)
-        return tuple(kept.get(policy, policy) for policy in policies)
+    def copy_policies(self, policies: Sequence[str]) -> tuple[str, ...]:
+        """Copy policy files into the folder, so that later edits of them do not change the run.
 
-    def portable(self, policies: Sequence[str]) -> tuple[str, ...]:
-        """Strategies as the configuration in the folder names them: its own ones from where it lies."""
+        Returns:
+            The policies, with the path of the copy in place of each file.
+        """
+        copies: dict[str, str] = {}
+        for policy in policies:
+            if is_policy_file(policy) and policy not in copies:
+                copy = self.path / "policies" / f"{len(copies) + 1}-{Path(policy).name}"
+                write_text(copy, Path(policy).expanduser().read_text(encoding="utf-8"))
+                copies[policy] = str(copy)
+        return tuple(copies.get(policy, policy) for policy in policies)
+
+    def relative_policies(self, policies: Sequence[str]) -> tuple[str, ...]:
+        """Return the policies with paths in the folder relative to it."""
         own = str(self.path / "policies")
         return tuple(
             str(Path(policy).relative_to(self.path)) if policy.startswith(own) else policy
@@ -160,7 +169,7 @@ logger = logging.getLogger("massrl")
 def with_policies(
     views: ViewsConfig, change: Callable[[Sequence[str]], tuple[str, ...]]
 ) -> ViewsConfig:
-    """The views with all strategies changed, the target's among them."""
+    """Return ``views`` with ``change`` applied to all policies, the target's included."""
     own, target = views.policies or (), views.target_policy
     changed = change([*own, *([target] if target else [])])
     policies, rest = changed[: len(own)], changed[len(own) :]
@@ -168,17 +177,15 @@ def with_policies(
 
 
 def save_config(folder: RunFolder, config: Config) -> None:
-    """Write a resolved configuration into its folder, which may be moved with it."""
+    """Write a resolved configuration into its folder, with paths that survive moving the folder."""
     rate = f"{config.scaled_lr:g} = optim.lr × data.batch_size / 256"
-    views = with_policies(config.views, folder.portable)
+    views = with_policies(config.views, folder.relative_policies)
     text = config_text(replace(config, views=views))
     write_text(folder.config, f"# peak learning rate in use: {rate}\n{text}")
 
 
 def resume_hint(folder: RunFolder) -> str:
-    """What a run that could not go on has kept."""
+    """Return how to continue a run that has stopped."""
     if not folder.checkpoint.is_file():
-        return "no checkpoint had been made yet"
-    return (
-        f"the last checkpoint is kept: massrl pretrain --resume {quote(str(folder.path))} goes on"
-    )
+        return "no checkpoint was saved yet"
+    return f"massrl pretrain --resume {quote(str(folder.path))} continues from the last checkpoint"

@@ -1,4 +1,4 @@
-"""What a run says: to the terminal and to the run folder's ``log.txt`` alike."""
+"""Log messages to the terminal and to a run's ``log.txt``, and show progress."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger("massrl")
 
 
 class _ConsoleHandler(logging.Handler):
-    """Prints through rich, so that a line goes above a live progress line and not through it."""
+    """Print through rich, so that messages appear above a live progress line."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(logging.INFO)
@@ -36,15 +36,15 @@ class _ConsoleHandler(logging.Handler):
 
 
 class _LogFile(logging.FileHandler):
-    """A log that a full disk silences: the error that says so must not drown in tracebacks."""
+    """A log file that is silent on a full disk, whose error is reported elsewhere, without a traceback."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
-        """Let the line go."""
+        """Drop the message."""
 
 
 @contextmanager
 def logging_to(path: Path, console: Console) -> Iterator[None]:
-    """Send what is said to the terminal and, with the time, to a file, for as long as this lasts."""
+    """Send log messages to the terminal and, with the time, to a file, within the context."""
     file = _LogFile(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     handlers = (file, _ConsoleHandler(console))
@@ -56,12 +56,12 @@ def logging_to(path: Path, console: Console) -> Iterator[None]:
     finally:
         for handler in handlers:
             logger.removeHandler(handler)
-        with suppress(OSError):  # a full disk: the error that says so is under way
+        with suppress(OSError):  # a full disk, whose error is being raised
             file.close()
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person reads them.
+    """Format seconds for the user.
 
     Example:
         >>> duration(42), duration(125), duration(7300)
@@ -76,7 +76,7 @@ def duration(seconds: float) -> str:
 
 
 class TaskProgress:
-    """Shows how far an evaluation is: a live line on a terminal, nothing elsewhere."""
+    """Progress bars of the parts of a task on a terminal; nothing elsewhere."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -98,8 +98,8 @@ class TaskProgress:
     def __exit__(self, *reason: object) -> None:
         self._progress.stop()
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """``done`` of ``total`` are done."""
-        if what not in self._tasks:
-            self._tasks[what] = self._progress.add_task(what, total=total)
-        self._progress.update(self._tasks[what], completed=done)
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` items of the part called ``name`` are finished."""
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=total)
+        self._progress.update(self._tasks[name], completed=done)

@@ -1,11 +1,11 @@
-"""What a run writes down as it goes: one row of ``metrics.csv`` per logged step."""
+"""``metrics.csv``: one row per logged optimiser step of a run."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +13,32 @@ from massrl.config.renamed import translate_metrics
 from massrl.errors import TrainingError
 from massrl.files import write_text
 
-COLUMNS = (
-    "step",
-    "epoch",
-    "loss",
-    "lr",
-    "tau",
-    "gradient_norm",
-    "images_per_second",
-    "views_per_second",
-    "data_wait",
-    "embedding_std",
-    "feature_std",
-    "prediction_std",
-    "effective_rank",
-    "knn",
-    "skipped",
-    "seconds",
-)
+COLUMNS = {
+    "step": "optimiser step, from 0",
+    "epoch": "epochs after this step",
+    "loss": "mean over the pairs of views",
+    "lr": "learning rate",
+    "tau": "momentum of the target network",
+    "gradient_norm": "L2 norm of all gradients together",
+    "images_per_second": "training speed, unique images",
+    "views_per_second": "the same in views",
+    "data_wait": "fraction of the time spent waiting for data",
+    "embedding_std": "std of the L2-normalised projections, 1 at random, 0 when collapsed",
+    "feature_std": "the same of the backbone's features",
+    "prediction_std": "the same of the predictor's output",
+    "effective_rank": "effective rank of the projections, dimensions",
+    "knn": "k-NN accuracy of the features, percent",
+    "skipped": "broken images skipped so far",
+    "seconds": "training time so far",
+}
+"""Columns and their meanings; a column that was not measured at a step is empty."""
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a metrics file, an empty list where there is none."""
+    """Return the complete rows of a metrics file; an empty list if there is none.
+
+    Files of earlier versions are returned under the present column names.
+    """
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -43,43 +47,43 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
 
 
 class MetricsFile:
-    """Appends rows to ``metrics.csv``.
+    """Append rows to ``metrics.csv``.
 
     Args:
-        path: the file; rows of earlier steps that it holds are kept, later ones are cut off, since
-            a run that was killed goes on from its checkpoint and not from its last row.
-        step: the step the run starts or goes on from.
+        path: the file. Its rows before ``step`` are kept, under the present columns; later ones are
+            removed, since a killed run resumes from its checkpoint and not from its last row.
+        step: the step that the run starts or resumes from.
     """
 
     def __init__(self, path: Path, *, step: int) -> None:
         self._path = path
-        kept = [row for row in read_metrics(path) if int(row["step"]) < step]
+        earlier = [row for row in read_metrics(path) if int(row["step"]) < step]
         lines = [
             ",".join(COLUMNS),
-            *(",".join(row.get(key, "") for key in COLUMNS) for row in kept),
+            *(",".join(row.get(key, "") for key in COLUMNS) for row in earlier),
         ]
         write_text(path, "\n".join(lines) + "\n")
         self._file = path.open("a", newline="", encoding="utf-8")
-        self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n")
+        self._writer = csv.DictWriter(self._file, list(COLUMNS), lineterminator="\n")
 
-    def row(self, values: dict[str, Any]) -> None:
-        """Append one row; what is not known stays empty."""
-        with self._on_disk():
+    def row(self, values: Mapping[str, Any]) -> None:
+        """Append one row; ``None`` and absent columns are empty."""
+        with self._reporting_errors():
             self._writer.writerow({key: _text(value) for key, value in values.items()})
 
     def flush(self) -> None:
-        """See that the rows are on the disk."""
-        with self._on_disk():
+        """Write the rows to the disk."""
+        with self._reporting_errors():
             self._file.flush()
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Flush and close, whatever the disk says: the rows after the last flush may be lost."""
+        """Close the file; on a full disk, the rows since the last flush are lost."""
         with contextlib.suppress(OSError):
             self._file.close()
 
     @contextlib.contextmanager
-    def _on_disk(self) -> Iterator[None]:
+    def _reporting_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

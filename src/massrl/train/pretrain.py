@@ -102,8 +102,8 @@ def _begin(wanted: Config, world: World, *, console: Console, title: str) -> Pre
     folder = (
         RunFolder.new(wanted.out) if wanted.out else RunFolder.free(wanted.recipe or source.name)
     )
-    with folder.held(), logging_to(folder.log, console):
-        views = with_policies(resolved.views, folder.keep_policies)
+    with folder.lock(), logging_to(folder.log, console):
+        views = with_policies(resolved.views, folder.copy_policies)
         resolved = replace(resolved, out=str(folder.path), views=views)
         log_config(resolved, source, notes)
         for warning in sanity_warnings(resolved, source):
@@ -129,7 +129,7 @@ def _go_on(
     devices = replace(wanted.train, devices=world.local_size, nodes=world.nodes)
     config = replace(resolve_resumed(before, replace(wanted, train=devices)), out=str(folder.path))
     source = training_source(config.data)
-    with folder.held(), logging_to(folder.log, console):
+    with folder.lock(), logging_to(folder.log, console):
         checkpoint = restore_point(folder, source)
         for flag, value in changed_fields(replace(before, out=config.out), config).items():
             logger.info("from here on: --%s %s", flag, value)
