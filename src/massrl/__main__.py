@@ -1,4 +1,4 @@
-"""``python -m massrl`` is ``massrl``."""
+"""Run the command line: ``python -m massrl`` is ``massrl``."""
 
 import sys
 

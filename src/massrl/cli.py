@@ -1,9 +1,8 @@
 """The command line: dispatch, help, errors in one line, exit codes.
 
-Nothing heavy is imported until a verb runs, so that ``massrl --help`` answers at once. Only this
-package prints and exits: 0 when done, or stopped by a signal and saved; 2 for a mistake, with one
-line that says what is accepted; 1 for a fault of our own, or when broken images were found; 130 for
-Ctrl-C where there was nothing to save.
+Nothing heavy is imported until a command runs, so that ``massrl --help`` answers at once. Exit codes: 0
+for success, or a run stopped by a signal and saved; 1 for a bug of massrl, or broken images found; 2 for
+a user's mistake, with one line that says what is accepted; 130 for Ctrl-C with nothing to save.
 """
 
 from __future__ import annotations
@@ -14,24 +13,22 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from massrl.commands import COMMANDS
+from massrl.commands import COMMANDS, Command
 from massrl.errors import ConfigError, MassrlError, suggest
 
 _PROG = "massrl"
-# Fields that are given otherwise than by their flag.
-_POSITIONAL = ("--recipe", "--images", "--policy")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     # Torch's threads spin while they wait for each other. Beside loader processes, or on a shared
-    # machine, they then burn the very cores that they wait for: a step can take six times as long.
+    # machine, they then take the cores that they wait for: a step can take six times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        return _quietly(words)
+        return _until_pipe_breaks(words)
     except MassrlError as error:
         if debug:
             raise
@@ -53,10 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _quietly(words: list[str]) -> int:
+def _until_pipe_breaks(words: list[str]) -> int:
     try:
         return _dispatch(words)
-    except BrokenPipeError:  # the reader, such as head, has seen enough
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
         sys.stderr.close()
         return 0
 
@@ -73,18 +70,18 @@ def _dispatch(words: list[str]) -> int:
     name, rest = words[0], words[1:]
     if name == "join":
         return _join(*rest)
-    if name in ("data", "bench"):
+    if name in {command.partition(" ")[0] for command in COMMANDS if " " in command}:
         name, rest = f"{name} {rest[0] if rest else ''}".strip(), rest[1:]
     if name not in COMMANDS:
         raise ConfigError(f"unknown command {name!r}: {suggest(name, COMMANDS)}")
     if "-h" in rest or "--help" in rest:
-        print(_help(name))
+        print(_help(name, COMMANDS[name]))
         return 0
     return int(_load(COMMANDS[name].run)(rest))
 
 
 def _join(accelerator: str, parent: str) -> int:
-    """What ``pretrain`` starts for each further device; the process that leads repeats what it says."""
+    """Run a worker process that ``pretrain`` starts for each further device; its main process logs."""
     from massrl.train.workers import start_worker
 
     start_worker(gpu=accelerator == "gpu", parent=int(parent))
@@ -99,34 +96,45 @@ def _load(target: str) -> Any:
 
 def _overview() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in COMMANDS.items()]
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(
         [
             "usage: massrl COMMAND [--flags]      massrl COMMAND --help",
             "",
-            "Pre-train visual backbones without labels, on views of several strategies.",
+            "Pre-train visual backbones without labels, on views of several augmentation policies.",
             "",
             *lines,
             "",
-            "  --debug on any command shows an error's whole traceback; --version the version.",
+            "  --debug with any command shows an error's traceback; --version shows the version.",
         ]
     )
 
 
-def _help(name: str) -> str:
-    verb = COMMANDS[name]
-    lines = [f"usage: {_PROG} {name} {verb.usage} [--flags]".replace("  ", " "), "", verb.summary]
-    if verb.own_flags:
-        width = max(len(flag) for flag, _ in verb.own_flags)
-        lines += ["", *(f"  {flag:<{width}}  {text}" for flag, text in verb.own_flags)]
-    if verb.options is not None:
-        from massrl.config.files import read_layers
+def _help(name: str, command: Command) -> str:
+    words = [_PROG, name, command.usage]
+    if command.options or command.own_flags:
+        words.append("[--flags]")
+    lines = [f"usage: {' '.join(filter(None, words))}", "", command.summary]
+    if command.own_flags:
+        width = max(len(flag) for flag, _ in command.own_flags)
+        lines += ["", *(f"  {flag:<{width}}  {text}" for flag, text in command.own_flags)]
+    if command.options is not None:
         from massrl.config.help import help_text
-        from massrl.recipes import DEFAULT_RECIPE
 
-        options = _load(verb.options)
-        defaults = read_layers(DEFAULT_RECIPE) if options.__name__ == "Config" else {}
-        skip = _POSITIONAL if "OUT" not in verb.usage else (*_POSITIONAL, "--out")
-        text = help_text(options, defaults, skip=skip)
-        lines += ["", text, "", "In brackets: the value when nothing else is asked for."]
+        options = _load(command.options)
+        skip = [f"--{field}" for field in command.positional]
+        skip += [flag.partition(" ")[0] for flag, _ in command.own_flags]
+        text = help_text(options, _defaults(options), skip=skip)
+        lines += ["", text, "", "In brackets: the default."]
     return "\n".join(lines)
+
+
+def _defaults(options: type) -> dict[str, Any]:
+    """Return the values that a command without flags starts from: a run's are the default recipe's."""
+    from massrl.config.pretrain import Config
+
+    if options is not Config:
+        return {}
+    from massrl.recipes import DEFAULT_RECIPE, read_recipe
+
+    return read_recipe(DEFAULT_RECIPE)

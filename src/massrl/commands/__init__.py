@@ -1,6 +1,7 @@
 """The commands of the command line: a table, and a module for each command.
 
-A command's module is imported when the command runs, so that ``massrl --help`` answers at once.
+A command's module holds its options, its Python function and what the shell prints. It is imported when
+the command runs, and imports what it needs inside its functions, so that help is printed at once.
 """
 
 from __future__ import annotations
@@ -15,35 +16,38 @@ class Command:
     Attributes:
         summary: one line.
         run: ``module:function``; it takes the arguments after the command and returns the exit code.
-        usage: arguments that stand before the flags.
-        options: ``module:class`` of the dataclass that the flags come from; ``None`` for none.
-        own_flags: flags of the command line itself, with their help.
+        usage: the arguments before the flags, as the help shows them.
+        options: ``module:class`` of the dataclass that the flags are derived from; ``None`` for none.
+        positional: fields of that dataclass that are given before the flags.
+        own_flags: flags that are no field, with their help.
     """
 
     summary: str
     run: str
     usage: str = ""
     options: str | None = None
+    positional: tuple[str, ...] = ()
     own_flags: tuple[tuple[str, str], ...] = ()
 
 
 START_FLAGS = (
     ("--recipe NAME", "start from this recipe: see massrl recipes"),
     ("--config FILE", "start from this file, such as another run's config.yaml"),
-    ("--init-from RUN", "start anew from the weights of a run, or of a .safetensors file"),
+    ("--init-from RUN", "initialise the weights from a run, or from a .safetensors file"),
 )
 
 COMMANDS: dict[str, Command] = {
     "demo": Command(
-        "pre-train, judge, compare and draw in minutes, with no download",
+        "pre-train, evaluate, compare and draw in minutes, without a download",
         "massrl.commands.demo:run_demo_command",
         options="massrl.commands.demo:DemoConfig",
     ),
     "views": Command(
-        "draw what each strategy does to your images; no training",
+        "draw the augmented views of your images; no training",
         "massrl.commands.views:run_views",
         usage="IMAGES",
         options="massrl.commands.views:SheetConfig",
+        positional=("images",),
     ),
     "pretrain": Command(
         "pre-train a backbone on images without labels",
@@ -53,34 +57,37 @@ COMMANDS: dict[str, Command] = {
             *START_FLAGS,
             (
                 "--resume RUN",
-                "go on with a run, as if it had never stopped; beside it stand flags that do not "
-                "change its meaning, such as --data.train where the images have moved",
+                "continue a run as if it had never stopped; flags that do not change its result may be "
+                "given too, such as --data.train where the images have moved",
             ),
         ),
     ),
     "evaluate": Command(
-        "judge a backbone, wherever it was trained, on labelled images",
+        "evaluate a backbone, wherever it was trained, on labelled images",
         "massrl.commands.evaluate:run_evaluate",
         usage="BACKBONE",
         options="massrl.config.evaluation:EvaluateConfig",
     ),
     "compare": Command(
-        "put the figures of several backbones side by side, in a table and a page",
+        "compare the metrics of several backbones in a table and a page",
         "massrl.commands.compare:run_compare",
         usage="FOLDER FOLDER …",
         options="massrl.config.evaluation:CompareConfig",
+        positional=("folders",),
     ),
     "export": Command(
         "write a backbone for torchvision, timm or ONNX Runtime, with a model card",
         "massrl.commands.export:run_export",
         usage="BACKBONE",
         options="massrl.commands.export:ExportConfig",
+        positional=("backbone",),
     ),
     "import": Command(
         "take the backbone out of another project's checkpoint, accounting for every weight",
         "massrl.commands.import_backbone:run_import",
         usage="CHECKPOINT",
         options="massrl.commands.import_backbone:ImportConfig",
+        positional=("checkpoint",),
     ),
     "recipes": Command(
         "list the recipes, or show one: massrl recipes NAME",
@@ -88,16 +95,22 @@ COMMANDS: dict[str, Command] = {
         usage="[NAME]",
     ),
     "policies": Command(
-        "list the strategies and layouts, or draw one strategy: massrl policies NAME",
-        "massrl.commands.views:run_policies",
+        "list the policies and layouts, or draw one policy: massrl policies NAME",
+        "massrl.commands.policies:run_policies",
         usage="[NAME]",
-        options="massrl.commands.views:PolicyChartConfig",
+        options="massrl.commands.policies:PolicyChartConfig",
+        positional=("policy",),
+    ),
+    "parts": Command(
+        "list every objective, policy, task, data source, … with the package it comes from",
+        "massrl.commands.parts:run_parts",
     ),
     "bench views": Command(
-        "measure what views cost on this machine, of your own images",
+        "measure what views of your own images cost on this machine",
         "massrl.commands.bench:run_bench_views",
         usage="IMAGES",
         options="massrl.commands.bench:BenchViewsConfig",
+        positional=("images",),
     ),
     "bench step": Command(
         "measure what a training step costs on this machine, stage by stage",
@@ -106,15 +119,17 @@ COMMANDS: dict[str, Command] = {
         own_flags=START_FLAGS[:2],
     ),
     "data check": Command(
-        "decode every image once and list what is broken",
+        "decode every image once and list the broken ones",
         "massrl.commands.data:run_check",
         usage="IMAGES",
         options="massrl.commands.data:CheckConfig",
+        positional=("images",),
     ),
     "data pack": Command(
-        "pack images into tar files, whole or made smaller, to read them faster",
+        "pack images into tar files, as they are or smaller, to read them faster",
         "massrl.commands.data:run_pack",
         usage="IMAGES OUT",
         options="massrl.commands.data:PackConfig",
+        positional=("images", "out"),
     ),
 }

@@ -1,6 +1,6 @@
-"""The words of a command line that no dataclass describes: what stands before the flags, and a few flags.
+"""Arguments of the command line that are no field of a dataclass: those before the flags, and a few flags.
 
-Each function takes what it finds out of the list, so that what is left are flags to be checked.
+Each function removes what it reads from the list; the flags of the dataclass remain.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from massrl.errors import ConfigError
 
 
 def take(words: list[str], flag: str) -> str | None:
-    """Take ``--flag VALUE`` or ``--flag=VALUE`` out of the words."""
+    """Remove ``--flag VALUE`` or ``--flag=VALUE`` and return the value, ``None`` if it is not there."""
     value = None
     for position in range(len(words) - 1, -1, -1):
         word = words[position]
@@ -25,18 +25,18 @@ def take(words: list[str], flag: str) -> str | None:
             continue
         if not given:
             raise ConfigError(f"{flag} needs a value")
-        value = value or given  # from the end: the last one counts
+        value = value or given  # read from the end: the last one counts
     return value
 
 
 def first(words: list[str], what: str) -> str:
-    """The argument before the flags."""
+    """Remove and return the argument before the flags; ``what`` describes it in the error."""
     if not words or words[0].startswith("--"):
         raise ConfigError(f"{what} is missing: it stands before the flags")
     return words.pop(0)
 
 
 def none_left(words: list[str]) -> None:
-    """Refuse what is still there."""
+    """Raise an error for an argument that is left over."""
     if words:
         raise ConfigError(f"unexpected argument {words[0]!r}")

@@ -1,4 +1,4 @@
-"""``massrl bench views`` and ``massrl bench step``: options, functions, and what the shell prints."""
+"""``massrl bench views`` and ``massrl bench step``: measure what views and training steps cost."""
 
 from __future__ import annotations
 
@@ -9,31 +9,59 @@ from typing import TYPE_CHECKING, Any
 from massrl.commands.arguments import first
 from massrl.commands.pretrain import requested_config
 from massrl.config.checks import MANY, in_range, raise_faults
-from massrl.config.files import read_layers
 from massrl.config.parser import make, make_config
 from massrl.config.pretrain import Config
 from massrl.config.sections import ViewsConfig
-from massrl.data.build import open_images
-from massrl.views.build import make_view_maker
-from massrl.views.timing import ViewCost, view_cost
 
 if TYPE_CHECKING:
     from massrl.train.timing import StepCost
+    from massrl.views.timing import ViewCost
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchViewsConfig:
+    """A measurement of what views cost on this machine."""
+
+    images: str = ""
+    """Folder, list of paths, or name of a data set."""
+    root: str | None = None
+    """Folder of named data sets, which are downloaded to it."""
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    """The views of each image. A field that is not set is as the layout has it."""
+    count: int = 64
+    """Images to measure, from the first."""
+    rounds: int = 3
+    """Repetitions, of which the median is reported."""
+    images_per_second: float | None = None
+    """Speed of the training step, to compute how many loader workers it needs."""
+
+    def __post_init__(self) -> None:
+        raise_faults(
+            in_range(self.count, 1, MANY, "--count"),
+            in_range(self.rounds, 1, MANY, "--rounds"),
+            in_range(self.images_per_second, 1, MANY, "--images_per_second"),
+        )
 
 
 def measure_views(config: BenchViewsConfig | dict[str, Any]) -> ViewCost:
-    """Measure what the views of a layout cost on this machine, of the user's own images.
+    """Measure what the views of a layout cost on this machine, with the user's own images.
 
     Args:
-        config: which images, which layout.
+        config: images and layout.
+
+    Raises:
+        MassrlError: if something the user gave cannot be used.
     """
-    wanted = config if isinstance(config, BenchViewsConfig) else make(BenchViewsConfig, config)
-    source = open_images(wanted.images, root=wanted.root)
+    from massrl.data.build import open_images
     from massrl.runs.environment import detect_hardware
     from massrl.train.resolve import fitting_size
+    from massrl.views.build import make_view_maker
+    from massrl.views.timing import view_cost
 
-    machine, views = detect_hardware(), wanted.views  # what is open is as in a run on this machine
-    if views.executor == "auto":
+    wanted = config if isinstance(config, BenchViewsConfig) else make(BenchViewsConfig, config)
+    source = open_images(wanted.images, root=wanted.root)
+    machine, views = detect_hardware(), wanted.views
+    if views.executor == "auto":  # as a run on this machine chooses it
         views = replace(views, executor="device" if machine.has_gpu else "cpu")
     size = views.size or fitting_size(source, machine)
     maker = make_view_maker(views, size=size, seed=0)
@@ -41,11 +69,15 @@ def measure_views(config: BenchViewsConfig | dict[str, Any]) -> ViewCost:
 
 
 def measure_step(config: Config | dict[str, Any] | str | Path) -> StepCost:
-    """Measure what an optimiser step costs on this machine; nothing is kept.
+    """Measure what an optimiser step costs on this machine; no run is written.
 
     Args:
-        config: as ``pretrain`` takes it; ``train.max_steps`` steps are measured, twenty by default.
+        config: as ``pretrain`` takes it; ``train.max_steps`` steps are measured, 20 by default.
+
+    Raises:
+        MassrlError: if something the user gave cannot be used.
     """
+    from massrl.config.files import read_layers
     from massrl.train.timing import cost_of_steps
 
     wanted = config if isinstance(config, Config) else make_config(read_layers(config))
@@ -54,11 +86,8 @@ def measure_step(config: Config | dict[str, Any] | str | Path) -> StepCost:
 
 def run_bench_views(words: list[str]) -> int:
     """Run ``massrl bench views`` and return the exit code."""
-    from massrl.config.parser import make
-
     images = first(words, "the images to measure with: a folder, a list or a name")
     config = make(BenchViewsConfig, {"images": images}, arguments=words)
-
     cost = measure_views(config)
     print(f"{images}: {cost.num_images} images, {cost.views}, one thread")
     for line in cost.lines():
@@ -71,36 +100,9 @@ def run_bench_views(words: list[str]) -> int:
 
 def run_bench_step(words: list[str]) -> int:
     """Run ``massrl bench step`` and return the exit code."""
-    config = requested_config(words)
-
-    cost = measure_step(config)
+    cost = measure_step(requested_config(words))
     views = f"{cost.num_views} view{'s' * (cost.num_views > 1)}"
     print(f"a step of {cost.batch_size} images, {views} of each")
     for line in cost.lines():
         print(line)
     return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchViewsConfig:
-    """What views cost on this machine."""
-
-    images: str = ""
-    """Folder, list of paths or name."""
-    root: str | None = None
-    """Folder where named data sets are kept or downloaded to."""
-    views: ViewsConfig = field(default_factory=ViewsConfig)
-    """Which views each image becomes."""
-    count: int = 64
-    """Images to measure, from the first on."""
-    rounds: int = 3
-    """How often each is measured; medians are given."""
-    images_per_second: float | None = None
-    """Speed of the training step, to say how many workers it needs."""
-
-    def __post_init__(self) -> None:
-        raise_faults(
-            in_range(self.count, 1, MANY, "--count"),
-            in_range(self.rounds, 1, MANY, "--rounds"),
-            in_range(self.images_per_second, 1, MANY, "--images_per_second"),
-        )

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from massrl.commands.arguments import first, none_left
+from massrl.recipes import About, about_recipe, recipe_names
+
+
+def list_recipes() -> dict[str, About]:
+    """List every recipe by name, with its summary, source, hardware, cost and expected metrics."""
+    return {name: about_recipe(name) for name in recipe_names()}
 
 
 def run_recipes(words: list[str]) -> int:
     """Run ``massrl recipes`` and return the exit code."""
-    from massrl.recipes import about_recipe, recipe_names
-
     if words:
         from massrl.config.files import config_text, read_layers
         from massrl.config.parser import make_config
 
         name = first(words, "the recipe")
         none_left(words)
-        about = about_recipe(name)
-        for key in ("summary", "source", "hardware", "cost", "expect"):
-            print(f"# {key}: {getattr(about, key)}")
+        for key, text in dataclasses.asdict(about_recipe(name)).items():
+            print(f"# {key}: {text}")
         print(config_text(make_config(read_layers(name))), end="")
         return 0
-    width = max(map(len, recipe_names()))
-    for name in recipe_names():
-        print(f"{name:<{width}}  {about_recipe(name).summary}")
-    print("\nmassrl recipes NAME shows one whole: source, hardware, cost, the figure to expect")
+    recipes = list_recipes()
+    width = max(map(len, recipes))
+    for name, about in recipes.items():
+        print(f"{name:<{width}}  {about.summary}")
+    print("\nmassrl recipes NAME prints a recipe: source, hardware, cost, expected metrics, all fields")
     return 0

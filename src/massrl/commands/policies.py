@@ -1,0 +1,97 @@
+"""``massrl policies``: list the policies and layouts, or draw one policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from massrl.commands.arguments import first
+from massrl.config.checks import MANY, in_range, raise_faults
+from massrl.config.parser import make
+from massrl.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyChartConfig:
+    """A chart of a policy, operation by operation."""
+
+    policy: str = ""
+    """The policy, as `--views.policies` takes it."""
+    image: str = ""
+    """Image to apply it to; a rendered scene by default."""
+    out: str = "policy.png"
+    """Picture to write."""
+    size: int = 224
+    """Side of a view, pixels."""
+    fill: int = 0
+    """Grey level, 0-255, of pixels that a rotation, shear or translation brings in from outside."""
+
+    def __post_init__(self) -> None:
+        raise_faults(
+            in_range(self.size, 8, MANY, "--size"),
+            in_range(self.fill, 0, 255, "--fill"),
+        )
+
+
+def draw_policy(config: PolicyChartConfig | dict[str, Any]) -> Path:
+    """Draw each operation of a policy over the range of its parameter, on one image.
+
+    Args:
+        config: policy, image and output file.
+
+    Returns:
+        The path of the picture.
+
+    Raises:
+        ConfigError: if the policy is unknown or has no operations.
+    """
+    from massrl.data.sources.shapes import ShapesSource
+    from massrl.images.decode import decode
+    from massrl.images.pictures import save_picture
+    from massrl.views.cpu import resize_crop
+    from massrl.views.crops import Box
+    from massrl.views.drawing.policy_chart import draw_policy_chart, ranges
+    from massrl.views.policies.catalogue import parse_policy
+    from massrl.views.policies.randaugment import RandAugment
+    from massrl.views.view_maker import ViewMaker
+
+    wanted = config if isinstance(config, PolicyChartConfig) else make(PolicyChartConfig, config)
+    policy = parse_policy(wanted.policy)
+    if wanted.image:
+        image = ViewMaker.load(wanted.image)
+    else:
+        image = decode(ShapesSource(1, wanted.size, seed=2, objects=3, split="train").read(0))
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    square = resize_crop(image, Box(top, left, side, side), wanted.size)
+    found = ranges(policy, side=wanted.size)
+    if not found:
+        raise ConfigError(f"{wanted.policy} has no operations: it only crops and flips")
+    title = wanted.policy
+    if isinstance(policy, RandAugment):
+        title += f": every magnitude from 0 to 30, of which this draws {policy.magnitude}"
+    chart = draw_policy_chart(square, found, title=title, fill=wanted.fill)
+    save_picture(chart, Path(wanted.out))
+    return Path(wanted.out)
+
+
+def run_policies(words: list[str]) -> int:
+    """Run ``massrl policies`` and return the exit code."""
+    if words:
+        policy = first(words, "the policy to draw")
+        print(draw_policy(make(PolicyChartConfig, {"policy": policy}, arguments=words)))
+        return 0
+    from massrl.views.layouts import LAYOUTS
+    from massrl.views.policies.catalogue import POLICIES
+
+    policies = {item.signature: item.summary for item in POLICIES.values()}
+    layouts = {item.name: item.summary for item in LAYOUTS.values()}
+    width = max(map(len, policies))
+    print("policies (--views.policies takes any number of them, or a .yaml file of your own)")
+    for name, summary in policies.items():
+        print(f"  {name:<{width}}  {summary}")
+    print("\nlayouts (--views.layout)")
+    for name, summary in layouts.items():
+        print(f"  {name:<{width}}  {summary}")
+    return 0
