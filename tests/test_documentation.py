@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from massrl.commands import VERBS
+from massrl.commands import COMMANDS
 from massrl.config.parser import flags
 from massrl.recipes import about_recipe, recipe_names
 
@@ -67,16 +67,17 @@ def test_commands_of_the_readme_and_of_the_scripts_exist_with_their_flags() -> N
     for command in commands:
         words = command.replace("\\\n", " ").split()
         verb = " ".join(words[:2]) if words[0] in ("data", "bench") else words[0]
-        assert verb in VERBS, command
+        assert verb in COMMANDS, command
         used = {word.partition("=")[0] for word in words if word.startswith("--")}
         assert used <= known_flags(verb), command
 
 
 def known_flags(verb: str) -> set[str]:
     """Every flag that a verb takes."""
-    known = {flag.split()[0] for flag, _ in VERBS[verb].own_flags}
-    if VERBS[verb].kind:
-        module, _, kind = str(VERBS[verb].kind).rpartition(".")
+    command = COMMANDS[verb]
+    known = {flag.split()[0] for flag, _ in command.own_flags}
+    if command.options is not None:
+        module, _, kind = command.options.partition(":")
         known |= set(flags(getattr(import_module(module), kind)))
     return known
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 import massrl
+from massrl.commands import COMMANDS
 
 HEAVY = {"torch", "lightning", "timm", "sklearn", "matplotlib", "torchvision", "scipy"}
 
@@ -94,10 +95,26 @@ def test_functions_of_the_public_surface_take_their_documented_first_arguments()
 
 def test_package_lists_its_public_names_and_no_others_exist() -> None:
     """Guards ``dir(massrl)`` and the error for a name that is not there."""
-    assert set(massrl.__all__) == {"ViewMaker", "evaluate", "load_backbone", "pretrain", "resume"}
+    early = {"ViewMaker", "evaluate", "load_backbone", "pretrain", "resume"}
+    assert early <= set(massrl.__all__) == set(massrl._HOMES)
     assert set(massrl.__all__) <= set(dir(massrl))
     with pytest.raises(AttributeError, match="no attribute 'pretrian'"):
         _ = massrl.pretrian
+
+
+@pytest.mark.parametrize("name", massrl.__all__)
+def test_public_name_can_be_imported_and_is_documented(name: str) -> None:
+    """Guards the table of lazy names, which neither a linter nor a type checker reads."""
+    part = getattr(massrl, name)
+    assert part.__name__ == name
+    assert part.__module__ == massrl._HOMES[name]
+    assert inspect.getdoc(part)
+
+
+def test_every_command_has_a_public_function() -> None:
+    """Guards Python users: what the shell can do, a function does."""
+    modules = {command.run.partition(":")[0] for command in COMMANDS.values()}
+    assert modules <= set(massrl._HOMES.values())
 
 
 def test_version_is_the_one_that_is_packaged() -> None:

@@ -1,4 +1,4 @@
-"""Sheets, pages, replays and charts, as a user asks for them."""
+"""Contact sheets, pages and replays, as a user asks for them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ import torch
 from tests.conftest import photos
 from tests.train.conftest import run
 
-from massrl.commands.bench import measure_views
-from massrl.commands.views import draw_policy, draw_views
+from massrl.cli import main
+from massrl.commands.views import draw_views
 from massrl.errors import CheckpointError, ConfigError
 from massrl.train.module import PretrainingModule
-from massrl.views.drawing.policy_chart import draw_policy_chart, ranges
 from massrl.views.operations import step_words
-from massrl.views.policies.base import Draw, Group
-from massrl.views.policies.randaugment import RandAugment
 from massrl.views.view_maker import ViewMaker
 
 
@@ -62,7 +59,7 @@ def test_replay_shows_the_very_views_of_a_step(
         draw_views({**asked, "index": missing})
     with pytest.raises(ConfigError, match="the run has made steps 0 to 9"):
         draw_views({**asked, "step": 10})
-    with pytest.raises(ConfigError, match="no --epoch fits beside it"):
+    with pytest.raises(ConfigError, match="--step and --epoch cannot be given together"):
         draw_views({**asked, "epoch": 1})
 
 
@@ -76,7 +73,7 @@ def test_replay_of_other_images_is_refused_and_of_moved_ones_not(tmp_path: Path)
     asked = {"replay": str(folder), "step": 1, "out": out}
     draw_views({**asked, "images": str(tmp_path / "moved")})
     other = photos(tmp_path / "other", "a", count=9)
-    with pytest.raises(CheckpointError, match="not what the run learnt from"):
+    with pytest.raises(CheckpointError, match="was not trained on other"):
         draw_views({**asked, "images": str(other)})
 
 
@@ -152,7 +149,7 @@ def test_page_says_what_was_planned(tmp_path: Path) -> None:
 
 
 def test_title_says_what_was_changed(tmp_path: Path) -> None:
-    """Guards a heading that speaks of four strategies over a sheet of one."""
+    """Guards a heading that names four policies over a sheet of one."""
     page = tmp_path / "page.html"
     asked = {"images": "shapes(count=1)", "out": str(page), "views": {"policies": ["weak"]}}
     draw_views(asked)
@@ -162,7 +159,7 @@ def test_title_says_what_was_changed(tmp_path: Path) -> None:
 
 
 def test_replay_of_a_step_that_was_not_made_is_refused(tmp_path: Path) -> None:
-    """Guards "the very views that it trained on": a run that was stopped has not come so far."""
+    """Guards "the very views that it trained on": a run that was stopped has not reached it."""
     folder = run(tmp_path / "run").folder
     lines = (folder / "metrics.csv").read_text(encoding="utf-8").splitlines()
     (folder / "metrics.csv").write_text("\n".join(lines[:5]) + "\n", encoding="utf-8")
@@ -170,58 +167,8 @@ def test_replay_of_a_step_that_was_not_made_is_refused(tmp_path: Path) -> None:
     draw_views({"replay": str(folder), "step": 3, "out": out})
     with pytest.raises(ConfigError, match="--step is 4, but the run has made steps 0 to 3"):
         draw_views({"replay": str(folder), "step": 4, "out": out})
-    with pytest.raises(ConfigError, match="--epoch is 1, but the run has come to epoch 0"):
+    with pytest.raises(ConfigError, match="--epoch is 1, but the run has reached epoch 0"):
         draw_views({"replay": str(folder), "epoch": 1, "out": out})
-
-
-def test_ranges_of_a_policy_are_what_it_draws() -> None:
-    """Guards the chart: how often, over which numbers, and that rare operations are not left out."""
-    policy = Group(
-        members=(
-            Draw(operation="rotate", prob=0.5, low=-30.0, high=60.0),
-            Draw(operation="posterize", prob=1.0, low=2.0, high=4.99),
-            Draw(operation="invert", prob=0.02),
-        )
-    )
-    found = {item.operation: item for item in ranges(policy, side=32, columns=5)}
-    assert list(found) == ["posterize", "rotate", "invert"]
-    assert found["posterize"].values == (2.0, 3.0, 4.0)
-    assert found["rotate"].values == pytest.approx((-30, -7.5, 15, 37.5, 60), abs=0.1)
-    assert found["rotate"].share == pytest.approx(0.5, abs=0.02)
-    assert found["invert"].values == ()
-    assert found["invert"].share == pytest.approx(0.02, abs=0.01)
-
-
-def test_chart_shows_each_operation_at_its_numbers() -> None:
-    """Guards the pictures: the first tile is the least number, and the image is not written to."""
-    image = np.full((32, 32, 3), 100, np.uint8)
-    found = ranges(Draw(operation="brightness", low=0.5, high=2.0), side=32, columns=4)
-    chart = draw_policy_chart(image, found, title="mine", tile=128)
-    levels = {level for level in range(1, 255) if (chart == level).all(axis=2).sum() > 128 * 100}
-    assert len(levels) == 4
-    assert {round(level / 50) * 50 for level in levels} == {50, 100, 150, 200}
-    assert (image == 100).all()
-
-
-def test_policy_is_drawn_into_a_picture(tmp_path: Path) -> None:
-    """Guards ``massrl policies NAME``, with an image of one's own and without."""
-    cv2.imwrite(str(tmp_path / "mine.png"), np.full((90, 60, 3), 40, np.uint8))
-    for image in ("", str(tmp_path / "mine.png")):
-        out = draw_policy(
-            {"policy": "simclr", "image": image, "size": 48, "out": str(tmp_path / "a" / "b.png")}
-        )
-        assert cv2.imread(str(out)).shape[1] > 500
-    with pytest.raises(ConfigError, match="unknown policy"):
-        draw_policy({"policy": "nosuch"})
-
-
-def test_randaugment_is_shown_at_all_its_magnitudes() -> None:
-    """Guards "weak to strong": at one magnitude there are two numbers, of either sign."""
-    found = {item.operation: item for item in ranges(RandAugment(magnitude=9), side=32)}
-    assert found["rotate"].values == pytest.approx((-30, -20, -10, 0, 10, 20, 30))
-    assert found["solarize"].values[0] == 0
-    assert found["posterize"].values == (4, 5, 6, 7, 8)
-    assert found["rotate"].share == pytest.approx(1 - (13 / 14) ** 2, abs=0.02)
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.txt", "a"])
@@ -239,6 +186,49 @@ def test_picture_has_the_format_of_its_name(name: str, tmp_path: Path) -> None:
 
 def test_no_images_at_all_is_refused() -> None:
     """Guards the current folder against being taken for an answer."""
-    for ask in (draw_views, measure_views):
-        with pytest.raises(ConfigError, match="no images"):
-            ask({})
+    with pytest.raises(ConfigError, match="no images"):
+        draw_views({})
+
+
+def test_command_prints_the_path_of_the_sheet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Guards the argument before the flags, and the layout's flags."""
+    out = tmp_path / "sheet.png"
+    words = ["views", "shapes(count=2,size=16)", "--views.layout", "byol", "--out", str(out)]
+    assert main(words) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    assert cv2.imread(str(out)) is not None
+
+
+def test_single_image_is_shown_by_its_index(tmp_path: Path) -> None:
+    """Guards ``--index`` of a sheet that is no replay."""
+    page = tmp_path / "page.html"
+    views = {"layout": "byol", "size": 16}
+    asked = {"images": "shapes(count=3,size=16)", "out": str(page), "views": views}
+    draw_views({**asked, "index": 2})
+    assert len(views_of(page)) == 2
+    with pytest.raises(ConfigError, match="--index is 3, but there are 3 images"):
+        draw_views({**asked, "index": 3})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"count": 0}, "--count is 0"),
+        ({"epoch": -1}, "--epoch is -1"),
+        ({"step": 2}, "--step needs --replay RUN"),
+        ({"replay": "a", "step": 2, "epoch": 1}, "--step and --epoch cannot be given together"),
+        ({"replay": "a", "seed": 2}, "--views and --seed cannot be given with it"),
+        (
+            {"replay": "a", "views": {"layout": "byol"}},
+            "--views and --seed cannot be given with it",
+        ),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    """Guards a flag that would be read and ignored."""
+    with pytest.raises(ConfigError, match=message):
+        draw_views(changes)

@@ -29,5 +29,7 @@ def run_recipes(words: list[str]) -> int:
     width = max(map(len, recipes))
     for name, about in recipes.items():
         print(f"{name:<{width}}  {about.summary}")
-    print("\nmassrl recipes NAME prints a recipe: source, hardware, cost, expected metrics, all fields")
+    print(
+        "\nmassrl recipes NAME prints a recipe: source, hardware, cost, expected metrics, all fields"
+    )
     return 0
