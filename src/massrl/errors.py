@@ -1,14 +1,14 @@
-"""Every error massrl raises on purpose, in one tree.
+"""Exceptions of massrl.
 
-    MassrlError              anything the user can mend; the shell shows its one line, exit code 2
-    ├── ConfigError          a key, name or value that the configuration does not accept
-    ├── DataError            a folder, file list or dataset that cannot be used
-    │   └── ImageError       one image that cannot be decoded; carries the image's name
+    MassrlError              base class; the command line prints its message and exits with code 2
+    ├── ConfigError          a key, name or value that is not accepted
+    ├── DataError            a folder, file list or data set that cannot be used
+    │   └── ImageError       an image that cannot be decoded; has its name
     ├── CheckpointError      a run folder, checkpoint or weights file that cannot be used
-    └── TrainingError        a run that cannot go on: no room on the disk, weights of no use
-        └── NonFiniteError   a loss that is no number; carries its step and its images
+    └── TrainingError        a run that cannot continue, such as on a full disk
+        └── NonFiniteError   a loss that is not finite; has its step and images
 
-A message is one line: what was wrong, the value given, what is accepted, and which flag sets it.
+A message is one line: what is wrong, the value given, what is accepted, and the flag that sets it.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from collections.abc import Iterable
 
 
 class MassrlError(Exception):
-    """Base of all errors that a user of massrl can mend."""
+    """Base class of all errors that a user can resolve."""
 
 
 class ConfigError(MassrlError):
-    """A key, name or value that the configuration does not accept."""
+    """A key, name or value that is not accepted."""
 
 
 class DataError(MassrlError):
-    """A folder, file list or dataset that cannot be used."""
+    """A folder, file list or data set that cannot be used."""
 
 
 class ImageError(DataError):
-    """One image that cannot be decoded.
+    """An image that cannot be decoded.
 
     Args:
         name: the path or identifier of the image.
@@ -43,7 +43,7 @@ class ImageError(DataError):
         self.reason = reason
 
     def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
-        """Rebuild from both parts, so that the error survives the trip from a loader's worker."""
+        """Pickle both arguments, so that the error can be sent from a loader's worker process."""
         return type(self), (self.name, self.reason)
 
 
@@ -52,17 +52,17 @@ class CheckpointError(MassrlError):
 
 
 class TrainingError(MassrlError):
-    """A run that cannot go on."""
+    """A run that cannot continue."""
 
 
 class NonFiniteError(TrainingError):
     """A loss that is not finite.
 
     Args:
-        message: the whole line.
-        step: the optimiser step.
-        loss: the loss, as text.
-        indices: positions of the images in their source.
+        message: the complete message.
+        step: optimiser step.
+        loss: its value, as text.
+        indices: positions of the batch's images in their source.
     """
 
     def __init__(self, message: str, *, step: int, loss: str, indices: list[int]) -> None:
@@ -73,14 +73,14 @@ class NonFiniteError(TrainingError):
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Say which known names stand nearest to an unknown one.
+    """Return a hint for an unknown name: the most similar known names, or else all of them.
 
     Args:
-        name: the name the user gave.
-        known: all names that would have been accepted.
+        name: the name that was given.
+        known: all accepted names.
 
     Returns:
-        ``"did you mean 'a' or 'b'?"`` when something is near, else ``"known: a, b, c"``.
+        ``"did you mean 'a' or 'b'?"`` if any are similar, else ``"known: a, b, c"``.
 
     Example:
         >>> suggest("randaugmnt", ["randaugment", "simclr"])

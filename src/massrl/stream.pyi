@@ -1,33 +1,32 @@
-"""Streams of random numbers, in C (``csrc/stream.c``); see ``randomness``."""
+"""Streams of random numbers, in C (``csrc/stream.c``); see ``massrl.randomness``."""
 
 from typing import final
 
 @final
 class Stream:
-    """One endless sequence of random numbers, a pure function of the four numbers that name it.
+    """An endless sequence of random numbers, a pure function of its four arguments.
 
     Args:
         seed: seed of the run.
-        epoch: passes over the data that were completed before.
+        epoch: number of completed passes over the data.
         index: the image's position in its source.
-        number: number of the stream; equal ones give equal numbers.
+        number: number of the stream; equal numbers give equal sequences.
 
-    Whole numbers of any kind and size are taken; what 64 bits do not hold wraps around, of ``number`` what
-    62 do not.
+    Integers of any type and size are accepted; they wrap around at 64 bits, ``number`` at 62.
     """
 
     def __new__(cls, seed: int, *, epoch: int, index: int, number: int) -> Stream: ...
     def random(self) -> float:
-        """A number uniform on [0, 1), a multiple of 2^-53."""
+        """Return a number uniform on [0, 1), a multiple of 2^-53."""
 
     def uniform(self, low: float, high: float) -> float:
-        """A number uniform on [low, high)."""
+        """Return a number uniform on [low, high)."""
 
     def integer(self, count: int) -> int:
-        """A whole number uniform on 0 … count - 1."""
+        """Return an integer uniform on 0 … count - 1."""
 
     def chance(self, prob: float) -> bool:
-        """True with this probability."""
+        """Return True with this probability."""
 
     def permutation(self, count: int) -> list[int]:
-        """The numbers 0 … count - 1 in a uniformly random order (Fisher-Yates)."""
+        """Return 0 … count - 1 in uniformly random order (Fisher-Yates)."""

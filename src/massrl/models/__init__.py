@@ -1,1 +1,1 @@
-"""Networks: backbones, the heads on top of them, and the moving-average target."""
+"""Networks: backbones, projector and predictor heads, and the moving-average target."""

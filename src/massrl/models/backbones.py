@@ -1,11 +1,11 @@
 """Backbones: from normalised images ``(B, 3, H, W)`` to pooled features ``(B, D)``.
 
-A name is a ResNet of torchvision, one of our own for a CPU (``resnet10-narrow``, ``resnet10-tiny``), any
-model of timm (``timm:NAME`` where torchvision has one of that name too), or ``module:function`` of the
-user's. Weights are always random: pre-training is what massrl is for.
+A name is a torchvision ResNet, one of our own for CPUs (``resnet10-narrow``, ``resnet10-tiny``), any timm
+model (``timm:NAME`` where torchvision has one of the same name), or the user's own ``module:function``.
+Weights are always random; published ones are loaded by ``massrl.weights``.
 
-The last batch norm of each residual block starts at a scale of 1, torchvision's default, in our
-network too; starting it at 0 (``zero_init_residual``) is left out: a name means one network.
+The last batch norm of each residual block starts at a scale of 1, torchvision's default, in our networks
+too. There is no ``zero_init_residual``, so that a name means one network.
 """
 
 from __future__ import annotations
@@ -22,12 +22,8 @@ from torch import Tensor, nn
 
 from massrl.errors import ConfigError, suggest
 
-SMALL_STEM_BELOW = 64  # pixels; CIFAR and Tiny-ImageNet's crops fall below, STL-10's 96 does not
-
-
+SMALL_STEM_BELOW = 64  # pixels: above CIFAR-10's and Tiny-ImageNet's crops, below STL-10's 96
 NARROW_RESNETS = {"resnet10-narrow": (32, 64, 128, 256), "resnet10-tiny": (16, 32, 64, 128)}
-
-
 TORCHVISION_RESNETS = (
     "resnet18",
     "resnet34",
@@ -41,18 +37,13 @@ TORCHVISION_RESNETS = (
     "wide_resnet101_2",
 )
 
-
-_SMALL_STEMS = {"small": 1, "small-pad2": 2}  # with the padding of their 3×3 convolution
-
-
+_SMALL_STEMS = {"small": 1, "small-pad2": 2}  # padding of the 3×3 convolution
 _STEMS = ("auto", "standard", *_SMALL_STEMS)
-
-
 _TIMM = "timm:"
 
 
 def is_users_code(name: str) -> bool:
-    """Whether a backbone is ``module:function``: code to import, which no weight tells from other code."""
+    """Return whether a name is ``module:function``: user code, which must be trusted to be imported."""
     return ":" in name.removeprefix(_TIMM)
 
 
@@ -60,14 +51,14 @@ def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> n
     """Build a backbone with random weights from torch's global generator.
 
     Args:
-        name: a torchvision ResNet (which goes before timm's of the same name), ``resnet10-narrow``
-            or ``resnet10-tiny``, any timm name, also as ``timm:NAME``, or ``module:function`` (called
-            without arguments; modules of the current folder are found).
+        name: a torchvision ResNet (preferred to timm's of the same name), ``resnet10-narrow`` or
+            ``resnet10-tiny``, any timm name, also as ``timm:NAME``, or ``module:function`` (called
+            without arguments; modules in the current folder are found).
         stem: ``"standard"``; ``"small"``: a 3×3 convolution of stride 1 and no max-pooling (SimCLR,
-            arXiv 2002.05709, appendix B.9; of stride 2 for our own ResNets), for ResNets whose
-            stem is a 7×7 convolution and a max-pooling; ``"small-pad2"``: the same with a padding of
-            2, as solo-learn's has; ``"auto"``: small for these when ``image_side`` is below 64.
-        image_side: side, in pixels, of the images it will be given.
+            arXiv 2002.05709, appendix B.9; stride 2 for our own ResNets), for ResNets whose stem is a
+            7×7 convolution and a max-pooling; ``"small-pad2"``: the same with a padding of 2, as in
+            solo-learn; ``"auto"``: small for these when ``image_side`` is below 64.
+        image_side: side of the images it will be given, pixels.
 
     Returns:
         A module from float ``(B, 3, H, W)`` to pooled features ``(B, D)``, with the attributes
@@ -100,11 +91,11 @@ def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> n
 
 
 class NarrowResNet(nn.Module):
-    """A ResNet for the CPU: one basic block per stage, and narrow ones.
+    """A ResNet for CPUs, with one narrow basic block per stage.
 
-    ``resnet10-narrow`` has 1.2 million parameters, ``resnet10-tiny`` 0.3 million. Their small stem
-    has stride 2: on 32 px that costs a quarter of stride 1, and a CPU learns more per second from
-    the four times as many images.
+    ``resnet10-narrow`` has 1.2 million parameters, ``resnet10-tiny`` 0.3 million. Their small stem has
+    stride 2: at 32 px that costs a quarter of stride 1, and training on four times as many images per
+    second gives better features per second on a CPU.
 
     Args:
         widths: channels of the four stages; the last is the number of features.
@@ -129,7 +120,7 @@ class NarrowResNet(nn.Module):
                 _initialise(module)
 
     def forward(self, images: Tensor) -> Tensor:
-        """From float ``(B, 3, H, W)`` to features ``(B, D)``."""
+        """Return features ``(B, D)`` of float images ``(B, 3, H, W)``."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return torch.flatten(self.avgpool(x), 1)
@@ -173,7 +164,7 @@ def _timm_backbone(name: str, *, image_side: int) -> nn.Module:
         )
     options: dict[str, Any] = {}
     if getattr(timm.models.get_pretrained_cfg(name), "fixed_input_size", False):
-        options["img_size"] = image_side  # such as a ViT, whose position embedding has a size
+        options["img_size"] = image_side  # such as of a ViT's position embedding
     try:
         model: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **options)
     except Exception as error:  # timm's models assert, or raise whatever they like
@@ -192,7 +183,7 @@ def _users_backbone(name: str) -> nn.Module:
         except (ImportError, ValueError, TypeError) as error:
             raise ConfigError(
                 f"backbone {name!r}: cannot import {module_name!r}: {_first_line(error)}; a module "
-                "that is installed or lies in the current folder is wanted (--model.backbone)"
+                "that is installed or in the current folder is wanted (--model.backbone)"
             ) from error
         function: Callable[[], object] | None = getattr(module, function_name, None)
         if not callable(function):
@@ -212,7 +203,7 @@ def _users_backbone(name: str) -> nn.Module:
 
 @contextmanager
 def _current_folder_importable() -> Iterator[None]:
-    """A console script, unlike ``python -m``, does not look for modules where the user stands."""
+    """Find modules in the current folder, where console scripts, unlike ``python -m``, do not look."""
     folder = str(Path.cwd())
     sys.path.insert(0, folder)
     try:
@@ -222,7 +213,7 @@ def _current_folder_importable() -> Iterator[None]:
 
 
 def _choose_stem(model: Any, name: str, *, stem: str, image_side: int) -> str:
-    """The stem to use; a user's own network is never changed."""
+    """Return the stem to use; a user's own network is never changed."""
     convolution = getattr(model, "conv1", None)
     changeable = (
         ":" not in name.removeprefix(_TIMM)
@@ -251,7 +242,7 @@ def _make_stem_small(model: Any, *, padding: int) -> None:
 
 
 def _count_features(model: nn.Module, name: str, *, image_side: int) -> int:
-    """Ask the network itself: timm's ``num_features`` is not always the width of its output."""
+    """Measure the output: timm's ``num_features`` is not always its width."""
     was_training = model.training
     model.eval()
     try:

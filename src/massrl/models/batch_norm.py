@@ -1,4 +1,4 @@
-"""Batch normalisation over several processes, and in a forward pass that is made a second time."""
+"""Batch normalisation over several processes, and in recomputed forward passes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def synchronise_batch_norm(network: nn.Module, *, gpu: bool) -> None:
-    """Let every batch norm use the statistics of the batches of all processes.
+    """Make every batch norm use the statistics of all processes' batches together.
 
     Args:
-        network: changed in place; its parameters, buffers and their names stay.
-        gpu: whether it will run on GPUs, where torch has its own synchronised batch norm.
+        network: changed in place; its parameters and buffers, and their names, stay the same.
+        gpu: whether it will run on GPUs, for which torch has a synchronised batch norm.
 
     Raises:
-        ConfigError: on a CPU, if the network has a batch norm of a kind that is not torch's own.
+        ConfigError: on a CPU, if the network has a batch norm other than torch's own classes.
     """
     for name, child in network.named_children():
         if gpu:
@@ -41,15 +41,14 @@ def synchronise_batch_norm(network: nn.Module, *, gpu: bool) -> None:
 
 
 class SummedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm over all processes, from sums that any backend can add up.
+    """Synchronised batch norm for any process-group backend, CPU ones among them.
 
-    Mean and variance are those of the whole batch, as if one process had all of it; the running
-    variance is the unbiased one, as torch's own.
+    Mean and variance are those of the global batch; the running variance is unbiased, as torch's is.
     """
 
     @classmethod
     def of(cls, norm: Any) -> SummedBatchNorm:
-        """The same batch norm, parameters and buffers shared, over all processes."""
+        """Return a synchronised batch norm that shares parameters and buffers with ``norm``."""
         new = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
         new._parameters, new._buffers = norm._parameters, norm._buffers
         new.training = norm.training
@@ -71,36 +70,36 @@ class SummedBatchNorm(nn.modules.batchnorm._BatchNorm):
         centred = x - mean.view(shape)
         variance = all_reduce_sum(centred.square().sum(axes)) / count
         if self.running_mean is not None and self.running_var is not None:
-            self._remember(mean.detach(), variance.detach() * (count / (count - 1)))
+            self._update_running(mean.detach(), variance.detach() * (count / (count - 1)))
         normal = centred * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             normal = normal * self.weight.view(shape) + self.bias.view(shape)
         return normal.to(input.dtype)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_(variance, share)
+        weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, weight)
+        self.running_var.lerp_(variance, weight)
 
 
 @contextmanager
 def buffers_kept(network: nn.Module) -> Iterator[None]:
     """Let a forward pass change copies of the network's buffers, not the buffers themselves.
 
-    A pass that is made again, to save memory, would else count its batch twice in the running
+    A pass that is recomputed to save memory would otherwise count its batch twice in the running
     statistics of batch norm. Autograd may hold the buffers themselves, so they are not written to.
     """
-    kept = [(module, dict(module._buffers)) for module in network.modules() if module._buffers]
-    for module, buffers in kept:
+    original = [(module, dict(module._buffers)) for module in network.modules() if module._buffers]
+    for module, buffers in original:
         for name, buffer in buffers.items():
             module._buffers[name] = None if buffer is None else buffer.clone()
     try:
         yield
     finally:
-        for module, buffers in kept:
+        for module, buffers in original:
             module._buffers.update(buffers)

@@ -1,4 +1,4 @@
-"""Heads: the multi-layer perceptrons called projector and predictor."""
+"""Projector and predictor heads: multi-layer perceptrons."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def build_head(
 ) -> nn.Sequential:
     """Build a multi-layer perceptron from ``(B, in_features)`` to ``(B, out)``.
 
-    A hidden layer is linear without bias (the norm's own would make it idle), batch norm and ReLU;
-    the output is linear.
+    A hidden layer is linear without bias (batch norm's own replaces it), batch norm and ReLU; the
+    output layer is linear.
 
     Args:
         in_features: width of the input.
-        layers: number of linear layers: 2 is one hidden layer, 1 a linear map, 0 nothing at all.
+        layers: number of linear layers: 2 is one hidden layer, 1 a linear map, 0 the identity.
         hidden: width of the hidden layers.
-        out: width of the output; without layers it is that of the input.
+        out: width of the output; that of the input for 0 layers.
         last_bias: whether the output layer has a bias.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The target network: a moving average of the online network's weights."""
+"""The target network: an exponential moving average of the online network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def copy_as_target(online: Module) -> Module:
-    """Copy a network, so that nothing is shared and no parameter asks for a gradient."""
+    """Return a deep copy whose parameters do not require gradients."""
     target = copy.deepcopy(online)
     target.requires_grad_(False)
     return target
@@ -22,19 +22,19 @@ def copy_as_target(online: Module) -> Module:
 def update_target(
     target: nn.Module, online: nn.Module, tau: float, *, copy_buffers: bool = False
 ) -> None:
-    """Move the target's parameters towards the online network's: ``τ·target + (1 - τ)·online``.
+    """Update the target's parameters in place: ``target ← τ·target + (1 - τ)·online``.
 
-    Buffers, such as batch-norm statistics, stay the target's own unless they are to be copied: they
-    are moving averages already, of what the target itself has seen.
+    Buffers, such as batch-norm statistics, stay the target's own by default: they are moving averages of
+    the target's own inputs already.
 
     Args:
         target: changed in place.
         online: a network of the same structure.
-        tau: momentum τ in [0, 1]; 1 leaves the target as it is.
-        copy_buffers: whether to take the online network's buffers over.
+        tau: momentum τ in [0, 1]; 1 leaves the target unchanged.
+        copy_buffers: whether to copy the online network's buffers.
 
     Raises:
-        ValueError: if the two differ in structure.
+        ValueError: if the networks differ in their parameters.
 
     Source: BYOL, arXiv 2006.07733, equation 1.
     """
