@@ -109,7 +109,7 @@ def _forget_parts() -> None:
     """Let every table look again for other packages' rows."""
     for table in TABLES:
         table.__dict__.pop("_rows", None)
-        table._loaded.clear()
+        table.parts.clear()
 
 
 Encode = Callable[..., bytes]

@@ -1,4 +1,4 @@
-"""Tables of parts: every objective, policy, task, ... by name, and the notation they are asked for in.
+"""Tables of parts: every objective, policy, task, ... by name.
 
 A table's row says where a part is (``module:object``) and what it is, in one line. Nothing is imported
 until a part is used, so that command-line help and configuration checks stay light. Other packages add
@@ -6,218 +6,9 @@ rows through Python entry points, for example in their ``pyproject.toml``::
 
     [project.entry-points."massrl.policies"]
     my-policy = "my_package.policies:my_policy"
-
-A part is asked for as ``name`` or ``name(argument, key=value)``: ``randaugment(2,9)``,
-``shapes(count=4000,size=32)``. One notation and one parser serve the command line, recipes and Python.
-Nothing is evaluated: an argument is a number, a truth value or a bare word.
 """
 
-from __future__ import annotations
-
-import contextlib
-import inspect
-import logging
-import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
-from importlib import import_module
-from importlib.metadata import entry_points
-from typing import Any, NamedTuple
-
-from massrl.errors import ConfigError, suggest
-
-logger = logging.getLogger("massrl")
-
-
-class Row(NamedTuple):
-    """One part of a table.
-
-    Attributes:
-        target: ``module:object``.
-        summary: one line; empty for a part of another package, whose docstring has it.
-        package: the distribution that registers it.
-    """
-
-    target: str
-    summary: str = ""
-    package: str = "massrl"
-
-
-class Table(Mapping[str, Row]):
-    """The parts of one kind, by name: massrl's own, then those of other packages.
-
-    Args:
-        kind: what one part is called, for errors.
-        group: the entry-point group that other packages register under.
-        flag: where a user asks for a part, for errors.
-        rows: massrl's own parts: name -> (``module:object``, one-line summary).
-    """
-
-    def __init__(self, kind: str, *, group: str, flag: str, rows: dict[str, tuple[str, str]]):
-        self.kind = kind
-        self.group = group
-        self.flag = flag
-        self._own = {name: Row(*row) for name, row in rows.items()}
-        self._loaded: dict[str, Any] = {}
-
-    @cached_property
-    def _rows(self) -> dict[str, Row]:
-        rows = dict(self._own)
-        for entry in entry_points(group=self.group):
-            package = entry.dist.name if entry.dist is not None else "unknown"
-            if entry.name in rows:
-                logger.warning(
-                    "%s %r of package %s is ignored: %s has one of this name",
-                    self.kind,
-                    entry.name,
-                    package,
-                    rows[entry.name].package,
-                )
-            else:
-                rows[entry.name] = Row(entry.value, package=package)
-        return rows
-
-    def __getitem__(self, name: str) -> Row:
-        return self._rows[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def load(self, name: str, *, flag: str | None = None) -> Any:
-        """Import a part.
-
-        Args:
-            name: of the part.
-            flag: where the user asked for it, for errors; the table's own by default.
-
-        Raises:
-            ConfigError: if there is none of this name, or its package cannot be imported.
-        """
-        if name in self._loaded:
-            return self._loaded[name]
-        if name not in self:
-            raise ConfigError(
-                f"unknown {self.kind} {name!r}: {suggest(name, self)} ({flag or self.flag})"
-            )
-        target, _, package = self[name]
-        module, _, attribute = target.partition(":")
-        try:
-            part = getattr(import_module(module), attribute)
-        except Exception as error:  # importing runs the package's code: it raises whatever it likes
-            if package == "massrl":
-                raise
-            cause = " ".join(f"{type(error).__name__}: {error}".split())
-            raise ConfigError(
-                f"{self.kind} {name!r} of package {package} cannot be loaded: {cause}"
-            ) from None
-        self._loaded[name] = part
-        return part
-
-    def build(self, text: str, *, flag: str | None = None) -> Any:
-        """Call the part that ``name(argument, key=value)`` asks for with those arguments.
-
-        Raises:
-            ConfigError: for an unknown name, or arguments that do not fit.
-        """
-        call = parse_call(text, flag=flag or self.flag)
-        return bind_call(call, self.load(call.name, flag=flag), flag=flag or self.flag)
-
-    def summary(self, name: str) -> str:
-        """One line about a part; of another package's, the first line of its docstring."""
-        row = self[name]
-        if row.summary:
-            return row.summary
-        part = self.load(name)
-        described = getattr(part, "summary", None)
-        first = (inspect.getdoc(part) or "").partition("\n")[0]
-        return described if isinstance(described, str) else first
-
-
-Argument = int | float | bool | str
-
-_CALL = re.compile(r"^\s*([A-Za-z][\w.\-]*)\s*(?:\(([^()]*)\))?\s*$")
-
-
-class Call(NamedTuple):
-    """A parsed call: its name, positional and keyword arguments."""
-
-    name: str
-    arguments: tuple[Argument, ...]
-    keywords: dict[str, Argument]
-
-
-def parse_call(text: str, *, flag: str) -> Call:
-    """Read ``name`` or ``name(argument, key=value)``.
-
-    Args:
-        text: what the user wrote.
-        flag: the flag it came from, for the error.
-
-    Raises:
-        ConfigError: if the text does not have this form.
-
-    Example:
-        >>> parse_call("randaugment(2, m=9)", flag="--views.policies")
-        Call(name='randaugment', arguments=(2,), keywords={'m': 9})
-    """
-    match = _CALL.match(text)
-    if match is None:
-        raise ConfigError(f"{text!r} is not of the form name or name(arguments) ({flag})")
-    arguments: list[Argument] = []
-    keywords: dict[str, Argument] = {}
-    for part in filter(None, (piece.strip() for piece in (match[2] or "").split(","))):
-        key, equals, value = part.partition("=")
-        if equals:
-            keywords[key.strip()] = _literal(value.strip())
-        else:
-            arguments.append(_literal(part))
-    return Call(match[1], tuple(arguments), keywords)
-
-
-def bind_call(call: Call, function: Callable[..., Any], *, flag: str) -> Any:
-    """Call ``function`` with the parsed arguments, and say plainly when they do not fit.
-
-    Raises:
-        ConfigError: for unknown, missing, surplus or wrongly typed arguments.
-    """
-    signature = inspect.signature(function)
-    unknown = [key for key in call.keywords if key not in signature.parameters]
-    if unknown:
-        known = suggest(unknown[0], signature.parameters)
-        raise ConfigError(f"{call.name} has no argument {unknown[0]!r}: {known} ({flag})")
-    try:
-        bound = signature.bind(*call.arguments, **call.keywords)
-    except TypeError as error:
-        accepted = ", ".join(str(item) for item in signature.parameters.values())
-        raise ConfigError(f"{call.name}: {error}; accepted: ({accepted}) ({flag})") from None
-    for key, value in bound.arguments.items():
-        default = signature.parameters[key].default
-        wanted = float if isinstance(default, float) else type(default)
-        if default is not inspect.Parameter.empty and not _fits(value, wanted):
-            raise ConfigError(
-                f"{call.name}: {key} is {value!r}, but a {wanted.__name__} is wanted ({flag})"
-            )
-    return function(*bound.args, **bound.kwargs)
-
-
-def _fits(value: Argument, wanted: type) -> bool:
-    if wanted is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return type(value) is wanted
-
-
-def _literal(text: str) -> Argument:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    with contextlib.suppress(ValueError):
-        return int(text)
-    with contextlib.suppress(ValueError):
-        return float(text)
-    return text.strip("'\"")
-
+from massrl.parts import Table
 
 OBJECTIVES = Table(
     "objective",
@@ -238,9 +29,130 @@ OPTIMIZERS = Table(
         "adamw": ("massrl.optim.build:adamw", "Adam with decoupled weight decay (1711.05101)"),
     },
 )
-POLICIES = Table("policy", group="massrl.policies", flag="--views.policies", rows={})
-OPERATIONS = Table("operation", group="massrl.operations", flag="--views.policies", rows={})
-LAYOUTS = Table("layout", group="massrl.layouts", flag="--views.layout", rows={})
+POLICIES = Table(
+    "policy",
+    group="massrl.policies",
+    flag="--views.policies",
+    rows={
+        "simclr": (
+            "massrl.views.policies.colour:simclr",
+            "colour jitter 0.4/0.4/0.2/0.1 (p 0.8), grey, blur, as MASSRL uses it",
+        ),
+        "byol-1": ("massrl.views.policies.colour:byol_1", "BYOL's first view: always blurred"),
+        "byol-2": (
+            "massrl.views.policies.colour:byol_2",
+            "BYOL's second view: blur p 0.1, solarise p 0.2",
+        ),
+        "weak": ("massrl.views.policies.colour:weak", "crop and flip alone"),
+        "randaugment": (
+            "massrl.views.policies.randaugment:randaugment",
+            "n of 14 operations at magnitude m of 30 (1909.13719)",
+        ),
+        "randaugment-expanded": (
+            "massrl.views.policies.randaugment:randaugment_expanded",
+            "RandAugment with SimCLR's jitter, hue, blur and grey among its operations",
+        ),
+        "autoaugment": (
+            "massrl.views.policies.autoaugment:AutoAugment",
+            "25 learned pairs of operations (1805.09501); searched with labels",
+        ),
+        "fast-autoaugment": (
+            "massrl.views.policies.autoaugment:FastAutoAugment",
+            "493-498 learned pairs of operations (1905.00397); searched with labels",
+        ),
+        "trivialaugment": (
+            "massrl.views.policies.randaugment:TrivialAugment",
+            "one operation at any strength (2103.10158), wide space",
+        ),
+    },
+)
+_GEOMETRY, _LEVELS = "massrl.views.operations.geometry", "massrl.views.operations.levels"
+_GREY, _HISTOGRAM = "massrl.views.operations.grey", "massrl.views.operations.histogram"
+OPERATIONS = Table(
+    "operation",
+    group="massrl.operations",
+    flag="--views.policies",
+    rows={
+        "identity": ("massrl.views.operations.identity:identity", "no change"),
+        "shear_x": (
+            f"{_GEOMETRY}:shear_x",
+            "rows slide sideways, pixels per row; about the upper left corner",
+        ),
+        "shear_y": (
+            f"{_GEOMETRY}:shear_y",
+            "columns slide down, pixels per column; about the upper left corner",
+        ),
+        "translate_x": (f"{_GEOMETRY}:translate_x", "shift to the right, fraction of the width"),
+        "translate_y": (f"{_GEOMETRY}:translate_y", "shift down, fraction of the height"),
+        "rotate": (f"{_GEOMETRY}:rotate", "turn counter-clockwise about the centre, degrees"),
+        "brightness": (
+            f"{_LEVELS}:brightness",
+            "factor on every pixel; 0 is black, 1 the image itself",
+        ),
+        "contrast": (f"{_GREY}:contrast", "factor on the distance from the mean grey; 0 is flat"),
+        "saturation": (
+            f"{_GREY}:saturation",
+            "factor on the distance from the pixel's own grey; 0 is grey",
+        ),
+        "hue": ("massrl.views.operations.hue:hue", "turn of the colour circle, in whole turns"),
+        "sharpness": (
+            "massrl.views.operations.sharpness:sharpness",
+            "factor on the distance from a smoothed image; 0 is smooth, 2 crisp",
+        ),
+        "posterize": (f"{_LEVELS}:posterize", "bits kept of each channel"),
+        "solarize": (f"{_LEVELS}:solarize", "levels from this threshold up are inverted"),
+        "invert": (f"{_LEVELS}:invert", "255 minus the level"),
+        "autocontrast": (f"{_HISTOGRAM}:autocontrast", "each channel stretched to the full range"),
+        "equalize": (f"{_HISTOGRAM}:equalize", "each channel's histogram made flat"),
+        "grayscale": (f"{_GREY}:grayscale", "luma in all three channels"),
+        "gaussian_blur": (
+            "massrl.views.operations.gaussian_blur:gaussian_blur",
+            "standard deviation of the Gaussian, pixels of the view",
+        ),
+        "cutout": (
+            "massrl.views.operations.cutout:cutout",
+            "side of a grey square, fraction of the view's side; then its centre (x, y)",
+        ),
+    },
+)
+CROPS = Table(
+    "crop",
+    group="massrl.crops",
+    flag="--views.crop",
+    rows={
+        "inception": ("massrl.views.crops:inception_crop", "random area and aspect ratio"),
+        "uniform-side": ("massrl.views.crops:uniform_side_crop", "square with a random side"),
+    },
+)
+LAYOUTS = Table(
+    "layout",
+    group="massrl.layouts",
+    flag="--views.layout",
+    rows={
+        "massrl": (
+            "massrl.views.layouts:MASSRL",
+            "variant D, the released code: 2 crops, each of 4 policies on both, 8 views",
+        ),
+        "massrl-4": (
+            "massrl.views.layouts:MASSRL_4",
+            "variant D4: 4 policies, each with a crop of its own, 4 views",
+        ),
+        "massrl-directional": (
+            "massrl.views.layouts:MASSRL_DIRECTIONAL",
+            "2 crops, SimCLR's view of each and a strong one made of it and pulled to it (DSSL)",
+        ),
+        "massrl-sampled": (
+            "massrl.views.layouts:MASSRL_SAMPLED",
+            "variant A, the paper's figure: 2 square crops, each with a drawn policy",
+        ),
+        "massrl-paired": (
+            "massrl.views.layouts:MASSRL_PAIRED",
+            "variants B and C: views 1↔2 and 3↔4 only; C with four --views.policies",
+        ),
+        "byol": ("massrl.views.layouts:BYOL", "2 crops, BYOL's two asymmetric pipelines"),
+        "simclr": ("massrl.views.layouts:SIMCLR", "2 crops, SimCLR's pipeline on both"),
+    },
+)
 SOURCES = Table(
     "data source",
     group="massrl.sources",
@@ -285,6 +197,7 @@ TABLES = (
     OPTIMIZERS,
     POLICIES,
     OPERATIONS,
+    CROPS,
     LAYOUTS,
     SOURCES,
     TASKS,

@@ -11,7 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 from tests.conftest import ABOUT, photos
-from tests.data.test_annotated import voc
+from tests.data.conftest import voc
 
 import massrl
 from massrl.config.evaluation import EvaluateConfig

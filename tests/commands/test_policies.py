@@ -11,8 +11,8 @@ import pytest
 from massrl.cli import main
 from massrl.commands.policies import draw_policy
 from massrl.errors import ConfigError
-from massrl.views.layouts import LAYOUTS
-from massrl.views.policies.catalogue import POLICIES
+from massrl.registry import LAYOUTS, POLICIES
+from massrl.views.policies.catalogue import policy_signature
 
 
 def test_policy_is_drawn_into_a_picture(tmp_path: Path) -> None:
@@ -33,12 +33,12 @@ def test_list_has_every_policy_and_layout_with_its_summary(
     """Guards the list: a policy that cannot be found is not used."""
     assert main(["policies"]) == 0
     out = capsys.readouterr().out
-    for policy in POLICIES.values():
-        assert f"\n  {policy.signature} " in out
-        assert policy.summary in out
-    for layout in LAYOUTS.values():
-        assert f"\n  {layout.name} " in out
-        assert layout.summary in out
+    for name in POLICIES:
+        assert f"\n  {policy_signature(name)} " in out
+        assert POLICIES.summary(name) in out
+    for name in LAYOUTS:
+        assert f"\n  {name} " in out
+        assert LAYOUTS.summary(name) in out
 
 
 def test_command_prints_the_path_of_the_chart(

@@ -19,7 +19,6 @@ from massrl.cli import main
 from massrl.commands.views import draw_views
 from massrl.errors import CheckpointError, ConfigError
 from massrl.train.module import PretrainingModule
-from massrl.views.operations import step_words
 from massrl.views.view_maker import ViewMaker
 
 
@@ -143,7 +142,7 @@ def test_page_says_what_was_planned(tmp_path: Path) -> None:
         for view, figure in zip(plan.views, figures, strict=True):
             shown = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", figure)
             wanted = [("flip", "")] if view.flip else []
-            words = [step_words(step) for step in view.steps]
+            words = [step.words() for step in view.steps]
             wanted += [(name, " ".join(amount)) for name, *amount in words]
             assert shown == (wanted or [("crop alone", "")])
 

@@ -6,7 +6,6 @@ import pytest
 
 from massrl.config import choices
 from massrl.models.backbones import _STEMS
-from massrl.views.crops import CROPS
 
 ALL = {name: value for name, value in vars(choices).items() if name.isupper()}
 
@@ -23,5 +22,4 @@ def test_choice_has_words_for_names_and_one_line_for_meanings(name: str) -> None
 
 def test_choices_are_those_that_the_code_implements() -> None:
     """Guards a value that is accepted and then unknown, or implemented and refused."""
-    assert set(choices.CROPS) == set(CROPS)
     assert set(choices.STEMS) == set(_STEMS)

@@ -1,21 +1,22 @@
-"""Which images a run learns from, and what its folder keeps."""
+"""The images of a configuration, and of a command."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.conftest import photos
 
-from massrl.commands.pretrain import pretrain
-from massrl.data.build import open_images
-from massrl.data.catalogue import absolute_spec, contains
-from massrl.errors import CheckpointError, ConfigError
-from massrl.runs.folder import RunFolder
-from massrl.weights.load import load_backbone
+from massrl.config.parser import make_config
+from massrl.config.sections import DataConfig
+from massrl.data.build import normalization_of, open_images, training_source
+from massrl.data.source import Normalization
+from massrl.data.sources.shapes import SHAPES_NORMALIZATION
+from massrl.errors import ConfigError
 
 
-def test_check_looks_at_all_parts_of_a_divided_folder(tmp_path: Path) -> None:
+def test_images_of_a_command_are_the_whole_of_a_divided_folder_where_asked(tmp_path: Path) -> None:
     """Guards "every image decoded once" against an unseen val/."""
     photos(tmp_path / "split" / "train", "a", "b")
     photos(tmp_path / "split" / "val", "a", "b", count=3)
@@ -24,49 +25,29 @@ def test_check_looks_at_all_parts_of_a_divided_folder(tmp_path: Path) -> None:
     assert len(open_images("shapes(count=7)", root=None, whole=True)) == 7
 
 
-def test_name_stays_a_name_where_a_folder_is_called_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Guards a run on ``shapes`` against a folder of that name where it is started."""
-    photos(tmp_path / "shapes", "a")
-    monkeypatch.chdir(tmp_path)
-    assert absolute_spec("shapes") == "shapes"
-    assert absolute_spec("shapes(count=3)") == "shapes(count=3)"
-    assert absolute_spec("stl10:unlabelled") == "stl10:unlabelled"
-    assert absolute_spec("photos") == str(tmp_path / "photos")
-    assert absolute_spec("unlabelled:photos") == f"unlabelled:{tmp_path / 'photos'}"
+def test_command_without_images_is_refused() -> None:
+    """Guards ``massrl data check`` from Python against a check of the working directory."""
+    with pytest.raises(ConfigError, match=r"no images; accepted: .*\(IMAGES\)"):
+        open_images("", root=None)
 
 
-def test_run_folder_among_the_images_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Guards a resume that finds the run's own contact sheet among the images."""
-    folder = photos(tmp_path / "photos", "a")
-    assert not contains(str(folder), tmp_path / "runs")
-    assert not contains("shapes", tmp_path / "runs")
-    assert contains(f"unlabelled:{folder}", folder / "runs")
-    monkeypatch.chdir(folder)
-    for out in ("", "mine"):
-        with pytest.raises(ConfigError, match="--out"):
-            pretrain({"data": {"train": "."}, "out": out})
+def test_limit_is_a_balanced_subset_of_the_training_images() -> None:
+    """Guards ``--data.limit``: the same images in every run, each class in proportion."""
+    limited = training_source(DataConfig(train="shapes(count=100,size=16)", limit=20))
+    again = training_source(DataConfig(train="shapes(count=100,size=16)", limit=20))
+    assert limited.labels is not None
+    assert np.bincount(limited.labels).tolist() == [2] * 10
+    assert limited.fingerprint() == again.fingerprint()
+    whole = training_source(DataConfig(train="shapes(count=100,size=16)", limit=100))
+    assert whole.name == "shapes/train"
 
 
-def test_own_strategy_is_kept_with_the_run(tmp_path: Path) -> None:
-    """Guards resume against a policy file that was changed or deleted in between."""
-    file = tmp_path / "mine.yaml"
-    file.write_text("operations: [{operation: invert}]\n")
-    policies = RunFolder(tmp_path / "run").copy_policies(("simclr", str(file), str(file)))
-    file.unlink()
-    assert policies[0] == "simclr"
-    assert policies[1] == policies[2] == str(tmp_path / "run" / "policies" / "1-mine.yaml")
-    assert "invert" in Path(policies[1]).read_text()
-
-
-def test_run_that_is_not_complete_says_how_to_complete_it(tmp_path: Path) -> None:
-    """Guards judging a killed run, whose weights are in its checkpoint alone."""
-    folder = RunFolder(tmp_path / "my run")
-    folder.checkpoint.parent.mkdir(parents=True)
-    folder.checkpoint.write_bytes(b"")
-    folder.config.write_text("{}")
-    with pytest.raises(CheckpointError, match="--resume '.*my run' completes it"):
-        load_backbone(folder.path)
+def test_normalization_is_the_configured_one_or_that_of_the_data_set() -> None:
+    """Guards ``--data.mean`` without ``--data.std``: each has its own default."""
+    data = {"train": "shapes(count=40,size=16)"}
+    config = make_config({"data": data})
+    source = training_source(config.data)
+    assert normalization_of(config, source) == SHAPES_NORMALIZATION
+    config = make_config({"data": {**data, "mean": [0.1, 0.2, 0.3]}})
+    wanted = Normalization(mean=(0.1, 0.2, 0.3), std=SHAPES_NORMALIZATION.std)
+    assert normalization_of(config, source) == wanted

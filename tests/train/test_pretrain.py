@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from tests.conftest import photos
 from tests.reference import losses as reference
 from tests.train.conftest import quiet, run, tiny
 
@@ -525,3 +526,13 @@ def test_loaded_backbone_can_be_judged_itself(tmp_path: Path) -> None:
     assert loaded["tasks"]["knn"]["acc1"] == direct["tasks"]["knn"]["acc1"]
     with pytest.raises(ConfigError, match="load_backbone"):
         evaluate(torch.nn.Identity(), wanted, console=quiet())
+
+
+def test_run_folder_among_the_images_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards a resume that finds the run's own contact sheet among the images."""
+    monkeypatch.chdir(photos(tmp_path / "photos", "a"))
+    for out in ("", "mine"):
+        with pytest.raises(ConfigError, match="--out"):
+            pretrain({"data": {"train": "."}, "out": out})

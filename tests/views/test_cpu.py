@@ -21,13 +21,14 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
+from massrl.registry import LAYOUTS, OPERATIONS
 from massrl.views import cpu
 from massrl.views.cpu import apply_steps, execute, resize_crop
 from massrl.views.crops import Box
-from massrl.views.layouts import LAYOUTS
-from massrl.views.operations import OPERATIONS, Step
+from massrl.views.layouts import layout_named
+from massrl.views.operations.affine import Affine
+from massrl.views.operations.base import Step, operations
 from massrl.views.plan import Planner, ViewPlan
-from massrl.views.program import Affine, affine_of
 
 
 def photograph(height: int = 64, width: int = 64, seed: int = 0) -> np.ndarray:
@@ -177,12 +178,12 @@ def test_operation_is_deterministic_and_leaves_its_input_alone(step: Step) -> No
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, known in OPERATIONS.items() if known.identity is not None]
+    "name", [name for name in OPERATIONS if operations[name].identity is not None]
 )
 def test_operation_at_its_identity_value_changes_nothing(name: str) -> None:
     """Guards the table's ``identity``: magnitude 0 of every policy must be the image itself."""
     image = photograph()
-    value = float(OPERATIONS[name].identity or 0.0)
+    value = float(operations[name].identity or 0.0)
     values = (value, 0.5, 0.5) if name == "cutout" else (value,)
     apart = np.abs(run(image, Step(name, values)).astype(int) - image)
     assert apart.max() == 0
@@ -235,7 +236,7 @@ def test_operation_at_greater_strength_lies_farther_from_the_original(name: str)
 
 def test_every_operation_with_a_strength_is_tried_at_several() -> None:
     """Guards the test above against an operation that is added and forgotten."""
-    assert {name for name, operation in OPERATIONS.items() if operation.has_value} == set(LADDERS)
+    assert {name for name in OPERATIONS if operations[name].has_value} == set(LADDERS)
 
 
 @pytest.mark.parametrize("name", [*GEOMETRIC_CASES])
@@ -342,7 +343,9 @@ def test_composed_warp_equals_the_warps_one_by_one(steps: tuple[str, str]) -> No
     first, second = (Step(name, (15.0 if name == "rotate" else 0.1,)) for name in steps)
     apart = np.abs(run(image, first, second).astype(int) - run(run(image, first), second))
     assert apart[20:-20, 20:-20].mean() < 3
-    one, other = (affine_of(step, height=96, width=96) for step in (first, second))
+    one, other = (
+        operations[step.operation].matrix(step.values[0], 96, 96) for step in (first, second)
+    )
     assert not np.allclose(other.after(one), one.after(other))
 
 
@@ -410,7 +413,7 @@ def test_crop_of_the_views_own_size_is_copied_pixel_by_pixel() -> None:
 def test_views_of_a_tiny_image_have_their_size(height: int, width: int) -> None:
     """Guards the smallest images: all views of every layout, without an error."""
     image = np.full((height, width, 3), 130, np.uint8)
-    for layout in LAYOUTS.values():
+    for layout in map(layout_named, LAYOUTS):
         plan = Planner(layout, side=16, seed=0).plan(epoch=0, index=0, height=height, width=width)
         assert execute(image, plan).shape == (layout.num_views, 16, 16, 3)
 
@@ -422,7 +425,7 @@ def test_execute_writes_neither_to_the_image_nor_into_another_view() -> None:
     """Guards shared crops: eight views of two crops, each as if it were made alone."""
     image = photograph(120, 160)
     image.flags.writeable = False
-    planner = Planner(LAYOUTS["massrl"], side=48, seed=0)
+    planner = Planner(layout_named("massrl"), side=48, seed=0)
     for index in range(10):
         plan = planner.plan(epoch=0, index=index, height=120, width=160)
         views = execute(image, plan)
@@ -435,7 +438,7 @@ def test_execute_writes_neither_to_the_image_nor_into_another_view() -> None:
 def test_views_of_the_standard_policies_show_something(name: str) -> None:
     """Guards against black, white or constant views, of which a network learns nothing."""
     image = photograph(120, 160, seed=3)
-    planner = Planner(LAYOUTS[name], side=32, seed=5)
+    planner = Planner(layout_named(name), side=32, seed=5)
     made = np.concatenate(
         [execute(image, planner.plan(epoch=0, index=i, height=120, width=160)) for i in range(150)]
     )
@@ -459,7 +462,7 @@ def test_crop_is_resized_once_however_many_views_show_it(
         return resize_crop(*args, **named)
 
     monkeypatch.setattr(cpu, "resize_crop", watched)
-    plan = Planner(LAYOUTS[name], side=32, seed=0).plan(epoch=0, index=0, height=90, width=110)
+    plan = Planner(layout_named(name), side=32, seed=0).plan(epoch=0, index=0, height=90, width=110)
     execute(photograph(90, 110), plan)
     assert len(resized) == crops
 
@@ -468,7 +471,7 @@ def test_crop_is_resized_once_however_many_views_show_it(
 def test_views_of_a_plan_are_its_steps_on_its_crops(name: str) -> None:
     """Guards the mirror that goes into the resize: once, and only where no other view shows the crop."""
     image = photograph(90, 110)
-    planner = Planner(LAYOUTS[name], side=32, seed=0)
+    planner = Planner(layout_named(name), side=32, seed=0)
     for index in range(20):
         plan = planner.plan(epoch=0, index=index, height=90, width=110)
         made = plan.cut(execute(image, plan))

@@ -10,10 +10,9 @@ from torchvision.transforms import RandomResizedCrop
 
 from massrl.errors import ConfigError
 from massrl.randomness import Stream
+from massrl.registry import CROPS
 from massrl.views.crops import (
-    CROPS,
     Box,
-    crop_named,
     inception_crop,
     on_multiples,
     reduction_for,
@@ -26,7 +25,7 @@ RATIO = (3 / 4, 4 / 3)
 def boxes(kind: str, height: int, width: int, scale: tuple[float, float], count: int) -> np.ndarray:
     """Int (count, 4): top, left, height, width."""
     streams = [Stream(1, epoch=0, index=i, number=0) for i in range(count)]
-    crop = CROPS[kind]
+    crop = CROPS.parts[kind]
     return np.array([crop(s, height=height, width=width, scale=scale) for s in streams])
 
 
@@ -119,7 +118,7 @@ def test_crop_draws_as_many_numbers_as_it_needs_and_the_same_box_from_them() -> 
 def test_unknown_crop_is_refused_with_a_suggestion() -> None:
     """Guards the message: the flag and the nearest name."""
     with pytest.raises(ConfigError, match=r"unknown crop 'incepton'.*'inception'.*--views\.crop"):
-        crop_named("incepton")
+        CROPS.load("incepton")
 
 
 def test_large_boxes_lie_on_whole_pixels_of_the_smaller_image() -> None:

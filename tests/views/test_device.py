@@ -23,12 +23,13 @@ import torch
 from tests.views.test_cpu import EXAMPLES, photograph
 
 from massrl.errors import ConfigError
+from massrl.registry import LAYOUTS
 from massrl.views import cpu
 from massrl.views.crops import Box
 from massrl.views.device import Crops, execute, group_instructions
 from massrl.views.device_view_maker import DeviceViewMaker
-from massrl.views.layouts import LAYOUTS, Layout
-from massrl.views.operations import Step
+from massrl.views.layouts import Layout, layout_named
+from massrl.views.operations.base import Step
 from massrl.views.plan import Planner, ViewPlan
 from massrl.views.program import Program, compile_view
 from massrl.views.view_maker import ViewMaker
@@ -53,29 +54,25 @@ POLICIES = [
 ]
 
 
-def on_device(
-    images: Sequence[np.ndarray], programs: Sequence[Program], *, fill: int = 0
-) -> np.ndarray:
+def on_device(images: Sequence[np.ndarray], programs: Sequence[Program]) -> np.ndarray:
     """One view of each image, made as a batch."""
     work = group_instructions(programs, side=images[0].shape[0])
     pixels = torch.from_numpy(np.stack(images))[None]
-    return execute(Crops(pixels, torch.tensor([0]), *work, fill))[0].numpy()
+    return execute(Crops(pixels, torch.tensor([0]), *work))[0].numpy()
 
 
-def on_cpu(
-    images: Sequence[np.ndarray], programs: Sequence[Program], *, fill: int = 0
-) -> np.ndarray:
+def on_cpu(images: Sequence[np.ndarray], programs: Sequence[Program]) -> np.ndarray:
     return np.stack(
         [
-            cpu.run(image, own, fill=fill, out=np.empty_like(image))
+            cpu.run(image, own, out=np.empty_like(image))
             for image, own in zip(images, programs, strict=True)
         ]
     )
 
 
-def program(*steps: Step, side: int, flip: bool = False) -> Program:
+def program(*steps: Step, side: int, flip: bool = False, fill: int = 0) -> Program:
     view = ViewPlan("test", 0, Box(0, 0, side, side), flip, steps)
-    return compile_view(view, height=side, width=side)
+    return compile_view(view, height=side, width=side, fill=fill)
 
 
 @pytest.mark.parametrize("name", list(EXAMPLES))
@@ -85,8 +82,10 @@ def test_operation_is_the_same_on_both_executors(name: str, side: int) -> None:
     images = [photograph(64, 64, seed=seed)[:side, :side].copy() for seed in range(6)]
     images.append(np.repeat(images[0][:, :, :1], 3, axis=2))  # grey
     step = Step(name, EXAMPLES[name])
-    programs = [program(step, side=side, flip=number % 2 == 1) for number in range(len(images))]
-    ours, theirs = on_device(images, programs, fill=90), on_cpu(images, programs, fill=90)
+    programs = [
+        program(step, side=side, flip=number % 2 == 1, fill=90) for number in range(len(images))
+    ]
+    ours, theirs = on_device(images, programs), on_cpu(images, programs)
     apart = np.abs(ours.astype(int) - theirs)
     if name in WARPS:
         assert apart.mean() <= 0.25
@@ -104,7 +103,7 @@ def test_thousand_plans_of_a_policy_are_the_same_on_both_executors(name: str) ->
     photos = [photograph(24, 24, seed=seed) for seed in range(50)]
     plans = [planner.plan(epoch=0, index=index, height=24, width=24) for index in range(1000)]
     images = [photos[plan.index % len(photos)] for plan in plans]
-    programs = [compile_view(plan.views[0], height=24, width=24) for plan in plans]
+    programs = [compile_view(plan.views[0], height=24, width=24, fill=0) for plan in plans]
     ours, theirs = on_device(images, programs), on_cpu(images, programs)
     apart = np.abs(ours.astype(int) - theirs).reshape(1000, -1)
     assert apart.mean(axis=1).max() <= 1
@@ -127,7 +126,7 @@ def test_view_does_not_depend_on_its_neighbours_in_the_batch(name: str, side: in
         )
         planner = Planner(layout, side=side, seed=1)
         plans = [planner.plan(epoch=0, index=i, height=side, width=side) for i in range(60)]
-        programs = [compile_view(plan.views[0], height=side, width=side) for plan in plans]
+        programs = [compile_view(plan.views[0], height=side, width=side, fill=0) for plan in plans]
     together = on_device(photos, programs)
     alone = [on_device([photo], [own])[0] for photo, own in zip(photos, programs, strict=True)]
     assert np.array_equal(together, np.stack(alone))
@@ -136,7 +135,7 @@ def test_view_does_not_depend_on_its_neighbours_in_the_batch(name: str, side: in
 @pytest.mark.parametrize("name", list(LAYOUTS))
 def test_batch_of_a_layout_is_the_views_of_each_image(name: str) -> None:
     """Guards which crop a view shows, and a batch whose views and images are exchanged."""
-    layout = LAYOUTS[name]
+    layout = layout_named(name)
     images = [photograph(40 + 8 * seed, 64, seed=seed) for seed in range(5)]
     makers = ViewMaker(layout, size=32, seed=2), DeviceViewMaker(layout, size=32, seed=2)
     wanted = np.stack([makers[0](image, epoch=1, index=i) for i, image in enumerate(images)], 1)
@@ -189,7 +188,7 @@ def test_large_jpeg_is_the_same_alone_and_in_a_batch() -> None:
 
 def test_local_crops_are_refused() -> None:
     """Guards against small views that are made as large as the others."""
-    layout = replace(LAYOUTS["massrl"], local_crops=2)
+    layout = replace(layout_named("massrl"), local_crops=2)
     with pytest.raises(ConfigError, match="views.local_crops"):
         DeviceViewMaker(layout, size=64)
 
@@ -199,6 +198,6 @@ def test_shifts_that_add_up_to_more_than_the_side_leave_the_fill(shift: float) -
     """Guards ``randaugment(3,30)``: three shifts one way move the image out of its view."""
     image = photograph(16, 24)[:, :16].copy()
     for name in ("translate_x", "translate_y"):
-        steps = program(Step(name, (shift,)), Step(name, (shift,)), side=16, flip=True)
-        for made in (on_cpu([image], [steps], fill=77), on_device([image], [steps], fill=77)):
+        steps = program(Step(name, (shift,)), Step(name, (shift,)), side=16, flip=True, fill=77)
+        for made in (on_cpu([image], [steps]), on_device([image], [steps])):
             assert (made == 77).all()

@@ -19,7 +19,7 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 from massrl.views import kernels
-from massrl.views.program import blur_taps
+from massrl.views.operations.gaussian_blur import blur_taps
 
 ROOT = Path(__file__).parents[2]
 TURN = (0.94, 0.34, -3.0, -0.34, 0.94, 5.5)

@@ -12,10 +12,11 @@ from scipy import stats
 from massrl.config.sections import ViewsConfig
 from massrl.errors import ConfigError
 from massrl.randomness import Stream
+from massrl.registry import LAYOUTS
 from massrl.views.cpu import execute
 from massrl.views.crops import Box
-from massrl.views.layouts import LAYOUTS, MASSRL_POLICIES, Layout, layout_named, resolve_layout
-from massrl.views.operations import OPERATIONS, Step
+from massrl.views.layouts import MASSRL_POLICIES, Layout, layout_named, resolve_layout
+from massrl.views.operations.base import Step, operations
 from massrl.views.plan import Plan, Planner
 from massrl.views.policies.base import scale_strength
 
@@ -43,7 +44,7 @@ def test_layouts_that_the_public_surface_names_are_all_there() -> None:
         "byol",
         "simclr",
     }
-    assert all(layout.name == name for name, layout in LAYOUTS.items())
+    assert all(layout_named(name).name == name for name in LAYOUTS)
 
 
 def test_massrl_is_variant_d_each_of_four_policies_on_both_shared_crops() -> None:
@@ -53,8 +54,8 @@ def test_massrl_is_variant_d_each_of_four_policies_on_both_shared_crops() -> Non
         assert [view.crop for view in plan.views] == [0] * 4 + [1] * 4
         assert len(set(boxes(plan)[:4])) == len(set(boxes(plan)[4:])) == 1
         assert boxes(plan)[0] != boxes(plan)[4]
-    assert LAYOUTS["massrl"].crop_scale == (0.08, 1.0)
-    assert LAYOUTS["massrl"].pairs == "all"
+    assert layout_named("massrl").crop_scale == (0.08, 1.0)
+    assert layout_named("massrl").pairs == "all"
 
 
 def test_massrl_4_is_variant_d4_one_crop_for_each_policy() -> None:
@@ -79,7 +80,7 @@ def test_massrl_sampled_is_variant_a_one_policy_drawn_for_each_square_crop() -> 
 
 def test_massrl_paired_is_variant_b_and_with_four_policies_variant_c() -> None:
     """Guards variants B and C: 4 views whose pairs are 1↔2 and 3↔4 alone."""
-    layout = LAYOUTS["massrl-paired"]
+    layout = layout_named("massrl-paired")
     assert layout.pairs == "paired"
     (plan,) = plans(layout, 1)
     assert [view.policy for view in plan.views] == ["simclr", "simclr", AUTO, AUTO]
@@ -105,7 +106,7 @@ def test_every_view_of_every_policy_is_flipped_with_probability_one_half(name: s
     flips = [[view.flip for view in plan.views] for plan in plans(name, count)]
     for number, column in enumerate(zip(*flips, strict=True)):
         assert stats.binomtest(sum(column), count).pvalue > 0.001, number
-    if LAYOUTS[name].arrangement == "stacked":  # a strong view is made of the standard one
+    if layout_named(name).arrangement == "stacked":  # a strong view is made of the standard one
         return
     first, second = list(zip(*flips, strict=True))[:2]
     same = sum(a == b for a, b in zip(first, second, strict=True))
@@ -115,7 +116,7 @@ def test_every_view_of_every_policy_is_flipped_with_probability_one_half(name: s
 @pytest.mark.parametrize("name", list(LAYOUTS))
 def test_layout_counts_and_names_its_views_as_its_plans_have_them(name: str) -> None:
     """Guards loss matrices and sheets: as many distinct places as views, in their order."""
-    layout = LAYOUTS[name]
+    layout = layout_named(name)
     (plan,) = plans(name, 1)
     assert (
         layout.num_views == len(layout.view_specs()) == len(plan.views) == len(layout.view_names())
@@ -138,9 +139,9 @@ def test_resolve_layout_lays_every_given_field_over_the_named_layout() -> None:
         fill=128,
     )
     layout = resolve_layout(config)
-    assert resolve_layout(ViewsConfig(layout="massrl", num_crops=2)) == LAYOUTS["massrl"]
+    assert resolve_layout(ViewsConfig(layout="massrl", num_crops=2)) == layout_named("massrl")
     assert layout == replace(
-        LAYOUTS["massrl"],
+        layout_named("massrl"),
         summary="changed: 6 views from weak, trivialaugment",
         policies=("weak", "trivialaugment"),
         num_crops=3,
@@ -157,8 +158,8 @@ def test_resolve_layout_lays_every_given_field_over_the_named_layout() -> None:
 
 def test_resolve_layout_without_changes_is_the_named_layout() -> None:
     """Guards against defaults of the configuration that hide a layout's own."""
-    for name, layout in LAYOUTS.items():
-        assert resolve_layout(ViewsConfig(layout=name)) == layout
+    for name in LAYOUTS:
+        assert resolve_layout(ViewsConfig(layout=name)) == layout_named(name)
 
 
 def test_layout_takes_any_number_of_policies_and_crops() -> None:
@@ -175,7 +176,7 @@ def test_layout_takes_any_number_of_policies_and_crops() -> None:
         ({"layout": "massrll"}, r"unknown layout 'massrll'.*'massrl'.*--views\.layout"),
         ({"policies": ()}, r"at least one policy.*--views\.policies"),
         ({"policies": ("simcl",)}, r"unknown policy 'simcl'.*'simclr'.*--views\.policies"),
-        ({"crop": "inceptoin"}, r"'inceptoin'.*'inception'.*--views\.crop"),
+        ({"crop": "inceptoin"}, r"--views\.crop is 'inceptoin'.*'inception'"),
         ({"crop_scale": (0.0, 1.0)}, r"\[0, 1\].*--views\.crop_scale"),
         ({"crop_scale": (0.5, 0.2)}, r"\[0.5, 0.2\].*--views\.crop_scale"),
         ({"crop_scale": (0.5, 1.5)}, r"\[0.5, 1.5\].*--views\.crop_scale"),
@@ -202,7 +203,7 @@ def drawn(layout: Layout, *, index: int = 0, epoch: int = 0, side: int = 32) -> 
 
 def test_strong_view_of_a_stacked_layout_begins_as_its_standard_view() -> None:
     """Guards DSSL's "after": crop, flip and steps of the standard view first, then the strong ones."""
-    layout = LAYOUTS["massrl-directional"]
+    layout = layout_named("massrl-directional")
     assert [(view.crop, view.after) for view in layout.view_specs()] == [
         (0, None),
         (0, 0),
@@ -226,21 +227,23 @@ def test_strong_view_of_a_stacked_layout_begins_as_its_standard_view() -> None:
 
 def test_target_has_a_view_of_its_own_of_every_crop() -> None:
     """Guards "weak views for the target": after the others, of the same crops, seen by it alone."""
-    layout = replace(LAYOUTS["massrl"], target_policy="weak")
+    layout = replace(layout_named("massrl"), target_policy="weak")
     specs = layout.view_specs()
     assert layout.num_views == 10
     assert [view.role for view in specs] == ["online"] * 8 + ["target"] * 2
     plan = drawn(layout)
     assert [view.box for view in plan.views[8:]] == [plan.views[0].box, plan.views[4].box]
     assert [view.steps for view in plan.views[8:]] == [(), ()]
-    assert plan.views[:8] == drawn(LAYOUTS["massrl"]).views  # what was there before is as it was
+    assert (
+        plan.views[:8] == drawn(layout_named("massrl")).views
+    )  # what was there before is as it was
     assert len(set(layout.view_names())) == 10
 
 
 def test_local_views_are_small_and_of_small_parts() -> None:
     """Guards multi-crop: size, area, role, and pixels that fill their own corner exactly."""
     layout = replace(
-        LAYOUTS["byol"], local_crops=4, local_size=0.5, local_scale=(0.05, 0.2), num_crops=1
+        layout_named("byol"), local_crops=4, local_size=0.5, local_scale=(0.05, 0.2), num_crops=1
     )
     assert layout.sides(32) == [32, 32, 16, 16, 16, 16]
     assert [view.role for view in layout.view_specs()] == ["both"] * 2 + ["online"] * 4
@@ -265,7 +268,7 @@ def test_local_views_are_small_and_of_small_parts() -> None:
 def test_strength_rises_over_the_ramp_and_stays() -> None:
     """Guards ``ramp_epochs``: weak at first, all of it afterwards, the same draws throughout."""
     policies = ("simclr", "randaugment(2,30)", "trivialaugment")
-    layout = replace(LAYOUTS["massrl-4"], policies=policies)
+    layout = replace(layout_named("massrl-4"), policies=policies)
     ramp = replace(layout, ramp_epochs=9.0)
 
     def strength(epoch: int) -> float:
@@ -273,7 +276,7 @@ def test_strength_rises_over_the_ramp_and_stays() -> None:
         for index in range(100):
             for view in drawn(ramp, index=index, epoch=epoch).views:
                 for step in view.steps:
-                    known = OPERATIONS[step.operation]
+                    known = operations[step.operation]
                     if known.identity is not None and known.kind == "geometric":
                         distances.append(abs(step.values[0] - known.identity) / known.high)
         return float(np.mean(distances))

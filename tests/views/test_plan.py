@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from massrl.views.cpu import execute
-from massrl.views.layouts import LAYOUTS, Layout
+from massrl.views.layouts import Layout, layout_named
 from massrl.views.plan import Plan, Planner
 
 POLICIES = (
@@ -78,7 +78,7 @@ def test_plan_of_another_seed_epoch_or_index_is_another_one(change: dict[str, in
 
 def test_view_of_a_plan_does_not_change_when_views_are_added() -> None:
     """Guards the streams: a fifth policy must not change what the first four draw."""
-    few = replace(LAYOUTS["massrl-4"])
+    few = replace(layout_named("massrl-4"))
     many = replace(few, policies=(*few.policies, "trivialaugment", "weak"))
     for index in range(20):
         longer = plan(many, index=index).views[:4]

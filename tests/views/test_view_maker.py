@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 
 from massrl.errors import ConfigError, ImageError
+from massrl.registry import LAYOUTS
 from massrl.views import view_maker
 from massrl.views.cpu import execute
-from massrl.views.layouts import LAYOUTS, Layout
+from massrl.views.layouts import Layout, layout_named
 from massrl.views.view_maker import ViewMaker
 
 
@@ -41,7 +42,7 @@ def test_bytes_path_and_array_of_one_image_give_the_same_views(
 def test_views_have_the_documented_shape(name: str, image: np.ndarray) -> None:
     """Guards the public surface: uint8 (N, size, size, 3) for every layout."""
     views = ViewMaker(name, size=24)(image)
-    assert views.shape == (LAYOUTS[name].num_views, 24, 24, 3)
+    assert views.shape == (layout_named(name).num_views, 24, 24, 3)
     assert views.dtype == np.uint8
 
 

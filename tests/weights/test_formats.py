@@ -107,7 +107,7 @@ def test_format_without_its_packages_says_what_to_install(
         packages=("no_such_a", "no_such_b", "json"),
         extra=extra,
     )
-    monkeypatch.setitem(FORMATS._loaded, "onnx", lacking)
+    monkeypatch.setitem(FORMATS.parts, "onnx", lacking)
     with pytest.raises(ConfigError, match=f"--format onnx needs no_such_a, no_such_b: {hint}"):
         exported(trained(tmp_path, "resnet10-tiny", "small"), "onnx")
 

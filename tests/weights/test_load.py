@@ -15,6 +15,7 @@ from torch import nn
 from massrl.config.files import read_layers
 from massrl.config.parser import make_config
 from massrl.errors import CheckpointError, ConfigError
+from massrl.runs.folder import RunFolder
 from massrl.weights.backbone_file import backbone_about, load_backbone_file, save_backbone
 from massrl.weights.load import foreign_backbone, load_backbone, random_backbone, save_trained
 
@@ -167,3 +168,13 @@ def test_saved_backbone_of_a_run_is_described_by_its_configuration(tmp_path: Pat
         "recipe": config.recipe,
         "step": 9,
     }
+
+
+def test_unfinished_run_is_refused_with_the_command_that_completes_it(tmp_path: Path) -> None:
+    """Guards evaluating a killed run, whose weights are in its checkpoint alone."""
+    folder = RunFolder(tmp_path / "my run")
+    folder.checkpoint.parent.mkdir(parents=True)
+    folder.checkpoint.write_bytes(b"")
+    folder.config.write_text("{}")
+    with pytest.raises(CheckpointError, match="--resume '.*my run' completes it"):
+        load_backbone(folder.path)

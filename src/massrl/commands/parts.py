@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from massrl.commands.arguments import none_left
 from massrl.errors import ConfigError
-from massrl.registry import TABLES, Table
+from massrl.parts import Table
+from massrl.registry import TABLES
 
 
 class Part(NamedTuple):

@@ -10,6 +10,7 @@ from massrl.commands.arguments import first
 from massrl.config.checks import MANY, in_range, raise_faults
 from massrl.config.parser import make
 from massrl.errors import ConfigError
+from massrl.registry import LAYOUTS, POLICIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +52,9 @@ def draw_policy(config: PolicyChartConfig | dict[str, Any]) -> Path:
     from massrl.images.pictures import save_picture
     from massrl.views.cpu import resize_crop
     from massrl.views.crops import Box
-    from massrl.views.drawing.policy_chart import draw_policy_chart, ranges
+    from massrl.views.drawing.policy_chart import draw_policy_chart, operation_ranges
+    from massrl.views.policies.base import MagnitudePolicy
     from massrl.views.policies.catalogue import parse_policy
-    from massrl.views.policies.randaugment import RandAugment
     from massrl.views.view_maker import ViewMaker
 
     wanted = config if isinstance(config, PolicyChartConfig) else make(PolicyChartConfig, config)
@@ -65,12 +66,13 @@ def draw_policy(config: PolicyChartConfig | dict[str, Any]) -> Path:
     side = min(image.shape[:2])
     top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
     square = resize_crop(image, Box(top, left, side, side), wanted.size)
-    found = ranges(policy, side=wanted.size)
+    found = operation_ranges(policy, side=wanted.size)
     if not found:
         raise ConfigError(f"{wanted.policy} has no operations: it only crops and flips")
     title = wanted.policy
-    if isinstance(policy, RandAugment):
-        title += f": every magnitude from 0 to 30, of which this draws {policy.magnitude}"
+    if isinstance(policy, MagnitudePolicy):
+        largest = len(policy.at_every_magnitude()) - 1
+        title += f": every magnitude from 0 to {largest}, of which this draws {policy.magnitude}"
     chart = draw_policy_chart(square, found, title=title, fill=wanted.fill)
     save_picture(chart, Path(wanted.out))
     return Path(wanted.out)
@@ -82,12 +84,11 @@ def run_policies(words: list[str]) -> int:
         policy = first(words, "the policy to draw")
         print(draw_policy(make(PolicyChartConfig, {"policy": policy}, arguments=words)))
         return 0
-    from massrl.views.layouts import LAYOUTS
-    from massrl.views.policies.catalogue import POLICIES
+    from massrl.views.policies.catalogue import policy_signature
 
-    policies = {item.signature: item.summary for item in POLICIES.values()}
-    layouts = {item.name: item.summary for item in LAYOUTS.values()}
-    width = max(map(len, policies))
+    policies = {policy_signature(name): POLICIES.summary(name) for name in POLICIES}
+    layouts = {name: LAYOUTS.summary(name) for name in LAYOUTS}
+    width = max(map(len, [*policies, *layouts]))
     print("policies (--views.policies takes any number of them, or a .yaml file of your own)")
     for name, summary in policies.items():
         print(f"  {name:<{width}}  {summary}")

@@ -15,10 +15,6 @@ CACHES = {
     "memory": "keep all images decoded in memory",
     "none": "decode an image each time it is used",
 }
-CROPS = {
-    "inception": "random area and aspect ratio",
-    "uniform-side": "square with a random side",
-}
 EXECUTORS = {
     "auto": "`device` where that is a GPU",
     "cpu": "the loader's worker processes, one image at a time",

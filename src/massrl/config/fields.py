@@ -12,7 +12,7 @@ from typing import Any
 
 from massrl.config.checks import choice
 from massrl.errors import ConfigError
-from massrl.registry import Row, Table, parse_call
+from massrl.parts import Row, Table, parse_call
 
 Field = dataclasses.Field[Any]
 

@@ -8,7 +8,6 @@ from massrl.config.checks import MANY, in_range, raise_faults, require
 from massrl.config.choices import (
     BATCH_NORMS,
     CACHES,
-    CROPS,
     EXECUTORS,
     ON_ERROR,
     PAIRS,
@@ -18,7 +17,7 @@ from massrl.config.choices import (
     TARGET_STATISTICS,
 )
 from massrl.config.fields import field_faults, option
-from massrl.registry import OBJECTIVES, OPTIMIZERS
+from massrl.registry import CROPS, OBJECTIVES, OPTIMIZERS
 
 
 @dataclass(frozen=True, kw_only=True)

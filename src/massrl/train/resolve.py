@@ -19,7 +19,7 @@ from massrl.errors import ConfigError
 from massrl.optim.schedules import Schedule
 from massrl.runs.environment import Hardware, detect_hardware
 from massrl.train.initialize import backbone_of_weights
-from massrl.views.layouts import SETTINGS, Layout, resolve_layout
+from massrl.views.layouts import LAYOUT_FIELDS, Layout, resolve_layout
 
 T = TypeVar("T")
 
@@ -139,7 +139,7 @@ def _resolve_views(
     return replace(
         views,
         size=notes.choose(views.size, "--views.size", fitting_size(source, machine), why),
-        **{name: getattr(layout, name) for name in SETTINGS},
+        **{name: getattr(layout, name) for name in LAYOUT_FIELDS},
         executor=executor if executor != "auto" else "device" if on_device else "cpu",
     )
 

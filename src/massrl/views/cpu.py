@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from massrl.views import kernels
 from massrl.views.crops import Box
+from massrl.views.operations.base import Image, Program, operations
 from massrl.views.plan import Plan, ViewPlan
-from massrl.views.program import ERASED, Affine, Program, blur_taps, compile_view
+from massrl.views.program import MIRROR, TABLE, WARP, Warp, compile_view
 
 
 def execute(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -> Image:
@@ -35,7 +36,7 @@ def execute(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -
     views = np.empty((len(plan.views), side, side, 3), np.uint8) if out is None else out
     sides = [view.side or side for view in plan.views]
     programs = [
-        compile_view(view, height=own, width=own)
+        compile_view(view, height=own, width=own, fill=plan.fill)
         for view, own in zip(plan.views, sides, strict=True)
     ]
     boxes = _boxes_in(image, plan)
@@ -47,7 +48,7 @@ def execute(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -
             result = result[:own, :own]
         if shown.count(view.crop) == 1:
             # Made only now, so that it still lies in the processor's cache; a mirror costs nothing.
-            mirrored = bool(program) and program[0].kind == "mirror"
+            mirrored = bool(program) and program[0].kind == MIRROR
             program = program[1:] if mirrored else program
             place = None if program else result
             crop = resize_crop(image, boxes[view.crop], own, mirrored=mirrored, out=place)
@@ -55,7 +56,7 @@ def execute(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -
             if view.crop not in crops:
                 crops[view.crop] = resize_crop(image, boxes[view.crop], own)
             crop = crops[view.crop]
-        run(crop, program, fill=plan.fill, out=result)
+        run(crop, program, out=result)
     return views
 
 
@@ -90,11 +91,11 @@ def apply_steps(crop: Image, view: ViewPlan, *, fill: int, out: Image | None = N
         ``out``.
     """
     height, width = crop.shape[:2]
-    program = compile_view(view, height=height, width=width)
-    return run(crop, program, fill=fill, out=np.empty_like(crop) if out is None else out)
+    program = compile_view(view, height=height, width=width, fill=fill)
+    return run(crop, program, out=np.empty_like(crop) if out is None else out)
 
 
-def run(image: Image, program: Program, *, fill: int, out: Image) -> Image:
+def run(image: Image, program: Program, *, out: Image) -> Image:
     """Follow a program from an image, which is not written to, to ``out``, which is returned."""
     if not program and image is not out:
         np.copyto(out, image)
@@ -104,30 +105,33 @@ def run(image: Image, program: Program, *, fill: int, out: Image) -> Image:
             result = out
         else:
             result = spare.pop() if len(spare) > 1 else np.empty(out.shape, np.uint8)
-        if kind == "warp":
-            _warp(image, result, value, fill=fill)
-        else:
-            _RUN[kind](image, result, value)
+        compute = _RUN.get(kind) or operations[kind].cpu
+        assert compute is not None
+        compute(image, result, value)
         spare.insert(0, result)
         image = result
     return out
 
 
-def _warp(image: Image, out: Image, map_: Affine, *, fill: int) -> None:
-    """Bilinear warp; a shift by whole pixels, mirrored or not, is a copy."""
-    xx, xy, x, yx, yy, y = map_
+def _mirror(image: Image, out: Image, _: None) -> None:
+    kernels.flip(image, out)
+
+
+def _warp(image: Image, out: Image, warp: Warp) -> None:
+    """Warp bilinearly; a shift by whole pixels, mirrored or not, is a copy."""
+    xx, xy, x, yx, yy, y = warp.map
     if xy != 0 or yx != 0 or yy != 1 or abs(xx) != 1 or x % 1 != 0 or y % 1 != 0:
-        kernels.warp(image, out, map_, fill)
+        kernels.warp(image, out, warp.map, warp.fill)
     elif xx < 0:
         mirrored = np.empty_like(out)
         kernels.flip(image, mirrored)
-        _shift(mirrored, out, int(x) - out.shape[1], int(y), fill=fill)
+        _shift(mirrored, out, int(x) - out.shape[1], int(y), fill=warp.fill)
     else:
-        _shift(image, out, int(x), int(y), fill=fill)
+        _shift(image, out, int(x), int(y), fill=warp.fill)
 
 
 def _shift(image: Image, out: Image, x: int, y: int, *, fill: int) -> None:
-    """To the right by ``x`` and down by ``y`` pixels."""
+    """Shift to the right by ``x`` and down by ``y`` pixels."""
     height, width = image.shape[:2]
     out[...] = fill
     if abs(x) < width and abs(y) < height:
@@ -136,29 +140,11 @@ def _shift(image: Image, out: Image, x: int, y: int, *, fill: int) -> None:
         ]
 
 
-def _erase(image: Image, out: Image, box: tuple[int, int, int, int]) -> None:
-    top, left, bottom, right = box
-    np.copyto(out, image)
-    out[top:bottom, left:right] = ERASED
-
-
 _RUN: dict[str, Callable[[Image, Image, Any], None]] = {
-    "mirror": lambda image, out, _: kernels.flip(image, out),
-    "brightness": kernels.brightness,
-    "posterize": kernels.posterize,
-    "solarize": kernels.solarize,
-    "table": kernels.table,
-    "contrast": kernels.contrast,
-    "saturation": kernels.saturation,
-    "autocontrast": lambda image, out, _: kernels.autocontrast(image, out),
-    "equalize": lambda image, out, _: kernels.equalize(image, out),
-    "hue": kernels.hue,
-    "sharpness": kernels.sharpness,
-    "blur": lambda image, out, sigma: kernels.blur(image, out, blur_taps(sigma)),
-    "erase": _erase,
+    MIRROR: _mirror,
+    WARP: _warp,
+    TABLE: kernels.table,
 }
-
-Image = NDArray[np.uint8]  # (height, width, 3), RGB
 
 
 def resize_crop(

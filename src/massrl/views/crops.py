@@ -1,15 +1,15 @@
 """Crops: which part of an image a view is made from.
 
-Boxes are whole pixels of the source image, drawn without looking at it.
+Boxes are whole pixels of the source image, drawn without looking at it. The kinds of crop stand in
+``massrl.registry.CROPS``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
-from massrl.errors import ConfigError, suggest
 from massrl.randomness import Stream
 
 _LOG_RATIO = math.log(4 / 3)
@@ -25,8 +25,18 @@ class Box(NamedTuple):
     width: int
 
 
+class Crop(Protocol):
+    """A kind of crop."""
+
+    def __call__(
+        self, stream: Stream, *, height: int, width: int, scale: tuple[float, float]
+    ) -> Box:
+        """Draw a box within an image of this height and width, pixels, and of an area in ``scale``."""
+        ...
+
+
 def reduction_for(crops: Iterable[tuple[Box, int]]) -> int:
-    """How many times smaller (1, 2, 4 or 8) an image may be decoded for these parts of it.
+    """Return how many times smaller (1, 2, 4 or 8) an image may be decoded for these parts of it.
 
     Every part must then still be shrunk by two or more, so that a view's own antialiased resize decides
     what it looks like.
@@ -39,15 +49,15 @@ def reduction_for(crops: Iterable[tuple[Box, int]]) -> int:
 
 
 def on_multiples(box: Box, times: int) -> Box:
-    """A box moved by less than ``times`` pixels, so that it lies on whole pixels of the smaller image."""
+    """Move a box by less than ``times`` pixels, onto whole pixels of the smaller image."""
     return Box(*(edge // times * times for edge in box))
 
 
 def inception_crop(stream: Stream, *, height: int, width: int, scale: tuple[float, float]) -> Box:
-    """A box of random area and of aspect ratio 3/4 to 4/3, log-uniform, anywhere in the image.
+    """Draw a box of random area and of aspect ratio 3/4 to 4/3, log-uniform, anywhere in the image.
 
     Args:
-        stream: where the numbers come from.
+        stream: random numbers.
         height: height of the image, pixels.
         width: width of the image, pixels.
         scale: smallest and largest area of the box as a fraction of the image's.
@@ -72,7 +82,7 @@ def inception_crop(stream: Stream, *, height: int, width: int, scale: tuple[floa
 def uniform_side_crop(
     stream: Stream, *, height: int, width: int, scale: tuple[float, float]
 ) -> Box:
-    """A square whose side is a uniformly drawn fraction of the image's shorter side.
+    """Draw a square whose side is a uniform fraction of the image's shorter side, anywhere in it.
 
     The paper's "random uniform crop" has fractions 0.5 to 1. ``scale`` is an area, as for every
     crop, so that is an area of 0.25 to 1 of the largest square.
@@ -80,18 +90,3 @@ def uniform_side_crop(
     fraction = stream.uniform(math.sqrt(scale[0]), math.sqrt(scale[1]))
     side = max(1, round(fraction * min(height, width)))
     return Box(stream.integer(height - side + 1), stream.integer(width - side + 1), side, side)
-
-
-Crop = Callable[..., Box]
-CROPS: dict[str, Crop] = {"inception": inception_crop, "uniform-side": uniform_side_crop}
-
-
-def crop_named(name: str) -> Crop:
-    """Look a kind of crop up by name.
-
-    Raises:
-        ConfigError: if there is none of this name.
-    """
-    if name not in CROPS:
-        raise ConfigError(f"unknown crop {name!r}: {suggest(name, CROPS)} (--views.crop)")
-    return CROPS[name]

@@ -18,16 +18,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from massrl.views.program import ERASED, LUMA, TABLES, Instruction, Program, blur_taps, table_of
+from massrl.views.operations.base import Instruction, Program, operations
+from massrl.views.operations.tensors import column, look_up, round_half_up
+from massrl.views.program import MIRROR, TABLE, WARP, Warp, table_of
 
 
 class Group(NamedTuple):
     """One instruction for several views; which ones, and their numbers, stand in ``Crops``.
 
     Attributes:
-        kind: what to do, an ``InstructionKind``.
+        kind: what to do, as ``Instruction.kind``.
         num_views: how many views.
-        width: numbers of each.
+        width: numbers of each view.
     """
 
     kind: str
@@ -36,7 +38,7 @@ class Group(NamedTuple):
 
 
 class Crops(NamedTuple):
-    """What the loader's workers leave to the device: cut and resized crops, and what is to be done.
+    """What the loader's workers leave to the device: resized crops, and what to do with them.
 
     All numbers lie in two tensors: a batch has some forty groups, and each tensor that a worker sends
     costs file descriptors.
@@ -47,7 +49,6 @@ class Crops(NamedTuple):
         groups: instructions on the views, in order.
         members: int64, the views of all groups one after the other, numbered ``view · B + image``.
         values: float32, the numbers of all groups' views likewise.
-        fill: grey level that warps bring in from outside.
     """
 
     pixels: Tensor
@@ -55,7 +56,6 @@ class Crops(NamedTuple):
     groups: list[Group]
     members: Tensor
     values: Tensor
-    fill: int
 
 
 def group_instructions(
@@ -74,50 +74,48 @@ def group_instructions(
     members: list[int] = []
     rows: list[np.ndarray] = [np.empty(0, np.float32)]
     for position in range(max(map(len, programs), default=0)):
-        found: dict[str, list[int]] = {}
+        found: dict[str, tuple[list[int], list[Instruction]]] = {}
         for number, program in enumerate(programs):
             if position < len(program):
-                own_kind = program[position].kind
-                found.setdefault("table" if own_kind in TABLES else own_kind, []).append(number)
+                instruction = _for_device(program[position])
+                numbers, instructions = found.setdefault(instruction.kind, ([], []))
+                numbers.append(number)
+                instructions.append(instruction)
         for kind in sorted(found):
-            own = [programs[number][position] for number in found[kind]]
-            values = _numbers(kind, own, side=side)
-            flat = values.astype(np.float32).reshape(-1)
-            groups.append(Group(kind, len(values), flat.size // len(values)))
-            members += found[kind]
+            numbers, instructions = found[kind]
+            flat = _rows(kind, instructions, side=side).astype(np.float32).reshape(-1)
+            groups.append(Group(kind, len(numbers), flat.size // len(numbers)))
+            members += numbers
             rows.append(flat)
     return groups, torch.tensor(members, dtype=torch.int64), torch.from_numpy(np.concatenate(rows))
 
 
-def _numbers(kind: str, own: list[Instruction], *, side: int) -> np.ndarray:
-    """The numbers of a group's instructions, ``(n, ...)``."""
-    if kind == "table":
-        return np.stack([table_of(instruction) for instruction in own])
-    values = [value for _, value in own]
-    if kind == "blur":
-        return _kernels(values)
-    return _sampling(np.array(values), side) if kind == "warp" else np.array(values)
+def _for_device(instruction: Instruction) -> Instruction:
+    """Return a lookup as its table, so that all lookups are one group; others as they are."""
+    if instruction.kind in _RUN or operations[instruction.kind].kind != "lookup":
+        return instruction
+    return Instruction(TABLE, table_of(instruction))
 
 
-def _sampling(maps: np.ndarray, side: int) -> np.ndarray:
-    """From maps of source to result, in pixels, to torch's of result to source, in -1 … 1."""
-    matrices = np.zeros((len(maps), 3, 3))
-    matrices[:, :2] = maps.reshape(-1, 2, 3)
+def _rows(kind: str, instructions: Sequence[Instruction], *, side: int) -> np.ndarray:
+    """Return the numbers of a group's instructions, ``(n, …)``."""
+    values = [value for _, value in instructions]
+    if kind == WARP:
+        return _samplings(values, side)
+    if kind == TABLE:
+        return np.stack(values)
+    return np.zeros(len(values)) if kind == MIRROR else operations[kind].numbers(values)
+
+
+def _samplings(warps: Sequence[Warp], side: int) -> np.ndarray:
+    """Return torch's maps, of result to source in -1 … 1, and fill levels, ``(n, 7)``."""
+    matrices = np.zeros((len(warps), 3, 3))
+    matrices[:, :2] = np.array([warp.map for warp in warps]).reshape(-1, 2, 3)
     matrices[:, 2, 2] = 1
     to_unit = np.array([[2 / side, 0, -1], [0, 2 / side, -1], [0, 0, 1]])
     inverse: np.ndarray = to_unit @ np.linalg.inv(matrices) @ np.linalg.inv(to_unit)
-    return inverse[:, :2]
-
-
-def _kernels(sigmas: list[float]) -> np.ndarray:
-    """A blur's kernel for each view, with zeros to the length of the longest.
-
-    They are made here and not where the batch lies: a view must not depend on its neighbours', whose
-    zeros would change the order in which weights are added up.
-    """
-    kernels = [blur_taps(sigma) for sigma in sigmas]
-    longest = max(map(len, kernels))
-    return np.stack([np.pad(taps, (longest - len(taps)) // 2) for taps in kernels])
+    fills = [[warp.fill] for warp in warps]
+    return np.concatenate([inverse[:, :2].reshape(-1, 6), fills], axis=1)
 
 
 @torch.no_grad()
@@ -135,149 +133,28 @@ def execute(crops: Crops) -> Tensor:
     by_group = torch.split(crops.members, [group.num_views for group in crops.groups])
     numbers = torch.split(crops.values, [group.num_views * group.width for group in crops.groups])
     for group, members, flat in zip(crops.groups, by_group, numbers, strict=True):
-        part, values = views[members], flat.view(group.num_views, group.width)
-        if group.kind == "warp":
-            views[members] = _warp(part, values, fill=crops.fill)
-        else:
-            views[members] = _RUN[group.kind](part, values)
+        compute = _RUN.get(group.kind) or operations[group.kind].device
+        assert compute is not None
+        views[members] = compute(views[members], flat.view(group.num_views, group.width))
     return views.view(pixels.shape)
 
 
-Run = Callable[[Tensor, Tensor], Tensor]  # uint8 (n, S, S, 3), float32 (n, P) -> uint8 (n, S, S, 3)
+def _mirror(images: Tensor, values: Tensor) -> Tensor:
+    return images.flip(2)
 
 
-def _column(values: Tensor, number: int = 0) -> Tensor:
-    return values[:, number].view(-1, 1, 1, 1)
-
-
-def _rounded(levels: Tensor) -> Tensor:
-    """To uint8, half a level up."""
-    return levels.add_(0.5).clamp_(0, 255).to(torch.uint8)
-
-
-def _truncated(levels: Tensor) -> Tensor:
-    """To uint8 as torchvision does it."""
-    return levels.clamp_(0, 255).to(torch.uint8)
-
-
-def _warp(images: Tensor, values: Tensor, *, fill: int) -> Tensor:
+def _warp(images: Tensor, values: Tensor) -> Tensor:
+    fill = column(values, 6)
     channels = images.permute(0, 3, 1, 2).float() - fill  # so that what lies outside is 0
-    grid = F.affine_grid(values.view(-1, 2, 3), list(channels.shape), align_corners=False)
+    maps = values[:, :6].reshape(-1, 2, 3)
+    grid = F.affine_grid(maps, list(channels.shape), align_corners=False)
     warped = F.grid_sample(channels, grid, padding_mode="zeros", align_corners=False)
-    return _rounded(warped.add_(fill)).permute(0, 2, 3, 1)
+    return round_half_up(warped.add_(fill)).permute(0, 2, 3, 1)
 
 
-def _table(images: Tensor, tables: Tensor) -> Tensor:
-    """``tables`` is ``(n, 256)`` for all channels, or ``(n, 3 · 256)``, one table for each."""
-    count = tables.numel() // 256
-    first = torch.arange(count, device=images.device, dtype=torch.int32).view(len(images), 1, 1, -1)
-    places = images + 256 * first
-    return tables.to(torch.uint8).flatten().index_select(0, places.flatten()).view(images.shape)
-
-
-_LUMA = [float(weight) for weight in LUMA / LUMA.sum()]  # so that grey stays grey
-
-
-def _saturation(images: Tensor, values: Tensor) -> Tensor:
-    levels, factor = images.float(), _column(values)
-    red, green, blue = levels.unbind(3)
-    grey = (red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]).unsqueeze(3)
-    return _rounded(grey + (levels - grey) * factor)
-
-
-def _contrast(images: Tensor, values: Tensor) -> Tensor:
-    factor = _column(values)
-    sums = images.sum(dim=(1, 2), dtype=torch.int64).double()  # exact, in whatever order
-    luma = torch.from_numpy(LUMA).to(images.device).double()
-    mean = ((sums * luma).sum(dim=1) / images[0, :, :, 0].numel()).float().view(-1, 1, 1, 1)
-    return _truncated(images.float() * factor + mean * (1 - factor))
-
-
-def _autocontrast(images: Tensor, _: Tensor) -> Tensor:
-    levels = images.float()
-    low, high = levels.amin(dim=(1, 2), keepdim=True), levels.amax(dim=(1, 2), keepdim=True)
-    scale = 1 / (high - low) * 255
-    return torch.where(high > low, _truncated((levels - low) * scale), images)
-
-
-def _equalize(images: Tensor, _: Tensor) -> Tensor:
-    count = 3 * len(images)
-    first = 256 * torch.arange(count, device=images.device).view(-1, 1, 1, 3)
-    counts = torch.bincount((images + first).flatten(), minlength=256 * count).view(count, 256)
-    last = counts.gather(1, 255 - (counts.flip(1) > 0).int().argmax(1, keepdim=True))
-    per_level = (images[0, :, :, 0].numel() - last) // 255
-    below = counts.cumsum(1) - counts
-    tables = ((below + per_level // 2) // per_level.clamp(min=1)).clamp(max=255)
-    unchanged = torch.arange(256, device=images.device)
-    tables = torch.where(per_level > 0, tables, unchanged)
-    return _table(images, tables.view(len(images), -1))
-
-
-def _hue(images: Tensor, values: Tensor) -> Tensor:
-    """A turn in sixths of the colour circle; lightest and darkest channel stay."""
-    red, green, blue = images.float().unbind(3)
-    most = torch.maximum(torch.maximum(red, green), blue)
-    spread = most - torch.minimum(torch.minimum(red, green), blue)
-    sector = torch.where(
-        most == red,
-        green - blue,
-        torch.where(most == green, blue - red + 2 * spread, red - green + 4 * spread),
-    )
-    place = sector / spread.clamp(min=1) + values.view(-1, 1, 1)
-    turned = []
-    for start in (5, 3, 1):  # red, green, blue
-        own = (place + start).remainder(6)
-        turned.append(most - spread * torch.minimum(own, 4 - own).clamp(0, 1))
-    return _rounded(torch.stack(turned, dim=3))
-
-
-def _sharpness(images: Tensor, values: Tensor) -> Tensor:
-    levels = images.float()
-    rows = levels[:, :-2] + levels[:, 1:-1] + levels[:, 2:]
-    square = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
-    smooth = levels.clone()
-    smooth[:, 1:-1, 1:-1] = ((square + 4 * levels[:, 1:-1, 1:-1]) / 13).round_()
-    factor = _column(values)
-    return _rounded(levels * factor + smooth * (1 - factor))
-
-
-def _blur(images: Tensor, kernels: Tensor) -> Tensor:
-    taps = kernels.unbind(1)
-    reach = len(taps) // 2
-    levels = images.float()
-    for axis in (1, 2):
-        padded = levels.index_select(axis, _reflected(levels.shape[axis], reach, images.device))
-        levels = torch.zeros_like(levels)
-        for number, weight in enumerate(taps):
-            shifted = padded.narrow(axis, number, levels.shape[axis])
-            levels.addcmul_(shifted, weight.view(-1, 1, 1, 1))
-    return _rounded(levels)
-
-
-def _reflected(length: int, reach: int, device: torch.device) -> Tensor:
-    """Rows ``-reach`` … ``length + reach``, mirrored at the first and last without repeating them."""
-    period = max(1, 2 * (length - 1))
-    rows = torch.arange(-reach, length + reach, device=device).remainder(period)
-    return torch.minimum(rows, period - rows) if length > 1 else torch.zeros_like(rows)
-
-
-def _erase(images: Tensor, values: Tensor) -> Tensor:
-    top, left, bottom, right = (_column(values, number) for number in range(4))
-    y = torch.arange(images.shape[1], device=images.device).view(1, -1, 1, 1)
-    x = torch.arange(images.shape[2], device=images.device).view(1, 1, -1, 1)
-    inside = (y >= top) & (y < bottom) & (x >= left) & (x < right)
-    return torch.where(inside, torch.tensor(ERASED, dtype=torch.uint8, device=x.device), images)
-
-
-_RUN: dict[str, Run] = {
-    "mirror": lambda images, _: images.flip(2),
-    "table": _table,
-    "contrast": _contrast,
-    "saturation": _saturation,
-    "autocontrast": _autocontrast,
-    "equalize": _equalize,
-    "hue": _hue,
-    "sharpness": _sharpness,
-    "blur": _blur,
-    "erase": _erase,
+# uint8 (n, S, S, 3), float32 (n, P) -> uint8 (n, S, S, 3)
+_RUN: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    MIRROR: _mirror,
+    WARP: _warp,
+    TABLE: look_up,
 }

@@ -13,7 +13,8 @@ from massrl.errors import ConfigError
 from massrl.views.cpu import crops_of
 from massrl.views.device import Crops, execute, group_instructions
 from massrl.views.layouts import Layout
-from massrl.views.program import Program, compile_view
+from massrl.views.operations.base import Program
+from massrl.views.program import compile_view
 from massrl.views.view_maker import EncodedOrPixels, ViewMaker, content
 
 
@@ -50,14 +51,17 @@ class DeviceViewMaker(ViewMaker):
         """Write the resized crops of one image into ``out``; return the program of each view."""
         pixels, plan = self.decode_and_plan(image, epoch=epoch, index=index)
         crops_of(pixels, plan, out=out)
-        return [compile_view(view, height=self.size, width=self.size) for view in plan.views]
+        return [
+            compile_view(view, height=self.size, width=self.size, fill=plan.fill)
+            for view in plan.views
+        ]
 
     def batch(self, pixels: Tensor, notes: list[list[Program]]) -> Crops:
         """Crops ``(C, B, size, size, 3)`` and what is to be done, sorted for the device."""
         by_view = [program for view in zip(*notes, strict=True) for program in view]
         groups, members, values = group_instructions(by_view, side=self.size)
         shown = torch.tensor(self._shown())
-        return Crops(pixels, shown, groups, members, values, self.layout.fill)
+        return Crops(pixels, shown, groups, members, values)
 
     def __call__(
         self,

@@ -1,26 +1,28 @@
-"""Layouts: how crops and strategies combine into the N views of an image.
+"""Layouts: how crops and policies combine into the N views of an image.
 
-Four arrangements say all published variants and everything between them:
+Four arrangements cover the published variants and everything between them:
 
-* ``shared``: a few crops, and **every** strategy applied to each of them; N = crops × strategies;
-* ``independent``: every strategy has crops of its own; N = crops × strategies;
-* ``sampled``: each view has a crop of its own and one strategy drawn at random; N = crops;
-* ``stacked``: as ``shared``, with every further strategy applied to what the first one has made of
-  the same crop, its flip included (DSSL, CVPR 2022); N = crops × strategies.
+* ``shared``: a few crops, and **every** policy applied to each of them; N = crops × policies;
+* ``independent``: every policy has crops of its own; N = crops × policies;
+* ``sampled``: each view has a crop of its own and one policy drawn at random; N = crops;
+* ``stacked``: as ``shared``, with every further policy applied to the view that the first one has made
+  of the same crop, its flip included (DSSL, CVPR 2022); N = crops × policies.
 
 To these may be added views for the target network alone, and small ones for the online network alone.
+The named layouts stand in ``massrl.registry.LAYOUTS``; another package adds its own by an entry point of
+the group ``massrl.layouts`` that names a ``Layout``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from massrl.config.checks import is_policy_file
 from massrl.config.sections import ViewsConfig
-from massrl.errors import ConfigError, suggest
-from massrl.views.crops import crop_named
+from massrl.errors import ConfigError
+from massrl.registry import CROPS, LAYOUTS
 from massrl.views.policies.catalogue import parse_policy
 
 Arrangement = Literal["shared", "independent", "sampled", "stacked"]
@@ -50,31 +52,35 @@ class Layout:
     """How the views of one image are made.
 
     Attributes:
-        name: name of the layout.
-        summary: one line for a person.
-        arrangement: ``shared``, ``independent`` or ``sampled``.
-        num_crops: shared: crops of the image; independent: crops of each strategy; sampled: views.
-        policies: the strategies, as ``parse_policy`` reads them.
-        crop: kind of crop.
+        arrangement: ``shared``, ``independent``, ``sampled`` or ``stacked``.
+        num_crops: shared and stacked: crops of the image; independent: crops of each policy; sampled:
+            views.
+        policies: the policies, as ``parse_policy`` reads them.
+        name: name of the layout, for logs.
+        summary: one line for lists of layouts.
+        crop: kind of crop, of ``massrl.registry.CROPS``.
         crop_scale: smallest and largest area of a crop, as a fraction of the image.
         flip_prob: probability that a view is mirrored left to right.
-        pairs: the pairs of views that the method compares unless it is told otherwise.
+        pairs: the pairs of views that a method compares by default, as ``methods.pairs`` names them.
         fill: grey level, 0-255, of pixels that a geometric operation brings in from outside.
-        target_policy: strategy of a further view of each crop, for the target network alone; the
+        target_policy: policy of a further view of each crop, for the target network alone; the
             others are then the online network's alone (weak views for the teacher: ReSSL, arXiv
             2107.09282).
         local_crops: small views of small parts, for the online network alone, each of a crop of its
-            own and of the strategies in turn (multi-crop: SwAV, arXiv 2006.09882).
+            own and of the policies in turn (multi-crop: SwAV, arXiv 2006.09882).
         local_size: side of a local view as a fraction of that of the others.
         local_scale: smallest and largest area of a local crop, as a fraction of the image.
-        ramp_epochs: epochs in which the strategies' strength rises in equal steps to all of it.
+        ramp_epochs: epochs in which the policies' strength rises in equal steps to full strength.
+
+    Raises:
+        ConfigError: for a policy or a crop that is unknown, or a number out of range.
     """
 
-    name: str
-    summary: str
     arrangement: Arrangement
     num_crops: int
     policies: tuple[str, ...]
+    name: str = "unnamed"
+    summary: str = ""
     crop: str = "inception"
     crop_scale: tuple[float, float] = (0.08, 1.0)
     flip_prob: float = 0.5
@@ -91,7 +97,7 @@ class Layout:
             raise ConfigError("a layout needs at least one policy (--views.policies)")
         for policy in (*self.policies, *filter(None, [self.target_policy])):
             parse_policy(policy)
-        crop_named(self.crop)
+        CROPS.load(self.crop)
         for name in ("crop_scale", "local_scale"):
             low, high = getattr(self, name)
             if not 0.0 < low <= high <= 1.0:
@@ -115,7 +121,7 @@ class Layout:
 
     @property
     def num_views(self) -> int:
-        """Views of each image."""
+        """Number of views of each image."""
         return len(self.view_specs())
 
     def view_specs(self) -> list[ViewSpec]:
@@ -143,12 +149,12 @@ class Layout:
         ]
 
     def sides(self, size: int) -> list[int]:
-        """Height and width of every view where a whole one has ``size`` pixels."""
+        """Return height and width of every view, pixels, where a whole one has ``size``."""
         local = max(1, round(self.local_size * size))
         return [local if view.local else size for view in self.view_specs()]
 
     def view_names(self) -> list[str]:
-        """A short name of each view, for logs, matrices and sheets."""
+        """Return a short name of each view, for logs, matrices and sheets."""
         marks = {"both": "", "online": "", "target": " · target"}
         return [
             f"{_short(view.policy)} · {'local ' if view.local else ''}crop {view.crop + 1}"
@@ -163,107 +169,31 @@ def _short(policy: str | None) -> str:
     return Path(policy).stem if is_policy_file(policy) else policy
 
 
-MASSRL_POLICIES = (
-    "simclr",
-    "randaugment(2,9)",
-    "autoaugment(imagenet)",
-    "fast-autoaugment(imagenet)",
-)
-
-LAYOUTS: dict[str, Layout] = {
-    layout.name: layout
-    for layout in (
-        Layout(
-            name="massrl",
-            summary="variant D, the released code: 2 crops, each of 4 policies on both, 8 views",
-            arrangement="shared",
-            num_crops=2,
-            policies=MASSRL_POLICIES,
-        ),
-        Layout(
-            name="massrl-4",
-            summary="variant D4: 4 policies, each with a crop of its own, 4 views",
-            arrangement="independent",
-            num_crops=1,
-            policies=MASSRL_POLICIES,
-        ),
-        Layout(
-            name="massrl-directional",
-            summary="2 crops, SimCLR's view of each and a strong one made of it and pulled to it (DSSL)",
-            arrangement="stacked",
-            num_crops=2,
-            policies=("simclr", "randaugment(2,9)"),
-            pairs="directional",
-        ),
-        Layout(
-            name="massrl-sampled",
-            summary="variant A, the paper's figure: 2 square crops, each with a drawn policy",
-            arrangement="sampled",
-            num_crops=2,
-            policies=MASSRL_POLICIES,
-            crop="uniform-side",
-            crop_scale=(0.25, 1.0),
-        ),
-        Layout(
-            name="massrl-paired",
-            summary="variants B and C: views 1↔2 and 3↔4 only; C with four --views.policies",
-            arrangement="independent",
-            num_crops=1,
-            policies=("simclr", "simclr", "autoaugment(imagenet)", "autoaugment(imagenet)"),
-            pairs="paired",
-        ),
-        Layout(
-            name="byol",
-            summary="2 crops, BYOL's two asymmetric pipelines",
-            arrangement="independent",
-            num_crops=1,
-            policies=("byol-1", "byol-2"),
-        ),
-        Layout(
-            name="simclr",
-            summary="2 crops, SimCLR's pipeline on both",
-            arrangement="independent",
-            num_crops=2,
-            policies=("simclr",),
-        ),
-    )
-}
-
-
-# The fields of a layout that a configuration may set in its place.
-SETTINGS = (
-    "policies",
-    "num_crops",
-    "crop",
-    "crop_scale",
-    "flip_prob",
-    "fill",
-    "target_policy",
-    "local_crops",
-    "local_size",
-    "local_scale",
-    "ramp_epochs",
-)
-
-
 def layout_named(name: str) -> Layout:
-    """Look a layout up by name.
+    """Return a layout of ``massrl.registry.LAYOUTS``.
 
     Raises:
         ConfigError: if there is none of this name.
     """
-    if name not in LAYOUTS:
-        raise ConfigError(f"unknown layout {name!r}: {suggest(name, LAYOUTS)} (--views.layout)")
-    return LAYOUTS[name]
+    layout = LAYOUTS.load(name)
+    if not isinstance(layout, Layout):
+        raise ConfigError(f"layout {name!r} is a {type(layout).__name__}, not a massrl Layout")
+    return replace(layout, name=name, summary=LAYOUTS.summary(name))
+
+
+LAYOUT_FIELDS = tuple(
+    item.name for item in fields(ViewsConfig) if item.name in {own.name for own in fields(Layout)}
+)
+"""The fields of a layout that a configuration may set."""
 
 
 def resolve_layout(config: ViewsConfig) -> Layout:
-    """The layout a configuration asks for: a named one, with the fields that were set instead.
+    """Return the layout that a configuration asks for: a named one, with the fields that it sets.
 
     Raises:
         ConfigError: if a name is unknown or the parts do not fit.
     """
-    changes = {name: getattr(config, name) for name in SETTINGS}
+    changes = {name: getattr(config, name) for name in LAYOUT_FIELDS}
     given = {key: value for key, value in changes.items() if value is not None}
     named = layout_named(config.layout)
     layout = replace(named, **given)
@@ -272,3 +202,36 @@ def resolve_layout(config: ViewsConfig) -> Layout:
     names = ", ".join(_short(policy) for policy in layout.policies)
     views = f"{layout.num_views} view{'s' * (layout.num_views > 1)}"
     return replace(layout, summary=f"changed: {views} from {names}")
+
+
+# ---------------------------------------------------------------- the layouts of the registry
+
+MASSRL_POLICIES = (
+    "simclr",
+    "randaugment(2,9)",
+    "autoaugment(imagenet)",
+    "fast-autoaugment(imagenet)",
+)
+MASSRL = Layout(arrangement="shared", num_crops=2, policies=MASSRL_POLICIES)
+MASSRL_4 = Layout(arrangement="independent", num_crops=1, policies=MASSRL_POLICIES)
+MASSRL_DIRECTIONAL = Layout(
+    arrangement="stacked",
+    num_crops=2,
+    policies=("simclr", "randaugment(2,9)"),
+    pairs="directional",
+)
+MASSRL_SAMPLED = Layout(
+    arrangement="sampled",
+    num_crops=2,
+    policies=MASSRL_POLICIES,
+    crop="uniform-side",
+    crop_scale=(0.25, 1.0),
+)
+MASSRL_PAIRED = Layout(
+    arrangement="independent",
+    num_crops=1,
+    policies=("simclr", "simclr", "autoaugment(imagenet)", "autoaugment(imagenet)"),
+    pairs="paired",
+)
+BYOL = Layout(arrangement="independent", num_crops=1, policies=("byol-1", "byol-2"))
+SIMCLR = Layout(arrangement="independent", num_crops=2, policies=("simclr",))

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from massrl.randomness import Stream
-from massrl.views.crops import Box, crop_named, on_multiples, reduction_for
+from massrl.registry import CROPS
+from massrl.views.crops import Box, Crop, on_multiples, reduction_for
 from massrl.views.layouts import Layout
-from massrl.views.operations import Step
+from massrl.views.operations.base import Step
 from massrl.views.policies.base import scale_strength
 from massrl.views.policies.catalogue import parse_policy
 
@@ -132,7 +133,7 @@ class Planner:
         self.seed = seed
         self._specs = layout.view_specs()
         self._sides = layout.sides(side)
-        self._crop = crop_named(layout.crop)
+        self._crop: Crop = CROPS.load(layout.crop)
         names = (*layout.policies, *filter(None, [layout.target_policy]))
         self._policies = {name: parse_policy(name) for name in names}
         specs = zip(self._specs, self._sides, strict=True)

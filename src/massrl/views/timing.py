@@ -16,7 +16,6 @@ from massrl.data.source import Source
 from massrl.errors import DataError, ImageError
 from massrl.images.decode import decode
 from massrl.views.cpu import apply_steps, crops_of, execute
-from massrl.views.operations import step_words
 from massrl.views.plan import Plan
 from massrl.views.view_maker import ViewMaker
 
@@ -166,7 +165,7 @@ def _operations(images: list[Image], rounds: int) -> dict[str, tuple[float, floa
                     single = view._replace(flip=False, steps=(step,))
                     begin = time.perf_counter()
                     apply_steps(crops[view.crop], single, fill=plan.fill)
-                    seconds[step_words(step)[0]].append(time.perf_counter() - begin)
+                    seconds[step.words()[0]].append(time.perf_counter() - begin)
     return {
         name: (statistics.median(times) * 1000, len(times) / rounds / len(images))
         for name, times in seconds.items()

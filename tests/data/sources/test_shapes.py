@@ -1,13 +1,6 @@
+"""The embedded data set."""
+
 from __future__ import annotations
-
-import pickle
-import time
-
-import numpy as np
-import pytest
-
-from massrl.data.sources.shape_outlines import CLASS_NAMES, draw_outline
-from massrl.data.sources.shapes import SHAPES_NORMALIZATION, ShapesSource, _coverage
 
 
 def test_scene_is_the_same_when_count_process_or_order_differ():
@@ -184,25 +177,32 @@ def test_scene_raises_when_the_index_lies_outside():
             ShapesSource(10).scene(index)
 
 
-@pytest.mark.parametrize("label", range(len(CLASS_NAMES)))
-def test_outline_has_the_asked_extent_and_its_true_area(label):
-    """Guards the rule that the labelled object is the largest: it rests on these areas."""
-    outline = draw_outline(label, (0.5, 0.5), iter([0.8, 0.3, 0.1, 0.0]))
-    spans = np.ptp(outline.contours[0], axis=0)
-    assert spans.max() == pytest.approx(0.5)
-    side = 512
-    grid = (np.indices((side, side)).reshape(2, -1).T[:, ::-1] + 0.5) / side
-    centred = outline.at(0.5, 0.5)
-    inside = sum(_inside(contour, grid) for contour in centred.contours) % 2
-    assert inside.mean() == pytest.approx(outline.area, rel=0.02)
+def test_open_source_reads_the_arguments_of_shapes():
+    """Guards options that are accepted and ignored."""
+    source = open_source("shapes(count=12, size=24, seed=5, objects=3)", split="val")
+    assert isinstance(source, ShapesSource)
+    assert (len(source), source.size, source.seed, source.objects) == (12, 24, 5, 3)
+    assert source.name == "shapes/val"
+    assert len(open_source("shapes", split="val")) == 1000
 
 
-def _inside(contour: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Count crossings of a ray to the right; an independent reckoning of what is inside."""
-    crossings = np.zeros(len(points), int)
-    for (x1, y1), (x2, y2) in zip(contour, np.roll(contour, -1, axis=0), strict=True):
-        spans = (y1 > points[:, 1]) != (y2 > points[:, 1])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            crossing = x1 + (points[:, 1] - y1) * (x2 - x1) / (y2 - y1)
-        crossings += spans & (points[:, 0] < crossing)
-    return crossings % 2
+@pytest.mark.parametrize(
+    ("spec", "error", "reason"),
+    [
+        ("shapes(cuont=3)", ConfigError, "did you mean 'count'"),
+        ("shapes(size=8)", ConfigError, "size >= 16"),
+        ("shapes(count=0)", ConfigError, "count >= 1"),
+        ("shapes(objects=9)", ConfigError, "objects from 1 to 8"),
+        ("shapes(", ConfigError, "not of the form"),
+    ],
+)
+def test_open_source_raises_when_the_arguments_of_shapes_are_wrong(spec, error, reason):
+    """Guards a traceback in place of one line."""
+    with pytest.raises(error, match=reason):
+        open_source(spec)
+
+
+def test_open_source_raises_when_shapes_has_no_such_part():
+    """Guards an empty unlabelled part."""
+    with pytest.raises(DataError, match="shapes has no part 'unlabelled'"):
+        open_source("shapes", split="unlabelled")

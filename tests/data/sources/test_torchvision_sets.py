@@ -1,28 +1,6 @@
+"""torchvision sets."""
+
 from __future__ import annotations
-
-import json
-import pickle
-import urllib.error
-import urllib.request
-from pathlib import Path
-
-import numpy as np
-import pytest
-import scipy.io
-import torch
-import torchvision.datasets as vision
-
-from massrl.data.catalogue import open_source
-from massrl.data.source import (
-    CIFAR10_NORMALIZATION,
-    CIFAR100_NORMALIZATION,
-    IMAGENET_NORMALIZATION,
-    STL10_NORMALIZATION,
-)
-from massrl.data.sources.folders import FileSource
-from massrl.data.sources.torchvision_sets import NAMES, default_root, open_named
-from massrl.errors import DataError
-from massrl.images.decode import decode
 
 
 @pytest.fixture(autouse=True)
@@ -241,42 +219,9 @@ def test_set_without_a_split_gets_ours(name, tmp_path, write):
             assert f"/{['ant', 'bee'][label]}/" in path
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_set_raises_one_line_when_it_cannot_be_fetched(name, tmp_path):
-    """Guards tracebacks out of torchvision where there is no network."""
-    with pytest.raises(DataError) as caught:
-        open_source(name, root=tmp_path / "sets")
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.startswith(f"{name} ")
-    assert "--data.root" in message
-    assert str(tmp_path / "sets") in message
-
-
-def test_set_names_the_cause_when_the_network_is_away(tmp_path):
-    """Guards an error that hides why."""
-    with pytest.raises(DataError, match=r"could not be downloaded .*service not known"):
-        open_source("cifar10", root=tmp_path)
-
-
-def test_set_is_not_fetched_when_downloading_is_off(tmp_path, monkeypatch):
-    """Guards a download behind the user's back."""
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: pytest.fail("fetched"))
-    with pytest.raises(DataError, match="downloading is off"):
-        open_source("cifar10", root=tmp_path, download=False)
-
-
 def test_set_raises_when_it_has_no_such_part(tmp_path):
     """Guards an unlabelled part that is silently the training part."""
     with pytest.raises(DataError, match="cifar10 has no part 'unlabelled': known: train, val"):
         open_source("cifar10:unlabelled", root=tmp_path)
     with pytest.raises(DataError, match="did you mean 'cifar10'"):
         open_named("cifar11")
-
-
-def test_default_root_follows_the_environment(monkeypatch, tmp_path):
-    """Guards a variable that is documented and not read."""
-    monkeypatch.setenv("MASSRL_DATA", str(tmp_path))
-    assert default_root() == tmp_path
-    monkeypatch.delenv("MASSRL_DATA")
-    assert default_root() == Path.home() / ".cache" / "massrl" / "datasets"

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from massrl.errors import ConfigError
+from massrl.registry import LAYOUTS, OPERATIONS
 from massrl.views.cpu import execute
 from massrl.views.crops import Box
 from massrl.views.drawing.contact_sheet import SheetRow, draw_sheet, save_sheet
 from massrl.views.drawing.typography import Run, Style, wrap
-from massrl.views.layouts import LAYOUTS
-from massrl.views.operations import OPERATIONS, Step, describe_step
+from massrl.views.layouts import layout_named
+from massrl.views.operations.base import Step, operations
 from massrl.views.plan import Plan, Planner, ViewPlan
 
 # A sheet with tiles of 160, as the documentation shows it; pixels.
@@ -26,7 +27,8 @@ WHITE = 255
 def every_step(*, low: bool) -> list[Step]:
     """One step of every operation, at the end of its range."""
     steps = []
-    for name, known in OPERATIONS.items():
+    for name in OPERATIONS:
+        known = operations[name]
         value = known.low if low else known.high
         extra = (value, value) if name == "cutout" else ()
         steps.append(Step(name, (value, *extra) if known.has_value else ()))
@@ -106,9 +108,9 @@ def test_lines_together_say_the_whole_step(low: bool) -> None:
     font = Style(64).plain
     for width in (20, 40, 64, 160):
         for step in every_step(low=low):
-            lines = wrap([Run(describe_step(step), "black", font)], width)
+            lines = wrap([Run(str(step), "black", font)], width)
             said = "".join(run.text for line in lines for run in line)
-            assert said.replace(" ", "") == describe_step(step).replace(" ", "")
+            assert said.replace(" ", "") == str(step).replace(" ", "")
             if width >= 40:
                 assert all(sum(font.getlength(run.text) for run in line) <= width for line in lines)
 
@@ -116,11 +118,11 @@ def test_lines_together_say_the_whole_step(low: bool) -> None:
 @pytest.mark.parametrize("name", list(OPERATIONS))
 def test_every_operation_has_a_description_with_its_number(name: str) -> None:
     """Fails for a new operation without words, or one whose number is not said."""
-    known = OPERATIONS[name]
+    known = operations[name]
     value = (known.low + known.high) / 2 + (known.high - known.low) / 8
-    said = describe_step(Step(name, (value, 0.25, 0.75)[: 3 if name == "cutout" else 1]))
+    said = str(Step(name, (value, 0.25, 0.75)[: 3 if name == "cutout" else 1]))
     if not known.has_value:
-        said = describe_step(Step(name))
+        said = str(Step(name))
     assert said.isprintable()
     assert bool(re.search(r"\d", said)) == known.has_value
 
@@ -128,7 +130,7 @@ def test_every_operation_has_a_description_with_its_number(name: str) -> None:
 def test_descriptions_of_some_steps() -> None:
     """Fails when a unit, a sign or a digit changes."""
     said = [
-        describe_step(step)
+        str(step)
         for step in (
             Step("rotate", (-26.7,)),
             Step("brightness", (1.284,)),
@@ -196,7 +198,7 @@ def test_small_views_keep_their_pixels_when_enlarged() -> None:
 @pytest.mark.parametrize("shape", [(32, 32), (8, 400), (400, 8), (1, 1)])
 def test_every_layout_draws_at_any_shape(name: str, shape: tuple[int, int]) -> None:
     """Fails when a layout's crops, a thin image or a single pixel break the drawing."""
-    planner = Planner(LAYOUTS[name], side=32, seed=0)
+    planner = Planner(layout_named(name), side=32, seed=0)
     image = np.random.default_rng(0).integers(0, 255, (*shape, 3)).astype(np.uint8)
     rows = []
     for index in range(3):
@@ -204,7 +206,8 @@ def test_every_layout_draws_at_any_shape(name: str, shape: tuple[int, int]) -> N
         rows.append(SheetRow(f"image {index}", image, plan, execute(image, plan)))
     sheet = draw_sheet(rows, tile=64, title=name)
     assert (
-        sheet.shape[1] == Style(64).left(LAYOUTS[name].num_views) - Style(64).gap + Style(64).margin
+        sheet.shape[1]
+        == Style(64).left(layout_named(name).num_views) - Style(64).gap + Style(64).margin
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import math
+from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
@@ -16,11 +17,12 @@ from torchvision.transforms.autoaugment import AutoAugmentPolicy
 
 from massrl.errors import ConfigError
 from massrl.randomness import Stream
-from massrl.views.operations import OPERATIONS, Step
+from massrl.views.operations.base import Step, operations
+from massrl.views.policies import autoaugment
 from massrl.views.policies.autoaugment import AutoAugment, FastAutoAugment
 from massrl.views.policies.base import Draw, Group, Policy
 from massrl.views.policies.catalogue import parse_policy
-from massrl.views.policies.colour import colour_pipeline, jitter
+from massrl.views.policies.colour import jitter, simclr
 from massrl.views.policies.randaugment import RandAugment, TrivialAugment
 from massrl.views.policies.tables import NAMES, policy_table
 
@@ -64,7 +66,7 @@ def theirs(space: dict[str, Any], bins: list[int], side: int = SIDE) -> dict[str
 def assert_values(ours: dict[str, list[float]], wanted: dict[str, set[float]]) -> None:
     assert set(ours) == set(wanted)
     for name, values in ours.items():
-        if OPERATIONS[name].has_value:
+        if operations[name].has_value:
             assert {round(value, 5) + 0.0 for value in values} == {v + 0.0 for v in wanted[name]}, (
                 name
             )
@@ -166,7 +168,7 @@ def test_autoaugment_draws_torchvisions_sequences_with_their_frequencies(dataset
         magnitudes, signed = space[name]
         ours = NAMES[name]
         applied: dict[tuple[Any, ...], float] = collections.defaultdict(float)
-        if bin_index is None or not OPERATIONS[ours].has_value:
+        if bin_index is None or not operations[ours].has_value:
             applied[((ours,),)] += prob
         else:
             size = float(magnitudes[bin_index]) / (SIDE if ours.startswith("translate") else 1)
@@ -212,23 +214,26 @@ def test_fast_autoaugment_table_holds_every_published_pair(dataset: str, count: 
 @pytest.mark.parametrize("file", ["autoaugment.json", "fast_autoaugment.json"])
 def test_learnt_table_carries_its_source_and_licence(file: str) -> None:
     """Guards the notice that the tables' licences ask for."""
-    text = resources.files("massrl.views").joinpath("tables", file).read_text(encoding="utf-8")
+    text = resources.files("massrl.views.policies").joinpath(file).read_text(encoding="utf-8")
     content = json.loads(text)
     assert "arXiv" in content["source"]
     assert "Copyright" in content["licence"]
 
 
 @pytest.fixture
-def one_pair(monkeypatch: pytest.MonkeyPatch) -> Any:
+def one_pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Replace Fast AutoAugment's table by a single pair."""
 
     def install(*steps: tuple[str, float, float]) -> FastAutoAugment:
         ranges = policy_table("fast_autoaugment.json")["ranges"]
         table = {"ranges": ranges, "policies": {"imagenet": [list(steps)]}}
-        monkeypatch.setattr("massrl.views.policies.base.policy_table", lambda file: table)
+        monkeypatch.setattr(autoaugment, "policy_table", lambda file: table)
+        autoaugment._fast_autoaugment_table.cache_clear()
         return FastAutoAugment(dataset="imagenet")
 
-    return install
+    yield install
+    monkeypatch.undo()
+    autoaugment._fast_autoaugment_table.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -401,7 +406,7 @@ def test_group_that_shuffles_its_choice_draws_every_order() -> None:
 def test_every_number_drawn_lies_within_its_operations_range(policy: str, side: int) -> None:
     """Guards against plans that no executor promises to follow."""
     for step in (step for steps in sequences(policy, 300, side) for step in steps):
-        known = OPERATIONS[step.operation]
+        known = operations[step.operation]
         assert len(step.values) == int(known.has_value)
         assert all(known.low <= value <= known.high for value in step.values), step
 
@@ -419,7 +424,7 @@ def test_every_number_drawn_lies_within_its_operations_range(policy: str, side: 
         (lambda: Group(members=(), choose=1), "choose is 1, but the group has 0"),
         (lambda: RandAugment(num_operations=0), "n is 0, but 1 or more.*--views.policies"),
         (lambda: RandAugment(magnitude=31), "m is 31, but 0 to 30.*--views.policies"),
-        (lambda: colour_pipeline(strength=-1.0), "strength is -1.*--views.policies"),
+        (lambda: simclr(strength=-1.0), "strength is -1.*--views.policies"),
     ],
 )
 def test_policy_that_cannot_be_is_refused_in_one_line(make: Any, message: str) -> None:
@@ -431,9 +436,9 @@ def test_policy_that_cannot_be_is_refused_in_one_line(make: Any, message: str) -
 
 def test_step_prints_its_operation_and_numbers() -> None:
     """Guards what logs and plans show."""
-    assert str(Step("rotate", (-26.666,))) == "rotate -26.7"
+    assert str(Step("rotate", (-26.666,))) == "rotate −26.7°"
     assert str(Step("invert")) == "invert"
-    assert str(Step("cutout", (0.2, 0.5, 0.25))) == "cutout 0.20 at (0.50, 0.25)"
+    assert str(Step("cutout", (0.2, 0.5, 0.25))) == "cutout 20 % at 50 %, 25 %"
 
 
 def test_trivialaugment_takes_its_strength_apart_from_its_operation() -> None:

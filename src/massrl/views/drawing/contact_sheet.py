@@ -20,7 +20,6 @@ from massrl.errors import ConfigError, ImageError
 from massrl.images.pictures import Pixels, save_picture
 from massrl.views.crops import Box
 from massrl.views.drawing.typography import INK, MUTED, Lines, Run, Style, wrap, write
-from massrl.views.operations import step_words
 from massrl.views.plan import Plan, ViewPlan
 from massrl.views.view_maker import ViewMaker
 
@@ -207,7 +206,7 @@ class _Sheet:
         if self._column_policies[column] is None:
             lines += self._policy_lines(view.policy, style.tile)
         done = [("flip",)] if view.flip else []
-        for name, *amount in [*done, *map(step_words, view.steps)]:
+        for name, *amount in [*done, *(step.words() for step in view.steps)]:
             runs = [Run(name, MUTED, style.plain)]
             runs += [Run(text, INK, style.plain) for text in amount]
             lines += wrap(runs, style.tile)

@@ -12,7 +12,6 @@ import numpy as np
 from massrl.errors import ConfigError
 from massrl.images.pictures import Pixels
 from massrl.views.drawing.contact_sheet import SheetRow, sheet_colours
-from massrl.views.operations import step_words
 from massrl.views.plan import ViewPlan
 
 _LARGEST = 480  # pixels; a photograph is shown no larger
@@ -113,7 +112,7 @@ def _whole(row: SheetRow, by_crop: dict[int, str]) -> str:
 
 def _view(view: ViewPlan, pixels: Pixels, policy_colour: str, crop_colour: str) -> str:
     done = [("flip",)] if view.flip else []
-    words = [*done, *map(step_words, view.steps)] or [("crop alone",)]
+    words = [*done, *(step.words() for step in view.steps)] or [("crop alone",)]
     lines = "".join(
         f"<dt>{escape(name)}</dt><dd>{escape(' '.join(amount))}</dd>" for name, *amount in words
     )

@@ -1,1 +1,1 @@
-"""Augmentation policies: what they are made of, the published ones, and their catalogue."""
+"""Augmentation policies: their building blocks, the published ones, and the user's own."""

@@ -1,20 +1,22 @@
-"""Policies: how an augmentation strategy draws its operations and their numbers.
+"""Policies: how the operations of a view and their values are drawn.
 
 A policy draws a sequence of steps from a stream of random numbers; it touches no pixel and holds no
 state. The hand-made ones (SimCLR, BYOL, weak, the user's own) are built from two blocks, ``Draw``
-and ``Group``; the others follow their papers. Crop and flip are the layout's matter.
+and ``Group``; the others follow their papers. Crop and flip belong to the layout.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from massrl.errors import ConfigError
 from massrl.randomness import Stream
-from massrl.views.operations import OPERATIONS, Step, operation
+from massrl.views.operations.base import Operation, Step, operations
 
 
+@runtime_checkable
 class Policy(Protocol):
     """Anything that draws steps."""
 
@@ -23,15 +25,33 @@ class Policy(Protocol):
         ...
 
 
+@runtime_checkable
+class MagnitudePolicy(Policy, Protocol):
+    """A policy with one magnitude for all its operations; charts show it at every magnitude.
+
+    Attributes:
+        magnitude: the magnitude, from 0.
+    """
+
+    magnitude: int
+
+    def at_every_magnitude(self) -> Sequence[Policy]:
+        """Return this policy at magnitude 0, 1, and so on to the largest."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """One operation, with a probability, at a number drawn uniformly from a range.
+    """One operation, applied with a probability, at a value drawn uniformly from a range.
 
     Attributes:
         operation: name of an operation.
         prob: probability that it is applied.
         low: lower end of the range, inclusive.
         high: upper end of the range.
+
+    Raises:
+        ConfigError: for an unknown operation, or a probability or a range that it does not accept.
     """
 
     operation: str
@@ -40,8 +60,10 @@ class Draw:
     high: float = 0.0
 
     def __post_init__(self) -> None:
-        known = operation(self.operation)
-        check_prob(self.prob, self.operation)
+        known = operations[self.operation]
+        if not isinstance(known, Operation):
+            raise ConfigError(f"{self.operation} is no massrl Operation (--views.policies)")
+        _check_prob(self.prob, self.operation)
         if known.has_value and not known.low <= self.low <= self.high <= known.high:
             raise ConfigError(
                 f"range [{self.low:g}, {self.high:g}] of {self.operation} does not lie within "
@@ -66,6 +88,9 @@ class Group:
         prob: probability that the group is applied at all.
         shuffle: whether the order is drawn anew each time.
         choose: how many of the members to apply, drawn without replacement; ``None`` for all.
+
+    Raises:
+        ConfigError: for a probability outside of 0 to 1, or more to choose than there are members.
     """
 
     members: tuple[Policy, ...]
@@ -74,7 +99,7 @@ class Group:
     choose: int | None = None
 
     def __post_init__(self) -> None:
-        check_prob(self.prob, "group")
+        _check_prob(self.prob, "group")
         if self.choose is not None and not 1 <= self.choose <= len(self.members):
             raise ConfigError(
                 f"choose is {self.choose}, but the group has {len(self.members)} members "
@@ -93,40 +118,44 @@ class Group:
         return tuple(step for member in order for step in self.members[member].draw(stream, side))
 
 
-def scale_strength(steps: tuple[Step, ...], strength: float, stream: Stream) -> tuple[Step, ...]:
-    """Steps at a part of their strength, from 0, which changes nothing, to 1, which is all of it.
+def make_step(name: str, value: float, stream: Stream) -> Step:
+    """Return a step of an operation at ``value``, with the further numbers that it needs drawn."""
+    operation = operations[name]
+    if not operation.has_value:
+        return Step(name)
+    if operation.integer:
+        value = float(int(value))
+    if operation.num_extra:
+        return Step(name, (value, *(stream.random() for _ in range(operation.num_extra))))
+    return Step(name, (value,))
 
-    A number moves towards the one at which its operation does nothing, in that proportion; an operation
-    without a number is kept with that probability.
+
+def scale_strength(steps: tuple[Step, ...], strength: float, stream: Stream) -> tuple[Step, ...]:
+    """Scale steps to a fraction of their strength.
+
+    A value moves towards the one at which its operation changes nothing, in that proportion; an operation
+    without such a value is applied with probability ``strength``.
+
+    Args:
+        steps: what a policy drew.
+        strength: from 0, which changes nothing, to 1, which leaves the steps as they are.
+        stream: random numbers.
     """
-    weaker = []
+    scaled = []
     for step in steps:
-        known = OPERATIONS[step.operation]
-        if known.identity is None:
-            weaker += [step] if stream.chance(strength) else []
+        operation = operations[step.operation]
+        if operation.identity is None:
+            scaled += [step] if stream.chance(strength) else []
             continue
         value, *rest = step.values
-        value = known.identity + strength * (value - known.identity)
-        whole = step.operation == "posterize"  # of bits, there are no parts
-        weaker.append(Step(step.operation, (float(round(value)) if whole else value, *rest)))
-    return tuple(weaker)
+        value = operation.identity + strength * (value - operation.identity)
+        value = float(round(value)) if operation.integer else value
+        scaled.append(Step(step.operation, (value, *rest)))
+    return tuple(scaled)
 
 
-def check_prob(prob: float, what: str) -> None:
-    """Refuse what is not a probability."""
+def _check_prob(prob: float, what: str) -> None:
     if not 0.0 <= prob <= 1.0:
         raise ConfigError(
             f"probability of {what} is {prob:g}, but 0 to 1 is wanted (--views.policies)"
         )
-
-
-def make_step(name: str, value: float, stream: Stream) -> Step:
-    """A step of this operation, with the further numbers that it needs beyond its value."""
-    known = OPERATIONS[name]
-    if not known.has_value:
-        return Step(name)
-    if name == "posterize":
-        return Step(name, (float(int(value)),))
-    if name == "cutout":
-        return Step(name, (value, stream.random(), stream.random()))
-    return Step(name, (value,))

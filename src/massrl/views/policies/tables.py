@@ -1,4 +1,4 @@
-"""The learnt policy tables, AutoAugment and Fast AutoAugment, read from package data.
+"""The learned policy tables, AutoAugment and Fast AutoAugment, read from package data.
 
 Both were searched **with labels** of the data set they are named after: a representation trained on
 their views has, through them, seen a little of those labels.
@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-# The tables' own names for operations, and ours.
+# The tables' names of operations, and ours.
 NAMES = {
     "Identity": "identity",
     "ShearX": "shear_x",
@@ -34,7 +34,7 @@ NAMES = {
 
 @cache
 def policy_table(file: str) -> dict[str, Any]:
-    """One table file: ``source``, ``licence``, ``format`` and ``policies[dataset]``."""
-    text = resources.files("massrl.views").joinpath("tables", file).read_text(encoding="utf-8")
+    """Return a table file: ``source``, ``licence``, ``format`` and ``policies[dataset]``."""
+    text = resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
     table: dict[str, Any] = json.loads(text)
     return table

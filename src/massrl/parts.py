@@ -1,0 +1,229 @@
+"""What a table of parts is, and the notation that parts are asked for in.
+
+The tables themselves stand in ``massrl.registry``. A part is asked for as ``name`` or
+``name(argument, key=value)``: ``randaugment(2,9)``, ``shapes(count=4000,size=32)``. One notation and one
+parser serve the command line, recipes and Python. Nothing is evaluated: an argument is a number, a truth
+value or a bare word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple
+
+from massrl.errors import ConfigError, suggest
+
+logger = logging.getLogger("massrl")
+
+
+class Row(NamedTuple):
+    """One part of a table.
+
+    Attributes:
+        target: ``module:object``.
+        summary: one line; empty for a part of another package, whose docstring has it.
+        package: the distribution that registers it.
+    """
+
+    target: str
+    summary: str = ""
+    package: str = "massrl"
+
+
+class _Parts(dict[str, Any]):
+    """Imported parts by name; a part is imported when it is first looked up."""
+
+    def __init__(self, load: Callable[[str], Any]):
+        super().__init__()
+        self._load = load
+
+    def __missing__(self, name: str) -> Any:
+        return self._load(name)
+
+
+class Table(Mapping[str, Row]):
+    """The parts of one kind, by name: massrl's own, then those of other packages.
+
+    Args:
+        kind: what one part is called, for errors.
+        group: the entry-point group that other packages register under.
+        flag: where a user asks for a part, for errors.
+        rows: massrl's own parts: name -> (``module:object``, one-line summary).
+
+    Attributes:
+        parts: the parts themselves, each imported at its first look-up as by ``load``; as fast as a
+            dictionary from then on.
+    """
+
+    def __init__(self, kind: str, *, group: str, flag: str, rows: dict[str, tuple[str, str]]):
+        self.kind = kind
+        self.group = group
+        self.flag = flag
+        self._own = {name: Row(*row) for name, row in rows.items()}
+        self.parts: dict[str, Any] = _Parts(self.load)
+
+    @cached_property
+    def _rows(self) -> dict[str, Row]:
+        rows = dict(self._own)
+        for entry in entry_points(group=self.group):
+            package = entry.dist.name if entry.dist is not None else "unknown"
+            if entry.name in rows:
+                logger.warning(
+                    "%s %r of package %s is ignored: %s has one of this name",
+                    self.kind,
+                    entry.name,
+                    package,
+                    rows[entry.name].package,
+                )
+            else:
+                rows[entry.name] = Row(entry.value, package=package)
+        return rows
+
+    def __getitem__(self, name: str) -> Row:
+        return self._rows[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def load(self, name: str, *, flag: str | None = None) -> Any:
+        """Import a part.
+
+        Args:
+            name: of the part.
+            flag: where the user asked for it, for errors; the table's own by default.
+
+        Raises:
+            ConfigError: if there is none of this name, or its package cannot be imported.
+        """
+        if name in self.parts:
+            return self.parts[name]
+        row = self._own.get(name) or self._rows.get(name)  # own parts need no look at the packages
+        if row is None:
+            raise ConfigError(
+                f"unknown {self.kind} {name!r}: {suggest(name, self)} ({flag or self.flag})"
+            )
+        target, _, package = row
+        module, _, attribute = target.partition(":")
+        try:
+            part = getattr(import_module(module), attribute)
+        except Exception as error:  # importing runs the package's code: it raises whatever it likes
+            if package == "massrl":
+                raise
+            cause = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ConfigError(
+                f"{self.kind} {name!r} of package {package} cannot be loaded: {cause}"
+            ) from None
+        self.parts[name] = part
+        return part
+
+    def build(self, text: str, *, flag: str | None = None) -> Any:
+        """Call the part that ``name(argument, key=value)`` asks for with those arguments.
+
+        Raises:
+            ConfigError: for an unknown name, or arguments that do not fit.
+        """
+        call = parse_call(text, flag=flag or self.flag)
+        return bind_call(call, self.load(call.name, flag=flag), flag=flag or self.flag)
+
+    def summary(self, name: str) -> str:
+        """One line about a part; of another package's, the first line of its docstring."""
+        row = self[name]
+        if row.summary:
+            return row.summary
+        part = self.load(name)
+        described = getattr(part, "summary", None)
+        first = (inspect.getdoc(part) or "").partition("\n")[0]
+        return described if isinstance(described, str) else first
+
+
+Argument = int | float | bool | str
+
+_CALL = re.compile(r"^\s*([A-Za-z][\w.\-]*)\s*(?:\(([^()]*)\))?\s*$")
+
+
+class Call(NamedTuple):
+    """A parsed call: its name, positional and keyword arguments."""
+
+    name: str
+    arguments: tuple[Argument, ...]
+    keywords: dict[str, Argument]
+
+
+def parse_call(text: str, *, flag: str) -> Call:
+    """Read ``name`` or ``name(argument, key=value)``.
+
+    Args:
+        text: what the user wrote.
+        flag: the flag it came from, for the error.
+
+    Raises:
+        ConfigError: if the text does not have this form.
+
+    Example:
+        >>> parse_call("randaugment(2, m=9)", flag="--views.policies")
+        Call(name='randaugment', arguments=(2,), keywords={'m': 9})
+    """
+    match = _CALL.match(text)
+    if match is None:
+        raise ConfigError(f"{text!r} is not of the form name or name(arguments) ({flag})")
+    arguments: list[Argument] = []
+    keywords: dict[str, Argument] = {}
+    for part in filter(None, (piece.strip() for piece in (match[2] or "").split(","))):
+        key, equals, value = part.partition("=")
+        if equals:
+            keywords[key.strip()] = _literal(value.strip())
+        else:
+            arguments.append(_literal(part))
+    return Call(match[1], tuple(arguments), keywords)
+
+
+def bind_call(call: Call, function: Callable[..., Any], *, flag: str) -> Any:
+    """Call ``function`` with the parsed arguments, and say plainly when they do not fit.
+
+    Raises:
+        ConfigError: for unknown, missing, surplus or wrongly typed arguments.
+    """
+    signature = inspect.signature(function)
+    unknown = [key for key in call.keywords if key not in signature.parameters]
+    if unknown:
+        known = suggest(unknown[0], signature.parameters)
+        raise ConfigError(f"{call.name} has no argument {unknown[0]!r}: {known} ({flag})")
+    try:
+        bound = signature.bind(*call.arguments, **call.keywords)
+    except TypeError as error:
+        accepted = ", ".join(str(item) for item in signature.parameters.values())
+        raise ConfigError(f"{call.name}: {error}; accepted: ({accepted}) ({flag})") from None
+    for key, value in bound.arguments.items():
+        default = signature.parameters[key].default
+        wanted = float if isinstance(default, float) else type(default)
+        if default is not inspect.Parameter.empty and not _fits(value, wanted):
+            raise ConfigError(
+                f"{call.name}: {key} is {value!r}, but a {wanted.__name__} is wanted ({flag})"
+            )
+    return function(*bound.args, **bound.kwargs)
+
+
+def _fits(value: Argument, wanted: type) -> bool:
+    if wanted is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is wanted
+
+
+def _literal(text: str) -> Argument:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return text.strip("'\"")
