@@ -1,18 +1,23 @@
+"""Checking every image of a source: what is broken, sizes, duplicates."""
+
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from massrl.data.catalogue import open_source
-from massrl.data.check import check_source
+from massrl.data.check import check_source, drop_broken
 from massrl.data.source import Subset
 from massrl.data.sources.shapes import ShapesSource
 
+Write = Callable[..., Path]
 
-def test_check_lists_every_broken_file_of_the_odd_folder(odd_folder):
-    """Guards a broken file that is found at the thousandth step only."""
+
+def test_every_broken_file_is_listed(odd_folder: Path) -> None:
+    """Guards a broken file against being found at the thousandth step."""
     (odd_folder / "notes.md").write_text("x")
     report = check_source(open_source(str(odd_folder)), workers=2)
     assert not report.ok
@@ -36,7 +41,7 @@ def test_check_lists_every_broken_file_of_the_odd_folder(odd_folder):
     assert "ignored, not an image: notes.md" in text
 
 
-def test_check_counts_classes_and_sizes_of_a_good_folder(tmp_path, write):
+def test_classes_and_sizes_are_counted(tmp_path: Path, write: Write) -> None:
     """Guards sides taken from stored instead of decoded pixels, and classes miscounted."""
     for seed, (name, height) in enumerate([("a/x.jpg", 10), ("a/y.jpg", 20), ("b/z.jpg", 60)]):
         write(tmp_path / name, seed=seed, height=height, width=40)
@@ -49,8 +54,8 @@ def test_check_counts_classes_and_sizes_of_a_good_folder(tmp_path, write):
     assert "classes: 2, with 1 to 2 images each" in report.lines()
 
 
-def test_check_groups_files_of_the_same_content(tmp_path, write):
-    """Guards duplicates missed, and unreadable files passed for the same."""
+def test_files_of_the_same_content_are_grouped(tmp_path: Path, write: Write) -> None:
+    """Guards duplicates missed, and unreadable files taken for duplicates."""
     for name, seed in [("a.jpg", 0), ("b.jpg", 1), ("c.jpg", 2)]:
         write(tmp_path / name, seed=seed)
     shutil.copy(tmp_path / "b.jpg", tmp_path / "sub.jpg")
@@ -63,7 +68,7 @@ def test_check_groups_files_of_the_same_content(tmp_path, write):
     assert len(report.broken) == 2
 
 
-def test_check_goes_through_all_chunks_in_order():
+def test_chunks_are_complete_and_in_order() -> None:
     """Guards images lost between chunks of the thread pool, and a progress that never ends."""
     source = Subset(ShapesSource(150, 16), [*range(150), 7])
     seen: list[tuple[int, int]] = []
@@ -77,13 +82,13 @@ def test_check_goes_through_all_chunks_in_order():
     assert report.suffixes == {}
 
 
-def test_check_tells_the_same_for_any_number_of_threads(odd_folder):
-    """Guards findings that land at another image's place."""
+def test_report_does_not_depend_on_the_number_of_threads(odd_folder: Path) -> None:
+    """Guards findings that are attributed to another image."""
     source = open_source(str(odd_folder))
     assert check_source(source, workers=1) == check_source(source, workers=4)
 
 
-def test_check_gives_a_report_when_every_file_is_broken(tmp_path):
+def test_folder_of_broken_files_has_a_report(tmp_path: Path) -> None:
     """Guards a median of nothing."""
     (tmp_path / "a.jpg").write_bytes(b"")
     report = check_source(open_source(str(tmp_path)))
@@ -91,8 +96,8 @@ def test_check_gives_a_report_when_every_file_is_broken(tmp_path):
     assert report.lines()[0].endswith("1 image, 0 readable, 1 broken")
 
 
-def test_report_shortens_what_is_no_fault(tmp_path, write):
-    """Guards a broken file drowned in a thousand ignored ones."""
+def test_long_lists_of_ignored_files_are_shortened(tmp_path: Path, write: Write) -> None:
+    """Guards a broken file hidden among a thousand ignored ones."""
     write(tmp_path / "a.jpg")
     for index in range(25):
         (tmp_path / f"{index}.txt").write_text("x")
@@ -100,3 +105,13 @@ def test_report_shortens_what_is_no_fault(tmp_path, write):
     assert sum(line.startswith("ignored") for line in lines) == 10
     assert lines[-1] == "15 more ignored files"
     assert np.all([len(line) > 0 for line in lines])
+
+
+def test_broken_images_are_dropped_and_counted(odd_folder: Path) -> None:
+    """Guards ``--data.on_error skip`` in evaluation: labels must stay with their images."""
+    source = open_source(str(odd_folder))
+    readable, broken = drop_broken(source, workers=2)
+    assert (len(readable), broken) == (4, 3)
+    names = [Path(readable.describe(index)).name for index in range(4)]
+    assert names == ["cmyk.jpg", "deep.png", "dot.png", "with space é.jpeg"]
+    assert drop_broken(ShapesSource(5, 16))[1] == 0

@@ -1,4 +1,4 @@
-"""Published lists: fetched once, and never taken for what they are not."""
+"""Published lists: downloaded once, and refused where they differ from what was published."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONTENT = b"n1_1.JPEG\nn2_7.JPEG\n"
 
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A list that was published in a file."""
+    """A published list, whose address is a file."""
     monkeypatch.setenv("MASSRL_CACHE", str(tmp_path / "cache"))
     file = tmp_path / "list.txt"
     file.write_bytes(CONTENT)
@@ -26,7 +26,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def test_list_is_fetched_once_and_kept(published: Path) -> None:
+def test_list_is_downloaded_once(published: Path) -> None:
     """Guards the second evaluation, which may be without a network."""
     with pytest.raises(DataError, match=r"--data.download is false: file:.*by hand"):
         list_file("two", download=False)
@@ -39,20 +39,22 @@ def test_list_is_fetched_once_and_kept(published: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [CONTENT[:-3], CONTENT + b"\n", b"<html> not found</html>"])
-def test_what_was_not_published_is_refused(published: Path, content: bytes) -> None:
-    """Guards figures against a list that was cut short, and against a page in place of one."""
+def test_file_that_differs_from_the_published_list_is_refused(
+    published: Path, content: bytes
+) -> None:
+    """Guards results against a truncated list, and against a web page in place of one."""
     published.write_bytes(content)
     with pytest.raises(DataError, match=r"is not the published list: .* names instead of 20 and 2"):
         list_file("two", download=True)
-    kept = cache_folder("lists") / "two.txt"
-    assert not kept.exists()
-    kept.parent.mkdir(parents=True)
-    kept.write_bytes(content)
+    cached = cache_folder("lists") / "two.txt"
+    assert not cached.exists()
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(content)
     with pytest.raises(DataError, match=r"two.txt is not the published list: .*; remove it"):
         list_file("two", download=True)
 
 
-def test_list_that_cannot_be_had_says_where_to_put_it(published: Path) -> None:
+def test_list_that_cannot_be_downloaded_says_where_to_put_it(published: Path) -> None:
     """Guards a machine without a network against a traceback."""
     published.unlink()
     with pytest.raises(
@@ -61,7 +63,7 @@ def test_list_that_cannot_be_had_says_where_to_put_it(published: Path) -> None:
         list_file("two", download=True)
 
 
-def test_published_lists_hold_a_hundredth_and_a_tenth_of_imagenet() -> None:
+def test_published_lists_have_a_hundredth_and_a_tenth_of_imagenet() -> None:
     """Guards the two names against each other."""
     sizes = {name: item.num_images for name, item in PUBLISHED_LISTS.items()}
     assert sizes == {"imagenet-1": 1_281_167 // 100, "imagenet-10": 1_281_167 // 10}

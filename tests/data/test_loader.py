@@ -1,4 +1,4 @@
-"""The loader: which images a step sees, for any number of workers, from any step on."""
+"""The loader: the images of each step, for any number of workers, from any step on."""
 
 from __future__ import annotations
 
@@ -68,33 +68,29 @@ def loaded(source: Source = SOURCE, *, workers: int = 0, **changes: Any) -> list
     return list(build_loader(source, MAKER, batches=batches, workers=workers))
 
 
-def test_epoch_shows_every_image_once() -> None:
-    """Guards against images that an epoch repeats or leaves out."""
+def test_epoch_has_every_image_once() -> None:
+    """Guards against images that an epoch repeats or omits."""
     batches = list(steps(count=20, batch_size=5, total_steps=8))
     for epoch in (0, 1):
-        places = [place for batch in batches[4 * epoch : 4 * epoch + 4] for place in batch]
-        assert sorted(place.index for place in places) == list(range(20))
-        assert {place.epoch for place in places} == {epoch}
+        keys = [key for batch in batches[4 * epoch : 4 * epoch + 4] for key in batch]
+        assert sorted(key.index for key in keys) == list(range(20))
+        assert {key.epoch for key in keys} == {epoch}
     assert batches[:4] != [[SampleKey(0, p.index) for p in batch] for batch in batches[4:]]
 
 
-def test_epoch_has_whole_steps_only() -> None:
+def test_epoch_has_complete_steps_only() -> None:
     """Guards against a short last batch, and against a step that mixes two epochs."""
     batches = list(steps(count=20, batch_size=6, total_steps=9))
     assert [len(batch) for batch in batches] == [6] * 9
-    assert [{place.epoch for place in batch} for batch in batches] == [{0}] * 3 + [{1}] * 3 + [
-        {2}
-    ] * 3
+    assert [{key.epoch for key in batch} for batch in batches] == [{0}] * 3 + [{1}] * 3 + [{2}] * 3
     for epoch in range(3):
-        places = [place.index for batch in batches[3 * epoch : 3 * epoch + 3] for place in batch]
-        assert len(set(places)) == 18
+        keys = [key.index for batch in batches[3 * epoch : 3 * epoch + 3] for key in batch]
+        assert len(set(keys)) == 18
 
 
-def test_images_that_an_epoch_leaves_out_are_others_the_next_time() -> None:
-    """Guards against images that are never seen because they always come last."""
-    seen = {
-        place.index for batch in steps(count=20, batch_size=6, total_steps=30) for place in batch
-    }
+def test_images_that_an_epoch_drops_differ_from_epoch_to_epoch() -> None:
+    """Guards against images that are never used because they always come last."""
+    seen = {key.index for batch in steps(count=20, batch_size=6, total_steps=30) for key in batch}
     assert seen == set(range(20))
 
 
@@ -106,7 +102,7 @@ def test_accumulation_splits_the_same_step_into_batches(accumulate: int) -> None
     assert len(split) == len(steps(accumulate=accumulate)) == 9 * accumulate
     assert {len(batch) for batch in split} == {6 // accumulate}
     joined = [
-        [place for batch in split[i : i + accumulate] for place in batch]
+        [key for batch in split[i : i + accumulate] for key in batch]
         for i in range(0, len(split), accumulate)
     ]
     assert joined == whole
@@ -121,7 +117,7 @@ def test_batches_from_a_later_step_are_the_tail_of_all(start: int, accumulate: i
     assert len(tail) == len(list(tail))
 
 
-def test_order_is_another_for_another_seed() -> None:
+def test_order_depends_on_the_seed() -> None:
     """Guards the seed."""
     assert list(steps(seed=1)) != list(steps(seed=2))
 
@@ -135,20 +131,20 @@ def test_fewer_images_than_a_batch_are_refused_naming_the_flag(count: int, batch
         steps(count=count, batch_size=batch_size)
 
 
-def test_steps_per_epoch_are_whole() -> None:
-    """Guards the schedule, which counts in these."""
+def test_steps_per_epoch_are_complete_steps() -> None:
+    """Guards the schedule, which counts epochs in these."""
     assert [steps_per_epoch(count, 6) for count in (6, 11, 12, 50_000)] == [1, 1, 2, 8333]
 
 
-def test_batch_holds_the_views_of_its_images() -> None:
-    """Guards layout and order: view n of image b lies at [n, b], as the view maker made it."""
+def test_batch_has_the_views_of_its_images() -> None:
+    """Guards layout and order: view n of image b is at [n, b], as the view maker made it."""
     for number, batch in enumerate(loaded(total_steps=4)):
         assert batch.views.shape == (2, 6, 16, 16, 3)
         assert (batch.views.dtype, batch.indices.dtype) == (torch.uint8, torch.int64)
         assert batch.failures == []
-        for place, index in enumerate(batch.indices.tolist()):
+        for position, index in enumerate(batch.indices.tolist()):
             wanted = MAKER(SOURCE.read(index), epoch=number // 3, index=index)
-            assert np.array_equal(batch.views[:, place].numpy(), wanted)
+            assert np.array_equal(batch.views[:, position].numpy(), wanted)
 
 
 # Python from 3.12 on warns of every fork of a process that has threads, as torch's always has.
@@ -158,7 +154,7 @@ def test_batch_holds_the_views_of_its_images() -> None:
 def test_batches_are_the_same_for_any_number_of_workers_and_from_shards(
     executor: str, tmp_path: Path
 ) -> None:
-    """Guards §2: views must not depend on who makes them, nor their order on who is first."""
+    """Guards §2: views must not depend on the worker that makes them, nor their order on the fastest."""
     folder = open_source(str(photos(tmp_path / "photos", "a", "b", count=10)))
     pack(folder, tmp_path / "set", shard_bytes=6000)
     maker = (ViewMaker if executor == "cpu" else DeviceViewMaker)("massrl", size=16, seed=3)
@@ -179,8 +175,8 @@ def test_batches_are_the_same_for_any_number_of_workers_and_from_shards(
             assert torch.equal(one[1], other[1])
 
 
-def test_shares_of_all_processes_are_each_image_once() -> None:
-    """Guards several devices: no image twice in an epoch, none left out, one global batch."""
+def test_parts_of_all_processes_have_each_image_once() -> None:
+    """Guards several devices: no image twice in an epoch, none omitted, one global batch."""
     whole = list(steps(total_steps=6, accumulate=1))
     for accumulate, size in ((1, 2), (1, 3), (3, 2)):
         shares = [
@@ -188,17 +184,15 @@ def test_shares_of_all_processes_are_each_image_once() -> None:
             for rank in range(size)
         ]
         assert {len(share) for share in shares} == {6 * accumulate}
-        for step, places in enumerate(whole):
+        for step, keys in enumerate(whole):
             own = slice(step * accumulate, (step + 1) * accumulate)
             parts = [share[own] for share in shares]
-            joined = [
-                place for batch in zip(*parts, strict=True) for part in batch for place in part
-            ]
-            assert joined == places
+            joined = [key for batch in zip(*parts, strict=True) for part in batch for key in part]
+            assert joined == keys
 
 
 def test_loader_from_a_later_step_gives_the_tail_of_all_batches() -> None:
-    """Guards resume to the pixel."""
+    """Guards resume, which must continue with the same pixels."""
     whole, tail = loaded(), loaded(start_step=4)
     assert len(tail) == 5
     for one, other in zip(whole[4:], tail, strict=True):
@@ -207,7 +201,7 @@ def test_loader_from_a_later_step_gives_the_tail_of_all_batches() -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("workers", [0, 1])
-def test_broken_image_is_reported_and_is_no_black_view(workers: int) -> None:
+def test_broken_image_is_reported_and_not_in_the_batch(workers: int) -> None:
     """Guards the issue: never a silent black image; name and reason come with the batch."""
     batches = loaded(Broken(2, 7), workers=workers, batch_size=5, total_steps=2)
     failures = [failure for batch in batches for failure in batch.failures]
@@ -220,7 +214,7 @@ def test_broken_image_is_reported_and_is_no_black_view(workers: int) -> None:
         assert batch.views.float().mean(dim=(0, 2, 3, 4)).min() > 20
 
 
-def test_batch_of_broken_images_alone_is_empty_and_keeps_its_types() -> None:
+def test_batch_of_broken_images_is_empty_and_has_the_same_types() -> None:
     """Guards against a crash of ``stack``, or indices that turn into floating point."""
     dataset = ViewDataset(Broken(*range(10)), MAKER)
     batch = dataset.__getitems__([SampleKey(0, 1), SampleKey(0, 2)])
@@ -229,8 +223,8 @@ def test_batch_of_broken_images_alone_is_empty_and_keeps_its_types() -> None:
     assert len(batch.failures) == 2
 
 
-def test_source_that_cannot_read_an_image_is_reported_too() -> None:
-    """Guards files that vanish between the listing and the reading."""
+def test_image_that_cannot_be_read_is_reported_too() -> None:
+    """Guards files that are deleted between listing and reading."""
 
     class Vanished(Broken):
         def read(self, index: int) -> bytes | np.ndarray:
@@ -260,6 +254,6 @@ def test_image_is_read_once_for_all_its_views() -> None:
     ("batch_bytes", "workers", "ahead"),
     [(1_000, 2, 4), (256 * 8 * 224 * 224 * 3, 4, 1), (200 << 20, 4, 2), (0, 16, 4)],
 )
-def test_batches_that_wait_are_bounded_in_bytes(batch_bytes: int, workers: int, ahead: int) -> None:
+def test_batches_ahead_are_bounded_in_bytes(batch_bytes: int, workers: int, ahead: int) -> None:
     """Guards memory: 16 workers with four batches of 8 views of 224 px each would hold 19 GB."""
     assert batches_ahead(batch_bytes, workers) == ahead

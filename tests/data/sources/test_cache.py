@@ -1,4 +1,4 @@
-"""Images kept decoded in memory."""
+"""Decoded images cached in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from massrl.views.view_maker import ViewMaker
 
 
 def test_cached_images_are_the_decoded_ones(tmp_path: Path) -> None:
-    """Guards order, shape and everything that a source says of itself."""
+    """Guards order, shape and every attribute of the source."""
     folder = photos(tmp_path / "photos", "a", "b")
     cv2.imwrite(str(folder / "a" / "2.png"), np.full((5, 31, 3), 7, np.uint8))
     source = open_source(str(folder))
@@ -33,27 +33,27 @@ def test_cached_images_are_the_decoded_ones(tmp_path: Path) -> None:
 
 
 def test_image_that_was_read_belongs_to_the_caller(tmp_path: Path) -> None:
-    """Guards the next epoch against what a reader did to an image in this one."""
+    """Guards the next epoch against a caller that writes into an image in this one."""
     cached = CachedSource(open_source(str(photos(tmp_path / "photos", "a"))), view_size=16)
     before = cached.read(1)
     cached.read(1)[:] = 0
     assert np.array_equal(cached.read(1), before)
 
 
-def test_broken_image_is_broken_in_memory_too(tmp_path: Path) -> None:
-    """Guards ``--data.on_error`` against a black image, and against an end before the start."""
+def test_broken_image_raises_the_same_error_from_the_cache(tmp_path: Path) -> None:
+    """Guards ``--data.on_error`` against a black image, and against an error while the cache is filled."""
     folder = photos(tmp_path / "photos", "a")
     (folder / "a" / "1.png").write_text("no picture")
     source = open_source(str(folder))
     cached = CachedSource(source, view_size=16)
-    with pytest.raises(ImageError) as kept:
+    with pytest.raises(ImageError) as cached_error:
         cached.read(1)
-    with pytest.raises(ImageError) as direct:
+    with pytest.raises(ImageError) as direct_error:
         decode(source.read(1), name=source.describe(1))
-    assert str(kept.value) == str(direct.value)
+    assert str(cached_error.value) == str(direct_error.value)
 
 
-def test_small_images_in_files_are_kept_and_others_not(
+def test_small_images_in_files_are_worth_caching_and_others_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards memory: a folder of photographs must not be decoded as a whole."""
@@ -67,8 +67,8 @@ def test_small_images_in_files_are_kept_and_others_not(
     assert not fits_in_memory(small)
 
 
-def test_image_that_may_be_decoded_at_a_reduced_scale_stays_encoded(tmp_path: Path) -> None:
-    """Guards one set of views for ``--data.cache`` none and memory: a cached image would come whole."""
+def test_image_that_may_be_decoded_at_a_reduced_scale_is_cached_encoded(tmp_path: Path) -> None:
+    """Guards the same views with and without the cache, which would decode at full size."""
     (tmp_path / "photos").mkdir()
     coarse = np.random.default_rng(0).integers(0, 255, (9, 12, 3), dtype=np.uint8)
     for number in range(3):

@@ -1,21 +1,27 @@
-"""Folders of images and lists of paths."""
+"""Folders of images and lists of paths: order, labels, parts, fingerprints."""
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
+from pathlib import Path
 
-@pytest.fixture
-def labelled(tmp_path, write):
-    """Two classes, five images."""
-    for index, name in enumerate(
-        ["cat/b.jpg", "cat/a.PNG", "dog/c.webp", "dog/d.bmp", "dog/e.gif"]
-    ):
-        write(tmp_path / "pets" / name, seed=index)
-    return tmp_path / "pets"
+import numpy as np
+import pytest
+
+from massrl.data.catalogue import open_source
+from massrl.data.source import IMAGENET_NORMALIZATION
+from massrl.data.sources.base import parse_spec
+from massrl.data.sources.folders import FilesKind, FileSource
+from massrl.errors import DataError, ImageError
+from massrl.images.decode import decode
+
+Write = Callable[..., Path]
 
 
-def test_folder_is_labelled_when_every_image_lies_in_a_class_folder(labelled):
+def test_folder_with_every_image_in_a_class_folder_is_labelled(pets: Path) -> None:
     """Guards labels that follow the disk's order instead of the sorted class names."""
-    source = open_source(str(labelled))
+    source = open_source(str(pets))
     assert isinstance(source, FileSource)
     assert source.name == "pets"
     assert list(source.names) == ["cat/a.PNG", "cat/b.jpg", "dog/c.webp", "dog/d.bmp", "dog/e.gif"]
@@ -24,10 +30,10 @@ def test_folder_is_labelled_when_every_image_lies_in_a_class_folder(labelled):
     assert source.labels.tolist() == [0, 0, 1, 1, 1]
     assert source.normalization == IMAGENET_NORMALIZATION
     assert decode(source.read(2)).shape == (12, 16, 3)
-    assert source.describe(2) == str(labelled / "dog" / "c.webp")
+    assert source.describe(2) == str(pets / "dog" / "c.webp")
 
 
-def test_folder_is_unlabelled_when_it_is_flat_deep_or_mixed(tmp_path, write):
+def test_flat_deep_or_mixed_folder_is_unlabelled(tmp_path: Path, write: Write) -> None:
     """Guards class names made up of whatever folders there are."""
     layouts = {
         "flat": ["a.jpg", "b.jpg"],
@@ -44,20 +50,22 @@ def test_folder_is_unlabelled_when_it_is_flat_deep_or_mixed(tmp_path, write):
         assert source.class_names == ()
 
 
-def test_folder_labels_follow_the_prefix_when_one_is_given(labelled, write):
-    """Guards `unlabelled:` and `labelled:`, the way to decide by hand."""
-    assert open_source(f"unlabelled:{labelled}").labels is None
-    assert open_source(f"unlabeled:{labelled}").class_names == ()
-    assert open_source(str(labelled), split="unlabelled").labels is None
-    write(labelled / "emu" / "deep" / "f.jpg")
-    assert open_source(str(labelled)).labels is None
-    assert open_source(f"labelled:{labelled}").labels.tolist() == [0, 0, 1, 1, 1, 2]
-    write(labelled / "loose.jpg")
+def test_prefix_overrides_the_layout(pets: Path, write: Write) -> None:
+    """Guards `unlabelled:` and `labelled:`, which decide by hand."""
+    assert open_source(f"unlabelled:{pets}").labels is None
+    assert open_source(f"unlabeled:{pets}").class_names == ()
+    assert open_source(str(pets), split="unlabelled").labels is None
+    write(pets / "emu" / "deep" / "f.jpg")
+    assert open_source(str(pets)).labels is None
+    assert open_source(f"labelled:{pets}").labels.tolist() == [0, 0, 1, 1, 1, 2]
+    write(pets / "loose.jpg")
     with pytest.raises(DataError, match=r"'loose\.jpg'; a labelled folder is DIR/CLASS/IMAGE"):
-        open_source(f"labelled:{labelled}")
+        open_source(f"labelled:{pets}")
 
 
-def test_folder_order_is_by_relative_path_when_names_hold_odd_letters(tmp_path, write):
+def test_images_are_ordered_by_relative_path_whatever_their_letters(
+    tmp_path: Path, write: Write
+) -> None:
     """Guards an order that differs between systems, spaces, and letters beyond ASCII."""
     for name in ["b c/Ünï ☃.jpg", "a/z.jpg", "B/y.jpg", "b/x.jpg"]:
         write(tmp_path / "mes photos é" / name)
@@ -67,16 +75,16 @@ def test_folder_order_is_by_relative_path_when_names_hold_odd_letters(tmp_path, 
     assert source.class_names == ("B", "a", "b", "b c")
 
 
-def test_folder_reports_a_link_that_leads_nowhere(labelled):
-    """Guards images that vanish without a word."""
-    (labelled / "cat" / "gone.jpg").symlink_to(labelled / "nothing.jpg")
-    source = open_source(str(labelled))
+def test_dangling_link_is_reported(pets: Path) -> None:
+    """Guards images that disappear without a message."""
+    (pets / "cat" / "gone.jpg").symlink_to(pets / "nothing.jpg")
+    source = open_source(str(pets))
     index = list(source.names).index("cat/gone.jpg")
     with pytest.raises(ImageError, match=r"gone\.jpg: cannot be read \(No such file"):
         source.read(index)
 
 
-def test_folder_enters_the_part_when_it_is_divided(tmp_path, write):
+def test_divided_folder_is_opened_by_its_parts(tmp_path: Path, write: Write) -> None:
     """Guards training on the validation images."""
     for name in ["train/cat/a.jpg", "train/dog/b.jpg", "val/cat/c.jpg", "val/dog/d.jpg"]:
         write(tmp_path / "set" / name)
@@ -87,7 +95,7 @@ def test_folder_enters_the_part_when_it_is_divided(tmp_path, write):
     assert open_source(str(tmp_path / "set" / "val"), split="val").labels.tolist() == [0, 1]
 
 
-def test_folder_uses_test_when_there_is_no_val_and_says_so_when_neither(tmp_path, write):
+def test_divided_folder_without_val_uses_test_or_is_refused(tmp_path: Path, write: Write) -> None:
     """Guards a validation set silently equal to the training set."""
     write(tmp_path / "a" / "train" / "x.jpg")
     with pytest.raises(DataError, match=r"has train/ but none of val/.*--data\.val"):
@@ -96,21 +104,21 @@ def test_folder_uses_test_when_there_is_no_val_and_says_so_when_neither(tmp_path
     assert list(open_source(str(tmp_path / "a"), split="val").names) == ["y.jpg"]
 
 
-def test_folder_takes_train_for_a_class_when_other_classes_stand_beside(tmp_path, write):
-    """Guards vehicles: a class called "train" is no training part."""
+def test_folder_train_beside_other_classes_is_a_class(tmp_path: Path, write: Write) -> None:
+    """Guards vehicles: a class called "train" is no split."""
     for name in ["bus/a.jpg", "car/b.jpg", "train/c.jpg"]:
         write(tmp_path / name)
     assert open_source(str(tmp_path)).class_names == ("bus", "car", "train")
 
 
-def test_folder_raises_when_it_holds_no_image(tmp_path):
+def test_folder_without_images_is_refused(tmp_path: Path) -> None:
     """Guards an empty run, and a message that does not say what to do."""
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(DataError, match=r"no images in .* \(1 other files\).*\.jpg.*--data\.train"):
         open_source(str(tmp_path))
 
 
-def test_list_reads_paths_relative_to_its_folder(tmp_path, write):
+def test_list_has_paths_relative_to_its_folder(tmp_path: Path, write: Write) -> None:
     """Guards lists written on Windows or with a byte-order mark, blank lines and absolute paths."""
     write(tmp_path / "a b" / "é.jpg")
     absolute = write(tmp_path / "elsewhere" / "x.png")
@@ -121,7 +129,7 @@ def test_list_reads_paths_relative_to_its_folder(tmp_path, write):
     assert [decode(source.read(index)).shape for index in (0, 1)] == [(12, 16, 3)] * 2
 
 
-def test_list_takes_labels_from_a_second_column(tmp_path, write):
+def test_list_has_labels_in_a_second_column(tmp_path: Path, write: Write) -> None:
     """Guards one set of images against two class orders: as folders and as a list."""
     write(tmp_path / "a.jpg")
     for labels, names in (("10 2 2", ("10", "2")), ("dog cat dog", ("cat", "dog"))):
@@ -141,7 +149,9 @@ def test_list_takes_labels_from_a_second_column(tmp_path, write):
         ("a.jpg\tcat\na.jpg\n", "line 2: no class after a tab"),
     ],
 )
-def test_list_raises_when_a_line_cannot_be_used(text, reason, tmp_path, write):
+def test_list_with_an_unusable_line_is_refused(
+    text: str, reason: str, tmp_path: Path, write: Write
+) -> None:
     """Guards lists relative to another folder, found out at the first batch only."""
     write(tmp_path / "a.jpg")
     (tmp_path / "list.txt").write_text(text)
@@ -149,7 +159,7 @@ def test_list_raises_when_a_line_cannot_be_used(text, reason, tmp_path, write):
         open_source(str(tmp_path / "list.txt"))
 
 
-def test_list_raises_when_the_file_is_no_list(tmp_path, write):
+def test_file_that_is_no_list_is_refused(tmp_path: Path, write: Write) -> None:
     """Guards one image, or any binary file, read as a list of paths."""
     with pytest.raises(DataError, match="is one image; give its folder"):
         open_source(str(write(tmp_path / "a.jpg")))
@@ -162,7 +172,7 @@ def test_list_raises_when_the_file_is_no_list(tmp_path, write):
         open_source(f"labelled:{tmp_path / 'list.txt'}")
 
 
-def test_fingerprint_changes_with_names_sizes_and_labels_only(tmp_path, write):
+def test_fingerprint_depends_on_names_sizes_and_labels_alone(tmp_path: Path, write: Write) -> None:
     """Guards results that look comparable and are not; a moved folder stays comparable."""
 
     def fingerprint(spec: str) -> str:
@@ -181,15 +191,15 @@ def test_fingerprint_changes_with_names_sizes_and_labels_only(tmp_path, write):
     assert len({first, fingerprint(str(tmp_path / "one")), fingerprint(str(tmp_path / "two"))}) == 3
 
 
-def test_source_survives_a_trip_to_a_worker(labelled):
-    """Guards loaders that start their workers afresh (spawn)."""
-    source = pickle.loads(pickle.dumps(open_source(str(labelled))))
+def test_source_can_be_sent_to_a_worker(pets: Path) -> None:
+    """Guards loaders that spawn their workers."""
+    source = pickle.loads(pickle.dumps(open_source(str(pets))))
     assert source.names[0] == "cat/a.PNG"
     assert source.labels.tolist() == [0, 0, 1, 1, 1]
 
 
-def test_odd_folder_gives_each_file_what_issue_2_asks(odd_folder):
-    """Guards every kind of odd file at once: three clear errors, four right pictures."""
+def test_odd_files_are_read_or_refused_each_in_its_own_way(odd_folder: Path) -> None:
+    """Guards every kind of odd file at once: three clear errors, four correct images."""
     source = open_source(str(odd_folder))
     shapes, reasons, named = {}, {}, 0
     for index in range(len(source)):
@@ -208,3 +218,26 @@ def test_odd_folder_gives_each_file_what_issue_2_asks(odd_folder):
     assert named == 3
     assert sorted(reasons) == ["empty.jpg", "text.jpg", "truncated.jpg"]
     assert reasons["empty.jpg"] == "empty file"
+
+
+def test_kind_takes_what_exists_and_whatever_has_a_prefix(tmp_path: Path, pets: Path) -> None:
+    """Guards the message for a mistyped path: with a prefix it is about a path, else about names too."""
+    kind = FilesKind()
+    assert kind.is_fallback
+    assert kind.matches(parse_spec(str(pets)))
+    assert kind.matches(parse_spec(pets))
+    assert kind.matches(parse_spec("labelled:not/there"))
+    assert not kind.matches(parse_spec("not/there"))
+    with pytest.raises(
+        DataError, match=r"not/there is neither a folder nor a file \(--data.train\)"
+    ):
+        open_source("labelled:not/there")
+
+
+def test_validation_images_are_those_of_a_divided_folder(tmp_path: Path, write: Write) -> None:
+    """Guards evaluation without ``--data.val``: ``val/`` beside ``train/``."""
+    for name in ("train/a.jpg", "val/b.jpg"):
+        write(tmp_path / "set" / name)
+    kind = FilesKind()
+    assert kind.validation_spec(parse_spec(str(tmp_path / "set"))) == str(tmp_path / "set")
+    assert kind.validation_spec(parse_spec(str(tmp_path / "set" / "train"))) is None

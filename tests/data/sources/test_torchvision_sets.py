@@ -1,22 +1,36 @@
-"""torchvision sets."""
+"""torchvision's data sets by name, in small copies of their layouts."""
 
 from __future__ import annotations
 
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
 
-@pytest.fixture(autouse=True)
-def _offline(monkeypatch):
-    """No test may reach the network; torchvision's checksums of the real files are set aside."""
+import numpy as np
+import pytest
+import scipy.io
+import torch
 
-    def raise_faults(*_, **__):
-        raise urllib.error.URLError("Name or service not known")
+from massrl.data.catalogue import open_source
+from massrl.data.source import (
+    CIFAR10_NORMALIZATION,
+    CIFAR100_NORMALIZATION,
+    IMAGENET_NORMALIZATION,
+    STL10_NORMALIZATION,
+)
+from massrl.data.sources.base import parse_spec
+from massrl.data.sources.folders import FileSource
+from massrl.data.sources.torchvision_sets import NAMES, TorchvisionKind, open_named
+from massrl.errors import DataError
+from massrl.images.decode import decode
 
-    monkeypatch.setattr(urllib.request, "urlopen", raise_faults)
-    for module in (vision.cifar, vision.stl10, vision.flowers102, vision.imagenet):
-        monkeypatch.setattr(module, "check_integrity", lambda path, *_, **__: Path(path).exists())
+pytestmark = pytest.mark.usefixtures("offline")
+Write = Callable[..., Path]
 
 
 def _write_cifar(root: Path, *, fine: bool = False) -> dict[str, np.ndarray]:
-    """In torchvision's layout: rows of 1024 red, 1024 green and 1024 blue numbers, pickled."""
+    """Write torchvision's layout: rows of 1024 red, 1024 green and 1024 blue numbers, pickled."""
     folder = root / ("cifar-100-python" if fine else "cifar-10-batches-py")
     folder.mkdir(parents=True)
     key = "fine_labels" if fine else "labels"
@@ -32,7 +46,7 @@ def _write_cifar(root: Path, *, fine: bool = False) -> dict[str, np.ndarray]:
     return rows
 
 
-def test_cifar10_gives_its_arrays_and_labels(tmp_path):
+def test_cifar10_has_its_arrays_and_labels(tmp_path: Path) -> None:
     """Guards channels first taken for rows, and batches out of order."""
     rows = _write_cifar(tmp_path)
     train = open_source("cifar10", root=tmp_path)
@@ -51,7 +65,7 @@ def test_cifar10_gives_its_arrays_and_labels(tmp_path):
     assert len({train.fingerprint(), val.fingerprint()}) == 2
 
 
-def test_cifar10_read_gives_a_copy(tmp_path):
+def test_image_that_was_read_belongs_to_the_caller(tmp_path: Path) -> None:
     """Guards a caller that writes into the data set."""
     _write_cifar(tmp_path)
     train = open_named("cifar10", root=tmp_path)
@@ -60,7 +74,7 @@ def test_cifar10_read_gives_a_copy(tmp_path):
     assert np.array_equal(train.read(0), before)
 
 
-def test_cifar100_gives_its_fine_labels(tmp_path):
+def test_cifar100_has_its_fine_labels(tmp_path: Path) -> None:
     """Guards coarse labels, and the constants of the other CIFAR."""
     _write_cifar(tmp_path, fine=True)
     source = open_source("cifar100:val", root=tmp_path)
@@ -68,7 +82,7 @@ def test_cifar100_gives_its_fine_labels(tmp_path):
     assert source.normalization == CIFAR100_NORMALIZATION
 
 
-def test_stl10_gives_its_unlabelled_part(tmp_path):
+def test_stl10_has_its_unlabelled_images(tmp_path: Path) -> None:
     """Guards columns taken for rows, label 0 for "none", and label 1 as the first class."""
     folder = tmp_path / "stl10_binary"
     folder.mkdir()
@@ -90,8 +104,8 @@ def test_stl10_gives_its_unlabelled_part(tmp_path):
     assert free.normalization == STL10_NORMALIZATION
 
 
-def _write_files(name: str, root: Path, write) -> dict[str, list[str]]:
-    """A small copy of a set in torchvision's layout; returns the files of each part."""
+def _write_files(name: str, root: Path, write: Write) -> dict[str, list[str]]:
+    """Write a small copy of a set in torchvision's layout; return the files of each part."""
     if name == "food101":
         base = root / "food-101"
         files = {part: [f"pie/{part}1", f"tea/{part}2"] for part in ("train", "test")}
@@ -160,7 +174,9 @@ def _write_files(name: str, root: Path, write) -> dict[str, list[str]]:
     return {part: [f"{part}/{item}.jpg" for item in items] for part, items in files.items()}
 
 
-def _images(folder: Path, files: dict[str, list[str]], write, *, val: str) -> dict[str, list[str]]:
+def _images(
+    folder: Path, files: dict[str, list[str]], write: Write, *, val: str
+) -> dict[str, list[str]]:
     parts: dict[str, list[str]] = {"train": [], "val": []}
     for part, items in files.items():
         for item in items:
@@ -176,7 +192,9 @@ def _images(folder: Path, files: dict[str, list[str]], write, *, val: str) -> di
         "imagenet",
     ],
 )  # fmt: skip
-def test_set_of_files_gives_bytes_and_labels_of_each_part(name, tmp_path, write):
+def test_set_of_files_has_images_and_labels_of_each_part(
+    name: str, tmp_path: Path, write: Write
+) -> None:
     """Guards torchvision attributes renamed, a part left out, and labels beside other images."""
     expected = _write_files(name, tmp_path, write)
     for split in ("train", "val"):
@@ -194,7 +212,7 @@ def test_set_of_files_gives_bytes_and_labels_of_each_part(name, tmp_path, write)
 
 
 @pytest.mark.parametrize("name", ["caltech101", "sun397"])
-def test_set_without_a_split_gets_ours(name, tmp_path, write):
+def test_set_without_a_split_has_ours(name: str, tmp_path: Path, write: Write) -> None:
     """Guards a split that follows the disk's order, overlaps, or leaves out a class."""
     for seed, label in enumerate(["ant", "bee"]):
         for number in range(1, 11):
@@ -219,9 +237,29 @@ def test_set_without_a_split_gets_ours(name, tmp_path, write):
             assert f"/{['ant', 'bee'][label]}/" in path
 
 
-def test_set_raises_when_it_has_no_such_part(tmp_path):
-    """Guards an unlabelled part that is silently the training part."""
+def test_unknown_part_or_name_is_refused_with_a_suggestion(tmp_path: Path) -> None:
+    """Guards unlabelled images that are silently the training images."""
     with pytest.raises(DataError, match="cifar10 has no part 'unlabelled': known: train, val"):
         open_source("cifar10:unlabelled", root=tmp_path)
     with pytest.raises(DataError, match="did you mean 'cifar10'"):
         open_named("cifar11")
+
+
+def test_name_is_recognised_with_and_without_a_split() -> None:
+    """Guards paths that begin like a name, and a split that is opened whatever is asked for."""
+    kind = TorchvisionKind()
+    assert kind.names == NAMES
+    assert all(kind.matches(parse_spec(name)) for name in NAMES)
+    assert kind.matches(parse_spec("stl10:unlabelled"))
+    assert not kind.matches(parse_spec("cifar10/train"))
+    assert not kind.matches(parse_spec("unlabelled:cifar10"))
+    assert kind.validation_spec(parse_spec("cifar10:train")) == "cifar10"
+
+
+def test_split_in_the_name_has_precedence(tmp_path: Path) -> None:
+    """Guards ``--data.val cifar10:train`` against being the test images."""
+    _write_cifar(tmp_path)
+    source = open_source("cifar10:train", split="val", root=tmp_path)
+    assert source.name == "cifar10/train"
+    with pytest.raises(DataError, match="cifar10 has no part ''"):
+        open_source("cifar10:", root=tmp_path)

@@ -14,7 +14,6 @@ from massrl.data.catalogue import open_objects
 from massrl.data.sources.voc_masks import VOC_CLASSES, VocMasks
 from massrl.errors import DataError
 
-
 CELLS = "# label:color_rgb:parts:actions\nbackground:0,0,0::\nred:200,10,10::\nwhite:90,90,90::\n"
 
 NUMBERS = np.array([[0, 1, 2], [2, 2, IGNORED]], np.uint8)

@@ -67,7 +67,7 @@ def load_dataset(
         raise DataError(f"{name} could not be downloaded ({cause}); {advice}") from None
 
 
-def download_voc(
+def voc_folder(
     name: str, lists: tuple[str, ...], *, root: Path | None = None, download: bool = True
 ) -> Path:
     """Return the folder of Pascal VOC, ``VOCdevkit/VOC2007`` below the root; download what is missing.

@@ -12,7 +12,7 @@ from massrl.data.annotated import ObjectSource, Scene
 from massrl.data.source import Source, Subset
 from massrl.data.sources.base import OpenOptions, SourceKind, Spec
 from massrl.data.sources.folders import FileSource, open_path
-from massrl.data.sources.torchvision_load import download_voc
+from massrl.data.sources.torchvision_load import voc_folder
 from massrl.data.sources.voc_masks import VOC_CLASSES, VocMasks
 from massrl.errors import DataError, suggest
 from massrl.images.decode import decode
@@ -186,7 +186,7 @@ def _find(spec: Spec, options: OpenOptions, *, split: str) -> tuple[Path, str]:
     """Folder and list of a spec; a set that has a name is downloaded first."""
     if not spec.is_path and spec.name in VOC_LISTS:
         lists = VOC_LISTS[spec.name]
-        folder = download_voc(
+        folder = voc_folder(
             spec.name, tuple(lists.values()), root=options.root, download=options.download
         )
         return folder, spec.part or lists[split]
