@@ -157,7 +157,7 @@ SOURCES = Table(
     "data source",
     group="massrl.sources",
     flag="--data.train",
-    rows={  # asked in this order whether a spec is theirs
+    rows={  # in the order in which a spec is matched
         "shapes": ("massrl.data.sources.shapes:ShapesKind", "rendered scenes: shapes(count=4000)"),
         "torchvision": (
             "massrl.data.sources.torchvision_sets:TorchvisionKind",

@@ -1,1 +1,1 @@
-"""Data: where images come from, how bytes become pixels, and how sets are split and checked."""
+"""Data: sources of images, their splits, loading them as batches of views, checking and packing."""

@@ -1,1 +1,1 @@
-"""Where images come from, a kind a module."""
+"""Kinds of data sources, one module each; ``registry.SOURCES`` lists them."""

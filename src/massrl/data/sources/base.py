@@ -77,11 +77,11 @@ class OpenOptions:
 class SourceKind(ABC):
     """One kind of data source; a row of ``registry.SOURCES`` names a subclass.
 
-    Kinds are asked in the order of the table whether a spec is theirs; the first that says so opens it.
+    Kinds are tried in the order of the table; the first whose ``matches`` is true opens the spec.
 
     Attributes:
         names: names of data sets, for error suggestions.
-        is_fallback: whether the kind takes whatever no other kind does, and so is asked last.
+        is_fallback: whether the kind takes whatever no other kind does, and so is tried last.
         objects_form: how a spec looks that ``open_objects`` accepts, for errors; empty for none.
     """
 

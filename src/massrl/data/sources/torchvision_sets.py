@@ -223,7 +223,7 @@ def open_named(
 def _from_arrays(title: str, dataset: Any, *, normalization: Normalization) -> ArraySource:
     images = dataset.data
     if images.shape[1] == 3 and images.shape[3] != 3:
-        images = images.transpose(0, 2, 3, 1)  # STL-10 keeps its channels first
+        images = images.transpose(0, 2, 3, 1)  # STL-10 has its channels first
     found = dataset.labels if hasattr(dataset, "labels") else dataset.targets
     labels: np.ndarray | None = np.asarray(found, np.int64)
     names: tuple[str, ...] = tuple(dataset.classes)
@@ -249,7 +249,7 @@ def _class_names(dataset: Any, labels: list[int]) -> tuple[str, ...]:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    """Relative to the root, so that a fingerprint does not depend on where the sets lie."""
+    """Return a path relative to the root, so that the fingerprint does not depend on the root."""
     try:
         return path.relative_to(folder).as_posix()
     except ValueError:

@@ -243,6 +243,6 @@ def _read_list(folder: Path, part: str, *, flag: str) -> list[str]:
 
 
 def _names_in(file: Path) -> list[str]:
-    """The first word of each line."""
+    """Read the first word of each line."""
     lines = file.read_text(encoding="utf-8").splitlines()
     return [line.split()[0] for line in lines if line.strip()]
