@@ -84,10 +84,11 @@ def pack(
         out.parent.mkdir(parents=True, exist_ok=True)
         with _Shards(out, shard_bytes) as shards:
             for number in range(len(source)):
-                content = _read(source, number, recoding=recoding, skip_broken=skip_broken)
-                if content is None:
+                encoded = _read(source, number, recoding=recoding, skip_broken=skip_broken)
+                if encoded is None:
                     continue
-                rows.append(shards.add(source, number, *content))
+                content, suffix = encoded
+                rows.append(shards.add(source, number, content=content, suffix=suffix))
                 if progress is not None:
                     progress(number + 1, len(source))
             shards.close()
@@ -124,7 +125,7 @@ class _Shards:
         self._shard_bytes = shard_bytes
         self._tar: tarfile.TarFile | None = None
 
-    def add(self, source: Source, number: int, content: bytes, suffix: str) -> _Row:
+    def add(self, source: Source, number: int, *, content: bytes, suffix: str) -> _Row:
         """Append the content of a source's image, and its class."""
         if self._tar is None:
             self.names.append(f"{self._out.name}-{len(self.names):05}.tar")

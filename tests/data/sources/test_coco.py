@@ -127,7 +127,7 @@ def test_mask_without_pycocotools_names_the_extra(monkeypatch: pytest.MonkeyPatc
     """Guards a bare ``ImportError``."""
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     with pytest.raises(ConfigError, match=r"pip install 'massrl\[detect\]'"):
-        object_mask([[0, 0, 1, 0, 1, 1]], 4, 4)
+        object_mask([[0, 0, 1, 0, 1, 1]], (4, 4))
 
 
 def test_broken_mask_is_named_with_its_annotation(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from massrl.data.sources.shape_outlines import CLASS_NAMES, Outline, draw_outlin
 @pytest.mark.parametrize("label", range(len(CLASS_NAMES)))
 def test_outline_has_the_given_extent_and_its_true_area(label: int) -> None:
     """Guards the rule that the labelled object is the largest, which compares these areas."""
-    outline = draw_outline(label, (0.5, 0.5), iter([0.8, 0.3, 0.1, 0.0]))
+    outline = draw_outline(label, (0.5, 0.5), numbers=iter([0.8, 0.3, 0.1, 0.0]))
     spans = np.ptp(outline.contours[0], axis=0)
     assert spans.max() == pytest.approx(0.5)
     side = 512
@@ -71,7 +71,7 @@ def test_outline_is_turned_by_at_most_twenty_degrees() -> None:
     """Guards squares that turn into diamonds, and classes that differ by their rotation alone."""
     label = CLASS_NAMES.index("square")
     for draw in (0.0, 0.999):
-        outline = draw_outline(label, (0.5, 0.5), iter([draw, 0.5, 0.6, 0.0]))
+        outline = draw_outline(label, (0.5, 0.5), numbers=iter([draw, 0.5, 0.6, 0.0]))
         edge = outline.contours[0][1] - outline.contours[0][0]
         angle = abs(np.rad2deg(np.arctan2(edge[1], edge[0])))
         assert angle == pytest.approx(20, abs=0.5)
@@ -80,6 +80,6 @@ def test_outline_is_turned_by_at_most_twenty_degrees() -> None:
 def test_outline_uses_four_random_numbers() -> None:
     """Guards scenes against changing: every further number would shift those after it."""
     numbers = iter([0.5, 0.5, 0.5, 0.5, 0.25])
-    draw_outline(0, (0.3, 0.6), numbers)
+    draw_outline(0, (0.3, 0.6), numbers=numbers)
     assert next(numbers) == 0.25
-    assert draw_outline(0, (0.3, 0.6), repeat(0.5)).label == 0
+    assert draw_outline(0, (0.3, 0.6), numbers=repeat(0.5)).label == 0

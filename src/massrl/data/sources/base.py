@@ -1,4 +1,19 @@
-"""What a kind of data source tells the catalogue: which specs are its own, and how they are opened."""
+"""Interface of a kind of data source: which specs it recognises, and how it opens them.
+
+A package adds a kind with a subclass of ``SourceKind`` and an entry point::
+
+    class GradientsKind(SourceKind):
+        names = ("gradients",)
+
+        def matches(self, spec):
+            return self.is_name(spec)
+
+        def open(self, spec, options):
+            return Gradients(options.split)  # a massrl.data.source.Source
+
+    [project.entry-points."massrl.sources"]
+    gradients = "my_package:GradientsKind"
+"""
 
 from __future__ import annotations
 

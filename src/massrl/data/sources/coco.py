@@ -107,7 +107,7 @@ class CocoSource(FileSource, ObjectSource):
         masks = np.zeros((len(objects), *size), bool)
         for mask, item in zip(masks, objects, strict=True):
             try:
-                mask[:] = object_mask(item["segmentation"], *size)
+                mask[:] = object_mask(item["segmentation"], size)
             except ConfigError:
                 raise
             except Exception as error:  # pycocotools raises whatever it likes
@@ -117,8 +117,12 @@ class CocoSource(FileSource, ObjectSource):
         return masks
 
 
-def object_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
+def object_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
     """Decode the pixels of an object from polygons or from COCO's run lengths.
+
+    Args:
+        segmentation: as the annotation file has it.
+        size: height and width of the image.
 
     Returns:
         bool ``(height, width)``.
@@ -133,9 +137,9 @@ def object_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy warns of what pycocotools does
         if isinstance(segmentation, list):
-            runs = coco.merge(coco.frPyObjects(segmentation, height, width))
+            runs = coco.merge(coco.frPyObjects(segmentation, *size))
         elif isinstance(segmentation["counts"], list):
-            runs = coco.frPyObjects(segmentation, height, width)
+            runs = coco.frPyObjects(segmentation, *size)
         else:
             runs = segmentation
         return np.asarray(coco.decode(runs)).astype(bool)

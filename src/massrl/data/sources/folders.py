@@ -102,12 +102,15 @@ class FileSource(Source):
     def fingerprint(self) -> str:
         """See ``Source.fingerprint``; names are relative, so that a folder may be moved."""
         sizes = [_size(self.path(index)) for index in range(len(self))]
-        return files_fingerprint(self.names, sizes, self.labels, self.class_names)
+        return files_fingerprint(
+            self.names, sizes, labels=self.labels, class_names=self.class_names
+        )
 
 
 def files_fingerprint(
     names: Sequence[str],
     sizes: Sequence[int],
+    *,
     labels: np.ndarray | None,
     class_names: tuple[str, ...],
 ) -> str:

@@ -106,7 +106,9 @@ class PackedSource(Source):
 
     def fingerprint(self) -> str:
         """See ``Source.fingerprint``: that of the folder, if no image was re-encoded."""
-        return files_fingerprint(self.names, self._size.tolist(), self.labels, self.class_names)
+        return files_fingerprint(
+            self.names, self._size.tolist(), labels=self.labels, class_names=self.class_names
+        )
 
     def __getstate__(self) -> dict[str, object]:
         state = {**vars(self), "_descriptors": {}}  # a worker opens its own

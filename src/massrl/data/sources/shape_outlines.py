@@ -44,7 +44,7 @@ class Outline(NamedTuple):
         return bool(shared.prod() > 0.1 * (high - low).prod())
 
 
-def draw_outline(label: int, extent: tuple[float, float], numbers: Iterator[float]) -> Outline:
+def draw_outline(label: int, extent: tuple[float, float], *, numbers: Iterator[float]) -> Outline:
     """Draw an outline of a class, rotated by up to 20 degrees, stretched, mirrored or not, and scaled.
 
     Args:

@@ -222,10 +222,10 @@ class ShapesSource(ObjectSource):
     def _place(self, label: int, numbers: Iterator[float]) -> list[Outline]:
         """Draw and place the objects, the largest (whose class is the label) first."""
         count = 1 + int(next(numbers) * self.objects)
-        main = draw_outline(label, _SINGLE if count == 1 else _MAIN, numbers)
+        main = draw_outline(label, _SINGLE if count == 1 else _MAIN, numbers=numbers)
         placed = [main.at(next(numbers), next(numbers))]
         for _ in range(count - 1):
-            other = draw_outline(int(next(numbers) * len(CLASS_NAMES)), _OTHER, numbers)
+            other = draw_outline(int(next(numbers) * len(CLASS_NAMES)), _OTHER, numbers=numbers)
             other = other.scaled(min(1.0, np.sqrt(0.7 * main.area / other.area)))
             for _ in range(_NUM_TRIES):
                 candidate = other.at(next(numbers), next(numbers))
