@@ -138,7 +138,7 @@ def test_mistake_ends_with_code_2_and_one_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--views.layout=masrl"], "unknown layout 'masrl': did you mean 'massrl'"),
+        (["--views.layout=masrl"], "--views.layout is 'masrl': did you mean 'massrl'"),
         (["--views.policies=simclr,weka"], "unknown policy 'weka': did you mean 'weak'"),
         (["--views.policies=simclr,no/such.yaml"], "cannot read the policy file no/such.yaml"),
         (["--data.train=no/such/folder"], "'no/such/folder' is neither a path"),

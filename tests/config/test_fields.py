@@ -31,7 +31,7 @@ class Inner:
 
     size: int = option(1, resume=True)
     """Size."""
-    names: tuple[str, ...] = option(("byol",), choices=OBJECTIVES, also=TRACKED)
+    names: tuple[str, ...] = option(("byol",), choices=OBJECTIVES, also=TRACKED, arguments=True)
     """Names."""
 
 

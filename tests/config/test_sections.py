@@ -65,6 +65,11 @@ def test_section_is_frozen_keyword_only_and_has_defaults(kind: Any) -> None:
         (ViewsConfig, {"fill": 256}, "--views.fill is 256, but 0 to 255"),
         (MethodConfig, {"name": "boyl"}, "--method.name is 'boyl': did you mean 'byol'"),
         (ViewsConfig, {"crop": "inceptoin"}, "--views.crop is 'inceptoin': did you mean"),
+        (
+            ViewsConfig,
+            {"layout": "massrl(2)"},
+            r"--views.layout is 'massrl\(2\)': did you mean 'massrl'",
+        ),
         (MethodConfig, {"pairs": "al"}, "--method.pairs is 'al'"),
         (MethodConfig, {"reduction": "max"}, "--method.reduction is 'max'"),
         (MethodConfig, {"batch_norm": "none"}, "--method.batch_norm is 'none'"),

@@ -173,7 +173,7 @@ def test_layout_takes_any_number_of_policies_and_crops() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"layout": "massrll"}, r"unknown layout 'massrll'.*'massrl'.*--views\.layout"),
+        ({"layout": "massrll"}, r"--views.layout is 'massrll': did you mean 'massrl'"),
         ({"policies": ()}, r"at least one policy.*--views\.policies"),
         ({"policies": ("simcl",)}, r"unknown policy 'simcl'.*'simclr'.*--views\.policies"),
         ({"crop": "inceptoin"}, r"--views\.crop is 'inceptoin'.*'inception'"),

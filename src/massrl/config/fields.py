@@ -12,7 +12,7 @@ from typing import Any
 
 from massrl.config.checks import choice
 from massrl.errors import ConfigError
-from massrl.parts import Row, Table, parse_call
+from massrl.parts import Row, parse_call
 
 Field = dataclasses.Field[Any]
 
@@ -22,6 +22,7 @@ def option(
     *,
     choices: Mapping[str, Any] | None = None,
     also: Mapping[str, str] | None = None,
+    arguments: bool = False,
     resume: bool = False,
     group: str | None = None,
     belongs_to: str | None = None,
@@ -30,9 +31,10 @@ def option(
 
     Args:
         default: the value when nothing else is asked for.
-        choices: accepted values with their meanings, or a table of parts, which are asked for as ``name`` or
-            ``name(argument, key=value)``. Help and error messages list them. Of a tuple, each item is one.
+        choices: accepted values with their meanings, or a table of parts. Help and error messages list
+            them. Of a tuple, each item is one.
         also: values that are accepted beside those of a table.
+        arguments: whether a part may be given arguments, as ``name(argument, key=value)``.
         resume: whether the value may change when a run is resumed.
         group: fields of one group replace each other: a layer that sets one drops the others of the
             layers below.
@@ -42,6 +44,7 @@ def option(
     facts = {
         "choices": choices,
         "also": also or {},
+        "arguments": arguments,
         "resume": resume,
         "group": group,
         "belongs_to": belongs_to,
@@ -94,7 +97,7 @@ def field_faults(config: Any, prefix: str = "--") -> list[str]:
 def _choice_fault(value: str, item: Field, flag: str) -> str | None:
     choices, also = item.metadata["choices"], item.metadata["also"]
     name = value
-    if isinstance(choices, Table) and value not in also:
+    if item.metadata["arguments"] and value not in also:
         try:
             name = parse_call(value, flag=flag).name
         except ConfigError as error:

@@ -17,7 +17,7 @@ from massrl.config.choices import (
     TARGET_STATISTICS,
 )
 from massrl.config.fields import field_faults, option
-from massrl.registry import CROPS, OBJECTIVES, OPTIMIZERS
+from massrl.registry import CROPS, LAYOUTS, OBJECTIVES, OPTIMIZERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,8 @@ class DataConfig:
 class ViewsConfig:
     """The views of each image. A field that is not set is as the layout has it."""
 
-    layout: str = "massrl-4"
-    """How crops and policies are combined: see `massrl policies`."""
+    layout: str = option("massrl-4", choices=LAYOUTS)
+    """How crops and policies are combined."""
     policies: tuple[str, ...] | None = option(None, belongs_to="views.layout")
     """Augmentation policies, any number, instead of the layout's: see `massrl policies`."""
     num_crops: int | None = option(None, belongs_to="views.layout")
@@ -113,7 +113,7 @@ class ViewsConfig:
 class MethodConfig:
     """The training objective."""
 
-    name: str = option("simclr", choices=OBJECTIVES)
+    name: str = option("simclr", choices=OBJECTIVES, arguments=True)
     """Training objective, a name or `name(key=value)`."""
     pairs: str | None = option(None, choices=PAIRS, belongs_to="views.layout")
     """Pairs of views that are compared; the layout's by default."""
@@ -203,7 +203,7 @@ class ModelConfig:
 class OptimConfig:
     """The optimiser and the learning-rate schedule."""
 
-    name: str = option("adamw", choices=OPTIMIZERS)
+    name: str = option("adamw", choices=OPTIMIZERS, arguments=True)
     """Optimiser, a name or `name(key=value)`."""
     lr: float = 1e-3
     """Base learning rate; the peak learning rate is `lr × batch_size / 256`, and is logged."""
