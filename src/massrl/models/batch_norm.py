@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from timm.layers import norm_act
 from torch import Tensor, nn
 
 from massrl.distributed import all_reduce_sum
@@ -28,6 +27,8 @@ def synchronise_batch_norm(network: nn.Module, *, gpu: bool) -> None:
     """
     for name, child in network.named_children():
         if gpu:
+            from timm.layers import norm_act  # knows timm's own batch norms; slow to import
+
             setattr(network, name, norm_act.convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]
         elif isinstance(child, _PLAIN):
             setattr(network, name, SummedBatchNorm.of(child))

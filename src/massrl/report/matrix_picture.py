@@ -5,7 +5,6 @@ from __future__ import annotations
 from io import BytesIO
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,6 +20,8 @@ def draw_matrix(matrix: Matrix) -> NDArray[np.uint8]:
     Returns:
         uint8 ``(height, width, 3)``, RGB.
     """
+    from matplotlib.figure import Figure  # slow to import
+
     values = np.array([[np.nan if x is None else x for x in row] for row in matrix.rows], float)
     count = len(values)
     side = max(3.0, _CELL * count)

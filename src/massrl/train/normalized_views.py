@@ -1,0 +1,36 @@
+"""Normalised views, made one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+
+class NormalizedViews(Sequence[Tensor]):
+    """N views, each normalised when it is indexed: in float32 all of them take four times the memory.
+
+    Args:
+        views: uint8 ``(N, B, H, W, 3)``.
+        mean: of the channels, float32 ``(3,)``, for values of 0-255.
+        std: likewise.
+        sides: height and width of each view, which lies in the upper left corner; all of it by default.
+    """
+
+    def __init__(
+        self, views: Tensor, mean: Tensor, std: Tensor, sides: Sequence[int] | None = None
+    ) -> None:
+        self._views, self._mean, self._std, self._sides = views, mean, std, sides
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def __getitem__(self, number: Any) -> Any:
+        """Return view ``number``: float32 ``(B, 3, H, W)``, channels-last."""
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        view = self._views[number]
+        if self._sides is not None:
+            view = view[:, : self._sides[number], : self._sides[number]]
+        return (view - self._mean).div_(self._std).permute(0, 3, 1, 2)

@@ -1,0 +1,276 @@
+"""One optimiser step of a run: views to loss, gradients to weights, weights to target."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NoReturn
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from massrl.config.pretrain import Config, TrainConfig
+from massrl.data.loader import ViewBatch
+from massrl.data.source import Normalization
+from massrl.distributed import World
+from massrl.errors import ImageError, NonFiniteError, TrainingError
+from massrl.methods.base import Method, MethodOutput
+from massrl.optim.build import build_optimizer
+from massrl.optim.groups import parameter_groups
+from massrl.optim.schedules import Schedule
+from massrl.train.normalized_views import NormalizedViews
+from massrl.views.device import Crops, execute
+from massrl.views.layouts import resolve_layout
+
+logger = logging.getLogger("massrl")
+
+_NEW_RUN_HINT = (
+    "a new run with a lower --optim.lr, or with --train.precision 32-true, "
+    "may help: massrl pretrain --config RUN/config.yaml --optim.lr …"
+)
+
+
+def make_fabric(train: TrainConfig, world: World) -> Fabric:
+    """Return the device and the precision of this process.
+
+    Fabric is given one device: the processes of a run exchange what they must through ``World``.
+    """
+    gpu = train.accelerator == "gpu"
+    return Fabric(
+        accelerator="cuda" if gpu else "cpu",
+        devices=[world.local_rank] if gpu else 1,
+        precision=train.precision,  # type: ignore[arg-type]
+        plugins=[LightningEnvironment()],
+    )
+
+
+class StepObserver:
+    """Base class of what measures the stages of a step; this one measures nothing."""
+
+    def stage(self, name: str) -> AbstractContextManager[Any]:
+        """Return a context around ``data``, ``forward``, ``backward``, ``optimiser`` or ``target``."""
+        return nullcontext()
+
+
+class TrainingStep:
+    """Networks, optimiser and position of a run; calling it makes one optimiser step.
+
+    The position is ``step``, the number of optimiser steps made; it continues from a checkpoint.
+
+    Args:
+        method: networks and objective; moved to the device.
+        config: the resolved configuration.
+        schedule: learning rate and τ by step.
+        normalization: mean and std of the images.
+        world: this process's place among those of the run.
+        observer: measures the stages of each step.
+
+    Attributes:
+        loss: mean loss of the last step, over all processes.
+        gradient_norm: L2 norm of the last step's gradients.
+        output: what the method gave for the last batch, its loss matrix averaged over processes.
+        skipped: images that could not be decoded, with the reasons.
+        stop_requested: number of the signal that this process has received, 0 for none.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        *,
+        config: Config,
+        schedule: Schedule,
+        normalization: Normalization,
+        world: World | None = None,
+        observer: StepObserver | None = None,
+    ) -> None:
+        self.world = world or World()
+        self.config = config
+        self.schedule = schedule
+        self.observer = observer or StepObserver()
+        self.fabric = make_fabric(config.train, self.world)
+        self.method = self.fabric.to_device(method).train()
+        self._optimizer = self._build_optimizer()
+        self.optimizer = self.fabric.setup_optimizers(self._optimizer)
+        self._sides = resolve_layout(config.views).sides(config.view_size)
+        self._mean, self._std = (
+            torch.tensor(values, dtype=torch.float32, device=self.fabric.device) * 255
+            for values in (normalization.mean, normalization.std)
+        )
+        self.step = 0
+        self.loss = 0.0
+        self.gradient_norm = 0.0
+        self.output: MethodOutput | None = None
+        self.skipped: dict[str, str] = {}
+        self.stop_requested = 0
+        self._stop_agreed = 0
+        self._indices: list[int] = []
+
+    def __call__(self, batches: Iterator[ViewBatch]) -> None:
+        """Make one optimiser step on the next ``train.accumulate`` batches, then move the target.
+
+        Raises:
+            ImageError: if an image is broken and ``--data.on_error`` is ``stop``.
+            NonFiniteError: if the loss or the gradient is not finite.
+            TrainingError: if too few images can be decoded.
+        """
+        stage = self.observer.stage
+        self._indices = []
+        for part in range(self.config.train.accumulate):
+            with stage("data"):
+                batch = self.fabric.to_device(next(batches))
+            with stage("forward"), self.fabric.autocast():
+                self._add_gradients(batch, part)
+        with stage("optimiser"):
+            self.world.average_gradients(self.method.parameters())
+            self._check_gradients()
+            for group in self._optimizer.param_groups:
+                group["lr"] = self.schedule.lr(self.step)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        with stage("target"):
+            self.method.update_target(self.schedule.tau(self.step))
+        self.step += 1
+
+    def _add_gradients(self, batch: ViewBatch, part: int) -> None:
+        """Add the gradients of one batch, which is number ``part`` of its optimiser step."""
+        weight = self._agree(batch)
+        self._indices += batch.indices.tolist()
+        parts, world = self.config.train.accumulate, self.world
+        # Networks with random layers draw the same numbers at the same step of every run.
+        number = (self.config.train.seed * 1_000_003 + self.step) * parts + part
+        torch.manual_seed(number * world.size + world.rank)
+        pixels = execute(batch.views) if isinstance(batch.views, Crops) else batch.views
+
+        def backward(loss: Tensor) -> None:
+            with self.observer.stage("backward"):
+                self.fabric.backward(loss * (weight / parts))
+
+        output = self.method.forward_backward(self.normalize(pixels), backward)
+        values = torch.cat([output.loss[None], output.matrix.flatten()])
+        loss, *matrix = world.mean(values * weight).tolist()
+        if not math.isfinite(loss):
+            own = [] if math.isfinite(float(output.loss)) else batch.indices.tolist()
+            self._raise_nonfinite(f"the loss is {loss}", loss, own)
+        self.loss = loss / parts + (self.loss if part else 0.0)
+        self.output = output._replace(matrix=torch.tensor(matrix).view(output.matrix.shape))
+
+    def normalize(self, views: Tensor) -> NormalizedViews:
+        """Return normalised views of uint8 ``(N, B, H, W, 3)``."""
+        return NormalizedViews(views, self._mean, self._std, self._sides)
+
+    def _agree(self, batch: ViewBatch) -> float:
+        """All-gather image counts, decode failures and stop requests, for one decision of all.
+
+        Returns:
+            The weight of this process's mean loss in that of all images: 1 unless some were skipped.
+
+        Raises:
+            ImageError: if an image is broken and ``--data.on_error`` is ``stop``.
+            TrainingError: if a process has fewer than two images.
+        """
+        own = [len(batch.indices), len(batch.failures), self.stop_requested]
+        counts, failures, stops = self.world.exchange(own).T
+        self._stop_agreed = int(stops.max())
+        if failures.any():
+            gathered = self.world.all_gather_object(batch.failures)
+            self._count_failures([failure for some in gathered for failure in some])
+        if counts.min() < 2:
+            raise TrainingError(
+                f"step {self.step} has fewer than two images that can be decoded: massrl data check "
+                f"lists them; a larger --data.batch_size leaves more"
+            )
+        return float(counts[self.world.rank] / counts.mean())
+
+    def _count_failures(self, failures: list[tuple[str, str]]) -> None:
+        """Raise at a broken image or count it, as ``--data.on_error`` says."""
+        for name, reason in failures:
+            if self.config.data.on_error == "stop":
+                raise ImageError(
+                    name, f"{reason} (--data.on_error skip continues without such images)"
+                )
+            if name not in self.skipped:
+                logger.warning("skipped %s: %s", name, reason)
+            self.skipped[name] = reason
+
+    def _check_gradients(self) -> None:
+        """Measure the gradients before they change anything, and raise if they are not finite.
+
+        With 16-bit floats they carry a loss scale, and the scaler skips steps that overflow.
+        """
+        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
+        norm = gradient_norm(self.method)
+        self.gradient_norm = norm / scaler.get_scale() if scaler is not None else norm
+        if scaler is None and not math.isfinite(norm):
+            self._raise_nonfinite(f"the gradient is {norm}", norm, self._indices)
+
+    def _raise_nonfinite(self, what: str, value: float, indices: list[int]) -> NoReturn:
+        """Stop at a number that is not finite; ``indices`` are this process's images that gave it."""
+        named = [index for some in self.world.all_gather_object(indices) for index in some]
+        raise NonFiniteError(
+            f"{what} at step {self.step}, on the images of indices {named}; {_NEW_RUN_HINT}",
+            step=self.step,
+            loss=str(value),
+            indices=named,
+        )
+
+    @property
+    def is_last(self) -> bool:
+        """Whether all steps of the run have been made."""
+        return self.step >= self.schedule.total_steps
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the last step."""
+        return float(self._optimizer.param_groups[0]["lr"])
+
+    @property
+    def stop_signal(self) -> int:
+        """Number of the signal to stop at, 0 for none; the same in all processes after each step."""
+        return self._stop_agreed if self.world.size > 1 else self.stop_requested
+
+    def _build_optimizer(self) -> Optimizer:
+        optim = self.config.optim
+        groups = parameter_groups(self.method.trainable(), weight_decay=optim.weight_decay)
+        return build_optimizer(optim, groups, lr=self.schedule.peak_lr)
+
+    def check_finite(self) -> None:
+        """Raise if a weight is not finite, before it is saved over a good checkpoint.
+
+        Raises:
+            TrainingError: if a weight is not finite.
+        """
+        norms = torch.stack(torch._foreach_norm(list(self.method.parameters())))
+        if not torch.isfinite(norms).all():
+            raise TrainingError(
+                f"weights are no longer finite after step {self.step - 1}; {_NEW_RUN_HINT}"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything needed to continue from here."""
+        return {
+            "step": self.step,
+            "method": self.method.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self.fabric.strategy.precision.state_dict(),  # empty without 16-bit floats
+            "skipped": self.skipped,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what ``state_dict`` gave."""
+        self.step = int(state["step"])
+        self.method.load_state_dict(state["method"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"]:
+            self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        self.skipped = dict(state["skipped"])
+
+
+def gradient_norm(network: nn.Module) -> float:
+    """Return the L2 norm of all gradients together."""
+    gradients = [item.grad for item in network.parameters() if item.grad is not None]
+    return float(torch.stack(torch._foreach_norm(gradients)).norm())
