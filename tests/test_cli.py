@@ -142,7 +142,7 @@ def test_mistake_ends_with_code_2_and_one_line(
         (["--views.policies=simclr,weka"], "unknown policy 'weka': did you mean 'weak'"),
         (["--views.policies=simclr,no/such.yaml"], "cannot read the policy file no/such.yaml"),
         (["--data.train=no/such/folder"], "'no/such/folder' is neither a path"),
-        (["--data.train="], "no images to learn from: --data.train"),
+        (["--data.train="], "no training images: --data.train"),
         (["--model.backbone=resnet81"], "resnet18"),
         (["--data.batch_size=64"], "--data.batch_size to 20"),
     ],

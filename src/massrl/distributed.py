@@ -1,8 +1,8 @@
-"""The processes that train one run together: who is who, and what they tell each other.
+"""The processes that train one run together: their ranks, and what they exchange.
 
-One process leads: it writes the run folder and speaks. All of them hold the same weights, each sees
-its own share of every batch. Without a group, as in most runs, there is one process, and every message
-is to itself.
+The main process writes the run folder and logs. All processes hold the same weights, and each sees its
+own part of every batch. Without a process group, as in most runs, there is one process, and every
+exchange returns what it was given.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class World:
     """One process's place among those of a run.
 
     Attributes:
-        rank: its number, from 0.
-        size: how many there are.
-        local_rank: its number on its own machine.
-        local_size: how many there are on its machine.
+        rank: number of this process, from 0.
+        size: number of processes.
+        local_rank: number of this process on its own machine.
+        local_size: number of processes on its machine.
     """
 
     rank: int = 0
@@ -36,30 +36,30 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+        """Whether this is the process that writes and logs."""
         return self.rank == 0
 
     @property
     def nodes(self) -> int:
-        """How many machines there are."""
+        """Number of machines."""
         return self.size // self.local_size
 
     def broadcast(self, content: Any = None) -> Any:
-        """Give every process what the one that leads gives."""
+        """Return, in every process, what the main process gives."""
         box = [content]
         if self.size > 1:
             dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
     def all_gather_object(self, content: Any) -> list[Any]:
-        """Give every process what each of them gives, in the order of their ranks."""
+        """Return what each process gives, in the order of their ranks."""
         boxes = [content] * self.size
         if self.size > 1:
             dist.all_gather_object(boxes, content)
         return boxes
 
     def exchange(self, values: Sequence[float]) -> Tensor:
-        """Give every process a few numbers of each of them: float64 ``(size, len(values))``."""
+        """All-gather a few numbers: float64 ``(size, len(values))``."""
         own = torch.tensor(values, dtype=torch.float64)
         rows = [torch.empty_like(own) for _ in range(self.size)]
         if self.size == 1:
@@ -68,7 +68,7 @@ class World:
         return torch.stack(rows)
 
     def mean(self, tensor: Tensor) -> Tensor:
-        """The mean over all processes, without a graph."""
+        """Return the mean over all processes, without an autograd graph."""
         if self.size == 1:
             return tensor.detach()
         total = tensor.detach().clone()
@@ -76,7 +76,7 @@ class World:
         return total / self.size
 
     def average_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Bring every gradient to its mean over all processes, in one message."""
+        """Replace every gradient by its mean over all processes, in one all-reduce."""
         if self.size == 1:
             return
         gradients = [item.grad for item in parameters if item.grad is not None]
@@ -91,7 +91,7 @@ _ALONE: ContextVar[bool] = ContextVar("alone", default=False)
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Do something without the other processes, such as timing a step, while they wait."""
+    """Run something in this process alone, such as timing a step, while the others wait."""
     before = _ALONE.set(True)
     try:
         yield
@@ -100,31 +100,32 @@ def alone() -> Iterator[None]:
 
 
 def world() -> World:
-    """The place of this process in the group that is connected, by rank and size alone."""
+    """Return this process's rank and size in the current process group."""
     if not _ALONE.get() and dist.is_available() and dist.is_initialized():
         return World(rank=dist.get_rank(), size=dist.get_world_size())
     return World()
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
-    """The sum over all processes; gradients of all of them flow back to each."""
-    return _Summed.apply(tensor) if world().size > 1 else tensor
+    """Return the sum over all processes; gradients of all of them flow back to each."""
+    return _AllReduceSum.apply(tensor) if world().size > 1 else tensor
 
 
 def all_gather_cat(tensor: Tensor, dim: int) -> tuple[Tensor, int]:
-    """The tensors of all processes one after the other along a dimension, in which alone they differ.
+    """Concatenate the tensors of all processes along a dimension, the only one in which they may differ.
 
     Returns:
-        All of them; gradients of all processes flow back to each. And where one's own begins.
+        The concatenation, through which gradients of all processes flow back to each; and where this
+        process's part begins.
     """
     here = world()
     if here.size == 1:
         return tensor, 0
     lengths = here.exchange([tensor.shape[dim]]).int().flatten().tolist()
-    return _Gathered.apply(tensor, dim, lengths, here.rank), sum(lengths[: here.rank])
+    return _AllGatherCat.apply(tensor, dim, lengths, here.rank), sum(lengths[: here.rank])
 
 
-class _Summed(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
         total = tensor.clone()
@@ -138,7 +139,7 @@ class _Summed(torch.autograd.Function):
         return total
 
 
-class _Gathered(torch.autograd.Function):
+class _AllGatherCat(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, dim: int, lengths: list[int], rank: int) -> Tensor:
         ctx.place = dim, sum(lengths[:rank]), lengths[rank]

@@ -13,7 +13,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple
@@ -126,14 +126,24 @@ class Table(Mapping[str, Row]):
         self.parts[name] = part
         return part
 
-    def build(self, text: str, *, flag: str | None = None) -> Any:
+    def load_call(self, text: str, *, flag: str | None = None) -> Any:
+        """Import the part that ``name(argument, key=value)`` names; the arguments are not used."""
+        return self.load(parse_call(text, flag=flag or self.flag).name, flag=flag)
+
+    def build(self, text: str, *first: Any, flag: str | None = None) -> Any:
         """Call the part that ``name(argument, key=value)`` asks for with those arguments.
+
+        Args:
+            text: what the user wrote.
+            first: arguments of the caller that stand before the user's.
+            flag: where the user asked for it, for errors; the table's own by default.
 
         Raises:
             ConfigError: for an unknown name, or arguments that do not fit.
         """
         call = parse_call(text, flag=flag or self.flag)
-        return bind_call(call, self.load(call.name, flag=flag), flag=flag or self.flag)
+        part = self.load(call.name, flag=flag)
+        return bind_call(call, partial(part, *first) if first else part, flag=flag or self.flag)
 
     def summary(self, name: str) -> str:
         """One line about a part; of another package's, the first line of its docstring."""

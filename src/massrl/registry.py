@@ -190,7 +190,22 @@ FORMATS = Table(
         "onnx": ("massrl.weights.formats:ONNX", "any network, for ONNX Runtime"),
     },
 )
-LOGGERS = Table("logger", group="massrl.loggers", flag="--train.loggers", rows={})
+LOGGERS = Table(
+    "logger",
+    group="massrl.loggers",
+    flag="--train.loggers",
+    rows={
+        "tensorboard": ("massrl.train.loggers:TensorBoard", "event files in the run folder"),
+        "wandb": (
+            "massrl.train.loggers:WeightsAndBiases",
+            "Weights & Biases, offline without a key",
+        ),
+        "mlflow": (
+            "massrl.train.loggers:MLflow",
+            "MLflow, in the run folder unless a server is set",
+        ),
+    },
+)
 
 TABLES = (
     OBJECTIVES,

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from massrl.config.sections import OptimConfig
 from massrl.errors import ConfigError
 from massrl.optim.build import build_optimizer
 from massrl.optim.groups import parameter_groups
 from massrl.optim.lars import LARS
+from massrl.registry import OPTIMIZERS
 
 
 def _network() -> nn.Linear:
@@ -23,16 +25,18 @@ def test_build_hands_every_argument_on() -> None:
     """A flag that is read and then ignored."""
     network = _network()
     groups = parameter_groups(network, weight_decay=0.3)
-    lars = build_optimizer("lars", groups, lr=2.0, momentum=0.5, trust_coefficient=0.02, clip=True)
+    lars = build_optimizer(
+        OptimConfig(name="lars", momentum=0.5, trust_coefficient=0.02, clip=True), groups, lr=2.0
+    )
     assert isinstance(lars, LARS)
     wanted = {"lr": 2.0, "momentum": 0.5, "trust_coefficient": 0.02, "clip": True}
     for group in lars.param_groups:
         assert {key: group[key] for key in wanted} == wanted
     assert [group["weight_decay"] for group in lars.param_groups] == [0.3, 0.0]
     assert [group["adapt"] for group in lars.param_groups] == [True, False]
-    sgd = build_optimizer("sgd", groups, lr=2.0, momentum=0.5)
+    sgd = build_optimizer(OptimConfig(name="sgd", momentum=0.5), groups, lr=2.0)
     assert (sgd.param_groups[0]["lr"], sgd.param_groups[0]["momentum"]) == (2.0, 0.5)
-    adamw = build_optimizer("adamw", groups, lr=2.0, betas=(0.8, 0.95))
+    adamw = build_optimizer(OptimConfig(name="adamw", betas=(0.8, 0.95)), groups, lr=2.0)
     assert adamw.param_groups[1]["betas"] == (0.8, 0.95)
     assert [group["weight_decay"] for group in adamw.param_groups] == [0.3, 0.0]
 
@@ -42,7 +46,9 @@ def test_adamw_when_fused_steps_as_the_formula() -> None:
     network = _network()
     wanted = copy.deepcopy(network).weight.detach().double()
     optimizer = build_optimizer(
-        "adamw", parameter_groups(network, weight_decay=0.1), lr=0.01, betas=(0.8, 0.9)
+        OptimConfig(name="adamw", betas=(0.8, 0.9)),
+        parameter_groups(network, weight_decay=0.1),
+        lr=0.01,
     )
     first, second = torch.zeros(2, 3).double(), torch.zeros(2, 3).double()
     for step in range(1, 4):
@@ -62,10 +68,10 @@ def test_build_with_an_unknown_name_suggests_the_nearest() -> None:
     """A traceback out of torch for a typing slip."""
     groups = parameter_groups(_network(), weight_decay=0.0)
     with pytest.raises(ConfigError, match=r"'adam'.*did you mean 'adamw'.*--optim.name"):
-        build_optimizer("adam", groups, lr=0.1)
+        OPTIMIZERS.build("adam", groups, 0.1, OptimConfig())
 
 
 def test_build_without_parameters_says_so() -> None:
     """The message of torch about an empty list names nothing the user knows."""
     with pytest.raises(ConfigError, match="no trainable parameters"):
-        build_optimizer("sgd", [], lr=0.1)
+        build_optimizer(OptimConfig(name="sgd"), [], lr=0.1)

@@ -36,8 +36,9 @@ from massrl.methods.base import MethodOutput
 from massrl.models.batch_norm import SummedBatchNorm, synchronise_batch_norm
 from massrl.optim.schedules import Schedule
 from massrl.runs.metrics import read_metrics
-from massrl.train.launch import end_with, fresh_store, launched_place, place_of, process_group
-from massrl.train.module import PretrainingModule
+from massrl.train.launch import end_with, fresh_store, process_group
+from massrl.train.launchers import launched_place, place_of
+from massrl.train.step import TrainingStep
 from massrl.views.layouts import ViewSpec
 
 GENTLE = {"name": "sgd", "lr": 0.1}  # so that rounding does not grow from step to step
@@ -222,7 +223,10 @@ def test_random_layers_of_two_processes_draw_different_numbers(tmp_path: Path) -
         def mean(self, tensor: torch.Tensor) -> torch.Tensor:
             return tensor
 
-    class Drawing(nn.Module):
+    class Drawing(nn.Linear):
+        def trainable(self) -> list[nn.Module]:
+            return [self]
+
         def forward_backward(self, views: Any, backward: Any) -> MethodOutput:
             drawn.append(float(torch.rand(())))
             return MethodOutput(torch.zeros(()), torch.zeros(1, 1), views[0], views[0])
@@ -232,14 +236,14 @@ def test_random_layers_of_two_processes_draw_different_numbers(tmp_path: Path) -
     schedule = Schedule(peak_lr=1.0, warmup_steps=0, total_steps=1, target_momentum=0.9)
     batch = ViewBatch(torch.zeros(4, 2, 16, 16, 3, dtype=torch.uint8), torch.arange(2), [])
     for rank in (0, 1, 0):
-        module = PretrainingModule(
-            Drawing(),  # type: ignore[arg-type]
+        step = TrainingStep(
+            Drawing(1, 1),  # type: ignore[arg-type]
             config=config,
             schedule=schedule,
             normalization=IMAGENET_NORMALIZATION,
             world=SampleKey(rank=rank, size=2),
         )
-        module.forward_backward(batch, 0, torch.Tensor.backward)
+        step._add_gradients(batch, 0)
     assert drawn[0] != drawn[1]
     assert drawn[0] == drawn[2]
 
@@ -255,15 +259,15 @@ def test_process_that_dies_ends_the_run_in_one_line(
         started.append(original(*arguments, **settings))
         return started[-1]
 
-    step = PretrainingModule.training_step
+    step = TrainingStep.__call__
 
-    def killing(self: PretrainingModule, *arguments: Any) -> None:
+    def killing(self: TrainingStep, *arguments: Any) -> None:
         step(self, *arguments)
         if self.step == 3:
             started[0].kill()
 
     monkeypatch.setattr("massrl.train.launch.subprocess.Popen", watched)
-    monkeypatch.setattr(PretrainingModule, "training_step", killing)
+    monkeypatch.setattr(TrainingStep, "__call__", killing)
     with pytest.raises(TrainingError, match="another process of the run has ended"):
         run(tmp_path / "run", train={"checkpoint_every": 2, "max_steps": 6, **TWO})
     monkeypatch.undo()
@@ -304,15 +308,15 @@ def test_signal_to_the_one_that_leads_stops_all_after_the_same_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards stop and resume over processes: bit for bit what one sitting gives."""
-    step = PretrainingModule.training_step
+    step = TrainingStep.__call__
 
-    def signalled(self: PretrainingModule, *arguments: Any) -> None:
+    def signalled(self: TrainingStep, *arguments: Any) -> None:
         if self.step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         step(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PretrainingModule, "training_step", signalled)
+        patch.setattr(TrainingStep, "__call__", signalled)
         cut = run(tmp_path / "cut", train={"max_steps": 6, **TWO})
     assert cut.session.stopped_by == "SIGTERM"
     assert 2 < cut.session.step < 6
@@ -326,16 +330,16 @@ def test_run_goes_on_with_another_number_of_devices(
 ) -> None:
     """Guards devices as what may change: the batch is global, and so is what is learnt."""
     sections = {"optim": GENTLE, "data": {"batch_size": 16}}
-    step = PretrainingModule.training_step
+    step = TrainingStep.__call__
 
-    def signalled(self: PretrainingModule, *arguments: Any) -> None:
+    def signalled(self: TrainingStep, *arguments: Any) -> None:
         if self.step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
         step(self, *arguments)
 
     whole = run(tmp_path / "whole", **sections, train={"max_steps": 6}).folder
     with monkeypatch.context() as patch:
-        patch.setattr(PretrainingModule, "training_step", signalled)
+        patch.setattr(TrainingStep, "__call__", signalled)
         cut = run(tmp_path / "cut", **sections, train={"max_steps": 6})
     assert cut.session.step == 4
     before = load_config(cut.folder / "config.yaml").to_dict()
@@ -386,7 +390,7 @@ def test_torchrun_starts_again_what_was_killed_and_the_run_goes_on(tmp_path: Pat
     _, said = process.communicate(timeout=240)
     assert process.returncode == 0, said
     log = (out / "log.txt").read_text(encoding="utf-8")
-    assert "going on from step" in log
+    assert "resuming from step" in log
     whole = run(tmp_path / "whole", train={**train, **TWO}).folder
     assert_identical(weights(whole), weights(out))
 
@@ -456,7 +460,7 @@ def test_job_whose_time_is_up_is_queued_again_and_goes_on(tmp_path: Path) -> Non
     assert (tmp_path / "asked").read_text() == "requeue 4711\n"
     again = {**environment, "SLURM_RESTART_COUNT": "1"}
     assert subprocess.run(command, env=again, check=False).returncode == 0
-    assert "going on from step" in (out / "log.txt").read_text(encoding="utf-8")
+    assert "resuming from step" in (out / "log.txt").read_text(encoding="utf-8")
     whole = run(tmp_path / "whole", train=train).folder
     assert_identical(weights(whole), weights(out))
 
@@ -556,7 +560,7 @@ def test_numbers_that_do_not_fit_the_launcher_are_refused(monkeypatch: pytest.Mo
 
 def test_shared_images_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards machines whose folders of one name hold different images."""
-    monkeypatch.setattr(World, "collect", lambda self, own: [own, ("another", None)])
+    monkeypatch.setattr(World, "all_gather_object", lambda self, own: [own, ("another", None)])
     with pytest.raises(MassrlError, match="not the same for all"):
         run(tmp_path / "run")
 

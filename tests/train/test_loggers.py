@@ -15,8 +15,10 @@ from massrl.commands.pretrain import resume
 from massrl.config.files import load_config
 from massrl.config.parser import make_config
 from massrl.errors import ConfigError
+from massrl.registry import LOGGERS
 from massrl.report.content import Matrix
 from massrl.report.matrix_picture import draw_matrix
+from massrl.runs.folder import RunFolder
 from massrl.runs.metrics import read_metrics
 from massrl.train import loggers as module
 
@@ -54,24 +56,26 @@ def test_run_goes_on_with_loggers_added(tmp_path: Path) -> None:
     assert any((tmp_path / "run" / "tensorboard").iterdir())
 
 
-class Failing:
+class Failing(module.RunLogger):
     """A logger whose disk, server or package fails from the second row on."""
 
-    def __init__(self) -> None:
-        self.rows = 0
+    rows = 0
 
-    def log_hyperparams(self, values: dict[str, Any]) -> None:
-        """Takes the configuration."""
+    def __init__(self, folder: RunFolder, record: str | None) -> None:
+        """Needs nothing."""
+
+    def settings(self, values: dict[str, Any]) -> None:
+        """Receives the configuration."""
         assert values["train.max_steps"] == 10
 
-    def log_metrics(self, values: dict[str, float], *, step: int) -> None:
+    def metrics(self, values: dict[str, float], step: int) -> None:
         """Fails."""
-        self.rows += 1
-        if self.rows > 1:
+        Failing.rows += 1
+        if Failing.rows > 1:
             raise OSError("no such server")
 
-    def finalize(self, status: str) -> None:
-        """Never comes to this."""
+    def close(self, status: str) -> None:
+        """Is never reached."""
         raise AssertionError
 
 
@@ -79,15 +83,13 @@ def test_logger_that_fails_is_given_up_and_the_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards hours of training against a server that is gone."""
-    failing = Failing()
-    monkeypatch.setitem(module._KINDS, "mlflow", lambda *_: (failing, lambda *_: None, None))
-    monkeypatch.setattr(module, "check_loggers", lambda names: None)
-    monkeypatch.setattr("massrl.train.pretrain.check_loggers", lambda names: None)
+    monkeypatch.setattr(Failing, "rows", 0)
+    monkeypatch.setitem(LOGGERS._loaded, "mlflow", Failing)
     result = run(tmp_path / "run", train={"loggers": ["mlflow"]})
     assert result.session.step == 10
-    assert failing.rows == 2
+    assert Failing.rows == 2
     log = (result.folder / "log.txt").read_text(encoding="utf-8")
-    assert log.count("--train.loggers mlflow is given up: no such server") == 1
+    assert log.count("--train.loggers mlflow is dropped: no such server") == 1
 
 
 def test_logger_that_is_not_installed_is_refused_before_anything_is_made(
@@ -109,11 +111,11 @@ def test_key_decides_whether_a_service_is_asked(
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("WANDB_MODE", "WANDB_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    assert not module._has_wandb_key()
+    assert not module.has_wandb_key()
     monkeypatch.setenv("WANDB_API_KEY", "x")
-    assert module._has_wandb_key()
+    assert module.has_wandb_key()
     monkeypatch.setenv("WANDB_MODE", "offline")
-    assert not module._has_wandb_key()
+    assert not module.has_wandb_key()
 
 
 @pytest.mark.filterwarnings("default")  # what their packages are warned of is not ours
@@ -131,7 +133,7 @@ def test_other_loggers_write_where_there_is_no_service(
             run(folder, train={**EVERY_THIRD, "loggers": [name]})
     record = json.loads((folder / "loggers.json").read_text(encoding="utf-8"))
     resume(folder, console=quiet())
-    assert "given up" not in (folder / "log.txt").read_text(encoding="utf-8")
+    assert "is dropped" not in (folder / "log.txt").read_text(encoding="utf-8")
     assert any(name in path.name for path in folder.iterdir())
     assert json.loads((folder / "loggers.json").read_text(encoding="utf-8")) == record
     if name == "mlflow":
@@ -149,24 +151,29 @@ def test_record_is_asked_for_again_when_a_run_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards one curve of a run against as many as it had sittings."""
-    asked: list[str | None] = []
+    records: list[str | None] = []
 
-    class Silent:
-        def __getattr__(self, name: str) -> Any:
-            return lambda *_, **__: None
+    class Silent(module.RunLogger):
+        def __init__(self, folder: RunFolder, record: str | None) -> None:
+            records.append(record)
+            self.record = record or "first"
 
-    def kind(folder: Any, record: str | None) -> Any:
-        asked.append(record)
-        return Silent(), lambda *_: None, record or "first"
+        def settings(self, values: dict[str, Any]) -> None:
+            assert records == [None]
 
-    monkeypatch.setitem(module._KINDS, "mlflow", kind)
-    monkeypatch.setattr("massrl.train.pretrain.check_loggers", lambda names: None)
+        def metrics(self, values: dict[str, float], step: int) -> None:
+            """Show nothing."""
+
+        def close(self, status: str) -> None:
+            """Close nothing."""
+
+    monkeypatch.setitem(LOGGERS._loaded, "mlflow", Silent)
     with pytest.MonkeyPatch.context() as patch:
         cut_at(patch, 5)
         with pytest.raises(PowerCutError):
             run(tmp_path / "run", train={**EVERY_THIRD, "loggers": ["mlflow"]})
     resume(tmp_path / "run", console=quiet())
-    assert asked == [None, "first"]
+    assert records == [None, "first"]
 
 
 def test_picture_of_the_matrix_is_dark_where_the_loss_is_high() -> None:

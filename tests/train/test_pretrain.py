@@ -31,8 +31,8 @@ from massrl.optim.schedules import Schedule
 from massrl.runs.metrics import read_metrics
 from massrl.train.callbacks.collapse import CollapseMonitor
 from massrl.train.checkpoint import load_checkpoint
-from massrl.train.module import PretrainingModule
 from massrl.train.resolve import make_schedule
+from massrl.train.step import TrainingStep
 from massrl.views.plan import Plan
 from massrl.views.view_maker import ViewMaker
 
@@ -137,14 +137,14 @@ def test_views_are_normalised_whatever_made_them(tmp_path: Path) -> None:
     """Guards §3 against the released code: two of four policies were never normalised."""
     config = make_config(tiny(tmp_path))
     schedule = Schedule(peak_lr=1.0, warmup_steps=0, total_steps=1, target_momentum=0.9)
-    module = PretrainingModule(
-        torch.nn.Identity(),  # type: ignore[arg-type]
+    step = TrainingStep(
+        SimpleMethod(),  # type: ignore[arg-type]
         config=config,
         schedule=schedule,
         normalization=IMAGENET_NORMALIZATION,
     )
     views = torch.randint(0, 256, (4, 2, 5, 6, 3), dtype=torch.uint8)
-    ours = module.normalise(views)
+    ours = step.normalize(views)
     expected = (views.double().numpy() / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     assert len(ours) == 4
     assert np.abs(torch.stack(list(ours)).numpy() - expected.transpose(0, 1, 4, 2, 3)).max() < 1e-5
@@ -210,14 +210,14 @@ def test_gradient_that_is_not_finite_stops_the_run_before_it_ruins_the_weights(
 
 def test_matrix_is_a_mean_over_the_last_steps(tmp_path: Path) -> None:
     """Guards the picture against one batch's noise."""
-    health = CollapseMonitor(["a", "b"], tmp_path / "matrix.json")
-    module = SimpleNamespace(step=1, schedule=SimpleNamespace(total_steps=60))
+    monitor = CollapseMonitor(["a", "b"], tmp_path / "matrix.json")
+    step = SimpleNamespace(step=1, is_last=False)
     for value in (1.0, 2.0):
         features = torch.randn(4, 3)
-        module.output = MethodOutput(torch.zeros(()), torch.full((2, 2), value), features, features)
-        health.after_step(None, module)  # type: ignore[arg-type]
-    assert health.matrix is not None
-    assert torch.allclose(health.matrix, torch.full((2, 2), 1.02))
+        step.output = MethodOutput(torch.zeros(()), torch.full((2, 2), value), features, features)
+        monitor.after_step(step)  # type: ignore[arg-type]
+    assert monitor.matrix is not None
+    assert torch.allclose(monitor.matrix, torch.full((2, 2), 1.02))
 
 
 def test_gradient_norm_is_that_of_the_whole_step(
@@ -347,12 +347,12 @@ def test_probe_reports_knn_where_labels_exist(tmp_path: Path) -> None:
 
 def test_collapse_is_said_in_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Guards the warning: a representation that is one point must not look like a good loss."""
-    health = CollapseMonitor(["a", "b"], tmp_path / "matrix.json")
+    monitor = CollapseMonitor(["a", "b"], tmp_path / "matrix.json")
     same = torch.ones(16, 8) + 1e-4 * torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
     method = MethodOutput(torch.zeros(()), torch.zeros(2, 2), same, same)
-    module = SimpleNamespace(output=method, step=50, schedule=SimpleNamespace(total_steps=60))
+    step = SimpleNamespace(output=method, step=50, is_last=False)
     with caplog.at_level(logging.WARNING, logger="massrl"):
-        health.after_step(None, module)  # type: ignore[arg-type]
+        monitor.after_step(step)  # type: ignore[arg-type]
     assert "collapsing" in caplog.text
     assert "--method.target_momentum" in caplog.text
 
@@ -435,13 +435,13 @@ def test_settings_of_the_optimiser_reach_it(tmp_path: Path) -> None:
         config = make_config(
             tiny(tmp_path, optim={"name": name, "lr": 0.5, "weight_decay": 0.125, **values})
         )
-        module = PretrainingModule(
-            SimpleMethod(),
+        step = TrainingStep(
+            SimpleMethod(),  # type: ignore[arg-type]
             config=config,
             schedule=make_schedule(config, 5),
             normalization=IMAGENET_NORMALIZATION,
         )
-        group = module.configure_optimizers().param_groups[0]
+        group = step.optimizer.param_groups[0]
         assert {key: group[key] for key in values} == values
         assert (group["weight_decay"], group["lr"]) == (0.125, config.scaled_lr)
 
@@ -477,9 +477,13 @@ def test_normalisation_that_is_configured_is_used(
     for module in (judging, judged):
         monkeypatch.setattr(module, "extract_features", watched)
     built: list[torch.Tensor] = []
-    monkeypatch.setattr(
-        PretrainingModule, "on_train_start", lambda self: built.extend([self.mean, self.std])
-    )
+    original_call = TrainingStep.__call__
+
+    def recording(self: TrainingStep, *arguments: Any) -> None:
+        built[:] = [self._mean, self._std]
+        original_call(self, *arguments)
+
+    monkeypatch.setattr(TrainingStep, "__call__", recording)
     data = {"mean": wanted.mean, "std": wanted.std}
     folder = run(tmp_path / "run", data=data, train={"probe_every": 1, "max_steps": 5}).folder
     assert [tuple((item / 255).tolist()) for item in built] == [
@@ -499,14 +503,14 @@ def test_run_that_was_stopped_is_judged_with_a_word(
     """Guards figures against weights of a few steps that pass for those of a whole run."""
     from massrl.commands.evaluate import evaluate
 
-    original = PretrainingModule.training_step
+    original = TrainingStep.__call__
 
-    def signalling(self: PretrainingModule, *arguments: Any) -> Any:
+    def signalling(self: TrainingStep, *arguments: Any) -> Any:
         if self.step == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return original(self, *arguments)
 
-    monkeypatch.setattr(PretrainingModule, "training_step", signalling)
+    monkeypatch.setattr(TrainingStep, "__call__", signalling)
     folder = run(tmp_path / "run").folder
     results = evaluate(folder, {"task": ["knn"], "k": 3}, console=quiet())
     assert results["backbone"]["step"] == 3

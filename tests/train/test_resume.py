@@ -13,18 +13,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
-from lightning.pytorch.plugins.precision import Precision
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import Precision
 from tests.train.conftest import quiet, run
 from torch import Tensor
 
 from massrl.commands.data import pack_data
 from massrl.commands.pretrain import resume
 from massrl.config.files import load_config
+from massrl.data.loader import ViewBatch
 from massrl.errors import CheckpointError, ConfigError, DataError, TrainingError
 from massrl.runs.metrics import read_metrics
 from massrl.train.checkpoint import load_checkpoint
-from massrl.train.module import PretrainingModule
+from massrl.train.step import TrainingStep
 from massrl.weights.load import load_backbone
 
 EVERY_THIRD = {"checkpoint_every": 3}
@@ -45,17 +46,14 @@ def grey_levels(folder: Path, *, first: int = 0, count: int = 16) -> Path:
 
 def cut_at(monkeypatch: pytest.MonkeyPatch, step: int, batch: int = 0) -> None:
     """Let the run die in this batch of this step, as a killed process does: nothing is saved."""
-    original = PretrainingModule.training_step
-    calls = {"count": 0}
+    original = TrainingStep._add_gradients
 
-    def dying(self: PretrainingModule, *arguments: Any) -> Tensor:
-        if self.step == step:
-            calls["count"] += 1
-            if calls["count"] > batch:
-                raise PowerCutError
-        return original(self, *arguments)
+    def dying(self: TrainingStep, views: ViewBatch, part: int) -> None:
+        if (self.step, part) == (step, batch):
+            raise PowerCutError
+        original(self, views, part)
 
-    monkeypatch.setattr(PretrainingModule, "training_step", dying)
+    monkeypatch.setattr(TrainingStep, "_add_gradients", dying)
 
 
 def weights(folder: Path) -> dict[str, Tensor]:
@@ -119,15 +117,15 @@ def test_sigterm_finishes_the_step_saves_and_stops(
 ) -> None:
     """Guards against work lost to a scheduler, and against a handler left behind."""
     before = signal.getsignal(signal.SIGTERM)
-    original = PretrainingModule.training_step
+    original = TrainingStep.__call__
 
-    def signalling(self: PretrainingModule, *arguments: Any) -> Tensor:
+    def signalling(self: TrainingStep, *arguments: Any) -> None:
         if self.step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        return original(self, *arguments)
+        original(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PretrainingModule, "training_step", signalling)
+        patch.setattr(TrainingStep, "__call__", signalling)
         stopped = run(tmp_path / "stopped")
     assert (stopped.session.step, stopped.session.stopped_by) == (5, "SIGTERM")
     assert signal.getsignal(signal.SIGTERM) is before
@@ -230,7 +228,7 @@ def test_run_does_not_go_on_with_other_images(
         with pytest.raises(PowerCutError):
             run(tmp_path / "cut", data={"train": str(photos)}, train={"checkpoint_every": 1})
     grey_levels(photos, first=16, count=1)
-    with pytest.raises(CheckpointError, match="not what the run learnt from"):
+    with pytest.raises(CheckpointError, match="not what the run was trained on"):
         resume(tmp_path / "cut", console=quiet())
 
 
@@ -330,12 +328,10 @@ def test_scale_of_sixteen_bit_floats_survives_a_resume(
         def load_state_dict(self, state: dict[str, Any]) -> None:
             scales.append(state["scale"])
 
-    original = Trainer.__init__
-
-    def with_scaler(self: Trainer, **settings: Any) -> None:
-        original(self, **{**settings, "precision": None, "plugins": [Scaler()]})
-
-    monkeypatch.setattr(Trainer, "__init__", with_scaler)
+    monkeypatch.setattr(
+        "massrl.train.step.make_fabric",
+        lambda *_: Fabric(accelerator="cpu", devices=1, plugins=[Scaler()]),
+    )
     with monkeypatch.context() as patch:
         cut_at(patch, 7)
         with pytest.raises(PowerCutError):

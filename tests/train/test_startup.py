@@ -79,4 +79,4 @@ def test_images_that_are_all_the_same_are_told_in_the_log(tmp_path: Path) -> Non
     data = {"train": str(tmp_path / "photos")}
     folder = run(tmp_path / "run", data=data, train={"max_steps": 1}).folder
     log = (folder / "log.txt").read_text(encoding="utf-8")
-    assert "doubtful the first 8 images are all the same: --data.train" in log
+    assert "warning  the first 8 images are all the same: --data.train" in log

@@ -100,7 +100,7 @@ def test_passes_of_the_target_are_not_those_of_the_online_network(
         network.conv1 = nn.Sequential(network.conv1, Slow())  # type: ignore[arg-type]
         return network
 
-    monkeypatch.setattr("massrl.methods.build.build_backbone", slow)
+    monkeypatch.setattr("massrl.models.backbones.build_backbone", slow)
     result = cost(tmp_path)
     for stage in ("forward", "target"):
         assert result.stages[stage] - usual.stages[stage] == pytest.approx(4000 * PAUSE, rel=0.01)
@@ -134,7 +134,7 @@ def test_figures_follow_from_each_other() -> None:
 
 def test_no_images_are_refused() -> None:
     """Guards the message: it is ``pretrain``'s."""
-    with pytest.raises(ConfigError, match="no images to learn from"):
+    with pytest.raises(ConfigError, match="no training images"):
         measure_step({})
     with pytest.raises(ConfigError, match="a step is measured on one device"):
         measure_step({"data": {"train": "shapes"}, "train": {"devices": 2}})

@@ -118,14 +118,18 @@ class StepBatchSampler(Sampler[list[SampleKey]]):
         return (self._total_steps - self._start_step) * self._accumulate
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
+        yield from self.steps(self._start_step, self._total_steps)
+
+    def steps(self, first: int, last: int) -> Iterator[list[SampleKey]]:
+        """Yield the batches of the optimiser steps from ``first`` to before ``last``."""
         epoch, order = -1, np.empty(0, np.int64)
-        for step in range(self._start_step, self._total_steps):
+        for step in range(first, last):
             if step // self.steps_per_epoch != epoch:
                 epoch = step // self.steps_per_epoch
                 order = epoch_permutation(self._seed, epoch=epoch, count=self._count)
-            first = step % self.steps_per_epoch * self._batch_size
+            offset = step % self.steps_per_epoch * self._batch_size
             batch = self._batch_size // self._accumulate
-            for begin in range(first, first + self._batch_size, batch):
+            for begin in range(offset, offset + self._batch_size, batch):
                 own = begin + self._rank * self.images
                 yield [SampleKey(epoch, int(index)) for index in order[own : own + self.images]]
 

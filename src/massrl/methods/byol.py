@@ -7,8 +7,17 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from massrl.config.sections import MethodConfig, ModelConfig
 from massrl.errors import ConfigError
-from massrl.methods.base import LazyViews, Method, MethodOutput, Outputs, Views
+from massrl.methods.base import (
+    LazyViews,
+    Method,
+    MethodOutput,
+    MethodParts,
+    Outputs,
+    Views,
+    ViewSettings,
+)
 from massrl.methods.losses import mean_target_losses, pair_weight, reduce_pairs, regression_matrix
 from massrl.methods.pairs import policies_of
 from massrl.models.momentum import copy_as_target, update_target
@@ -20,27 +29,27 @@ class BYOL(Method):
 
     Source: Grill et al. 2020 (arXiv 2006.07733), on the pairs of N views of MASSRL (arXiv 2205.11772).
 
+    With ``memory: streamed`` nothing is computed twice: targets carry no gradient, so the loss of a view
+    is known, and back-propagated, before the next view is computed.
+
     Args:
         backbone: images to features.
         projector: features to projections.
         predictor: projections to predictions of the target's projections; a ``ModuleList`` of one for
-            each strategy of the online views, in their order (a predictor for each kind of view).
-        views: one label per view.
-        pairs: which views are compared.
-        reduction: ``mean`` or ``sum`` over the pairs.
-        batch_norm: ``per-view`` or ``joint``.
-        memory: ``joint``; or ``streamed``, which costs nothing more: targets carry no gradient, so the
-            loss of a view is known, and back-propagated, before the next one is looked at.
-        target_statistics: whether the target keeps its ``own`` batch-norm statistics, or takes over
-            those of the ``online`` network at every update.
-        target: what a view is to predict: ``each`` of the target's views that it is paired with, or
-            their ``mean``.
+            each policy of the online views, in their order.
+        settings: which views are compared, and how they are computed.
+        target_statistics: whether the target keeps its ``own`` batch-norm statistics, or copies those
+            of the ``online`` network at every update.
+        target_reduction: what a view predicts: ``each`` of the target's views that it is paired with,
+            or their ``mean``.
 
     Raises:
-        ConfigError: if a predictor for each strategy is asked for and the strategies are not known, or
-            share their batch statistics.
+        ConfigError: if a predictor per policy is configured and the policies are not known, or share
+            their batch statistics.
     """
 
+    has_target = True
+    streams_free = True
     used: Tensor
 
     def __init__(
@@ -49,44 +58,80 @@ class BYOL(Method):
         projector: nn.Module,
         predictor: nn.Module,
         *,
-        views: Sequence[ViewSpec],
-        pairs: str = "all",
-        reduction: str = "mean",
-        batch_norm: str = "per-view",
-        memory: str = "joint",
+        settings: ViewSettings,
         target_statistics: str = "own",
-        target: str = "each",
+        target_reduction: str = "each",
     ) -> None:
-        common = {"pairs": pairs, "reduction": reduction, "batch_norm": batch_norm}
-        super().__init__(backbone, views, **common, memory=memory)
+        super().__init__(backbone, settings)
         self.projector = projector
         self.predictor = predictor
         self.target_statistics = target_statistics
-        self.target = target
+        self.target_reduction = target_reduction
         used = self.mask[self.online][:, self.targets]
         self.register_buffer("used", used, persistent=False)
-        if target == "mean":
-            self.pair_weight = pair_weight(int(used.any(1).sum()), reduction)
-        self._kinds = self._predictor_of_each(views)
+        if target_reduction == "mean":
+            self.pair_weight = pair_weight(int(used.any(1).sum()), settings.reduction)
+        self._predictor_numbers = self._number_predictors(settings.views)
         self.target_backbone = copy_as_target(backbone)
         self.target_projector = copy_as_target(projector)
 
-    def _predictor_of_each(self, views: Sequence[ViewSpec]) -> list[int] | None:
-        """For each online view the number of its predictor, ``None`` where one serves all."""
+    @classmethod
+    def build(cls, parts: MethodParts) -> BYOL:
+        """See ``Method.build``."""
+        projector, predictor = parts.projector(), parts.predictor()
+        if parts.model.predictor.per_policy:
+            policies = policies_of([v for v in parts.settings.views if v.role != "target"])
+            predictor = nn.ModuleList([predictor, *(parts.predictor() for _ in policies[1:])])
+        return cls(
+            parts.backbone,
+            projector,
+            predictor,
+            settings=parts.settings,
+            target_statistics=parts.method.target_statistics,
+            target_reduction=parts.method.target_reduction,
+        )
+
+    @classmethod
+    def describe(cls, method: MethodConfig, model: ModelConfig) -> str:
+        """See ``Method.describe``."""
+        predictor = model.predictor
+        return (
+            f"BYOL, τ {method.target_momentum:g} → 1, "
+            f"predictor {predictor.layers} layers of {predictor.hidden}"
+        )
+
+    @classmethod
+    def sanity_warnings(cls, method: MethodConfig, model: ModelConfig) -> list[str]:
+        """See ``Method.sanity_warnings``."""
+        found = {
+            "the target is the online network itself (τ 0): --method.target_momentum 0.99": (
+                method.target_momentum == 0
+            ),
+            "the target never moves (τ 1): --method.target_momentum 0.99": (
+                method.target_momentum == 1
+            ),
+            "without a predictor BYOL collapses: --model.predictor.layers 2": (
+                model.predictor.layers == 0
+            ),
+        }
+        return [text for text, applies in found.items() if applies]
+
+    def _number_predictors(self, views: Sequence[ViewSpec]) -> list[int] | None:
+        """Return the number of the predictor of each online view, ``None`` where one serves all."""
         if not isinstance(self.predictor, nn.ModuleList):
             return None
-        if self.batch_norm == "joint":
+        if self.settings.batch_norm == "joint":
             raise ConfigError(
                 "--model.predictor.per_policy makes predictions view by view: --method.batch_norm "
                 "per-view fits it"
             )
-        kinds = policies_of([views[number] for number in self.online])
-        return [kinds.index(str(views[number].policy)) for number in self.online]
+        policies = policies_of([views[number] for number in self.online])
+        return [policies.index(str(views[number].policy)) for number in self.online]
 
     def forward(self, views: Views) -> MethodOutput:
         """See ``Method.forward``."""
         z_target = self._target(views)
-        if self.batch_norm == "joint":
+        if self.settings.batch_norm == "joint":
             y, z, p = self.per_view(self._embed, [views[number] for number in self.online])
         else:
             parts = [self._embed(views[number], place) for place, number in enumerate(self.online)]
@@ -96,7 +141,7 @@ class BYOL(Method):
 
     def forward_backward(self, views: Views, backward: Callable[[Tensor], object]) -> MethodOutput:
         """See ``Method.learn``."""
-        if self.memory == "joint":
+        if self.settings.memory == "joint":
             return super().forward_backward(views, backward)
         z_target = self._target(views)
         parts = []
@@ -112,13 +157,13 @@ class BYOL(Method):
         y = self.backbone(view)  # B × D
         z = self.projector(y)  # B × P
         predictor = self.predictor
-        if self._kinds is not None:
-            predictor = self.predictor.get_submodule(str(self._kinds[place]))
+        if self._predictor_numbers is not None:
+            predictor = self.predictor.get_submodule(str(self._predictor_numbers[place]))
         return y, z, predictor(z)
 
     @torch.no_grad()
     def _target(self, views: Views) -> Tensor:
-        """Projections ``(T, B, P)`` of the target network, of the views that it looks at."""
+        """Return the target network's projections of its views, ``(T, B, P)``."""
         (z,) = self.per_view(
             lambda view: (self.target_projector(self.target_backbone(view)),),
             LazyViews(views, self.targets),
@@ -126,9 +171,9 @@ class BYOL(Method):
         return z
 
     def _losses(self, p: Tensor, z_target: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of predictions ``(M, B, P)``, and against each target view ``(M, T)``."""
+        """Return the loss of predictions ``(M, B, P)``, and that against each target view ``(M, T)``."""
         matrix = regression_matrix(p, z_target)
-        if self.target == "each":
+        if self.target_reduction == "each":
             return reduce_pairs(matrix, used, self.pair_weight), matrix.detach()
         losses = mean_target_losses(p, z_target, used)
         return reduce_pairs(losses, used.any(1), self.pair_weight), matrix.detach()

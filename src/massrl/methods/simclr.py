@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from massrl.config.sections import MethodConfig, ModelConfig
 from massrl.distributed import all_gather_cat
 from massrl.errors import ConfigError
-from massrl.methods.base import Method, MethodOutput, Outputs, Views
+from massrl.methods.base import Method, MethodOutput, MethodParts, Outputs, Views, ViewSettings
 from massrl.methods.losses import contrastive_matrix, reduce_pairs
 from massrl.models.batch_norm import buffers_kept
-from massrl.views.layouts import ViewSpec
 
 
 class SimCLR(Method):
@@ -22,16 +21,14 @@ class SimCLR(Method):
 
     Source: Chen et al. 2020 (arXiv 2002.05709).
 
+    With ``memory: streamed`` each view is computed a second time when it is back-propagated, since every
+    view needs all the others.
+
     Args:
         backbone: images to features.
         projector: features to projections.
         temperature: divisor of the cosines.
-        views: one label per view.
-        pairs: which views are compared.
-        reduction: ``mean`` or ``sum`` over the pairs.
-        batch_norm: ``per-view`` or ``joint``.
-        memory: ``joint``; or ``streamed``, whose views are each computed a second time when their
-            turn to be back-propagated comes, since every view needs all the others.
+        settings: which views are compared, and how they are computed.
 
     Raises:
         ConfigError: if views are for a target network alone.
@@ -43,24 +40,34 @@ class SimCLR(Method):
         projector: nn.Module,
         *,
         temperature: float,
-        views: Sequence[ViewSpec],
-        pairs: str = "all",
-        reduction: str = "mean",
-        batch_norm: str = "per-view",
-        memory: str = "joint",
+        settings: ViewSettings,
     ) -> None:
-        common = {"pairs": pairs, "reduction": reduction, "batch_norm": batch_norm}
-        super().__init__(backbone, views, **common, memory=memory)
-        if any(view.role == "target" for view in views):
+        super().__init__(backbone, settings)
+        if any(view.role == "target" for view in settings.views):
             raise ConfigError(
                 "--views.target_policy makes views for a target network: --method.name byol has one"
             )
         self.projector = projector
         self.temperature = temperature
 
+    @classmethod
+    def build(cls, parts: MethodParts) -> SimCLR:
+        """See ``Method.build``."""
+        return cls(
+            parts.backbone,
+            parts.projector(),
+            temperature=parts.method.temperature,
+            settings=parts.settings,
+        )
+
+    @classmethod
+    def describe(cls, method: MethodConfig, model: ModelConfig) -> str:
+        """See ``Method.describe``."""
+        return f"SimCLR (InfoNCE), temperature {method.temperature:g}"
+
     def forward(self, views: Views) -> MethodOutput:
         """See ``Method.forward``."""
-        if self.memory == "streamed":
+        if self.settings.memory == "streamed":
             parts = [self._embed_again(views, number) for number in range(len(views))]
             h, z = map(torch.stack, zip(*parts, strict=True))
         else:
@@ -79,7 +86,7 @@ class SimCLR(Method):
         return h, self.projector(h)
 
     def _embed_again(self, views: Views, number: int) -> Outputs:
-        """As ``_embed``, without its activations: they are computed anew in the backward pass."""
+        """``_embed`` without keeping activations: they are recomputed in the backward pass."""
         outputs: Outputs = checkpoint(
             lambda: self._embed(views[number]),
             use_reentrant=False,

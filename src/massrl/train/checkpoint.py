@@ -1,7 +1,6 @@
-"""Checkpoints, and a backbone's own file.
+"""Write and read checkpoints.
 
-Nothing is ever loaded by running code from a file: checkpoints are read with ``weights_only`` and
-backbones are safetensors.
+No code from a file is ever run: checkpoints are read with ``weights_only``.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ FORMAT = 2
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Save everything that a run needs to go on: tensors, numbers and strings only."""
+    """Save everything that a run needs to continue: tensors, numbers and strings only."""
     whole = io.BytesIO()  # in memory first: torch's own writer hides what the disk says
     torch.save({"format": FORMAT, **content}, whole)
     write_atomically(path, lambda file: file.write(whole.getbuffer()))
@@ -44,21 +43,23 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"({type(error).__name__})"
         ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is no checkpoint of massrl (format {FORMAT} is wanted)")
+        raise CheckpointError(f"{path} is no checkpoint of massrl (format {FORMAT} is expected)")
     return content
 
 
 def restore_point(folder: RunFolder, source: Source) -> dict[str, Any] | None:
-    """The last checkpoint of a run, ``None`` before its first.
+    """Return the last checkpoint of a run, ``None`` before its first.
 
     Raises:
-        CheckpointError: if it cannot be read, or the run learnt from other images.
+        CheckpointError: if it cannot be read, or the run trained on other images.
     """
     if not folder.data.is_file():
-        raise CheckpointError(f"{folder.path} does not say what the run learns from: no data.json")
+        raise CheckpointError(
+            f"{folder.path} does not say which images the run trains on: no data.json"
+        )
     if json.loads(folder.data.read_text(encoding="utf-8"))["fingerprint"] != source.fingerprint():
         raise CheckpointError(
-            f"{folder.path}: {source.name} is not what the run learnt from (names, sizes or labels "
-            f"differ); a new run can start with another --out"
+            f"{folder.path}: {source.name} is not what the run was trained on (names, sizes or "
+            f"labels differ); a new run can start with another --out"
         )
     return load_checkpoint(folder.checkpoint) if folder.checkpoint.is_file() else None

@@ -1,4 +1,4 @@
-"""The objective of a run with its networks."""
+"""Build the objective and networks of a run, from seeded weights or from another run's."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ logger = logging.getLogger("massrl")
 
 
 def make_method(config: Config) -> Method:
-    """The objective of a resolved configuration, with its networks as the run starts with them.
+    """Return the objective of a resolved configuration, with its networks as the run starts with them.
 
     Raises:
         ConfigError: if the parts do not fit.
-        CheckpointError: if weights to start from cannot be read, or are not the backbone's.
+        CheckpointError: if the weights to start from cannot be read, or do not fit the backbone.
     """
     layout = resolve_layout(config.views)
     if layout.local_crops and config.method.batch_norm == "joint":
@@ -43,22 +43,22 @@ def make_method(config: Config) -> Method:
         memory=config.train.memory or "joint",
     )
     if config.model.init_from:
-        _start_from(Path(config.model.init_from), method)
+        _load_initial_weights(Path(config.model.init_from), method)
     return method
 
 
 def drop_init_from(config: Config) -> Config:
-    """The configuration of a run that goes on: its checkpoint has the weights, whatever it began with."""
+    """Return the configuration without ``--init-from``: a resumed run has the weights of its checkpoint."""
     return replace(config, model=replace(config.model, init_from=None))
 
 
-def _start_from(path: Path, method: Method) -> None:
-    """Take over weights: of a run all networks that fit, of a backbone's file the backbone alone.
+def _load_initial_weights(path: Path, method: Method) -> None:
+    """Load weights: of a run all networks that fit, of a backbone file the backbone alone.
 
-    The target begins as a copy of the online network, as in any run.
+    The target starts as a copy of the online network, as in any run.
     """
     state = _weights(path)
-    taken, left = [], []
+    loaded, fresh = [], []
     for name, network in method.named_children():
         if name.startswith("target"):
             continue
@@ -70,7 +70,7 @@ def _start_from(path: Path, method: Method) -> None:
         shapes = {key: item.shape for key, item in network.state_dict().items()}
         if {key: item.shape for key, item in own.items()} == shapes:
             network.load_state_dict(own)
-            taken.append(name)
+            loaded.append(name)
         elif name == "backbone":
             backbone, stem = backbone_of_weights(path)
             raise CheckpointError(
@@ -78,14 +78,16 @@ def _start_from(path: Path, method: Method) -> None:
                 f"is theirs"
             )
         else:
-            left.append(name)
+            fresh.append(name)
     method.reset_target()
-    rest = f"; {', '.join(left)} start{'s' * (len(left) == 1)} anew" if left else ""
-    logger.info("%-8s %s from %s%s", "weights", ", ".join(taken), path, rest)
+    rest = (
+        f"; {', '.join(fresh)} start{'s' * (len(fresh) == 1)} from fresh weights" if fresh else ""
+    )
+    logger.info("%-8s %s from %s%s", "weights", ", ".join(loaded), path, rest)
 
 
 def backbone_of_weights(path: Path) -> tuple[str, str]:
-    """Name and stem of the backbone that a run, or a backbone's file, has weights of.
+    """Return name and stem of the backbone of a run, or of a backbone file.
 
     Raises:
         CheckpointError: if there are none.
@@ -98,6 +100,7 @@ def backbone_of_weights(path: Path) -> tuple[str, str]:
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
+    """Return the weights by name; those of a backbone file with ``backbone.`` before each."""
     if path.is_dir():
         folder = RunFolder.existing(path, flag="--init-from")
         if folder.checkpoint.is_file():

@@ -1,7 +1,7 @@
-"""Brings the processes of a run together: started by us, by torchrun or by SLURM.
+"""Connect the processes of a run, started by massrl itself, by torchrun or by SLURM.
 
-Whoever starts them, each finds its place in the variables that torchrun sets. Without a launcher
-the process that the user started leads, and starts one more for each further device of its machine.
+Whatever starts them, each reads its rank from the variables that torchrun sets. Without a launcher the
+process that the user started is the main one, and starts one more for each further device.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from uuid import uuid4
 
 import torch
 import torch.distributed as dist
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
@@ -30,13 +29,13 @@ from massrl.config.pretrain import TrainConfig
 from massrl.distributed import World
 from massrl.errors import ConfigError, TrainingError
 from massrl.runs.environment import detect_hardware
+from massrl.train.launchers import PLACE_VARIABLES, launched_place, place_of
 
 logger = logging.getLogger("massrl")
 
 _LOST = "another process of the run has ended, or cannot be reached"
-_PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_LONGEST_STEP = timedelta(minutes=60)  # of what others wait for: opening the images is part of it
-_LAST_WORDS = 20.0  # seconds that the other processes are given to end
+_TIMEOUT = timedelta(minutes=60)  # of one exchange: others may still be opening the images
+_GRACE_PERIOD = 20.0  # seconds that the other processes are given to end
 
 
 class LostError(TrainingError):
@@ -45,14 +44,14 @@ class LostError(TrainingError):
 
 @contextmanager
 def process_group(train: TrainConfig, *, gpu: bool) -> Iterator[World]:
-    """This process's place in its run, with the others of the run connected for as long as this lasts.
+    """Connect the processes of a run within this context, and yield this process's place among them.
 
     Args:
-        train: how many devices and machines are asked for.
-        gpu: whether they are GPUs.
+        train: how many devices and machines are configured.
+        gpu: whether the devices are GPUs.
 
     Raises:
-        ConfigError: if a launcher has started other processes than are asked for, or is missing.
+        ConfigError: if a launcher has started another number of processes, or is missing.
         TrainingError: if one of the processes ends before the run does.
     """
     place = launched_place()
@@ -71,84 +70,33 @@ def process_group(train: TrainConfig, *, gpu: bool) -> Iterator[World]:
                 raise ConfigError(
                     f"--train.devices is {devices}, but this machine has {torch.cuda.device_count()} GPUs"
                 )
-            place = _own_place(devices)
+            place = _local_variables(devices)
             stack.enter_context(_environment(place))
-            stack.enter_context(_others(place, gpu=gpu))
+            stack.enter_context(_local_workers(place, gpu=gpu))
         else:
             stack.enter_context(_environment(place))
         here = place_of(place)
-        _check(here, train)
+        _check_numbers(here, train)
         stack.enter_context(_group(here, gpu=gpu))
         yield here
 
 
-def launched_place(variables: Mapping[str, str] = os.environ) -> dict[str, str] | None:
-    """The variables of a process that torchrun or SLURM started, ``None`` for one of the user's own."""
-    if "RANK" in variables and "WORLD_SIZE" in variables and "MASTER_ADDR" in variables:
-        size = variables["WORLD_SIZE"]
-        return {"LOCAL_WORLD_SIZE": size} | {
-            name: variables[name] for name in _PLACE if name in variables
-        }
-    if "SLURM_PROCID" in variables and SLURMEnvironment.detect():
-        try:
-            slurm = SLURMEnvironment(auto_requeue=False)
-        except RuntimeError as error:
-            raise ConfigError(" ".join(str(error).split())) from None
-        nodes = int(variables.get("SLURM_NNODES", "1"))
-        return {
-            "RANK": str(slurm.global_rank()),
-            "WORLD_SIZE": str(slurm.world_size()),
-            "LOCAL_RANK": str(slurm.local_rank()),
-            "LOCAL_WORLD_SIZE": str(slurm.world_size() // nodes),
-            "MASTER_ADDR": slurm.main_address,
-            "MASTER_PORT": str(slurm.main_port),
-        }
-    return None
-
-
-def place_of(place: Mapping[str, str]) -> World:
-    """What a launcher's variables say."""
-    return World(
-        rank=int(place["RANK"]),
-        size=int(place["WORLD_SIZE"]),
-        local_rank=int(place["LOCAL_RANK"]),
-        local_size=int(place["LOCAL_WORLD_SIZE"]),
-    )
-
-
-def started_again() -> bool:
-    """Whether a launcher has started this run anew, after a failure or a preemption."""
-    counts = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
-    return any(int(os.environ.get(name, "0")) > 0 for name in counts)
-
-
-def requeue() -> None:
-    """Ask SLURM to start this job again, where it goes on: its time was nearly up."""
-    job = os.environ["SLURM_JOB_ID"]
-    try:
-        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, timeout=60)
-    except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("SLURM did not take job %s back into its queue: %s", job, error)
-    else:
-        logger.info("job %s is in SLURM's queue again, and goes on from here", job)
-
-
-def _own_place(devices: int) -> dict[str, str]:
+def _local_variables(devices: int) -> dict[str, str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     values = ("0", str(devices), "0", str(devices), "127.0.0.1", str(port))
-    return dict(zip(_PLACE, values, strict=True))
+    return dict(zip(PLACE_VARIABLES, values, strict=True))
 
 
-def _check(here: World, train: TrainConfig) -> None:
-    for flag, asked, found in (
+def _check_numbers(here: World, train: TrainConfig) -> None:
+    for flag, configured, found in (
         ("devices", train.devices, here.local_size),
         ("nodes", train.nodes, here.nodes),
     ):
-        if asked is not None and asked != found:
+        if configured is not None and configured != found:
             raise ConfigError(
-                f"--train.{flag} is {asked}, but the launcher has started processes for {found}: "
+                f"--train.{flag} is {configured}, but the launcher has started processes for {found}: "
                 f"leave it out, or start as many"
             )
 
@@ -168,74 +116,74 @@ def _environment(place: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _others(place: Mapping[str, str], *, gpu: bool) -> Iterator[None]:
-    """The other processes of this machine, started and seen to their end."""
+def _local_workers(place: Mapping[str, str], *, gpu: bool) -> Iterator[None]:
+    """Spawn the other local worker processes and wait for them to exit."""
     devices = int(place["WORLD_SIZE"])
     shared = {**os.environ, **place, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-m", "massrl", "join", "gpu" if gpu else "cpu", str(os.getpid())]
-    words = [tempfile.TemporaryFile() for _ in range(1, devices)]  # noqa: SIM115 (closed below)
-    others = [
+    outputs = [tempfile.TemporaryFile() for _ in range(1, devices)]  # noqa: SIM115 (closed below)
+    workers = [
         subprocess.Popen(
-            command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stderr=said
+            command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stderr=output
         )
-        for rank, said in enumerate(words, start=1)
+        for rank, output in enumerate(outputs, start=1)
     ]
     ended = Event()
-    Thread(target=end_with, args=(others, ended), daemon=True).start()
+    Thread(target=end_with, args=(workers, ended), daemon=True).start()
     try:
         yield
     except LostError as error:
-        _see_off(others)
-        raise LostError(_cause(words) or str(error)) from None
+        _wait_for(workers)
+        raise LostError(_cause(outputs) or str(error)) from None
     except BaseException:
-        for other in others:
-            other.terminate()
+        for worker in workers:
+            worker.terminate()
         raise
     finally:
         ended.set()
-        _see_off(others)
-        for said in words:
-            said.close()
+        _wait_for(workers)
+        for output in outputs:
+            output.close()
 
 
-def _see_off(others: Sequence[subprocess.Popen[bytes]]) -> None:
-    for other in others:
+def _wait_for(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    for worker in workers:
         try:
-            other.wait(_LAST_WORDS)
+            worker.wait(_GRACE_PERIOD)
         except subprocess.TimeoutExpired:
-            other.kill()
-            other.wait()
+            worker.kill()
+            worker.wait()
 
 
-def _cause(words: Sequence[IO[bytes]]) -> str | None:
-    """What another process said of an error of its own, its last line; ``None`` if it was killed."""
-    for rank, said in enumerate(words, start=1):
-        said.seek(0)
-        lines = said.read().decode(errors="replace").strip().splitlines()
+def _cause(outputs: Sequence[IO[bytes]]) -> str | None:
+    """Return the last line that a worker wrote about an error of its own, ``None`` if it was killed."""
+    for rank, output in enumerate(outputs, start=1):
+        output.seek(0)
+        lines = output.read().decode(errors="replace").strip().splitlines()
         if lines and _LOST not in lines[-1]:
             return f"process {rank}: {lines[-1].removeprefix('massrl: ')}"
     return None
 
 
 def end_without(parent: int) -> None:
-    """End this process once the one that started it is gone, however that came."""
+    """End this process once the one that started it is gone."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)
 
 
-def end_with(others: Sequence[subprocess.Popen[bytes]], ended: Event) -> None:
-    """End this process when another one has failed and the connection does not tell it so.
+def end_with(workers: Sequence[subprocess.Popen[bytes]], ended: Event) -> None:
+    """End this process when a worker has failed and the connection does not report it.
 
-    On a CPU the lost connection is an error at once. A GPU waits for the others inside its driver, where
-    no error and no signal reaches it.
+    On a CPU a lost connection is an error at once. A GPU waits for the others inside its driver, where no
+    error and no signal reaches it.
     """
     while not ended.wait(1.0):
-        failed = [other for other in others if other.poll()]
-        if failed and not ended.wait(_LAST_WORDS):
+        failed = [worker for worker in workers if worker.poll()]
+        if failed and not ended.wait(_GRACE_PERIOD):
             logger.error(
-                "a process of the run has ended with code %d, and this one waits for it in vain; "
-                "massrl pretrain --resume RUN goes on from the last checkpoint, where there is one",
+                "a process of the run has ended with code %d; massrl pretrain --resume RUN continues from "
+                "the last checkpoint, if there is one",
                 failed[0].returncode,
             )
             os._exit(2)
@@ -243,7 +191,7 @@ def end_with(others: Sequence[subprocess.Popen[bytes]], ended: Event) -> None:
 
 @contextmanager
 def _group(here: World, *, gpu: bool) -> Iterator[None]:
-    """The connection of all processes; an error in it becomes one line."""
+    """Connect all processes; an error of the connection becomes one line."""
     threads = torch.get_num_threads()
     if gpu:
         torch.cuda.set_device(here.local_rank)
@@ -253,13 +201,13 @@ def _group(here: World, *, gpu: bool) -> Iterator[None]:
     try:
         if here.size > 1:
             backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
-            store, _, _ = next(rendezvous("env://", here.rank, here.size, timeout=_LONGEST_STEP))
+            store, _, _ = next(rendezvous("env://", here.rank, here.size, timeout=_TIMEOUT))
             dist.init_process_group(
                 backend,
                 store=fresh_store(store, here),
                 rank=here.rank,
                 world_size=here.size,
-                timeout=_LONGEST_STEP,
+                timeout=_TIMEOUT,
             )
         yield
     except RuntimeError as error:  # torch's errors of a connection are of this kind
@@ -273,11 +221,11 @@ def _group(here: World, *, gpu: bool) -> Iterator[None]:
 
 
 def fresh_store(store: Store, here: World) -> Store:
-    """A part of the store in which no earlier attempt of this run has left anything.
+    """Return a part of the store that no earlier attempt of this run has written to.
 
-    torchrun keeps one store over its restarts, and the addresses of processes that are dead would be
-    taken for those of the living. So each process asks with a token of its own, and only one that is alive
-    can answer it.
+    torchrun keeps one store over its restarts, and the addresses of dead processes would be taken for
+    those of live ones. So each process asks with a token of its own, which only a live main process
+    can answer.
     """
     if not here.is_main:
         token = uuid4().hex
@@ -299,5 +247,5 @@ def fresh_store(store: Store, here: World) -> Store:
 
 def _is_lost(error: RuntimeError) -> bool:
     text = str(error).lower()
-    words = ("connection", "gloo", "nccl", "tcpstore")
-    return isinstance(error, dist.DistError) or any(word in text for word in words)
+    signs = ("connection", "gloo", "nccl", "tcpstore")
+    return isinstance(error, dist.DistError) or any(sign in text for sign in signs)

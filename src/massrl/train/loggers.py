@@ -1,6 +1,6 @@
-"""Where a run's figures and pictures go beside its own files: TensorBoard, Weights & Biases, MLflow.
+"""Where a run's metrics and pictures go beside its own files: TensorBoard, Weights & Biases, MLflow.
 
-Lightning's loggers do the talking. None of them may hold a run up: Weights & Biases writes into the run
+Lightning's loggers do the work. None of them may hold a run up: Weights & Biases writes into the run
 folder unless a key for its service is there, and MLflow does unless it is told of a server.
 """
 
@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from netrc import NetrcParseError, netrc
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from massrl.config.layers import flat
 from massrl.config.pretrain import Config
 from massrl.errors import ConfigError
 from massrl.files import write_json
+from massrl.registry import LOGGERS
 from massrl.runs.folder import RunFolder
 
 logger = logging.getLogger("massrl")
@@ -29,114 +30,114 @@ logger = logging.getLogger("massrl")
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
 
 
-def check_loggers(names: Sequence[str]) -> None:
-    """Refuse a logger whose package is not installed, before a run is begun.
-
-    Raises:
-        ConfigError: with the command that installs it.
-    """
-    for name in names:
-        if importlib.util.find_spec(name) is None:
-            raise ConfigError(
-                f"--train.loggers {name} needs its package: pip install 'massrl[{name}]'"
-            )
-
-
-class Loggers:
-    """Those that a run has asked for; each gets every row and every picture.
-
-    A run that goes on goes on with its record: what each logger calls it is kept in the run folder.
-    A logger that fails costs its own part of the record and a word in the log, never the run.
+class RunLogger:
+    """Base class of the loggers; a subclass with its row in ``registry.LOGGERS`` is all that one needs.
 
     Args:
-        config: the resolved configuration.
         folder: the run folder.
+        record: what the logger called this run in an earlier session, ``None`` for a new run.
+
+    Attributes:
+        package: what must be importable; the extra of its name installs it.
+        record: what to pass when the run is resumed; ``None`` where the folder says it all.
+        inner: a logger of Lightning, or anything with its ``log_hyperparams``, ``log_metrics`` and
+            ``finalize``.
     """
 
-    def __init__(self, config: Config, folder: RunFolder) -> None:
-        self._open: dict[str, tuple[Any, Callable[[str, Pixels, int], None]]] = {}
-        known = folder.loggers.is_file()
-        self._records = json.loads(folder.loggers.read_text(encoding="utf-8")) if known else {}
-        for name in config.train.loggers:
-            self._try(name, partial(self._add, name, config, folder))
-        if self._records:
-            write_json(folder.loggers, self._records)
+    package: ClassVar[str] = ""
+    record: str | None = None
+    inner: Any
 
-    def _add(self, name: str, config: Config, folder: RunFolder) -> None:
-        record = self._records.get(name)
-        kept, show, called = _KINDS[name](folder, record)
-        self._open[name] = kept, show
-        if called is not None:
-            self._records[name] = called
-        if record is None:  # MLflow takes a setting once
-            kept.log_hyperparams(flat(config.to_dict()))
+    def __init__(self, folder: RunFolder, record: str | None) -> None:
+        raise NotImplementedError
 
-    def row(self, values: dict[str, Any], step: int) -> None:
-        """The figures of a step."""
-        numbers = {
-            key: float(value)
-            for key, value in values.items()
-            if isinstance(value, int | float) and key != "step"
-        }
-        for name, (kept, _) in list(self._open.items()):
-            self._try(name, partial(kept.log_metrics, numbers, step=step))
+    def settings(self, values: dict[str, Any]) -> None:
+        """Log the configuration, once for each run."""
+        self.inner.log_hyperparams(values)
+
+    def metrics(self, values: dict[str, float], step: int) -> None:
+        """Log the metrics of a step."""
+        self.inner.log_metrics(values, step=step)
 
     def picture(self, title: str, pixels: Pixels, step: int) -> None:
-        """A picture."""
-        for name, (_, show) in list(self._open.items()):
-            self._try(name, partial(show, title, pixels, step))
+        """Log a picture, uint8 ``(height, width, 3)``."""
 
     def close(self, status: str) -> None:
-        """See that everything is written, and say how it ended: ``success`` or ``failed``."""
-        for name, (kept, _) in list(self._open.items()):
-            self._try(name, partial(kept.finalize, status))
-            if name == "wandb":
-                self._try(name, kept.experiment.finish)
-        self._open.clear()
-
-    def _try(self, name: str, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except Exception as error:  # of somebody else's package: whatever it is, the run goes on
-            logger.warning("--train.loggers %s is given up: %s", name, " ".join(str(error).split()))
-            self._open.pop(name, None)
+        """Write everything out; ``status`` is ``success`` or ``failed``."""
+        self.inner.finalize(status)
 
 
-# A logger, what shows a picture with it, and what it calls its record, for which it is to be asked again.
-Opened = tuple[Any, Callable[[str, Pixels, int], None], "str | None"]
+class TensorBoard(RunLogger):
+    """TensorBoard's event files, in the run folder."""
+
+    package = "tensorboard"
+
+    def __init__(self, folder: RunFolder, record: str | None) -> None:
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        self.inner = TensorBoardLogger(folder.path, name="", version="tensorboard")
+
+    def picture(self, title: str, pixels: Pixels, step: int) -> None:
+        """See ``RunLogger``."""
+        self.inner.experiment.add_image(title, pixels, step, dataformats="HWC")
 
 
-def _tensorboard(folder: RunFolder, record: str | None) -> Opened:
-    from lightning.pytorch.loggers import TensorBoardLogger
+class WeightsAndBiases(RunLogger):
+    """Weights & Biases, offline unless a key is there."""
 
-    made = TensorBoardLogger(folder.path, name="", version="tensorboard")
+    package = "wandb"
 
-    def show(title: str, pixels: Pixels, step: int) -> None:
-        made.experiment.add_image(title, pixels, step, dataformats="HWC")
+    def __init__(self, folder: RunFolder, record: str | None) -> None:
+        from lightning.pytorch.loggers import WandbLogger
 
-    return made, show, None  # its folder is its record
+        self.inner = WandbLogger(
+            name=folder.path.name,
+            project=os.environ.get("WANDB_PROJECT", "massrl"),
+            save_dir=folder.path,
+            id=record,
+            resume="allow",
+            offline=not has_wandb_key(),
+            settings={"console": "off", "init_timeout": 30},
+        )
+        self.record = str(self.inner.experiment.id)
+
+    def picture(self, title: str, pixels: Pixels, step: int) -> None:
+        """See ``RunLogger``."""
+        self.inner.log_image(title, [pixels], step=step)
+
+    def close(self, status: str) -> None:
+        """See ``RunLogger``."""
+        self.inner.finalize(status)
+        self.inner.experiment.finish()
 
 
-def _wandb(folder: RunFolder, record: str | None) -> Opened:
-    from lightning.pytorch.loggers import WandbLogger
+class MLflow(RunLogger):
+    """MLflow, in a database in the run folder unless ``MLFLOW_TRACKING_URI`` names a server."""
 
-    made = WandbLogger(
-        name=folder.path.name,
-        project=os.environ.get("WANDB_PROJECT", "massrl"),
-        save_dir=folder.path,
-        id=record,
-        resume="allow",
-        offline=not _has_wandb_key(),
-        settings={"console": "off", "init_timeout": 30},
-    )
+    package = "mlflow"
 
-    def show(title: str, pixels: Pixels, step: int) -> None:
-        made.log_image(title, [pixels], step=step)
+    def __init__(self, folder: RunFolder, record: str | None) -> None:
+        from lightning.pytorch.loggers import MLFlowLogger
 
-    return made, show, str(made.experiment.id)
+        server = os.environ.get("MLFLOW_TRACKING_URI")
+        here = folder.path.resolve()
+        self.inner = MLFlowLogger(
+            experiment_name="massrl",
+            run_name=folder.path.name,
+            run_id=record,
+            tracking_uri=server or f"sqlite:///{here / 'mlflow.db'}",
+            artifact_location=None if server else (here / "mlflow").as_uri(),
+        )
+        self.record = str(self.inner.run_id)
+
+    def picture(self, title: str, pixels: Pixels, step: int) -> None:
+        """See ``RunLogger``."""
+        name = f"{title.replace(' ', '_')}_{step}.png"
+        self.inner.experiment.log_image(self.inner.run_id, pixels, name)
 
 
-def _has_wandb_key() -> bool:
+def has_wandb_key() -> bool:
+    """Return whether Weights & Biases has a key for its service, and is not switched off."""
     if "WANDB_MODE" in os.environ:
         return os.environ["WANDB_MODE"] == "online"
     if "WANDB_API_KEY" in os.environ:
@@ -147,27 +148,73 @@ def _has_wandb_key() -> bool:
         return False
 
 
-def _mlflow(folder: RunFolder, record: str | None) -> Opened:
-    from lightning.pytorch.loggers import MLFlowLogger
+def check_loggers(names: Sequence[str]) -> None:
+    """Refuse a logger whose package is not installed, before a run is started.
 
-    server = os.environ.get("MLFLOW_TRACKING_URI")
-    here = folder.path.resolve()
-    made = MLFlowLogger(
-        experiment_name="massrl",
-        run_name=folder.path.name,
-        run_id=record,
-        tracking_uri=server or f"sqlite:///{here / 'mlflow.db'}",
-        artifact_location=None if server else (here / "mlflow").as_uri(),
-    )
-
-    def show(title: str, pixels: Pixels, step: int) -> None:
-        made.experiment.log_image(made.run_id, pixels, f"{title.replace(' ', '_')}_{step}.png")
-
-    return made, show, str(made.run_id)
+    Raises:
+        ConfigError: with the command that installs it.
+    """
+    for name in names:
+        package = LOGGERS.load(name).package
+        if package and importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"--train.loggers {name} needs its package: pip install 'massrl[{name}]'"
+            )
 
 
-_KINDS: dict[str, Callable[[RunFolder, str | None], Opened]] = {
-    "tensorboard": _tensorboard,
-    "wandb": _wandb,
-    "mlflow": _mlflow,
-}
+class Loggers:
+    """The loggers of a run; each receives every row and every picture.
+
+    What each logger calls the run is saved in the run folder, and a resumed run continues it. A logger
+    that fails is dropped with a warning; the run goes on.
+
+    Args:
+        config: the resolved configuration.
+        folder: the run folder.
+    """
+
+    def __init__(self, config: Config, folder: RunFolder) -> None:
+        self._open: dict[str, RunLogger] = {}
+        known = folder.loggers.is_file()
+        self._records = json.loads(folder.loggers.read_text(encoding="utf-8")) if known else {}
+        for name in config.train.loggers:
+            self._try(name, partial(self._add, name, config, folder))
+        if self._records:
+            write_json(folder.loggers, self._records)
+
+    def _add(self, name: str, config: Config, folder: RunFolder) -> None:
+        record = self._records.get(name)
+        made: RunLogger = LOGGERS.load(name)(folder, record)
+        self._open[name] = made
+        if made.record is not None:
+            self._records[name] = made.record
+        if record is None:  # MLflow refuses to set a value a second time
+            made.settings(flat(config.to_dict()))
+
+    def row(self, values: dict[str, Any], step: int) -> None:
+        """Log the metrics of a step."""
+        numbers = {
+            key: float(value)
+            for key, value in values.items()
+            if isinstance(value, int | float) and key != "step"
+        }
+        for name, each in list(self._open.items()):
+            self._try(name, partial(each.metrics, numbers, step))
+
+    def picture(self, title: str, pixels: Pixels, step: int) -> None:
+        """Log a picture, uint8 ``(height, width, 3)``."""
+        for name, each in list(self._open.items()):
+            self._try(name, partial(each.picture, title, pixels, step))
+
+    def close(self, status: str) -> None:
+        """Close all of them; ``status`` is ``success`` or ``failed``."""
+        for name, each in list(self._open.items()):
+            self._try(name, partial(each.close, status))
+        self._open.clear()
+
+    def _try(self, name: str, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except Exception as error:  # of another package: whatever it is, the run goes on
+            logger.warning("--train.loggers %s is dropped: %s", name, " ".join(str(error).split()))
+            self._open.pop(name, None)

@@ -1,4 +1,4 @@
-"""Fills in what a configuration leaves open, from the data and the machine, and says so."""
+"""Fill in what a configuration leaves open, from the data and the hardware, and note each choice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from massrl.data.loader import steps_per_epoch
 from massrl.data.source import Source
 from massrl.data.sources.cache import fits_in_memory
 from massrl.errors import ConfigError
+from massrl.methods.base import Method
 from massrl.optim.schedules import Schedule
+from massrl.registry import OBJECTIVES
 from massrl.runs.environment import Hardware, detect_hardware
 from massrl.train.initialize import backbone_of_weights
 from massrl.views.layouts import LAYOUT_FIELDS, Layout, resolve_layout
@@ -32,23 +34,23 @@ _MAX_WARMUP = 0.1  # of the run
 
 
 class _Notes(list[str]):
-    """One line for each choice that was made for the user."""
+    """One line for each value that was selected for the user."""
 
     def choose(self, given: T | None, flag: str, value: T, why: str) -> T:
-        """What was given, or else the value, with a note of it."""
+        """Return what was given, else the value, with a note of it."""
         if given is not None:
             return given
         self.append(f"{flag} {value}: {why}")
         return value
 
 
-def resolve_config(config: Config, source: Source, machine: Hardware) -> tuple[Config, list[str]]:
-    """Choose what was left open.
+def resolve_config(config: Config, source: Source, hardware: Hardware) -> tuple[Config, list[str]]:
+    """Select a value for everything that was left open.
 
     Args:
-        config: what the user asked for.
-        source: the images to learn from.
-        machine: what there is to train on.
+        config: the user's configuration.
+        source: the training images.
+        hardware: what there is to train on.
 
     Returns:
         The configuration with nothing left open but ``train.max_steps`` where ``train.time_budget`` is
@@ -63,55 +65,55 @@ def resolve_config(config: Config, source: Source, machine: Hardware) -> tuple[C
     layout = resolve_layout(config.views)
     config = replace(
         config,
-        views=_resolve_views(config.views, layout, source, machine, notes),
-        model=_resolve_model(config.model, source, machine, notes),
-        data=_resolve_data(config, source, machine, notes),
+        views=_resolve_views(config.views, layout, source, hardware, notes),
+        model=_resolve_model(config.model, source, hardware, notes),
+        data=_resolve_data(config, source, hardware, notes),
         method=replace(config.method, pairs=config.method.pairs or layout.pairs),
     )
     per_epoch = steps_per_epoch(len(source), config.batch_size)
-    return replace(config, train=_resolve_train(config, per_epoch, machine)), notes
+    return replace(config, train=_resolve_train(config, per_epoch, hardware)), notes
 
 
 def resolve_resumed(before: Config, after: Config) -> Config:
-    """The configuration that a run goes on with.
+    """Return the configuration that a resumed run continues with.
 
     Args:
-        before: the one it has had so far.
-        after: the one that is asked for.
+        before: the run's own.
+        after: the requested one.
 
     Raises:
-        ConfigError: if they differ in what would make it another run.
+        ConfigError: if they differ in a field that may not change on resume.
     """
     changeable = changeable_on_resume(Config)
     other = [flag for flag in changed_fields(before, after) if flag not in changeable]
     if other:
         raise ConfigError(
-            f"--resume goes on with the same run, and --{', --'.join(other)} would make it another: "
-            f"beside it stand --{', --'.join(changeable)}"
+            f"--resume continues the same run, and --{', --'.join(other)} would make it another one: "
+            f"only --{', --'.join(changeable)} may change"
         )
     if after.device_batch_size < 2:
         raise ConfigError(
             f"--data.batch_size is {after.batch_size}: over --train.devices × --train.nodes × "
             f"--train.accumulate that is {after.device_batch_size} image at a time, but 2 or more are wanted"
         )
-    machine = detect_hardware(after.train.accelerator)
+    hardware = detect_hardware(after.train.accelerator)
     if after.data.cache == "auto":
         after = replace(after, data=replace(after.data, cache=before.data.cache))
     return replace(
         after,
         data=_absolute(after.data),
-        train=replace(after.train, accelerator=machine.accelerator),
+        train=replace(after.train, accelerator=hardware.accelerator),
     )
 
 
 def changed_fields(before: Config, after: Config) -> dict[str, Any]:
-    """The fields that differ, as ``section.field``, with their later values."""
+    """Return the fields that differ, as ``section.field``, with their later values."""
     old, new = flat(before.to_dict()), flat(after.to_dict())
     return {key: value for key, value in new.items() if old[key] != value}
 
 
 def _absolute(data: DataConfig) -> DataConfig:
-    """The same images, whatever folder they are asked for from."""
+    """Return the section with absolute paths."""
     return replace(
         data,
         train=absolute_spec(data.train),
@@ -120,9 +122,9 @@ def _absolute(data: DataConfig) -> DataConfig:
     )
 
 
-def fitting_size(source: Source, machine: Hardware) -> int:
-    """Side of the views that a run takes unless it is told otherwise, pixels."""
-    large = 224 if machine.has_gpu else 96
+def fitting_size(source: Source, hardware: Hardware) -> int:
+    """Return the default side of a run's views, pixels."""
+    large = 224 if hardware.has_gpu else 96
     return source.typical_side if _is_small(source) else large
 
 
@@ -131,25 +133,25 @@ def _is_small(source: Source) -> bool:
 
 
 def _resolve_views(
-    views: ViewsConfig, layout: Layout, source: Source, machine: Hardware, notes: _Notes
+    views: ViewsConfig, layout: Layout, source: Source, hardware: Hardware, notes: _Notes
 ) -> ViewsConfig:
-    executor, on_device = views.executor, machine.has_gpu and not layout.local_crops
+    executor, on_device = views.executor, hardware.has_gpu and not layout.local_crops
     why = f"images of about {source.typical_side} px"
-    why += "" if _is_small(source) else f" on {machine.name}"
+    why += "" if _is_small(source) else f" on {hardware.name}"
     return replace(
         views,
-        size=notes.choose(views.size, "--views.size", fitting_size(source, machine), why),
+        size=notes.choose(views.size, "--views.size", fitting_size(source, hardware), why),
         **{name: getattr(layout, name) for name in LAYOUT_FIELDS},
         executor=executor if executor != "auto" else "device" if on_device else "cpu",
     )
 
 
 def _resolve_model(
-    model: ModelConfig, source: Source, machine: Hardware, notes: _Notes
+    model: ModelConfig, source: Source, hardware: Hardware, notes: _Notes
 ) -> ModelConfig:
     on_cpu = "resnet10-narrow" if _is_small(source) else "resnet18"
-    backbone = "resnet50" if machine.has_gpu else on_cpu
-    why, stem, start = f"for {machine.name}", model.stem, None
+    backbone = "resnet50" if hardware.has_gpu else on_cpu
+    why, stem, start = f"for {hardware.name}", model.stem, None
     if model.init_from:
         start = Path(model.init_from).expanduser().resolve()
         if model.backbone is None:
@@ -163,13 +165,13 @@ def _resolve_model(
     )
 
 
-def _resolve_data(config: Config, source: Source, machine: Hardware, notes: _Notes) -> DataConfig:
+def _resolve_data(config: Config, source: Source, hardware: Hardware, notes: _Notes) -> DataConfig:
     data, parts = config.data, config.train.num_devices * config.train.accumulate
     batch_size = notes.choose(
         data.batch_size,
         "--data.batch_size",
-        _batch_size(len(source), 256 if machine.has_gpu or _is_small(source) else 64, parts),
-        f"for {len(source)} images on {machine.name}",
+        _batch_size(len(source), 256 if hardware.has_gpu or _is_small(source) else 64, parts),
+        f"for {len(source)} images on {hardware.name}",
     )
     per_device = batch_size // parts
     if per_device < 2:
@@ -177,12 +179,12 @@ def _resolve_data(config: Config, source: Source, machine: Hardware, notes: _Not
             f"--data.batch_size is {batch_size}: in {parts} parts (--train.devices × --train.nodes × "
             f"--train.accumulate) that is {per_device} image at a time, but 2 or more are wanted"
         )
-    spare = max(1, min(16, machine.cores // (config.train.devices or 1) - 1))
+    spare = max(1, min(16, hardware.cores // (config.train.devices or 1) - 1))
     normalization = normalization_of(config, source)
     return replace(
         _absolute(data),
         batch_size=batch_size,
-        workers=notes.choose(data.workers, "--data.workers", spare, machine.name),
+        workers=notes.choose(data.workers, "--data.workers", spare, hardware.name),
         cache=_cache(data.cache, source, notes),
         mean=normalization.mean,
         std=normalization.std,
@@ -200,24 +202,25 @@ def _cache(wanted: str, source: Source, notes: _Notes) -> str:
     return chosen
 
 
-def _resolve_train(config: Config, per_epoch: int, machine: Hardware) -> TrainConfig:
+def _resolve_train(config: Config, per_epoch: int, hardware: Hardware) -> TrainConfig:
     """``max_steps`` goes before ``seconds``, and ``seconds`` before ``epochs``."""
     train, method = config.train, config.method
-    free = method.name == "byol" and method.batch_norm == "per-view"
+    objective: type[Method] = OBJECTIVES.load_call(method.name)
+    free = objective.streams_free and method.batch_norm == "per-view"
     steps = train.max_steps
     if steps is None and train.time_budget is None:
         steps = max(1, round(train.epochs * per_epoch))
     return replace(
         train,
         max_steps=steps,
-        accelerator=machine.accelerator,
+        accelerator=hardware.accelerator,
         memory=train.memory or ("streamed" if free else "joint"),
-        precision=train.precision or ("bf16-mixed" if machine.has_gpu else "32-true"),
+        precision=train.precision or ("bf16-mixed" if hardware.has_gpu else "32-true"),
     )
 
 
 def _batch_size(count: int, most: int, parts: int) -> int:
-    """As many images as fit, but no more than a quarter of a small folder, in powers of two."""
+    """Return ``most``, halved until it is at most a quarter of a small folder."""
     size = most
     while size > 2 * parts and size > count / 4:
         size //= 2
@@ -225,7 +228,7 @@ def _batch_size(count: int, most: int, parts: int) -> int:
 
 
 def make_schedule(config: Config, per_epoch: int) -> Schedule:
-    """Learning rate and τ by step, once the number of steps is known."""
+    """Return learning rate and τ by step; the number of steps must be known."""
     total = config.train.max_steps or 1
     warmup = min(config.optim.warmup_epochs * per_epoch, _MAX_WARMUP * total)
     return Schedule(

@@ -1,4 +1,4 @@
-"""One session of a run: train from a start or a checkpoint, and write what it leaves."""
+"""One session of a run: from a start or a checkpoint to trained weights, in every process alike."""
 
 from __future__ import annotations
 
@@ -11,55 +11,64 @@ from typing import Any
 
 from rich.console import Console
 from torch import nn
+from torch.utils.data import DataLoader
 
 from massrl.config.pretrain import Config
-from massrl.data.loader import steps_per_epoch
+from massrl.data.build import normalization_of
+from massrl.data.loader import StepBatchSampler, ViewBatch, build_loader, steps_per_epoch
 from massrl.data.source import Source
 from massrl.data.sources.cache import CachedSource
 from massrl.distributed import World
 from massrl.errors import DataError, NonFiniteError
 from massrl.files import write_json
 from massrl.methods.base import Method
+from massrl.models.batch_norm import synchronise_batch_norm
 from massrl.runs.folder import RunFolder
+from massrl.train.callbacks.base import Clock, StepCallback
+from massrl.train.callbacks.checkpoints import Checkpoints
+from massrl.train.callbacks.collapse import CollapseMonitor
+from massrl.train.callbacks.metrics import MetricsCallback
+from massrl.train.callbacks.probe import Probe
+from massrl.train.callbacks.progress import ProgressLine
+from massrl.train.callbacks.signals import SignalHandler
 from massrl.train.initialize import drop_init_from, make_method
 from massrl.train.loggers import Loggers
-from massrl.train.loop import SessionResult, train
+from massrl.train.loop import train
+from massrl.train.resolve import make_schedule
+from massrl.train.step import TrainingStep
 from massrl.views.build import make_view_maker
 from massrl.views.layouts import resolve_layout
 from massrl.views.view_maker import ViewMaker
-
-
-def save_nonfinite_plans(
-    error: NonFiniteError, folder: RunFolder, source: Source, maker: ViewMaker, *, epoch: int
-) -> None:
-    """Write down what was learnt from when the loss was no number, for ``massrl views --replay``."""
-    plans = []
-    for index in error.indices:
-        height, width = maker.load(source.read(index), index=index).shape[:2]
-        plan = maker.plan(epoch=epoch, index=index, height=height, width=width)
-        plans.append({"image": source.describe(index), **plan.to_json()})
-    about = {"step": error.step, "epoch": epoch, "loss": error.loss, "indices": error.indices}
-    write_json(folder.non_finite, {**about, "plans": plans})
-    logger.warning(
-        "its images and views are kept in %s: massrl views --replay %s --step %d shows them",
-        folder.non_finite.name,
-        quote(str(folder.path)),
-        error.step,
-    )
-
 
 logger = logging.getLogger("massrl")
 
 
 @dataclass(frozen=True)
+class SessionResult:
+    """What a session has reached.
+
+    Attributes:
+        step: optimiser steps made, over all sessions of the run.
+        seconds: seconds spent on them, over all sessions.
+        stopped_by: name of the signal that stopped it, ``None`` if the run is complete.
+        skipped: images that could not be decoded, with the reasons.
+    """
+
+    step: int
+    seconds: float
+    stopped_by: str | None
+    skipped: dict[str, str]
+
+
+@dataclass(frozen=True)
 class PretrainResult:
-    """What ``pretrain`` gives back.
+    """What ``pretrain`` returns.
 
     Attributes:
         folder: the run folder.
         config: the resolved configuration.
-        sitting: steps, seconds, and whether a signal stopped the run.
-        leads: whether this process wrote the folder; of a run's several processes one does.
+        session: steps, seconds, and whether a signal stopped the run.
+        is_main: whether this process wrote the folder; of a run's several processes one does.
     """
 
     folder: Path
@@ -68,8 +77,170 @@ class PretrainResult:
     is_main: bool = True
 
 
-def _same_images(world: World, source: Source) -> None:
-    """Refuse a run whose processes would learn from different images."""
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What every process of a run knows.
+
+    Attributes:
+        config: the resolved configuration.
+        source: the training images.
+        checkpoint: where to continue from, ``None`` for the start.
+        world: this process's place among those of the run.
+        measure: returns the k-NN accuracy of a backbone; ``None`` for no probes.
+    """
+
+    config: Config
+    source: Source
+    checkpoint: dict[str, Any] | None
+    world: World
+    measure: Callable[[nn.Module], float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MainProcess:
+    """What the one process has that writes and shows.
+
+    Attributes:
+        folder: the run folder.
+        loggers: receive what ``metrics.csv`` receives.
+        console: where progress is shown.
+        title: what progress calls the run.
+    """
+
+    folder: RunFolder
+    loggers: Loggers
+    console: Console
+    title: str
+
+
+def run_session(run: Run, main: MainProcess | None) -> tuple[SessionResult, Method]:
+    """Train until the last step or a signal.
+
+    Args:
+        run: what all processes know.
+        main: what the main process has; ``None`` in the others.
+
+    Returns:
+        What was reached, and the trained networks.
+
+    Raises:
+        MassrlError: if the run cannot continue; the last checkpoint is kept.
+    """
+    config, source, checkpoint = run.config, run.source, run.checkpoint
+    method = make_method(config if checkpoint is None else drop_init_from(config))
+    maker = make_run_views(config)
+    clock = Clock(float(checkpoint["seconds"]) if checkpoint is not None else 0.0)
+    prepare_networks(method, config, run.world)
+    step = TrainingStep(
+        method,
+        config=config,
+        schedule=make_schedule(config, steps_per_epoch(len(source), config.batch_size)),
+        normalization=normalization_of(config, source),
+        world=run.world,
+        observer=clock,
+    )
+    total = step.schedule.total_steps
+    logger.info("%-8s %d of %d steps", "warm-up", step.schedule.warmup_steps, total)
+    if checkpoint is not None:
+        step.load_state_dict(checkpoint)
+        logger.info("resuming from step %d of %d", step.step, total)
+    signals = SignalHandler()
+    if not step.is_last:
+        loader = make_loader(config, source, maker, start_step=step.step, world=run.world)
+        callbacks = _callbacks(run, main, clock, signals)
+        try:
+            train(step, loader, callbacks)
+        except NonFiniteError as error:
+            if main is not None:
+                save_nonfinite_plans(
+                    error, main.folder, source, maker, batch_size=config.batch_size
+                )
+            raise
+    return SessionResult(step.step, clock.seconds, signals.received, step.skipped), method
+
+
+def _callbacks(
+    run: Run, main: MainProcess | None, clock: Clock, signals: SignalHandler
+) -> list[StepCallback]:
+    """List them in the order in which they act after a step: measure, write, save, show.
+
+    The clock comes last, so that it sees the whole step. Processes other than the main one take part in
+    measuring and in stopping.
+    """
+    config = run.config
+    per_epoch = steps_per_epoch(len(run.source), config.batch_size)
+    every = round(config.train.probe_every * per_epoch)
+    measured = run.measure is not None and every > 0
+    probe = Probe(run.measure, every=every, clock=clock) if run.measure and measured else None
+    probes: list[StepCallback] = [probe] if probe is not None else []
+    if main is None:
+        return [signals, *probes, clock]
+    view_names = resolve_layout(config.views).view_names()
+    monitor = CollapseMonitor(view_names, main.folder.matrix)
+    metrics = MetricsCallback(
+        main.folder.metrics,
+        steps_per_epoch=per_epoch,
+        clock=clock,
+        monitor=monitor,
+        probe=probe,
+        loggers=main.loggers,
+    )
+    checkpoints = Checkpoints(
+        main.folder.checkpoint, every=config.train.checkpoint_every, clock=clock, metrics=metrics
+    )
+    progress = ProgressLine(main.console, title=main.title, clock=clock, probe=probe)
+    return [signals, monitor, *probes, metrics, checkpoints, progress, clock]
+
+
+def prepare_networks(method: Method, config: Config, world: World) -> None:
+    """Compile the networks, and synchronise their batch norm, as configuration and processes ask."""
+    if config.train.compile:
+        for network in method.children():
+            network.compile()
+    if world.size > 1:
+        synchronise_batch_norm(method, gpu=config.train.accelerator == "gpu")
+        logger.info("%-8s batch norm synchronised over %d processes", "devices", world.size)
+
+
+def make_loader(
+    config: Config, source: Source, maker: ViewMaker, *, start_step: int, world: World
+) -> DataLoader[ViewBatch]:
+    """Return a loader of this process's batches of all steps from ``start_step`` on."""
+    batches = StepBatchSampler(
+        len(source),
+        config.batch_size,
+        seed=config.train.seed,
+        accumulate=config.train.accumulate,
+        start_step=start_step,
+        total_steps=config.train.max_steps or 1,
+        share=(world.rank, world.size),
+    )
+    return build_loader(
+        source,
+        maker,
+        batches=batches,
+        workers=config.data.workers or 0,
+        pin=config.train.accelerator == "gpu",
+    )
+
+
+def make_run_views(config: Config) -> ViewMaker:
+    """Return the view maker of a resolved configuration."""
+    return make_view_maker(config.views, size=config.view_size, seed=config.train.seed)
+
+
+def cache_in_memory(source: Source, config: Config) -> Source:
+    """Return the images decoded and in memory, if ``data.cache`` says so, else as they are."""
+    in_memory = config.data.cache == "memory"
+    return CachedSource(source, view_size=config.view_size) if in_memory else source
+
+
+def check_same_images(world: World, source: Source) -> None:
+    """Refuse a run whose processes would train on different images.
+
+    Raises:
+        DataError: in all processes.
+    """
     found = world.all_gather_object((source.fingerprint(), None))
     for rank, (_, problem) in enumerate(found):
         if problem is not None:
@@ -81,48 +252,21 @@ def _same_images(world: World, source: Source) -> None:
         )
 
 
-def _kept(source: Source, config: Config) -> Source:
-    """The images decoded and in memory, where the configuration says so."""
-    in_memory = config.data.cache == "memory"
-    return CachedSource(source, view_size=config.view_size) if in_memory else source
-
-
-def _view_maker(config: Config) -> ViewMaker:
-    return make_view_maker(config.views, size=config.view_size, seed=config.train.seed)
-
-
-def _learn(
-    config: Config,
-    source: Source,
-    checkpoint: dict[str, Any] | None,
-    world: World,
-    folder: RunFolder | None,
-    *,
-    measure: Callable[[nn.Module], float] | None,
-    loggers: Loggers | None = None,
-    console: Console | None = None,
-    title: str = "",
-) -> tuple[SessionResult, Method]:
-    started = config if checkpoint is None else drop_init_from(config)
-    method, maker = make_method(started), _view_maker(config)
-    try:
-        session = train(
-            config,
-            method,
-            source,
-            maker,
-            world=world,
-            folder=folder,
-            checkpoint=checkpoint,
-            view_names=resolve_layout(config.views).view_names(),
-            console=console or Console(quiet=True),
-            measure=measure,
-            loggers=loggers,
-            title=title,
-        )
-    except NonFiniteError as error:
-        if folder is not None:
-            epoch = error.step // steps_per_epoch(len(source), config.batch_size)
-            save_nonfinite_plans(error, folder, source, maker, epoch=epoch)
-        raise
-    return session, method
+def save_nonfinite_plans(
+    error: NonFiniteError, folder: RunFolder, source: Source, maker: ViewMaker, *, batch_size: int
+) -> None:
+    """Save the view plans of the images that gave a non-finite loss, for ``massrl views --replay``."""
+    epoch = error.step // steps_per_epoch(len(source), batch_size)
+    plans = []
+    for index in error.indices:
+        height, width = maker.load(source.read(index), index=index).shape[:2]
+        plan = maker.plan(epoch=epoch, index=index, height=height, width=width)
+        plans.append({"image": source.describe(index), **plan.to_json()})
+    content = {"step": error.step, "epoch": epoch, "loss": error.loss, "indices": error.indices}
+    write_json(folder.non_finite, {**content, "plans": plans})
+    logger.warning(
+        "its images and views are saved in %s: massrl views --replay %s --step %d shows them",
+        folder.non_finite.name,
+        quote(str(folder.path)),
+        error.step,
+    )

@@ -6,11 +6,11 @@ import logging
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -76,6 +76,8 @@ class TrainingStep:
         output: what the method gave for the last batch, its loss matrix averaged over processes.
         skipped: images that could not be decoded, with the reasons.
         stop_requested: number of the signal that this process has received, 0 for none.
+        stop_signal: number of the signal to stop at after the last step, 0 for none; the same in all
+            processes, and set by a step alone, so that all that follows it sees the same.
     """
 
     def __init__(
@@ -93,9 +95,10 @@ class TrainingStep:
         self.schedule = schedule
         self.observer = observer or StepObserver()
         self.fabric = make_fabric(config.train, self.world)
-        self.method = self.fabric.to_device(method).train()
+        self.method = method
+        self.fabric.to_device(method.train())
         self._optimizer = self._build_optimizer()
-        self.optimizer = self.fabric.setup_optimizers(self._optimizer)
+        self.optimizer = cast(Optimizer, self.fabric.setup_optimizers(self._optimizer))
         self._sides = resolve_layout(config.views).sides(config.view_size)
         self._mean, self._std = (
             torch.tensor(values, dtype=torch.float32, device=self.fabric.device) * 255
@@ -107,7 +110,7 @@ class TrainingStep:
         self.output: MethodOutput | None = None
         self.skipped: dict[str, str] = {}
         self.stop_requested = 0
-        self._stop_agreed = 0
+        self.stop_signal = 0
         self._indices: list[int] = []
 
     def __call__(self, batches: Iterator[ViewBatch]) -> None:
@@ -135,6 +138,8 @@ class TrainingStep:
         with stage("target"):
             self.method.update_target(self.schedule.tau(self.step))
         self.step += 1
+        if self.world.size == 1:  # nobody to agree with: not a step later
+            self.stop_signal = self.stop_requested
 
     def _add_gradients(self, batch: ViewBatch, part: int) -> None:
         """Add the gradients of one batch, which is number ``part`` of its optimiser step."""
@@ -175,7 +180,7 @@ class TrainingStep:
         """
         own = [len(batch.indices), len(batch.failures), self.stop_requested]
         counts, failures, stops = self.world.exchange(own).T
-        self._stop_agreed = int(stops.max())
+        self.stop_signal = int(stops.max())
         if failures.any():
             gathered = self.world.all_gather_object(batch.failures)
             self._count_failures([failure for some in gathered for failure in some])
@@ -229,9 +234,9 @@ class TrainingStep:
         return float(self._optimizer.param_groups[0]["lr"])
 
     @property
-    def stop_signal(self) -> int:
-        """Number of the signal to stop at, 0 for none; the same in all processes after each step."""
-        return self._stop_agreed if self.world.size > 1 else self.stop_requested
+    def num_images(self) -> int:
+        """Images of this process in the last step."""
+        return len(self._indices)
 
     def _build_optimizer(self) -> Optimizer:
         optim = self.config.optim

@@ -1,4 +1,4 @@
-"""The processes of a run that do not lead it."""
+"""The processes of a run other than the main one."""
 
 from __future__ import annotations
 
@@ -12,21 +12,27 @@ from massrl.distributed import World
 from massrl.errors import MassrlError
 from massrl.evaluation.online_knn import make_probe
 from massrl.train.launch import end_without, process_group
-from massrl.train.session import PretrainResult, _kept, _learn, _same_images
+from massrl.train.session import (
+    PretrainResult,
+    Run,
+    cache_in_memory,
+    check_same_images,
+    run_session,
+)
 
 logger = logging.getLogger("massrl")
 
 
 def start_worker(*, gpu: bool, parent: int) -> None:
-    """Take part in a run as the process of a further device; its place is in the environment."""
+    """Join a run as the process of a further device; its rank is in the environment."""
     Thread(target=end_without, args=(parent,), daemon=True).start()
     with process_group(TrainConfig(), gpu=gpu) as world:
         run_worker(world)
 
 
 def run_worker(world: World) -> PretrainResult:
-    """Take part in a run that another process leads."""
-    logger.disabled = True  # what is to be said, the other one says
+    """Take part in a run whose main process is another one."""
+    logger.disabled = True  # the main process logs
     try:
         config, checkpoint = world.broadcast()
         try:
@@ -34,10 +40,11 @@ def run_worker(world: World) -> PretrainResult:
         except MassrlError as error:
             world.all_gather_object(("", str(error)))
             raise
-        _same_images(world, source)
-        source = _kept(source, config)
+        check_same_images(world, source)
+        source = cache_in_memory(source, config)
         measure = make_probe(config, source, world)
-        session, _ = _learn(config, source, checkpoint, world, None, measure=measure)
+        run = Run(config=config, source=source, checkpoint=checkpoint, world=world, measure=measure)
+        session, _ = run_session(run, None)
         return PretrainResult(Path(config.out), config, session, is_main=False)
     finally:
         logger.disabled = False

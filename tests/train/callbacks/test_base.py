@@ -1,4 +1,4 @@
-"""What watches a run, apart from the run."""
+"""The throughput clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from massrl.distributed import World
-from massrl.train.callbacks import base as watching
+from massrl.train.callbacks import base
 from massrl.train.callbacks.base import Clock
 
 
@@ -16,18 +16,17 @@ def test_clock_leaves_out_probes_and_counts_the_step_under_way(
 ) -> None:
     """Guards equal seconds: a run that is probed more often must not look slower."""
     now = [100.0]
-    monkeypatch.setattr(watching.time, "perf_counter", lambda: now[0])
-    batch = SimpleNamespace(indices=range(8))
-    clock, two = Clock(), SimpleNamespace(world=World(size=2))
-    clock.on_train_start(None, None)
+    monkeypatch.setattr(base.time, "perf_counter", lambda: now[0])
+    clock, step = Clock(), SimpleNamespace(world=World(size=2), num_images=8)
+    clock.on_start(step)  # type: ignore[arg-type]
     for _ in range(2):
-        now[0] += 1.0  # waits for the batch
-        clock.on_train_batch_start(None, None, batch, 0)
+        with clock.stage("data"):
+            now[0] += 1.0  # waits for the batch
         now[0] += 3.0  # computes
         with clock.paused():
             now[0] += 50.0  # probes
         assert clock.now == pytest.approx(clock.seconds + 4.0)
-        clock.on_train_batch_end(None, two, None, batch, 0)
+        clock.after_step(step)  # type: ignore[arg-type]
     assert clock.seconds == pytest.approx(8.0)
     assert clock.images_per_second == pytest.approx(4.0)  # of both processes
     assert clock.data_wait == pytest.approx(0.25)

@@ -1,106 +1,85 @@
-"""What all that watches a run is built on: something to do after each optimiser step, and a clock."""
+"""The base class of what happens after each optimiser step, and the throughput clock."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import lightning
+from massrl.train.step import StepObserver, TrainingStep
 
-from massrl.train.module import PretrainingModule
-
-_NEWEST_SHARE = 0.05  # of the last step in a smoothed speed
+_NEWEST_WEIGHT = 0.05  # of the last step in a smoothed value
 
 
-class StepCallback(lightning.Callback):
-    """Calls ``after_step`` once for every optimiser step, however many batches make one."""
+class StepCallback:
+    """Something to do after each optimiser step."""
 
-    def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Lightning's hook."""
-        module = pl_module
-        assert isinstance(module, PretrainingModule)
-        if (batch_idx + 1) % module.config.train.accumulate == 0:
-            self.after_step(trainer, module)
+    def on_start(self, step: TrainingStep) -> None:
+        """Prepare, before the first step of a session."""
 
-    def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
-        """What to do when ``module.step`` steps have been made."""
+    def after_step(self, step: TrainingStep) -> None:
+        """Act when ``step.step`` steps have been made."""
+
+    def on_end(self, step: TrainingStep) -> None:
+        """Finish, after the last step of a session that ended without an error."""
 
     def close(self) -> None:
-        """What to give back when training ends, well or not."""
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Lightning's hook for a good end.
-
-        It is earlier than ``teardown``, by which Lightning's own signal handlers are gone: giving
-        the signals back then would bring them to life again.
-        """
-        self.close()
-
-    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
-        """Lightning's hook for any other."""
-        self.close()
+        """Release what ``on_start`` took, whether the session ended well or not."""
 
 
-class Clock(lightning.Callback):
-    """Measures what steps cost, and how much of that was waiting for data.
+class Clock(StepCallback, StepObserver):
+    """Measures the seconds of the steps, and how many of them were spent waiting for data.
 
-    Probes and checkpoints are no part of a step: whoever makes one pauses the clock.
+    It is the step's observer, for the wait, and the last of its callbacks. Probes and checkpoints do not
+    count: they run within ``paused``.
 
     Attributes:
-        seconds: seconds spent on whole steps, those of earlier sittings of the run included.
+        seconds: seconds spent on whole steps, including those of earlier sessions of the run.
         images_per_second: of the last steps, smoothed; ``None`` before the first has ended.
-        data_wait: share of the last steps' time spent waiting for a batch, smoothed.
+        data_wait: fraction of the last steps' time spent waiting for batches, smoothed.
     """
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
         self.images_per_second: float | None = None
-        self._num_batches = 0
         self.data_wait = 0.0
+        self._num_steps = 0
+        self._waited = 0.0
         self._last = time.perf_counter()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave out what is done meanwhile."""
+        """Leave out what runs within this context."""
         begin = time.perf_counter()
         yield
         self._last += time.perf_counter() - begin
 
     @property
     def now(self) -> float:
-        """``seconds``, with those of the step under way."""
+        """``seconds``, including those of the step under way."""
         return self.seconds + time.perf_counter() - self._last
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """See ``StepObserver``: measure the wait for data."""
+        begin = time.perf_counter()
+        yield
+        if name == "data":
+            self._waited += time.perf_counter() - begin
+
+    def on_start(self, step: TrainingStep) -> None:
         """Start the clock."""
         self._last = time.perf_counter()
 
-    def on_train_batch_start(
-        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """The batch is there: what has passed since the last one ended was waiting."""
-        self._waited = time.perf_counter() - self._last
-
-    def on_train_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """The batch is done."""
+    def after_step(self, step: TrainingStep) -> None:
+        """Count the step that was just made."""
         now = time.perf_counter()
         whole = now - self._last
-        self._num_batches += 1
-        weight = max(_NEWEST_SHARE, 1 / self._num_batches)
-        images = len(batch.indices) * pl_module.world.size
-        speed, before = images / whole, self.images_per_second or 0.0
+        self._num_steps += 1
+        weight = max(_NEWEST_WEIGHT, 1 / self._num_steps)
+        speed, before = step.num_images * step.world.size / whole, self.images_per_second or 0.0
         self.images_per_second = before + weight * (speed - before)
         self.data_wait += weight * (self._waited / whole - self.data_wait)
         self.seconds += whole
+        self._waited = 0.0
         self._last = now

@@ -1,35 +1,34 @@
-"""The health of a run: whether its representation still tells images apart, and which views are hard."""
+"""Detect a collapsing representation, and average the loss of every pair of views."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 
 from massrl.evaluation.collapse import effective_rank, embedding_std
 from massrl.files import write_json
 from massrl.train.callbacks.base import StepCallback
-from massrl.train.module import PretrainingModule
+from massrl.train.step import TrainingStep
 
 logger = logging.getLogger("massrl")
 
-_STEPS_BETWEEN_HEALTH = 25
+_STEPS_BETWEEN = 25
 _MATRIX_DECAY = 0.98  # the loss matrix is a mean over about the last fifty steps
-COLLAPSED_DEVIATION = 0.1
+COLLAPSED_STD = 0.1  # of normalised embeddings, where 1 is as if drawn at random
 
 
 class CollapseMonitor(StepCallback):
-    """Watches the spread of the projections and the loss of every pair of views.
+    """Monitor the spread of the embeddings and the loss of every pair of views.
 
     Attributes:
-        embedding_std: spread of the projections; 1 as if drawn at random, 0 when all are the same.
+        embedding_std: spread of the projections: 1 as if drawn at random, 0 when all are the same;
+            ``None`` after a step that did not measure it, like the next three.
         feature_std: the same of the backbone's features, which are what is used later.
-        prediction_std: the same of the predictions, of methods that predict.
-        effective_rank: how many dimensions the projections use.
+        prediction_std: the same of the predictions, of objectives with a predictor.
+        effective_rank: effective number of dimensions of the projections.
         matrix: ``(N, N)``, mean loss of view i against view j over the last steps.
     """
 
@@ -43,9 +42,9 @@ class CollapseMonitor(StepCallback):
         self._path = path
         self._warned = False
 
-    def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
-        """Take the last batch's losses into the matrix; now and then, measure the projections."""
-        output = module.output
+    def after_step(self, step: TrainingStep) -> None:
+        """Add the last batch's losses to the matrix; every 25 steps, measure the embeddings."""
+        output = step.output
         assert output is not None
         matrix = output.matrix.float().cpu()
         self.matrix = (
@@ -53,33 +52,32 @@ class CollapseMonitor(StepCallback):
         )
         self.embedding_std = self.feature_std = self.prediction_std = None
         self.effective_rank = None
-        last = module.step == module.schedule.total_steps
-        if module.step % _STEPS_BETWEEN_HEALTH == 0 or last:
+        if step.step % _STEPS_BETWEEN == 0 or step.is_last:
             projections = output.projections.float().cpu()
             self.embedding_std = embedding_std(projections)
             self.feature_std = embedding_std(output.features.float().cpu())
             if output.predictions is not None:
                 self.prediction_std = embedding_std(output.predictions.float().cpu())
             self.effective_rank = effective_rank(projections[:1024])
-            if self.embedding_std < COLLAPSED_DEVIATION and not self._warned:
+            if self.embedding_std < COLLAPSED_STD and not self._warned:
                 self._warned = True
                 logger.warning(
                     "the representation is collapsing: at step %d the projections of different images "
-                    "are nearly the same (deviation %.3f of 1, effective rank %.1f). Try a lower "
+                    "are nearly the same (standard deviation %.3f of 1, effective rank %.1f). Try a lower "
                     "--optim.lr, a higher --method.target_momentum, a larger --data.batch_size, "
                     "or --method.name simclr",
-                    module.step,
+                    step.step,
                     self.embedding_std,
                     self.effective_rank,
                 )
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write the matrix into the run folder."""
+    def on_end(self, step: TrainingStep) -> None:
+        """Write the loss matrix into the run folder."""
         if self.matrix is not None:
-            used = pl_module.method.mask.cpu()
+            used = step.method.mask.cpu()
             rows = [
                 [round(float(loss), 5) if use else None for loss, use in zip(*row, strict=True)]
                 for row in zip(self.matrix, used, strict=True)
             ]
-            content = {"step": pl_module.step, "views": self._names, "loss": rows}
+            content = {"step": step.step, "views": self._names, "loss": rows}
             write_json(self._path, content)

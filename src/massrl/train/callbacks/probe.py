@@ -1,40 +1,42 @@
-"""What keeps a run: its record, its checkpoints, the signals that stop it, and its k-NN probe."""
+"""Measure k-NN accuracy while a run goes on."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 
-import lightning
-import torch
+from torch import nn
 
 from massrl.train.callbacks.base import Clock, StepCallback
-from massrl.train.module import PretrainingModule
+from massrl.train.step import TrainingStep
 
 logger = logging.getLogger("massrl")
 
 
 class Probe(StepCallback):
-    """Judges the backbone by k-NN every few steps.
+    """Evaluate the backbone by k-NN every few steps, and after the last.
+
+    Args:
+        measure: returns the k-NN accuracy of a backbone in percent.
+        every: steps between two probes.
+        clock: paused meanwhile.
 
     Attributes:
         accuracy: k-NN accuracy of the last probe, percent; ``None`` before the first.
         fresh: whether the probe was made after this very step.
     """
 
-    def __init__(
-        self, measure: Callable[[torch.nn.Module], float], *, every: int, clock: Clock
-    ) -> None:
+    def __init__(self, measure: Callable[[nn.Module], float], *, every: int, clock: Clock) -> None:
         self.accuracy: float | None = None
         self.fresh = False
         self._clock = clock
         self._measure = measure
         self._every = every
 
-    def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
+    def after_step(self, step: TrainingStep) -> None:
         """Probe, if it is time."""
-        self.fresh = module.step % self._every == 0 or module.step == module.schedule.total_steps
+        self.fresh = step.step % self._every == 0 or step.is_last
         if self.fresh:
             with self._clock.paused():
-                self.accuracy = self._measure(module.method.backbone)
-            logger.info("step %d: k-NN %.1f %%", module.step, self.accuracy)
+                self.accuracy = self._measure(step.method.backbone)
+            logger.info("step %d: k-NN %.1f %%", step.step, self.accuracy)

@@ -1,10 +1,9 @@
-"""What a person sees while a run goes on: loss, k-NN, speed, time left."""
+"""Show loss, k-NN accuracy, speed and time left while a run goes on."""
 
 from __future__ import annotations
 
 import time
 
-import lightning
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,13 +19,13 @@ from rich.text import Text
 from massrl.runs.log import duration
 from massrl.train.callbacks.base import Clock, StepCallback
 from massrl.train.callbacks.probe import Probe
-from massrl.train.module import PretrainingModule
+from massrl.train.step import TrainingStep
 
 _SECONDS_BETWEEN_LINES = 15.0
 
 
 class _TimeLeft(ProgressColumn):
-    """Time left at the speed so far, as ``duration`` writes it."""
+    """Time left at the speed so far, formatted by ``duration``."""
 
     def render(self, task: Task) -> Text:
         left = task.time_remaining
@@ -34,7 +33,7 @@ class _TimeLeft(ProgressColumn):
 
 
 class ProgressLine(StepCallback):
-    """A live line on a terminal; elsewhere a plain line every fifteen seconds."""
+    """Show a live line on a terminal; elsewhere print a plain line every fifteen seconds."""
 
     def __init__(self, console: Console, *, title: str, clock: Clock, probe: Probe | None) -> None:
         self._console = console
@@ -45,12 +44,9 @@ class ProgressLine(StepCallback):
         self._printed = float("-inf")
         self._started = (0, 0.0)
 
-    def on_train_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_start(self, step: TrainingStep) -> None:
         """Show the line."""
-        assert isinstance(pl_module, PretrainingModule)
-        self._started = (pl_module.step, time.monotonic())
+        self._started = (step.step, time.monotonic())
         if self._console.is_terminal:
             self._progress = Progress(
                 SpinnerColumn(),
@@ -62,43 +58,43 @@ class ProgressLine(StepCallback):
                 console=self._console,
                 speed_estimate_period=60,
             )
-            total, done = pl_module.schedule.total_steps, pl_module.step
+            total, done = step.schedule.total_steps, step.step
             self._task = self._progress.add_task(
                 self._title, total=total, completed=done, figures=""
             )
             self._progress.start()
 
-    def after_step(self, trainer: lightning.Trainer, module: PretrainingModule) -> None:
-        """Bring the line up to date."""
-        figures = self._figures(module)
+    def after_step(self, step: TrainingStep) -> None:
+        """Update the line."""
+        figures = self._figures(step)
         if self._progress is not None:
-            self._progress.update(self._task, completed=module.step, figures=figures)
+            self._progress.update(self._task, completed=step.step, figures=figures)
             return
         now = time.monotonic()
-        total = module.schedule.total_steps
-        if now - self._printed >= _SECONDS_BETWEEN_LINES or module.step == total:
+        total = step.schedule.total_steps
+        if now - self._printed >= _SECONDS_BETWEEN_LINES or step.step == total:
             self._printed = now
             first, begin = self._started
-            left = (now - begin) / max(1, module.step - first) * (total - module.step)
+            left = (now - begin) / max(1, step.step - first) * (total - step.step)
             self._console.print(
-                f"{self._title}  step {module.step}/{total}  {duration(left)} left  {figures}",
+                f"{self._title}  step {step.step}/{total}  {duration(left)} left  {figures}",
                 highlight=False,
                 soft_wrap=True,
             )
 
-    def _figures(self, module: PretrainingModule) -> str:
-        parts = [f"loss {module.step_loss:.3f}"]
+    def _figures(self, step: TrainingStep) -> str:
+        parts = [f"loss {step.loss:.3f}"]
         if self._probe is not None and self._probe.accuracy is not None:
             parts.append(f"k-NN {self._probe.accuracy:.1f} %")
         if self._clock.images_per_second is not None:
             parts.append(f"{self._clock.images_per_second:.0f} images/s")
             parts.append(f"waiting for data {self._clock.data_wait:.0%}")
-        if module.skipped:
-            parts.append(f"{len(module.skipped)} images skipped")
+        if step.skipped:
+            parts.append(f"{len(step.skipped)} images skipped")
         return " · ".join(parts)
 
     def close(self) -> None:
-        """Take the line down."""
+        """Remove the line."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None

@@ -1,0 +1,17 @@
+"""Pre-training for people who have a Lightning Trainer of their own.
+
+    import lightning
+    from massrl.lightning import PretrainModule, ViewsDataModule
+
+    data = ViewsDataModule({"recipe": "default", "data": {"train": "photos"}})
+    module = PretrainModule(data.config)
+    lightning.Trainer(max_epochs=100).fit(module, data)
+    backbone = module.method.backbone
+
+``massrl.pretrain`` trains the same objective on the same views with a loop of its own, which adds
+bit-exact resume, streamed views and the run folder.
+"""
+
+from massrl.train.lightning_module import PretrainModule, ViewsDataModule
+
+__all__ = ["PretrainModule", "ViewsDataModule"]
