@@ -53,33 +53,37 @@ def fit(data: ViewsDataModule, **settings: Any) -> tuple[PretrainModule, Losses]
     [
         {},
         {"method": {"name": "simclr"}, "optim": {"name": "adamw", "lr": 0.01}},
-        {"method": {"target_reduction": "mean", "target_statistics": "online"}},
+        {
+            "method": {"target_reduction": "mean", "target_statistics": "online"},
+            "optim": {"name": "sgd", "lr": 0.1},
+        },
     ],
 )
 def test_plain_trainer_over_two_epochs_has_the_losses_of_the_engine(
     tmp_path: Path, sections: dict[str, Any]
 ) -> None:
     """Guards views, order, schedules and target updates of the façade against the engine's."""
-    folder = run(tmp_path / "run", **sections).folder
+    # A module's backward is that of all views at once; streamed views differ by rounding, which grows.
+    folder = run(tmp_path / "run", **sections, train={"memory": "joint"}).folder
     wanted = [float(row["loss"]) for row in read_metrics(folder / "metrics.csv")]
     data = ViewsDataModule(make_config(tiny(tmp_path / "unused", **sections)))
     module, losses = fit(data, max_epochs=2)
     assert len(wanted) == 10
-    assert losses.values == pytest.approx(wanted, abs=2e-5)
+    assert losses.values == pytest.approx(wanted, abs=1e-5)
     saved = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["method"]
     for name, value in module.method.state_dict().items():
-        assert torch.allclose(value, saved[name], atol=1e-4), name
+        assert torch.allclose(value, saved[name], atol=1e-6), name
     assert not (tmp_path / "unused").exists()
 
 
 def test_accumulated_batches_give_the_losses_of_the_engine(tmp_path: Path) -> None:
     """Guards the target and the schedules against moving inside an accumulation window."""
-    folder = run(tmp_path / "run", train={"accumulate": 2}).folder
+    folder = run(tmp_path / "run", train={"accumulate": 2, "memory": "joint"}).folder
     wanted = [float(row["loss"]) for row in read_metrics(folder / "metrics.csv")]
     data = ViewsDataModule(make_config(tiny(tmp_path / "unused")))
     _, losses = fit(data, max_epochs=2, accumulate_grad_batches=2)
-    halves = [sum(losses.values[i : i + 2]) / 2 for i in range(0, 20, 2)]
-    assert halves == pytest.approx(wanted, abs=2e-5)
+    sums = [sum(losses.values[i : i + 2]) for i in range(0, 20, 2)]  # a Trainer reports parts
+    assert sums == pytest.approx(wanted, abs=1e-5)
 
 
 def test_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def _run_main(run: Run, folder: RunFolder, *, console: Console, title: str) -> P
         if run.checkpoint is None and folder.views.is_file():
             loggers.picture("views", read_picture(folder.views), 0)
         session, method = run_session(run, main)
-        save_trained(folder.backbone, method.backbone, run.config, step=session.step)
+        save_trained(folder.backbone, method.backbone, config=run.config, step=session.step)
         report_run(folder)
         if folder.matrix_picture.is_file():
             loggers.picture("loss of every pair", read_picture(folder.matrix_picture), session.step)
