@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from tests.conftest import Plugin
 from torch import nn
 
 from massrl.config.sections import OptimConfig
@@ -75,3 +76,20 @@ def test_build_without_parameters_says_so() -> None:
     """The message of torch about an empty list names nothing the user knows."""
     with pytest.raises(ConfigError, match="no trainable parameters"):
         build_optimizer(OptimConfig(name="sgd"), [], lr=0.1)
+
+
+def test_optimiser_of_another_package_is_built_with_its_arguments(plugin: Plugin) -> None:
+    """Guards the promise that an optimiser is a function and a row."""
+    source = """
+import torch
+
+def rprop(groups, lr, config, step_min: float = 1e-6):
+    return torch.optim.Rprop(groups, lr=lr, step_sizes=(step_min, 50.0))
+"""
+    plugin(source, {"massrl.optimizers": {"rprop": "my_plugin:rprop"}})
+    groups = parameter_groups(_network(), weight_decay=0.0)
+    config = OptimConfig(name="rprop(step_min=0.001)")
+    optimizer = build_optimizer(config, groups, lr=0.5)
+    assert isinstance(optimizer, torch.optim.Rprop)
+    assert optimizer.param_groups[0]["lr"] == 0.5
+    assert optimizer.param_groups[0]["step_sizes"] == (0.001, 50.0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.conftest import Plugin
 from tests.train.conftest import quiet, run
 from tests.train.test_resume import EVERY_THIRD, PowerCutError, cut_at
 
@@ -174,6 +175,47 @@ def test_record_is_asked_for_again_when_a_run_goes_on(
             run(tmp_path / "run", train={**EVERY_THIRD, "loggers": ["mlflow"]})
     resume(tmp_path / "run", console=quiet())
     assert records == [None, "first"]
+
+
+def test_logger_of_another_package_receives_rows_and_pictures(
+    plugin: Plugin, tmp_path: Path
+) -> None:
+    """Guards the promise that a logger is a class and a row."""
+    source = """
+import json
+from massrl.train.loggers import RunLogger
+
+class Lines(RunLogger):
+    def __init__(self, folder, record):
+        self.file = folder.path / "lines.jsonl"
+        self.record = "mine"
+
+    def _write(self, *content):
+        with self.file.open("a") as file:
+            file.write(json.dumps(content) + chr(10))
+
+    def settings(self, values):
+        self._write("settings", values["train.max_steps"])
+
+    def metrics(self, values, step):
+        self._write("metrics", step, values["loss"])
+
+    def picture(self, title, pixels, step):
+        self._write("picture", title, step, list(pixels.shape)[2])
+
+    def close(self, status):
+        self._write("close", status)
+"""
+    plugin(source, {"massrl.loggers": {"lines": "my_plugin:Lines"}})
+    folder = run(tmp_path / "run", train={"loggers": ["lines"], "max_steps": 3}).folder
+    lines = [json.loads(line) for line in (folder / "lines.jsonl").read_text().splitlines()]
+    rows = read_metrics(folder / "metrics.csv")
+    assert [line[1] for line in lines if line[0] == "metrics"] == [0, 1, 2]
+    losses = [line[2] for line in lines if line[0] == "metrics"]
+    assert losses == pytest.approx([float(row["loss"]) for row in rows], rel=1e-4)
+    assert [line[1] for line in lines if line[0] == "picture"] == ["views", "loss of every pair"]
+    assert (lines[0], lines[-1]) == (["settings", 3], ["close", "success"])
+    assert json.loads((folder / "loggers.json").read_text()) == {"lines": "mine"}
 
 
 def test_picture_of_the_matrix_is_dark_where_the_loss_is_high() -> None:
