@@ -11,14 +11,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from tests.conftest import photos
 from tests.train.conftest import run
 
 from massrl.cli import main
 from massrl.commands.views import draw_views
 from massrl.errors import CheckpointError, ConfigError
-from massrl.train.module import PretrainingModule
+from massrl.train.step import TrainingStep
 from massrl.views.view_maker import ViewMaker
 
 
@@ -36,13 +35,13 @@ def test_replay_shows_the_very_views_of_a_step(
 ) -> None:
     """Guards "replayable": the pixels of the page are those that the step was given."""
     seen: dict[int, Any] = {}
-    original = PretrainingModule.training_step
+    original = TrainingStep._add_gradients
 
-    def watched(self: PretrainingModule, batch: Any, index: int) -> torch.Tensor:
+    def watched(self: TrainingStep, batch: Any, part: int) -> None:
         seen[self.step] = (batch.indices.tolist(), batch.views.numpy().copy())
-        return original(self, batch, index)
+        original(self, batch, part)
 
-    monkeypatch.setattr(PretrainingModule, "training_step", watched)
+    monkeypatch.setattr(TrainingStep, "_add_gradients", watched)
     folder = run(tmp_path / "run").folder
     indices, views = seen[7]  # in the second epoch
     page = tmp_path / "page.html"

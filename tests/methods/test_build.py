@@ -50,7 +50,14 @@ class Alignment(Method):
 '''
 FLAGS = (
     *("--data.train", "shapes(count=32,size=16)", "--data.batch_size", "8", "--data.workers", "0"),
-    *("--model.backbone", "resnet10-tiny", "--model.projector.hidden", "16", "--train.max_steps", "4"),
+    *(
+        "--model.backbone",
+        "resnet10-tiny",
+        "--model.projector.hidden",
+        "16",
+        "--train.max_steps",
+        "4",
+    ),
     *("--model.projector.out", "8", "--train.accelerator", "cpu", "--train.probe_every", "0"),
 )
 
@@ -90,7 +97,9 @@ def test_objective_of_another_package_trains_from_the_command_line(
 def test_objective_with_an_argument_it_does_not_have_is_refused(plugin: Plugin) -> None:
     """Guards a setting that would be parsed and ignored."""
     plugin(ALIGNMENT, {"massrl.objectives": {"alignment": "my_plugin:Alignment"}})
-    with pytest.raises(ConfigError, match=r"no argument 'wieght'.*did you mean 'weight'.*--method.name"):
+    with pytest.raises(
+        ConfigError, match=r"no argument 'wieght'.*did you mean 'weight'.*--method.name"
+    ):
         small("alignment(wieght=2.0)")
     small("alignment(weight=2.0)")
 

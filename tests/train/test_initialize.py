@@ -55,11 +55,11 @@ def test_heads_that_do_not_fit_start_anew_and_are_named(parent: Path, tmp_path: 
     model = {"init_from": str(parent), "projector": {"layers": 2, "hidden": 16, "out": 12}}
     folder = run(tmp_path / "a", model=model, train={"max_steps": 1}).folder
     log = (folder / "log.txt").read_text(encoding="utf-8")
-    assert f"backbone from {parent}; projector, predictor start anew" in log
+    assert f"backbone from {parent}; projector, predictor start from fresh weights" in log
     model = {"init_from": str(parent / "backbone.safetensors")}
     folder = run(tmp_path / "b", model=model, train={"max_steps": 1}).folder
     log = (folder / "log.txt").read_text(encoding="utf-8")
-    assert "backbone.safetensors; projector, predictor start anew" in log
+    assert "backbone.safetensors; projector, predictor start from fresh weights" in log
 
 
 def test_other_backbone_is_refused_before_anything_is_written(parent: Path, tmp_path: Path) -> None:

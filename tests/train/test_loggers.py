@@ -85,7 +85,7 @@ def test_logger_that_fails_is_given_up_and_the_run_goes_on(
 ) -> None:
     """Guards hours of training against a server that is gone."""
     monkeypatch.setattr(Failing, "rows", 0)
-    monkeypatch.setitem(LOGGERS._loaded, "mlflow", Failing)
+    monkeypatch.setitem(LOGGERS.parts, "mlflow", Failing)
     result = run(tmp_path / "run", train={"loggers": ["mlflow"]})
     assert result.session.step == 10
     assert Failing.rows == 2
@@ -168,7 +168,7 @@ def test_record_is_asked_for_again_when_a_run_goes_on(
         def close(self, status: str) -> None:
             """Close nothing."""
 
-    monkeypatch.setitem(LOGGERS._loaded, "mlflow", Silent)
+    monkeypatch.setitem(LOGGERS.parts, "mlflow", Silent)
     with pytest.MonkeyPatch.context() as patch:
         cut_at(patch, 5)
         with pytest.raises(PowerCutError):

@@ -30,7 +30,7 @@ def said(tmp_path: Path, **sections: dict[str, Any]) -> str:
         ({"method": {"name": "simclr", "target_momentum": 0.0}}, ""),
         ({"optim": {"lr": 400.0}}, "rate in use is 25, far above what lars is used with"),
         ({"optim": {"name": "adamw", "lr": 0.9}}, "far above what adamw"),
-        ({"optim": {"lr": 0.0}}, "nothing will be learnt"),
+        ({"optim": {"lr": 0.0}}, "nothing will be learned"),
         ({"train": {"accumulate": 2}}, "batch norm sees 8 images at a time"),
         ({"train": {"devices": 2}}, ""),  # statistics are those of both
         ({"method": {"target_momentum": 0.0}}, "the target is the online network itself"),
@@ -45,7 +45,7 @@ def said(tmp_path: Path, **sections: dict[str, Any]) -> str:
                     "flip_prob": 0.0,
                 }
             },
-            "the views of an image differ in nothing",
+            "the views of an image do not differ at all",
         ),
         ({"views": {"layout": "simclr", "policies": ("weak",)}}, ""),
         (

@@ -155,10 +155,10 @@ def check_loggers(names: Sequence[str]) -> None:
         ConfigError: with the command that installs it.
     """
     for name in names:
-        package = LOGGERS.load(name).package
+        package = LOGGERS.load_call(name).package
         if package and importlib.util.find_spec(package) is None:
             raise ConfigError(
-                f"--train.loggers {name} needs its package: pip install 'massrl[{name}]'"
+                f"--train.loggers {name} needs its package: pip install 'massrl[{package}]'"
             )
 
 
@@ -184,7 +184,7 @@ class Loggers:
 
     def _add(self, name: str, config: Config, folder: RunFolder) -> None:
         record = self._records.get(name)
-        made: RunLogger = LOGGERS.load(name)(folder, record)
+        made: RunLogger = LOGGERS.build(name, folder, record)
         self._open[name] = made
         if made.record is not None:
             self._records[name] = made.record
