@@ -70,11 +70,6 @@ class FileSource(Source):
         self.normalization = normalization
         self.ignored_names = StringArray(ignored_names)
 
-    @property
-    def ignored(self) -> int:
-        """Number of files beside the images that are no images."""
-        return len(self.ignored_names)
-
     def __len__(self) -> int:
         return len(self.names)
 
