@@ -152,7 +152,7 @@ def test_backbone_that_is_unknown_is_refused_in_one_line(name: str, message: str
 
 
 def test_backbone_with_an_unknown_stem_is_refused() -> None:
-    """A stem that is misspelt and becomes standard."""
+    """Guards against a misspelt stem that becomes the standard one."""
     with pytest.raises(ConfigError, match=r"'smal'.*did you mean 'small'.*--model\.stem"):
         build_backbone("resnet10-narrow", stem="smal")
 

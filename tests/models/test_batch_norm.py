@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from massrl.errors import ConfigError
-from massrl.models.batch_norm import SummedBatchNorm, buffers_kept, synchronise_batch_norm
+from massrl.models.batch_norm import AllReduceBatchNorm, preserve_buffers, synchronise_batch_norm
 
 
 @pytest.mark.parametrize("momentum", [0.1, None])
@@ -25,7 +25,7 @@ def test_batch_norm_of_one_process_is_torchs(
     ours.load_state_dict(theirs.state_dict())
     names = list(ours.state_dict())
     synchronise_batch_norm(ours, gpu=False)
-    assert isinstance(ours[0], SummedBatchNorm)
+    assert isinstance(ours[0], AllReduceBatchNorm)
     assert list(ours.state_dict()) == names
     for _ in range(3):
         x = torch.randn(shape, dtype=torch.float64) * 3 + 1
@@ -44,7 +44,7 @@ def test_batch_norm_of_one_process_is_torchs(
 
 def test_half_precision_input_is_normalised_in_32_bits() -> None:
     """Guards the variance: in 16 bits the squares of common activations overflow."""
-    norm = SummedBatchNorm.of(nn.BatchNorm1d(2))
+    norm = AllReduceBatchNorm.convert(nn.BatchNorm1d(2))
     x = torch.tensor([[300.0, 1.0], [500.0, 3.0]], dtype=torch.float16)
     y = norm(x)
     assert y.dtype == torch.float16
@@ -56,7 +56,7 @@ def test_half_precision_input_is_normalised_in_32_bits() -> None:
 def test_parameters_are_shared_with_the_replaced_batch_norm() -> None:
     """Guards an optimiser that was made before: it must go on training the same tensors."""
     norm = nn.BatchNorm1d(3).eval()
-    new = SummedBatchNorm.of(norm)
+    new = AllReduceBatchNorm.convert(norm)
     assert new.weight is norm.weight
     assert new.running_mean is norm.running_mean
     assert not new.training
@@ -78,7 +78,7 @@ def test_recomputed_pass_gives_the_same_output_and_leaves_the_statistics() -> No
     x = torch.randn(5, 3)
     first = network(x)
     before = {name: item.clone() for name, item in network.named_buffers()}
-    with buffers_kept(network):
+    with preserve_buffers(network):
         again = network(x)
         assert int(network[1].num_batches_tracked) == 2
     assert torch.equal(first, again)
@@ -90,6 +90,6 @@ def test_statistics_are_restored_after_an_error() -> None:
     """Guards a network whose recomputed pass fails, such as for want of memory."""
     network = nn.BatchNorm1d(2)
     mean = network.running_mean
-    with pytest.raises(ValueError, match="expected 2D"), buffers_kept(network):
+    with pytest.raises(ValueError, match="expected 2D"), preserve_buffers(network):
         network(torch.zeros(3))
     assert network.running_mean is mean

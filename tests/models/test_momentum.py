@@ -34,7 +34,7 @@ def test_target_after_an_update_is_the_weighted_mean(tau: float) -> None:
         for old, new in zip(target.parameters(), online.parameters(), strict=True)
     ]
     before = [item.detach().clone() for item in online.parameters()]
-    update_target(target, online, tau)
+    update_target(target, online, tau=tau)
     for got, expected in zip(target.parameters(), wanted, strict=True):
         torch.testing.assert_close(got.double(), expected.detach(), rtol=1e-6, atol=1e-7)
     assert all(map(torch.equal, online.parameters(), before))
@@ -46,13 +46,13 @@ def test_target_at_momentum_one_stays_exactly() -> None:
     """Rounding that moves a target whose momentum says it must not move."""
     online, target = _network(), copy_as_target(_network())
     before = [item.clone() for item in target.parameters()]
-    update_target(target, online, 1.0)
+    update_target(target, online, tau=1.0)
     assert all(map(torch.equal, target.parameters(), before))
 
 
 def test_target_of_another_structure_is_refused() -> None:
     """A target that is averaged in part only, or by broadcasting."""
     with pytest.raises(ValueError, match="differ"):
-        update_target(nn.Linear(3, 4), nn.Linear(3, 1), 0.5)
+        update_target(nn.Linear(3, 4), nn.Linear(3, 1), tau=0.5)
     with pytest.raises(ValueError, match="differ"):
-        update_target(nn.Linear(3, 4), nn.Linear(3, 4, bias=False), 0.5)
+        update_target(nn.Linear(3, 4), nn.Linear(3, 4, bias=False), tau=0.5)

@@ -33,7 +33,7 @@ from massrl.data.source import IMAGENET_NORMALIZATION
 from massrl.distributed import World
 from massrl.errors import ConfigError, MassrlError, TrainingError
 from massrl.methods.base import MethodOutput
-from massrl.models.batch_norm import SummedBatchNorm, synchronise_batch_norm
+from massrl.models.batch_norm import synchronise_batch_norm
 from massrl.optim.schedules import Schedule
 from massrl.runs.metrics import read_metrics
 from massrl.train.launch import end_with, fresh_store, process_group
@@ -563,51 +563,6 @@ def test_shared_images_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(World, "all_gather_object", lambda self, own: [own, ("another", None)])
     with pytest.raises(MassrlError, match="not the same for all"):
         run(tmp_path / "run")
-
-
-# ---------------------------------------------------------------- batch norm
-
-
-@pytest.mark.parametrize("momentum", [0.1, None])
-@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 4, 3)])
-def test_batch_norm_over_processes_is_torchs_where_there_is_one(
-    shape: tuple[int, ...], momentum: float | None
-) -> None:
-    """Guards formula, gradient and running statistics against torch's own, in 64 bits."""
-    kind = nn.BatchNorm1d if len(shape) == 2 else nn.BatchNorm2d
-    theirs = nn.Sequential(kind(5, momentum=momentum)).double()
-    with torch.no_grad():
-        theirs[0].weight.uniform_(0.5, 2)
-        theirs[0].bias.normal_()
-    ours = nn.Sequential(kind(5, momentum=momentum)).double()
-    ours.load_state_dict(theirs.state_dict())
-    names = list(ours.state_dict())
-    synchronise_batch_norm(ours, gpu=False)
-    assert isinstance(ours[0], SummedBatchNorm)
-    assert list(ours.state_dict()) == names
-    for _ in range(3):
-        x = torch.randn(shape, dtype=torch.float64) * 3 + 1
-        y = torch.randn(shape, dtype=torch.float64)
-        grads = []
-        for network in (theirs, ours):
-            own = x.clone().requires_grad_()
-            (network(own) * y).sum().backward()
-            grads.append([own.grad, *(item.grad for item in network.parameters())])
-        for one, other in zip(*grads, strict=True):
-            assert torch.allclose(one, other, rtol=1e-9, atol=1e-12)
-    for name, tensor in theirs.state_dict().items():
-        assert torch.allclose(tensor.double(), ours.state_dict()[name].double()), name
-    assert torch.allclose(theirs.eval()(x), ours.eval()(x))
-
-
-def test_batch_norm_of_another_kind_is_refused_on_the_cpu() -> None:
-    """Guards against one that silently keeps statistics of its own share."""
-
-    class Own(nn.modules.batchnorm._BatchNorm):
-        pass
-
-    with pytest.raises(ConfigError, match="Own cannot be synchronised"):
-        synchronise_batch_norm(nn.Sequential(nn.Sequential(Own(3))), gpu=False)
 
 
 def test_images_of_one_colour_are_read_by_all(tmp_path: Path) -> None:

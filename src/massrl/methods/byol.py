@@ -188,8 +188,8 @@ class BYOL(Method):
     def update_target(self, tau: float) -> None:
         """ξ ← τ ξ + (1 - τ) θ for every parameter."""
         copied = self.target_statistics == "online"
-        update_target(self.target_backbone, self.backbone, tau, copy_buffers=copied)
-        update_target(self.target_projector, self.projector, tau, copy_buffers=copied)
+        update_target(self.target_backbone, self.backbone, tau=tau, copy_buffers=copied)
+        update_target(self.target_projector, self.projector, tau=tau, copy_buffers=copied)
 
     @torch.no_grad()
     def reset_target(self) -> None:

@@ -13,7 +13,7 @@ from massrl.distributed import all_gather_cat
 from massrl.errors import ConfigError
 from massrl.methods.base import Method, MethodOutput, MethodParts, Outputs, Views, ViewSettings
 from massrl.methods.losses import contrastive_matrix, reduce_pairs
-from massrl.models.batch_norm import buffers_kept
+from massrl.models.batch_norm import preserve_buffers
 
 
 class SimCLR(Method):
@@ -90,6 +90,6 @@ class SimCLR(Method):
         outputs: Outputs = checkpoint(
             lambda: self._embed(views[number]),
             use_reentrant=False,
-            context_fn=lambda: (nullcontext(), buffers_kept(self)),
+            context_fn=lambda: (nullcontext(), preserve_buffers(self)),
         )
         return outputs

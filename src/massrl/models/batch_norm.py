@@ -31,7 +31,7 @@ def synchronise_batch_norm(network: nn.Module, *, gpu: bool) -> None:
 
             setattr(network, name, norm_act.convert_sync_batchnorm(child))  # type: ignore[no-untyped-call]
         elif isinstance(child, _PLAIN):
-            setattr(network, name, SummedBatchNorm.of(child))
+            setattr(network, name, AllReduceBatchNorm.convert(child))
         elif isinstance(child, nn.modules.batchnorm._BatchNorm):
             raise ConfigError(
                 f"{type(child).__name__} cannot be synchronised over processes on the CPU: "
@@ -41,14 +41,14 @@ def synchronise_batch_norm(network: nn.Module, *, gpu: bool) -> None:
             synchronise_batch_norm(child, gpu=gpu)
 
 
-class SummedBatchNorm(nn.modules.batchnorm._BatchNorm):
+class AllReduceBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Synchronised batch norm for any process-group backend, CPU ones among them.
 
     Mean and variance are those of the global batch; the running variance is unbiased, as torch's is.
     """
 
     @classmethod
-    def of(cls, norm: Any) -> SummedBatchNorm:
+    def convert(cls, norm: Any) -> AllReduceBatchNorm:
         """Return a synchronised batch norm that shares parameters and buffers with ``norm``."""
         new = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
         new._parameters, new._buffers = norm._parameters, norm._buffers
@@ -89,7 +89,7 @@ class SummedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 @contextmanager
-def buffers_kept(network: nn.Module) -> Iterator[None]:
+def preserve_buffers(network: nn.Module) -> Iterator[None]:
     """Let a forward pass change copies of the network's buffers, not the buffers themselves.
 
     A pass that is recomputed to save memory would otherwise count its batch twice in the running

@@ -20,7 +20,7 @@ def copy_as_target(online: Module) -> Module:
 
 @torch.no_grad()
 def update_target(
-    target: nn.Module, online: nn.Module, tau: float, *, copy_buffers: bool = False
+    target: nn.Module, online: nn.Module, *, tau: float, copy_buffers: bool = False
 ) -> None:
     """Update the target's parameters in place: ``target ← τ·target + (1 - τ)·online``.
 
