@@ -7,10 +7,9 @@ import os
 import subprocess
 from collections.abc import Mapping
 
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-
 from massrl.distributed import World
 from massrl.errors import ConfigError
+from massrl.train.fabric import SLURMEnvironment
 
 logger = logging.getLogger("massrl")
 

@@ -9,12 +9,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn, cast
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from massrl.config.pretrain import Config, TrainConfig
+from massrl.config.pretrain import Config
 from massrl.data.loader import ViewBatch
 from massrl.data.source import Normalization
 from massrl.distributed import World
@@ -23,6 +21,7 @@ from massrl.methods.base import Method, MethodOutput
 from massrl.optim.build import build_optimizer
 from massrl.optim.groups import parameter_groups
 from massrl.optim.schedules import Schedule
+from massrl.train.fabric import make_fabric
 from massrl.train.normalized_views import NormalizedViews
 from massrl.views.device import Crops, execute
 from massrl.views.layouts import resolve_layout
@@ -33,20 +32,6 @@ _NEW_RUN_HINT = (
     "a new run with a lower --optim.lr, or with --train.precision 32-true, "
     "may help: massrl pretrain --config RUN/config.yaml --optim.lr …"
 )
-
-
-def make_fabric(train: TrainConfig, world: World) -> Fabric:
-    """Return the device and the precision of this process.
-
-    Fabric is given one device: the processes of a run exchange what they must through ``World``.
-    """
-    gpu = train.accelerator == "gpu"
-    return Fabric(
-        accelerator="cuda" if gpu else "cpu",
-        devices=[world.local_rank] if gpu else 1,
-        precision=train.precision,  # type: ignore[arg-type]
-        plugins=[LightningEnvironment()],
-    )
 
 
 class StepObserver:

@@ -1,0 +1,56 @@
+"""Lightning Fabric for one process of a run: its device and its precision.
+
+``lightning_fabric`` is imported in place of ``lightning.fabric``, which loads all of Lightning first.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from massrl.config.pretrain import TrainConfig
+from massrl.distributed import World
+
+
+@contextmanager
+def _without_torchmetrics() -> Iterator[None]:
+    """Let ``import torchmetrics`` fail, unless it is imported already.
+
+    Fabric imports it to read its version, for a callback that is not used here; it takes scipy and
+    matplotlib along, which together load longer than torch.
+    """
+    if "torchmetrics" in sys.modules:
+        yield
+        return
+    sys.modules["torchmetrics"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["torchmetrics"]
+
+
+with _without_torchmetrics():
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+__all__ = ["Fabric", "SLURMEnvironment", "make_fabric"]
+
+
+def make_fabric(train: TrainConfig, world: World) -> Fabric:
+    """Return the device and the precision of this process.
+
+    Fabric is given one device: the processes of a run exchange what they must through ``World``.
+
+    Args:
+        train: ``accelerator`` and ``precision``.
+        world: this process's place; its ``local_rank`` is the number of its GPU.
+    """
+    gpu = train.accelerator == "gpu"
+    return Fabric(
+        accelerator="cuda" if gpu else "cpu",
+        devices=[world.local_rank] if gpu else 1,
+        precision=train.precision,  # type: ignore[arg-type]
+        plugins=[LightningEnvironment()],
+    )

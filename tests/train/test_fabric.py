@@ -1,0 +1,54 @@
+"""Fabric's device and precision, and what importing it loads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from massrl.config.pretrain import TrainConfig
+from massrl.distributed import World
+from massrl.train.fabric import make_fabric
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)]
+)
+def test_precision_is_that_of_the_configuration(precision: str, dtype: torch.dtype) -> None:
+    """Guards ``--train.precision`` against being parsed and ignored."""
+    fabric = make_fabric(TrainConfig(accelerator="cpu", precision=precision), World())
+    assert fabric.device == torch.device("cpu")
+    with fabric.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_launchers_variables_do_not_make_fabric_distributed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Guards a process of torchrun or SLURM against a second process group by Fabric."""
+    for name, value in {
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "LOCAL_RANK": "1",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "29500",
+        "SLURM_NTASKS": "2",
+        "SLURM_JOB_NAME": "job",
+        "TORCHELASTIC_RUN_ID": "x",
+    }.items():
+        monkeypatch.setenv(name, value)
+    fabric = make_fabric(TrainConfig(accelerator="cpu", precision="32-true"), World())
+    assert fabric.world_size == 1
+
+
+def test_import_hides_torchmetrics_for_the_moment_alone() -> None:
+    """Guards start-up seconds, and everyone who imports torchmetrics afterwards."""
+    code = (
+        "import sys; import massrl.train.fabric; assert 'torchmetrics' not in sys.modules; "
+        "assert 'matplotlib' not in sys.modules and 'scipy' not in sys.modules; "
+        "import torchmetrics; assert torchmetrics.__version__; import lightning.pytorch"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
