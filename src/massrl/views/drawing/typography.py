@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import ImageDraw, ImageFont
@@ -15,10 +16,14 @@ MUTED = "#6b7280"
 
 @lru_cache(maxsize=64)
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    """A font of those that matplotlib brings along, so that a sheet looks the same everywhere."""
-    from matplotlib import get_data_path
-
-    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / f"{name}.ttf", size)
+    """Load one of the fonts in matplotlib's package, so that a sheet looks the same everywhere."""
+    found = find_spec(
+        "matplotlib"
+    )  # found and not imported, which would take longer than the sheet
+    assert found is not None
+    assert found.origin is not None
+    folder = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
+    return ImageFont.truetype(folder / f"{name}.ttf", size)
 
 
 @dataclass(frozen=True)
