@@ -2,10 +2,10 @@
 
     OMP_WAIT_POLICY=PASSIVE python benchmarks/cifar10_cpu.py --data DIR [--seconds 600] [--seeds 0]
 
-``DIR`` holds CIFAR-10 as ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``. Every run learns from the same
-10,000 images with the same network, and is judged on all test images by k-NN and by a linear probe
-whose features come from those 10,000. A run that is there already is not made again.
-``OMP_WAIT_POLICY`` is what ``massrl pretrain`` sets for itself.
+``DIR`` holds CIFAR-10 as ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``. Every run trains the same network
+on the same 10,000 images, and is evaluated on all test images by k-NN and a linear probe that are fitted on
+those 10,000. Runs that exist already are not repeated. ``massrl pretrain`` sets ``OMP_WAIT_POLICY`` by
+itself; from Python it has to be given.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ FOUR = [
     "fast-autoaugment(cifar10)",
 ]
 
-# name in the table: recipe, and what is changed in it
+# name in the table -> recipe, and changes to it
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
-    "InfoNCE, 4 views of 4 strategies": ("cifar10-cpu-massrl", {}),
+    "InfoNCE, 4 views of 4 policies": ("cifar10-cpu-massrl", {}),
     "BYOL, 2 views": ("cifar10-cpu-byol", {}),
     "InfoNCE, 2 views": ("cifar10-cpu-simclr", {}),
-    "BYOL, 4 views of 4 strategies": (
+    "BYOL, 4 views of 4 policies": (
         "cifar10-cpu-byol",
         {"views": {"layout": "massrl-4", "policies": FOUR}},
     ),
@@ -46,7 +46,7 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def main() -> None:
-    """Train, judge and write the table."""
+    """Train, evaluate and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with train/ and test/")
     parser.add_argument("--seconds", type=float, default=600, help="seconds of each run")
@@ -54,17 +54,18 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/cifar10-cpu"), help="folder of the runs"
     )
-    wanted = parser.parse_args()
+    args = parser.parse_args()
     console = Console()
-    figures = {
+    metrics = {
         name: [
-            run(name, wanted.data, wanted.out, seconds=wanted.seconds, seed=seed, console=console)
-            for seed in wanted.seeds
+            run(name, args.data, args.out, seconds=args.seconds, seed=seed, console=console)
+            for seed in args.seeds
         ]
         for name in RUNS
     }
-    figures = {"untrained": [item["untrained"] for item in figures["InfoNCE, 2 views"]], **figures}
-    text = table(figures, wanted.seconds)
+    baseline = [item["random init"] for item in metrics["InfoNCE, 2 views"]]
+    metrics = {"random init": baseline, **metrics}
+    text = table(metrics, args.seconds)
     RESULTS.write_text(text, encoding="utf-8")
     console.print(text, markup=False, highlight=False)
 
@@ -72,7 +73,7 @@ def main() -> None:
 def run(
     name: str, data: Path, out: Path, *, seconds: float, seed: int, console: Console
 ) -> dict[str, Any]:
-    """Pre-train and judge one combination with one seed."""
+    """Pre-train and evaluate one combination with one seed."""
     recipe, changes = RUNS[name]
     slug = name.replace(",", "").replace(" ", "-").lower()
     folder = RunFolder(out / f"{slug}-{seconds:g}s-{seed}")
@@ -85,11 +86,11 @@ def run(
             }
             config = make_config(read_layers(recipe), changes, settings)
             if massrl.pretrain(config, console=console, title=name).session.stopped_by:
-                raise SystemExit(f"stopped: go on with massrl pretrain --resume {folder.path}")
+                raise SystemExit(f"stopped: continue with massrl pretrain --resume {folder.path}")
         massrl.evaluate(folder.path, {"random_init": True}, console=console)
         massrl.evaluate(folder.path, console=console)
     results = json.loads(folder.results.read_text(encoding="utf-8"))
-    untrained = json.loads((folder.path / "results-random-init.json").read_text(encoding="utf-8"))
+    random_init = json.loads((folder.path / "results-random-init.json").read_text(encoding="utf-8"))
     last = read_metrics(folder.metrics)[-1]
     return {
         "steps": int(last["step"]) + 1,
@@ -98,21 +99,21 @@ def run(
         "knn": results["tasks"]["knn"]["acc1"],
         "linear": results["tasks"]["linear"]["acc1"],
         "results": results,
-        "untrained": {
+        "random init": {
             "steps": 0,
             "epochs": 0.0,
             "seconds": 0.0,
-            "knn": untrained["tasks"]["knn"]["acc1"],
-            "linear": untrained["tasks"]["linear"]["acc1"],
+            "knn": random_init["tasks"]["knn"]["acc1"],
+            "linear": random_init["tasks"]["linear"]["acc1"],
         },
     }
 
 
-def table(figures: dict[str, list[dict[str, Any]]], seconds: float) -> str:
-    """The figures as Markdown, with all that is needed to make them again."""
-    about = next(iter(figures["InfoNCE, 2 views"]))["results"]["tasks"]["knn"]
+def table(metrics: dict[str, list[dict[str, Any]]], seconds: float) -> str:
+    """Format the metrics as Markdown, with what is needed to reproduce them."""
+    about = next(iter(metrics["InfoNCE, 2 views"]))["results"]["tasks"]["knn"]
     versions = ", ".join(f"{name} {version}" for name, version in about["software"].items())
-    seeds = len(figures["untrained"])
+    seeds = len(metrics["random init"])
     lines = [
         "# CIFAR-10 on a CPU, at equal seconds",
         "",
@@ -120,13 +121,13 @@ def table(figures: dict[str, list[dict[str, Any]]], seconds: float) -> str:
         f"{seeds} seed(s); commit {about['commit']}; {about['hardware']}; {versions}.",
         f"10,000 training images, {about['data']['val']['num_images']:,} test images "
         f"(fingerprints {about['data']['train']['fingerprint']}, {about['data']['val']['fingerprint']}).",
-        "A run's steps are planned from its first seconds, without the k-NN probes: on a shared machine it "
-        "ends early or late.",
+        "A run's number of steps is set from its first seconds, without the k-NN probes: on a shared machine "
+        "it ends early or late.",
         "",
         "| objective, views | steps | epochs | seconds | k-NN | linear |",
         "|---|---|---|---|---|---|",
     ]
-    for name, runs in figures.items():
+    for name, runs in metrics.items():
         cells = [spread([item[key] for item in runs], digits) for key, digits in COLUMNS]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -136,7 +137,7 @@ COLUMNS = (("steps", 0), ("epochs", 1), ("seconds", 0), ("knn", 2), ("linear", 2
 
 
 def spread(values: list[float], digits: int) -> str:
-    """The mean, with the standard deviation where there are several values."""
+    """Format the mean, with the standard deviation if there are several values."""
     mean = f"{statistics.mean(values):.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 

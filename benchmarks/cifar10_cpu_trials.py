@@ -2,10 +2,10 @@
 
     OMP_WAIT_POLICY=PASSIVE python benchmarks/cifar10_cpu_trials.py --data DIR
 
-``DIR`` holds CIFAR-10 as ``train/CLASS/*.jpg``; its test images are not looked at. Each row changes
-one thing in the settings of its group, learns from the same 10,000 training images, and is judged by
-2,000 other training images. A group's runs have equally many steps, and two views get twice as many
-as four, which takes about as long. A run that is there already is not made again.
+``DIR`` holds CIFAR-10 as ``train/CLASS/*.jpg``; its test images are not used. Each row changes one
+setting of its group, trains on the same 10,000 training images, and is evaluated on 2,000 other training
+images. All runs of a group have the same number of steps; two views get twice as many as four, which takes
+about as long. Runs that exist already are not repeated.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from massrl.data.splits import balanced_subset
 from massrl.runs.folder import RunFolder
 
 RESULTS = Path(__file__).parent / "results" / "cifar10_cpu_trials.md"
-LEARNT, HELD_OUT = 10_000, 2_000  # images
+TRAINING, HELD_OUT = 10_000, 2_000  # images
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Group:
     """Trials about one objective and layout.
 
     Attributes:
-        recipe: what all of them start from.
+        recipe: that all of them start from.
         steps: optimiser steps of each.
-        settings: what all of them change.
-        rows: what each of them changes beyond that, as ``(section, field, value)``.
+        settings: changes to the recipe that all of them share.
+        rows: the further change of each, as ``(section, field, value)``.
     """
 
     recipe: str
@@ -50,14 +50,14 @@ class Group:
 
 
 def base(lr: float, **method: float) -> dict[str, Any]:
-    """The settings that a group starts from, whatever its recipe says by now."""
+    """Return the settings that a group starts from, independent of later changes to its recipe."""
     return {"optim": {"lr": lr}, "method": method, "views": {"crop_scale": [0.45, 1.0]}}
 
 
 CROPS = [("views", "crop_scale", [low, 1.0]) for low in (0.2, 0.7)]
 
 GROUPS = {
-    "InfoNCE, 4 views of 4 strategies": Group(
+    "InfoNCE, 4 views of 4 policies": Group(
         "cifar10-cpu-massrl",
         250,
         base(0.016, temperature=0.15),
@@ -88,7 +88,7 @@ GROUPS = {
         base(0.016, temperature=0.15),
         [("optim", "lr", 0.008), ("method", "temperature", 0.2), *CROPS],
     ),
-    "BYOL, 4 views of 4 strategies": Group(
+    "BYOL, 4 views of 4 policies": Group(
         "cifar10-cpu-byol",
         250,
         merge(
@@ -106,16 +106,16 @@ GROUPS = {
 
 
 def main() -> None:
-    """Make the trials and write the table."""
+    """Run the trials and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with train/")
     parser.add_argument("--out", type=Path, default=Path("runs/cifar10-cpu-trials"))
-    wanted = parser.parse_args()
+    args = parser.parse_args()
     console = Console()
-    train = (wanted.data / "train").resolve()
-    held_out = held_out_list(train, wanted.out)
+    train = (args.data / "train").resolve()
+    held_out = held_out_list(train, args.out)
     made = [
-        (name, row, run(name, row, train=train, val=held_out, out=wanted.out, console=console))
+        (name, row, run(name, row, train=train, val=held_out, out=args.out, console=console))
         for name, group in GROUPS.items()
         for row in (None, *group.rows)
     ]
@@ -125,11 +125,11 @@ def main() -> None:
 
 
 def held_out_list(train: Path, out: Path) -> Path:
-    """A list of training images that no trial learns from, balanced by class."""
+    """Write a list of training images that no trial trains on, balanced by class."""
     source = open_source(str(train))
     assert source.labels is not None
-    learnt = balanced_subset(source.labels, LEARNT, seed=0)  # as --data.limit chooses
-    rest = np.setdiff1d(np.arange(len(source)), learnt)
+    used = balanced_subset(source.labels, TRAINING, seed=0)  # the same as --data.limit selects
+    rest = np.setdiff1d(np.arange(len(source)), used)
     chosen = rest[balanced_subset(source.labels[rest], HELD_OUT, seed=0)]
     lines = [f"{source.describe(i)}\t{source.class_names[source.labels[i]]}" for i in chosen]
     file = out / "held-out.txt"
@@ -147,7 +147,7 @@ def run(
     out: Path,
     console: Console,
 ) -> dict[str, Any]:
-    """Pre-train and judge one row."""
+    """Pre-train and evaluate one row."""
     group = GROUPS[name]
     title = f"{name}, {changed(row)}"
     slug = "".join(letter if letter.isalnum() else "-" for letter in title).lower()
@@ -156,34 +156,34 @@ def run(
         if not folder.backbone.exists():
             settings: dict[str, Any] = {
                 "out": str(folder.path),
-                "data": {"train": str(train), "val": str(val), "limit": LEARNT},
+                "data": {"train": str(train), "val": str(val), "limit": TRAINING},
                 "train": {"max_steps": group.steps, "probe_every": 0},
             }
             change = {row[0]: {row[1]: row[2]}} if row else {}
             config = make_config(read_layers(group.recipe), group.settings, change, settings)
             if massrl.pretrain(config, console=console, title=title).session.stopped_by:
-                raise SystemExit(f"stopped: go on with massrl pretrain --resume {folder.path}")
+                raise SystemExit(f"stopped: continue with massrl pretrain --resume {folder.path}")
         massrl.evaluate(folder.path, console=console)
     tasks: dict[str, Any] = json.loads(folder.results.read_text(encoding="utf-8"))["tasks"]
     return tasks
 
 
 def changed(row: tuple[str, str, Any] | None) -> str:
-    """What a row changes, in words."""
+    """Describe the change of a row."""
     return "as given" if row is None else f"{row[0]}.{row[1]} {row[2]}"
 
 
 def table(made: list[tuple[str, tuple[str, str, Any] | None, dict[str, Any]]]) -> str:
-    """The figures as Markdown, with all that is needed to make them again."""
+    """Format the metrics as Markdown, with what is needed to reproduce them."""
     about = made[0][2]["knn"]
     versions = ", ".join(f"{name} {version}" for name, version in about["software"].items())
     commits = ", ".join(dict.fromkeys(str(results["knn"]["commit"]) for _, _, results in made))
     lines = [
         "# CIFAR-10 on a CPU: the trials behind the recipes",
         "",
-        "The result is [the table](cifar10_cpu.md). These are the trials that set the recipes' numbers: one "
-        "seed, short runs of equal steps, so they compare settings and are no result. All are judged by "
-        f"{HELD_OUT:,} training images that none learns from; the test images are not looked at.",
+        "The result is [the table](cifar10_cpu.md). These short runs selected the hyper-parameters of its "
+        "recipes: one seed, equal numbers of steps, so they compare settings and are not results. All are "
+        f"evaluated on {HELD_OUT:,} training images that none trains on; the test images are not used.",
         "",
         f"`OMP_WAIT_POLICY=PASSIVE python benchmarks/cifar10_cpu_trials.py --data DIR`; commit {commits}; "
         f"{about['hardware']}; {versions}.",

@@ -1,11 +1,11 @@
-"""Every protocol of evaluation on real data, untrained and pre-trained: ``results/evaluation.md``.
+"""All evaluation tasks on real data, random and pre-trained weights: ``results/evaluation.md``.
 
     python benchmarks/evaluation.py --cifar DIR --bccd DIR [--out runs/evaluation]
 
-The one ``DIR`` holds CIFAR-10 as ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``, the other the blood cells of
-BCCD in Pascal VOC's layout. The pre-trained backbones learn from the training parts alone, without labels, by
-the recipe ``cifar10-cpu-massrl`` and, for blood cells, by the default one. What is there already is not made
-again: pre-training goes on where it was stopped, and a task that has figures keeps them.
+``--cifar`` holds CIFAR-10 as ``train/CLASS/*.jpg`` and ``test/CLASS/*.jpg``, ``--bccd`` the blood cells of
+BCCD in Pascal VOC's layout. The backbones are pre-trained on the training parts only, without labels, with
+the recipe ``cifar10-cpu-massrl`` and, for blood cells, the default recipe. Nothing is repeated: a stopped
+pre-training resumes, and tasks that have results are skipped.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from massrl.runs.metrics import read_metrics
 
 RESULTS = Path(__file__).parent / "results" / "evaluation.md"
 CIFAR_TASKS = ("knn", "linear", "linear-sgd", "semi-supervised", "features")
-OUTCOMES = {"semi-supervised": ("semi-supervised-1", "semi-supervised-10")}
+RESULT_NAMES = {"semi-supervised": ("semi-supervised-1", "semi-supervised-10")}
 CELLS_NETWORK = {"backbone": "resnet10-narrow", "stem": "standard"}
 DETECT = {"size": 240, "width": 64, "regions": 64, "epochs": 12, "batch_size": 4}
 
 
 def main() -> None:
-    """Pre-train, judge, and write the table after every task."""
+    """Pre-train, evaluate, and write the table after every task."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cifar", type=Path, required=True, help="folder with train/ and test/")
     parser.add_argument("--bccd", type=Path, required=True, help="folder with JPEGImages")
@@ -39,38 +39,38 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=600, help="seconds of each pre-training")
     parser.add_argument("--sgd_epochs", type=int, default=100, help="epochs of linear-sgd")
-    wanted = parser.parse_args()
+    args = parser.parse_args()
     cifar = pretrained(
-        wanted.out / "cifar10",
+        args.out / "cifar10",
         "cifar10-cpu-massrl",
         {
-            "data": {"train": str(wanted.cifar / "train"), "val": str(wanted.cifar / "test")},
-            "train": {"time_budget": wanted.seconds},
+            "data": {"train": str(args.cifar / "train"), "val": str(args.cifar / "test")},
+            "train": {"time_budget": args.seconds},
         },
     )
     cells = pretrained(
-        wanted.out / "bccd",
+        args.out / "bccd",
         "default",
         {
-            "data": {"train": str(learnt_cells(wanted.bccd, wanted.out)), "batch_size": 64},
+            "data": {"train": str(training_list(args.bccd, args.out)), "batch_size": 64},
             "views": {"size": 96},
             "model": CELLS_NETWORK,
-            "train": {"time_budget": wanted.seconds, "probe_every": 0},
+            "train": {"time_budget": args.seconds, "probe_every": 0},
             "optim": {"lr": 0.004, "warmup_epochs": 5},
         },
     )
-    for untrained in (True, False):
+    for random_init in (True, False):
         for task in CIFAR_TASKS:
-            judge(cifar, task, random_init=untrained, sgd={"epochs": wanted.sgd_epochs})
-            write(wanted.out)
-    parts = {"train": f"{wanted.bccd}:trainval", "val": f"{wanted.bccd}:test"}
-    for untrained in (True, False):
-        judge(cells, "detect", random_init=untrained, data=parts, detect=DETECT)
-        write(wanted.out)
+            evaluate(cifar, task, random_init=random_init, sgd={"epochs": args.sgd_epochs})
+            write(args.out)
+    parts = {"train": f"{args.bccd}:trainval", "val": f"{args.bccd}:test"}
+    for random_init in (True, False):
+        evaluate(cells, "detect", random_init=random_init, data=parts, detect=DETECT)
+        write(args.out)
 
 
-def learnt_cells(bccd: Path, out: Path) -> Path:
-    """A list of the images that may be learnt from, which those to be judged by are not among."""
+def training_list(bccd: Path, out: Path) -> Path:
+    """Write a list of the training images, which leaves out the test images."""
     names = (bccd / "ImageSets" / "Main" / "trainval.txt").read_text(encoding="utf-8").split()
     path = out / "bccd-trainval.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,34 +80,34 @@ def learnt_cells(bccd: Path, out: Path) -> Path:
 
 
 def pretrained(path: Path, recipe: str, changes: dict[str, Any]) -> RunFolder:
-    """A run, made or gone on with."""
+    """Return a run, started or resumed."""
     folder = RunFolder(path)
     if folder.checkpoint.exists():
         result = massrl.resume(path)
     else:
         result = massrl.pretrain(make_config(read_layers(recipe), changes, {"out": str(path)}))
     if result.session.stopped_by:
-        raise SystemExit("stopped: the same command goes on")
+        raise SystemExit("stopped: the same command continues")
     return folder
 
 
-def judge(folder: RunFolder, task: str, *, random_init: bool, **config: Any) -> None:
-    """Judge by a task, unless its figures are there."""
+def evaluate(folder: RunFolder, task: str, *, random_init: bool, **config: Any) -> None:
+    """Run a task, unless it has results."""
     path = folder.path / ("results-random-init.json" if random_init else "results.json")
     done = json.loads(path.read_text(encoding="utf-8"))["tasks"] if path.is_file() else {}
-    if not set(OUTCOMES.get(task, (task,))) <= set(done):
+    if not set(RESULT_NAMES.get(task, (task,))) <= set(done):
         massrl.evaluate(folder.path, {"task": [task], "random_init": random_init, **config})
 
 
 def write(out: Path) -> None:
-    """The figures that there are, as Markdown."""
+    """Write the results so far as Markdown."""
     lines = [
         "# Evaluation on real data",
         "",
         "`python benchmarks/evaluation.py --cifar DIR --bccd DIR`; percent. Pre-trained without labels on "
-        "the training parts (the policies of AutoAugment and Fast AutoAugment were once found with "
-        "labels); untrained is the same network as its run began with it. Seconds are the task's, "
-        "untrained and pre-trained, on a machine that did other things too.",
+        "the training parts (the policies of AutoAugment and Fast AutoAugment were searched with labels); "
+        "random init: the same network with its initial weights. Seconds are those of the task, for random "
+        "init and pre-trained weights, on a machine with other load.",
     ]
     for name, title in (("cifar10", "CIFAR-10"), ("bccd", "Blood cells (BCCD)")):
         folder = RunFolder(out / name)
@@ -124,8 +124,8 @@ def write(out: Path) -> None:
         ]
         rows: dict[str, list[str]] = {}
         about: dict[str, Any] = {}
-        for weights in ("untrained", "pre-trained"):
-            file = "results-random-init.json" if weights == "untrained" else "results.json"
+        for weights in ("random init", "pre-trained"):
+            file = "results-random-init.json" if weights == "random init" else "results.json"
             path = folder.path / file
             tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"] if path.is_file() else {}
             for task, item in tasks.items():
@@ -134,7 +134,10 @@ def write(out: Path) -> None:
                     row = rows.setdefault(f"{task_title(task)}, {METRICS[key]}", [""] * 4)
                     column = weights == "pre-trained"
                     row[column], row[2 + column] = f"{value:.2f}", f"{item['seconds']:.0f}"
-        lines += ["| task, figure | untrained | pre-trained | seconds | |", "|---|---|---|---|---|"]
+        lines += [
+            "| task, metric | random init | pre-trained | seconds | |",
+            "|---|---|---|---|---|",
+        ]
         lines += [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
         if about:
             versions = ", ".join(f"{key} {value}" for key, value in about["software"].items())

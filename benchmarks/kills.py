@@ -1,11 +1,11 @@
-"""A run killed at random moments and gone on with, a hundred times: the figures of ``results/kills.md``.
+"""A hundred runs killed at random moments and resumed: the table of ``results/kills.md``.
 
     python benchmarks/kills.py [--kills 100] [--at_once 2]
 
-A small run of BYOL on rendered shapes, with a loader process, accumulation and a checkpoint every third
-step, is started anew for every kill; ``kill -9`` meets the whole process group somewhere between its
-first file and its last step. Then it is gone on with until it is complete. The weights it ends with,
-target and optimiser included, are compared bit for bit with those of a run that nothing happened to.
+A small BYOL run on rendered shapes, with a loader process, accumulation and a checkpoint every third step,
+is started for each kill; ``kill -9`` ends its whole process group at a random moment between its first file
+and its last step. Then it is resumed until it is complete. Its final weights, target network and optimiser
+are compared bit for bit with those of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ FLAGS = {
 }
 
 
-class TaskResult(NamedTuple):
-    """What came of one kill.
+class KillResult(NamedTuple):
+    """Result of one kill and resume.
 
     Attributes:
-        rows: rows of ``metrics.csv`` when it was killed.
-        readable: whether the checkpoint there was, if any, could be read.
-        complete: whether going on ended well.
-        different: tensors that differ from the run that nothing happened to.
+        rows: rows of ``metrics.csv`` at the kill.
+        readable: whether its checkpoint could be read; true if it had none yet.
+        complete: whether the resumed run finished.
+        different: tensors that differ from the uninterrupted run.
     """
 
     rows: int
@@ -67,7 +67,7 @@ class TaskResult(NamedTuple):
 
 
 def start(words: list[str]) -> subprocess.Popen[bytes]:
-    """A run in a process group of its own."""
+    """Start a run in a process group of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "massrl", "pretrain", *words],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -78,21 +78,21 @@ def start(words: list[str]) -> subprocess.Popen[bytes]:
 
 
 def new_run(folder: Path) -> list[str]:
-    """Its command line."""
+    """Return the flags of a new run."""
     return [*(word for pair in FLAGS.items() for word in pair), "--out", str(folder)]
 
 
 def state(folder: Path) -> dict[str, Any]:
-    """Everything that a run ends with, by name."""
+    """Return all tensors of a run's last checkpoint, by name."""
     content = load_checkpoint(folder / "checkpoints" / "last.ckpt")
     tensors = {f"method.{name}": item for name, item in content["method"].items()}
-    for index, kept in content["optimizer"]["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": item for name, item in kept.items()}
+    for index, slots in content["optimizer"]["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": item for name, item in slots.items()}
     return {**tensors, "step": torch.tensor(content["step"])}
 
 
-def one_kill(folder: Path, *, after: float, expected: dict[str, Any]) -> TaskResult:
-    """Start, kill ``after`` seconds from the first file on, go on, compare."""
+def one_kill(folder: Path, *, after: float, expected: dict[str, Any]) -> KillResult:
+    """Start a run, kill it ``after`` seconds from its first file on, resume it, and compare."""
     process = start(new_run(folder))
     while not (folder / "config.yaml").is_file():
         time.sleep(0.005)
@@ -114,15 +114,15 @@ def one_kill(folder: Path, *, after: float, expected: dict[str, Any]) -> TaskRes
         for name, item in expected.items()
         if name not in ours or not torch.equal(torch.as_tensor(ours[name]), torch.as_tensor(item))
     ]
-    return TaskResult(rows, readable, complete, different)
+    return KillResult(rows, readable, complete, different)
 
 
 def main() -> None:
-    """Kill, go on, and write what came of it."""
+    """Kill and resume runs, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--at_once", type=int, default=2)
-    wanted = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         whole = Path(root) / "whole"
         process = start(new_run(whole))
@@ -132,8 +132,8 @@ def main() -> None:
         assert process.wait() == 0
         seconds = time.monotonic() - begin
         expected = state(whole)
-        moments = np.random.default_rng(0).uniform(0, seconds, wanted.kills)
-        with ThreadPoolExecutor(wanted.at_once) as pool:
+        moments = np.random.default_rng(0).uniform(0, seconds, args.kills)
+        with ThreadPoolExecutor(args.at_once) as pool:
             work = [
                 pool.submit(one_kill, Path(root) / str(number), after=moment, expected=expected)
                 for number, moment in enumerate(moments)
@@ -143,20 +143,20 @@ def main() -> None:
     about = environment_info(detect_hardware("cpu").name)
     versions = ", ".join(f"{name} {version}" for name, version in about["software"].items())
     lines = [
-        "# Kills",
+        "# Killed and resumed runs",
         "",
-        f"`python benchmarks/kills.py --kills {wanted.kills} --at_once {wanted.at_once}`; commit "
+        f"`python benchmarks/kills.py --kills {args.kills} --at_once {args.at_once}`; commit "
         f"{about['commit']}; {about['hardware']}; {versions}.",
         "",
         "| | |",
         "|---|---|",
-        f"| runs killed at a random moment by `kill -9`, each gone on with | {len(outcomes)} |",
-        f"| steps made when it came, of {STEPS}: least, median, most | {min(rows)}, "
+        f"| runs killed at a random moment by `kill -9`, and resumed | {len(outcomes)} |",
+        f"| steps done at the kill, of {STEPS}: minimum, median, maximum | {min(rows)}, "
         f"{statistics.median(rows):.0f}, {max(rows)} |",
         f"| checkpoints that could not be read | {sum(not item.readable for item in outcomes)} |",
-        f"| runs that did not go on to their end | {sum(not item.complete for item in outcomes)} |",
-        f"| runs whose last weights, target or optimiser differ in any bit from the run that nothing "
-        f"happened to | {sum(bool(item.different) for item in outcomes)} |",
+        f"| resumed runs that did not finish | {sum(not item.complete for item in outcomes)} |",
+        f"| runs whose final weights, target network or optimiser differ in any bit from an uninterrupted "
+        f"run | {sum(bool(item.different) for item in outcomes)} |",
     ]
     text = "\n".join(lines) + "\n"
     RESULTS.write_text(text, encoding="utf-8")

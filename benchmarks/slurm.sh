@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A run on two nodes of a SLURM cluster whose time is up again and again, against one that nothing happens to:
-# results/slurm.md. Any cluster of two nodes will do; its folder is seen by both.
+# A job on two nodes of a SLURM cluster that reaches its time limit several times, compared with one that does
+# not: results/slurm.md. It needs any cluster with two nodes, and a folder that both see.
 #
 #     benchmarks/slurm.sh FOLDER
 set -euo pipefail
@@ -19,24 +19,24 @@ set -euo pipefail
 srun massrl pretrain --data.train shapes --data.limit 512 --views.size 32 --model.backbone resnet10-tiny \
     --data.batch_size 32 --train.epochs 40 --train.accelerator cpu --train.probe_every 0 --out "$OUT"
 JOB
-# Minutes: the first is too short for the run, and SLURM sends its signal one to two minutes before the end.
+# Minutes: the first limit is too short for the run; SLURM sends its signal one to two minutes before it.
 for part in cut:3 whole:60; do
     name=${part%:*}
-    grep -qs "^done:" "$folder/$name.log" && continue # what is there is not made again
+    grep -qs "^done:" "$folder/$name.log" && continue # exists already: not repeated
     rm -rf "${folder:?}/$name" "$folder/$name.log"
     OUT="$folder/$name" sbatch --wait --export=ALL --time="${part#*:}" --output="$folder/$name.log" "$job"
 done
 cmp "$folder/cut/backbone.safetensors" "$folder/whole/backbone.safetensors"
-went_on=$(grep -c "^going on from step" "$folder/cut.log")
+resumed=$(grep -c "^resuming from step" "$folder/cut.log")
 {
-    echo "# A SLURM job whose time is up"
+    echo "# A SLURM job that reaches its time limit"
     echo
     echo "\`benchmarks/slurm.sh FOLDER\`; $(sinfo --version), two nodes, a process on each, CPU;" \
         "$(grep "^train " "$folder/whole.log" | tr -s ' ')."
     echo
-    echo "| sittings | went on from steps | final weights, against a job with time enough |"
+    echo "| sessions | resumed from steps | final weights, compared with an uninterrupted job |"
     echo "|---|---|---|"
-    echo "| $((went_on + 1)) | $(sed -n 's/^going on from step \([0-9]*\).*/\1/p' "$folder/cut.log" | paste -sd, |
+    echo "| $((resumed + 1)) | $(sed -n 's/^resuming from step \([0-9]*\).*/\1/p' "$folder/cut.log" | paste -sd, |
         sed 's/,/, /g') | identical, bit for bit |"
 } > "$here/results/slurm.md"
 cat "$here/results/slurm.md"

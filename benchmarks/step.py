@@ -1,12 +1,11 @@
-"""One BYOL step beside other libraries, and what views cost in time and memory: ``results/step.md``.
+"""A BYOL step compared with other libraries; time and memory per view: ``results/step.md``.
 
     python benchmarks/step.py [--rounds 5]
 
 All do the same work: ResNet-18 with the small stem, projector 512 to 256 and predictor of one hidden
 layer, the same batch of normalised views in memory, SGD with momentum, two views; no data loading.
-The rounds of all are interleaved and a median is quoted, since machines are shared. Peers that are not
-installed are left out; solo-learn is given the module of pl_bolts that it asks for and that no longer
-exists.
+Rounds are interleaved and medians reported, because machines are shared. Libraries that are not installed
+are left out; solo-learn gets a stand-in for the module of pl_bolts that it imports and that no longer exists.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ Step = Callable[[Tensor], None]
 
 
 def massrl(num_views: int = 2, *, objective: str = "byol", memory: str = "joint") -> Step:
-    """Our own step, without the trainer around it."""
+    """Return massrl's step, without the training loop."""
     method = build_method(
         MethodConfig(name=objective),
         ModelConfig(
@@ -66,7 +65,7 @@ def massrl(num_views: int = 2, *, objective: str = "byol", memory: str = "joint"
 
 
 def small_resnet18() -> nn.Module:
-    """ResNet-18 with the stem for small images, its features flat."""
+    """Return a ResNet-18 with the stem for small images and no classifier."""
     from torchvision.models import resnet18
 
     network = resnet18()
@@ -77,7 +76,7 @@ def small_resnet18() -> nn.Module:
 
 
 def lightly() -> Step:
-    """Lightly's building blocks, put together as its own example does."""
+    """Return a step of lightly's building blocks, put together as in its own example."""
     from lightly.loss import NegativeCosineSimilarity
     from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
     from lightly.models.utils import deactivate_requires_grad, update_momentum
@@ -115,7 +114,7 @@ def lightly() -> Step:
 
 
 def solo_learn() -> Step:
-    """solo-learn's own module, its online classifier included, which it cannot leave out."""
+    """Return a step of solo-learn's module; its online classifier cannot be left out."""
     import lightning.pytorch
 
     sys.modules.setdefault("pytorch_lightning", lightning.pytorch)
@@ -166,7 +165,7 @@ def solo_learn() -> Step:
 
 
 def measure(steps: dict[str, tuple[Step, Tensor]], *, rounds: int) -> dict[str, list[float]]:
-    """Milliseconds a step, a figure for each round; rounds are interleaved."""
+    """Return the milliseconds of a step in each of the interleaved rounds."""
     for step, views in steps.values():
         step(views)
     times: dict[str, list[float]] = {name: [] for name in steps}
@@ -179,20 +178,20 @@ def measure(steps: dict[str, tuple[Step, Tensor]], *, rounds: int) -> dict[str, 
 
 
 def batch(num_views: int, *, last: bool) -> Tensor:
-    """Normalised views; channels last, as our loader's views lie, or first, as the peers' do."""
+    """Return normalised views in channels-last memory, as massrl's loader makes them, or contiguous ones."""
     views = torch.randn(num_views, BATCH, 3, SIDE, SIDE)
     return views.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3) if last else views
 
 
 def memory(num_views: int, objective: str, how: str) -> int:
-    """Bytes by which the process's peak rises over three steps, without the views themselves."""
+    """Return the bytes by which peak memory rises over three steps, without the views themselves."""
     command = [sys.executable, __file__, "--memory", json.dumps([num_views, objective, how])]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return int(done.stdout)
 
 
 def rise(num_views: int, objective: str, how: str) -> int:
-    """What ``memory`` runs in a process of its own."""
+    """Measure what ``memory`` returns, in a process of its own."""
     step, views = massrl(num_views, objective=objective, memory=how), batch(num_views, last=True)
     Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts from here
     before = _status("VmRSS")
@@ -211,33 +210,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--memory", help=argparse.SUPPRESS)
-    wanted = parser.parse_args()
+    args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    if wanted.memory:
-        print(rise(*json.loads(wanted.memory)))
+    if args.memory:
+        print(rise(*json.loads(args.memory)))
         return
     two: dict[str, tuple[Step, Tensor]] = {
         "massrl": (massrl(), batch(2, last=True)),
-        "massrl, one view at a time": (massrl(memory="streamed"), batch(2, last=True)),
+        "massrl, streamed memory": (massrl(memory="streamed"), batch(2, last=True)),
     }
-    peers: dict[str, Callable[[], Step]] = {"lightly": lightly, "solo": solo_learn}
-    found = [name for name in peers if importlib.util.find_spec(name)]
-    two |= {name: (peers[name](), batch(2, last=False)) for name in found}
-    times = measure(two, rounds=wanted.rounds)
+    others: dict[str, tuple[str, Callable[[], Step]]] = {
+        "lightly": ("lightly", lightly),
+        "solo-learn": ("solo", solo_learn),
+    }
+    two |= {
+        name: (build(), batch(2, last=False))
+        for name, (package, build) in others.items()
+        if importlib.util.find_spec(package)
+    }
+    times = measure(two, rounds=args.rounds)
     about = environment_info(detect_hardware("cpu").name)
     versions = ", ".join(f"{name} {version}" for name, version in about["software"].items())
     lines = [
-        "# One step",
+        "# Training step",
         "",
-        f"`python benchmarks/step.py --rounds {wanted.rounds}`; commit {about['commit']}; "
+        f"`python benchmarks/step.py --rounds {args.rounds}`; commit {about['commit']}; "
         f"{about['hardware']}; {versions}. ResNet-18 with the small stem, batches of {BATCH} images of "
-        f"{SIDE} px, already in memory. Medians of {wanted.rounds} interleaved rounds; ratios are medians "
-        "of the rounds' ratios.",
+        f"{SIDE} px, already in memory. Medians of {args.rounds} interleaved rounds; ratios are medians "
+        "over the rounds.",
         "",
         "## BYOL, two views",
         "",
-        "| library | ms a step | least-most | times massrl's |",
+        "| library | ms per step | min-max | relative to massrl |",
         "|---|---|---|---|",
     ]
     for name, values in times.items():
@@ -246,7 +251,7 @@ def main() -> None:
             f"| {name} | {statistics.median(values):.1f} | {min(values):.1f}-{max(values):.1f} | "
             f"{statistics.median(ratios):.2f} |"
         )
-    lines += ["", "## Views: time of each, and peak memory of a step", ""]
+    lines += ["", "## Time per view, and peak memory of a step, by number of views", ""]
     lines += ["| objective, memory | 2 | 4 | 8 | 16 |", "|---|---|---|---|---|"]
     counts = (2, 4, 8, 16)
     for objective in ("byol", "simclr"):
@@ -258,12 +263,12 @@ def main() -> None:
                 )
                 for count in counts
             }
-            each = measure(steps, rounds=max(3, wanted.rounds // 3))
+            each = measure(steps, rounds=max(3, args.rounds // 3))
             cells = [f"{statistics.median(each[str(count)]) / count:.1f} ms" for count in counts]
-            lines.append(f"| {objective}, {how}: a view | {' | '.join(cells)} |")
+            lines.append(f"| {objective}, {how}: time per view | {' | '.join(cells)} |")
             peaks = [memory(count, objective, how) / 2**20 for count in counts]
             row = [f"{peak:.0f} MiB ({peak / peaks[0]:.2f})" for peak in peaks]
-            lines.append(f"| {objective}, {how}: peak | {' | '.join(row)} |")
+            lines.append(f"| {objective}, {how}: peak memory | {' | '.join(row)} |")
     text = "\n".join(lines) + "\n"
     RESULTS.write_text(text, encoding="utf-8")
     print(text)

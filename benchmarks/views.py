@@ -1,11 +1,11 @@
-"""Views per second on one core beside the field's other pipelines: the tables of ``results/views.md``.
+"""Views per second on one core compared with other pipelines: the tables of ``results/views.md``.
 
     python benchmarks/views.py --photos DIR [--small DIR] [--rounds 5]
 
-``--photos`` holds photographs of ordinary size, ``--small`` CIFAR-10's as JPEG files. Every pipeline
-starts from the bytes of the same files and ends with uint8 views, decodes an image once for all of
-them, and runs on one thread. The rounds of all pipelines are interleaved, and a median is quoted, since
-machines are shared. Peers that are not installed (``pip install -e '.[bench]'``) are left out.
+``--photos`` holds photographs of ordinary size, ``--small`` CIFAR-10's images as JPEG files. Every pipeline
+reads the bytes of the same files and makes uint8 views, decodes each image once for all of them, and runs on
+one thread. Rounds are interleaved and medians reported, because machines are shared. Libraries that are not
+installed (``pip install -e '.[bench]'``) are left out.
 """
 
 from __future__ import annotations
@@ -44,15 +44,17 @@ Pipeline = Callable[[bytes], Any]
 
 
 class PillowBlur:
-    """Gaussian blur as the released code has it."""
+    """Gaussian blur of the released code."""
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Blur with σ uniform in [0.1, 2]."""
         return image.filter(ImageFilter.GaussianBlur(float(np.random.uniform(0.1, 2.0))))  # noqa: NPY002
 
 
-def published(size: int, *, shared: int = 0, strategies: int = 4, floats: bool = False) -> Pipeline:
-    """Pillow and torchvision v1: every strategy with its own crop, or on each of ``shared`` crops."""
+def published(
+    size: int, *, shared: int = 0, num_policies: int = 4, floats: bool = False
+) -> Pipeline:
+    """Return Pillow and torchvision v1: each policy with its own crop, or on each of ``shared`` crops."""
     finish: Callable[[Image.Image], Any] = np.asarray
     if floats:
         constants = v1.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -65,7 +67,7 @@ def published(size: int, *, shared: int = 0, strategies: int = 4, floats: bool =
         v1.Compose([v1.RandAugment(2, 9), flip]),
         v1.Compose([v1.AutoAugment(v1.AutoAugmentPolicy.IMAGENET), flip]),
         v1.Compose([v1.AutoAugment(v1.AutoAugmentPolicy.SVHN), flip]),
-    ][:strategies]
+    ][:num_policies]
 
     def make(encoded: bytes) -> list[Any]:
         with Image.open(io.BytesIO(encoded)) as opened:
@@ -79,7 +81,7 @@ def published(size: int, *, shared: int = 0, strategies: int = 4, floats: bool =
 
 
 def tensors(size: int) -> Pipeline:
-    """Torchvision v2 on uint8 tensors."""
+    """Return torchvision v2 on uint8 tensors."""
     crop = v2.RandomResizedCrop(
         size, (0.08, 1.0), interpolation=v2.InterpolationMode.BICUBIC, antialias=True
     )
@@ -102,9 +104,9 @@ def tensors(size: int) -> Pipeline:
 
 
 def albumentations(size: int, *, antialiased: bool = False) -> Pipeline:
-    """Albumentations: SimCLR's view and three of two random operations.
+    """Return albumentations: SimCLR's view, and three views with two random operations.
 
-    Its bicubic crops are not antialiased; those that average areas, OpenCV's way of it, are.
+    Its bicubic crops are not antialiased; with OpenCV's area interpolation they are.
     """
     import albumentations as A
 
@@ -140,7 +142,7 @@ def albumentations(size: int, *, antialiased: bool = False) -> Pipeline:
 
 
 def kornia(size: int) -> Pipeline:
-    """Kornia on float tensors: SimCLR's view, RandAugment and two of AutoAugment."""
+    """Return kornia on float tensors: SimCLR's view, RandAugment and two of AutoAugment."""
     from kornia import augmentation as K
     from kornia.augmentation import auto
 
@@ -172,14 +174,14 @@ def kornia(size: int) -> Pipeline:
 
 
 def ours(layout: str | Layout, size: int) -> Pipeline:
-    """``ViewMaker``, from bytes to views."""
+    """Return ``ViewMaker``, from bytes to views."""
     maker = ViewMaker(layout, size=size)
     numbers = iter(range(1 << 60))
     return lambda encoded: maker(encoded, epoch=0, index=next(numbers))
 
 
 def crops_alone(layout: str, size: int) -> Pipeline:
-    """What is left to a worker where a device makes the pixels: decoding, cutting, resizing."""
+    """Return a loader worker's part with the device executor: decoding, cropping and resizing."""
     maker = DeviceViewMaker(layout, size=size)
     out = np.empty(maker.shape, np.uint8)
     numbers = iter(range(1 << 60))
@@ -187,15 +189,15 @@ def crops_alone(layout: str, size: int) -> Pipeline:
 
 
 def one_simclr(size: int) -> tuple[Pipeline, Pipeline]:
-    """A single SimCLR view: ours, and Pillow's."""
+    """Return the pipelines of a single SimCLR view: massrl's, and Pillow's."""
     single = Layout(
         name="one", summary="", arrangement="independent", num_crops=1, policies=("simclr",)
     )
-    return ours(single, size), published(size, strategies=1)
+    return ours(single, size), published(size, num_policies=1)
 
 
 def stages(size: int) -> dict[str, Pipeline]:
-    """Decoding by each library, and our own stages after it."""
+    """Return decoding by each library, and massrl's stages after it."""
     maker = ViewMaker("massrl-4", size=size)
     known: dict[int, tuple[np.ndarray, Any]] = {}
 
@@ -223,7 +225,7 @@ def stages(size: int) -> dict[str, Pipeline]:
         ),
         "decode: massrl, with its checks": decode,
         "plan of 4 views": plan,
-        "4 crops, cut and resized": lambda encoded: crops_of(*planned(encoded)),
+        "4 crops, resized": lambda encoded: crops_of(*planned(encoded)),
         "4 views of decoded pixels": lambda encoded: execute(*planned(encoded)),
     }
 
@@ -234,7 +236,7 @@ def stages(size: int) -> dict[str, Pipeline]:
 def measure(
     pipelines: dict[str, Pipeline], images: list[bytes], *, rounds: int
 ) -> dict[str, list[float]]:
-    """Milliseconds per image of each pipeline, a figure for each round; rounds are interleaved."""
+    """Return the milliseconds per image of each pipeline in each of the interleaved rounds."""
     for pipeline in pipelines.values():
         for encoded in images[:8]:
             pipeline(encoded)
@@ -249,13 +251,13 @@ def measure(
 
 
 def table(times: dict[str, list[float]], base: str | None = None) -> list[str]:
-    """Rows of Markdown: median, spread and rate, and how many times faster than ``base``."""
-    lines = [f"| pipeline | ms an image | least-most | images/s |{' ratio |' if base else ''}"]
+    """Format rows of Markdown: median, range and rate, and the speed relative to ``base``."""
+    lines = [f"| pipeline | ms per image | min-max | images/s |{' speed-up |' if base else ''}"]
     lines.append(f"|---|---|---|---|{'---|' if base else ''}")
     for name, values in times.items():
         median = statistics.median(values)
         row = f"| {name} | {median:.3g} | {min(values):.3g}-{max(values):.3g} | {1000 / median:,.0f} |"
-        if base:  # round by round, so that the machine's mood cancels
+        if base:  # round by round, so that other load on the machine cancels
             ratios = [one / other for one, other in zip(times[base], values, strict=True)]
             row += f" {statistics.median(ratios):.2f} |"
         lines.append(row)
@@ -263,7 +265,7 @@ def table(times: dict[str, list[float]], base: str | None = None) -> list[str]:
 
 
 def installed(pipelines: dict[str, tuple[str, Callable[[], Pipeline]]]) -> dict[str, Pipeline]:
-    """Those whose package is there."""
+    """Build the pipelines whose package is installed."""
     return {
         name: build()
         for name, (package, build) in pipelines.items()
@@ -272,7 +274,7 @@ def installed(pipelines: dict[str, tuple[str, Callable[[], Pipeline]]]) -> dict[
 
 
 def read(folder: Path, count: int) -> list[bytes]:
-    """Evenly spaced files of a folder."""
+    """Read evenly spaced files of a folder."""
     files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (".jpeg", ".jpg")]
     return [path.read_bytes() for path in files[:: max(1, len(files) // count)][:count]]
 
@@ -283,16 +285,16 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True, help="folder of photographs")
     parser.add_argument("--small", type=Path, help="folder of CIFAR-10's images")
     parser.add_argument("--rounds", type=int, default=5)
-    wanted = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     warnings.simplefilter("ignore")
-    photos = read(wanted.photos, 120)
+    photos = read(args.photos, 120)
     size = 224
     base = "Pillow + torchvision v1, as published"
     four = {
         "massrl": ours("massrl-4", size),
-        "massrl, a worker's share with the device executor": crops_alone("massrl-4", size),
+        "massrl, decoding and crops only (device executor)": crops_alone("massrl-4", size),
         base: published(size),
         f"{base}, to normalised floats": published(size, floats=True),
         **installed(
@@ -309,7 +311,7 @@ def main() -> None:
     }
     eight = {
         "massrl": ours("massrl", size),
-        "massrl, a worker's share with the device executor": crops_alone("massrl", size),
+        "massrl, decoding and crops only (device executor)": crops_alone("massrl", size),
         base: published(size, shared=2),
         f"{base}, to normalised floats": published(size, shared=2, floats=True),
     }
@@ -324,32 +326,32 @@ def main() -> None:
     lines = [
         "# Views on one core",
         "",
-        f"`python benchmarks/views.py --photos DIR --small DIR --rounds {wanted.rounds}`; commit "
+        f"`python benchmarks/views.py --photos DIR --small DIR --rounds {args.rounds}`; commit "
         f"{about['commit']}; {about['hardware']}, one thread; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + ".",
-        f"{len(photos)} photographs, {sum(map(len, photos)) // len(photos) // 1000} kB each. Seconds are "
-        f"the process's own; medians of {wanted.rounds} interleaved rounds; ratios are medians of the "
-        "rounds' ratios.",
+        f"{len(photos)} photographs, {sum(map(len, photos)) // len(photos) // 1000} kB on average. Times are "
+        f"CPU times of the process; medians of {args.rounds} interleaved rounds; speed-ups are medians "
+        "over the rounds.",
         "",
-        f"## 4 views of {size} px, each of a strategy and a crop of its own, from JPEG bytes",
+        f"## 4 views of {size} px, each with its own policy and crop, from JPEG bytes",
         "",
-        *table(measure(four, photos, rounds=wanted.rounds), base),
+        *table(measure(four, photos, rounds=args.rounds), base),
         "",
-        f"## 8 views of {size} px: 2 crops, 4 strategies on each (variant D)",
+        f"## 8 views of {size} px: 2 crops, 4 policies on each (variant D)",
         "",
-        *table(measure(eight, photos, rounds=wanted.rounds), base),
+        *table(measure(eight, photos, rounds=args.rounds), base),
         "",
         f"## 1 SimCLR view of {size} px",
         "",
-        *table(measure(single, photos, rounds=wanted.rounds), base),
+        *table(measure(single, photos, rounds=args.rounds), base),
         "",
         "## Stages",
         "",
-        *table(measure(stages(size), photos, rounds=wanted.rounds)),
+        *table(measure(stages(size), photos, rounds=args.rounds)),
     ]
-    if wanted.small is not None:
-        small = read(wanted.small, 500)
+    if args.small is not None:
+        small = read(args.small, 500)
         tiny = {
             "massrl": ours("massrl-4", 32),
             base: published(32),
@@ -364,11 +366,11 @@ def main() -> None:
             "",
             f"## 4 views of 32 px, from {len(small)} JPEG files of CIFAR-10",
             "",
-            *table(measure(tiny, small, rounds=wanted.rounds), base),
+            *table(measure(tiny, small, rounds=args.rounds), base),
             "",
             "Stages:",
             "",
-            *table(measure(stages(32), small, rounds=wanted.rounds)),
+            *table(measure(stages(32), small, rounds=args.rounds)),
         ]
     text = "\n".join(lines) + "\n"
     RESULTS.write_text(text, encoding="utf-8")

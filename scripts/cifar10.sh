@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# ResNet-18 on all of CIFAR-10: BYOL, MASSRL and directional, each judged by k-NN and a linear probe.
-# One GPU by default; DEVICES=8 trains on eight, with the same batch, learning rate and meaning.
+# ResNet-18 on all of CIFAR-10: BYOL, MASSRL and directional, each evaluated by k-NN and a linear probe.
+# One GPU by default; DEVICES=8 trains on eight, with the same batch size and learning rate.
 set -euo pipefail
 DATA=${DATA:-cifar10}
 OUT=${OUT:-runs}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ResNet-18 on ImageNet-100: DATA is a folder with train/ and val/, one sub-folder for each class.
+# ResNet-18 on ImageNet-100: DATA is a folder with train/ and val/, one sub-folder per class.
 set -euo pipefail
 DATA=${DATA:?a folder with train/ and val/}
 OUT=${OUT:-runs/imagenet100}

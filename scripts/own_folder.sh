@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A backbone for a folder of your own images: look at them, look at the views, pre-train, all on this machine.
+# A backbone for a folder of your own images: check them, draw their views, pre-train.
 set -euo pipefail
-DATA=${DATA:?a folder of images, of any form}
+DATA=${DATA:?a folder of images}
 OUT=${OUT:-runs/own}
 
 massrl data check "$DATA" || echo "broken images are listed above, and skipped below"

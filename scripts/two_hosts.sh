@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# One run over two machines. Start it on both, with the same HOST and, on the second, NODE=1:
+# One run on two machines. Start it on both, with the same HOST, and with NODE=1 on the second:
 #     HOST=first.example NODE=0 DATA=/images ./two_hosts.sh
-# Both need the images and the run folder under the same path. A process that dies is started again, and
-# the run goes on from its last checkpoint.
+# Both need the images and the run folder under the same path. If a process dies, torchrun restarts it, and
+# the run resumes from its last checkpoint.
 set -euo pipefail
 DATA=${DATA:?a folder with train/ and val/, on both machines}
 HOST=${HOST:?name or address of the first machine}
