@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from massrl.commands.arguments import none_left
 from massrl.errors import ConfigError
-from massrl.parts import Table
 from massrl.registry import TABLES
+from massrl.registry.table import Table
 
 
 class Part(NamedTuple):

@@ -12,7 +12,8 @@ from typing import Any
 
 from massrl.config.checks import choice
 from massrl.errors import ConfigError
-from massrl.parts import Row, parse_call
+from massrl.registry.calls import parse_call
+from massrl.registry.table import Row
 
 Field = dataclasses.Field[Any]
 

@@ -10,8 +10,8 @@ import torch
 from massrl.config.sections import MethodConfig, ModelConfig
 from massrl.methods.base import Method, MethodParts, ViewSettings
 from massrl.models.backbones import seeded_backbone
-from massrl.parts import bind_call, parse_call
 from massrl.registry import OBJECTIVES
+from massrl.registry.calls import bind_call, parse_call
 from massrl.views.layouts import ViewSpec
 
 

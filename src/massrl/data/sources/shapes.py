@@ -23,7 +23,7 @@ from massrl.data.source import Normalization, digest
 from massrl.data.sources.base import OpenOptions, SourceKind, Spec
 from massrl.data.sources.shape_outlines import CLASS_NAMES, Outline, draw_outline
 from massrl.errors import ConfigError, DataError, MassrlError, suggest
-from massrl.parts import bind_call, parse_call
+from massrl.registry.calls import bind_call, parse_call
 
 NUM_SCENES = {"train": 4000, "val": 1000}
 # Over the 4,000 scenes of the default training split: python -c "import numpy as np; from

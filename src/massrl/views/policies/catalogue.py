@@ -14,8 +14,8 @@ from typing import Literal, get_args, get_origin
 
 from massrl.config.checks import is_policy_file
 from massrl.errors import ConfigError, suggest
-from massrl.parts import bind_call, parse_call
 from massrl.registry import POLICIES
+from massrl.registry.calls import bind_call, parse_call
 from massrl.views.policies.base import Policy
 from massrl.views.policies.files import read_policy_file
 

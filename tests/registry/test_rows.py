@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-
-from massrl.parts import Table
-from massrl.registry import TABLES
 from tests.conftest import Plugin
+
+from massrl.registry import TABLES
+from massrl.registry.table import Table
 
 CIRCLES = """
 def circle(radius: float = 1.0, filled: bool = False):

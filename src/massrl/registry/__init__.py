@@ -8,7 +8,7 @@ rows through Python entry points, for example in their ``pyproject.toml``::
     my-policy = "my_package.policies:my_policy"
 """
 
-from massrl.parts import Table
+from massrl.registry.table import Table
 
 OBJECTIVES = Table(
     "objective",

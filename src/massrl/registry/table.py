@@ -1,17 +1,9 @@
-"""What a table of parts is, and the notation that parts are asked for in.
-
-The tables themselves stand in ``massrl.registry``. A part is asked for as ``name`` or
-``name(argument, key=value)``: ``randaugment(2,9)``, ``shapes(count=4000,size=32)``. One notation and one
-parser serve the command line, recipes and Python. Nothing is evaluated: an argument is a number, a truth
-value or a bare word.
-"""
+"""A table of parts: names of one kind, each imported when it is first used."""
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from importlib import import_module
@@ -19,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from massrl.errors import ConfigError, suggest
+from massrl.registry.calls import bind_call, parse_call
 
 logger = logging.getLogger("massrl")
 
@@ -154,86 +147,3 @@ class Table(Mapping[str, Row]):
         described = getattr(part, "summary", None)
         first = (inspect.getdoc(part) or "").partition("\n")[0]
         return described if isinstance(described, str) else first
-
-
-Argument = int | float | bool | str
-
-_CALL = re.compile(r"^\s*([A-Za-z][\w.\-]*)\s*(?:\(([^()]*)\))?\s*$")
-
-
-class Call(NamedTuple):
-    """A parsed call: its name, positional and keyword arguments."""
-
-    name: str
-    arguments: tuple[Argument, ...]
-    keywords: dict[str, Argument]
-
-
-def parse_call(text: str, *, flag: str) -> Call:
-    """Read ``name`` or ``name(argument, key=value)``.
-
-    Args:
-        text: what the user wrote.
-        flag: the flag it came from, for the error.
-
-    Raises:
-        ConfigError: if the text does not have this form.
-
-    Example:
-        >>> parse_call("randaugment(2, m=9)", flag="--views.policies")
-        Call(name='randaugment', arguments=(2,), keywords={'m': 9})
-    """
-    match = _CALL.match(text)
-    if match is None:
-        raise ConfigError(f"{text!r} is not of the form name or name(arguments) ({flag})")
-    arguments: list[Argument] = []
-    keywords: dict[str, Argument] = {}
-    for part in filter(None, (piece.strip() for piece in (match[2] or "").split(","))):
-        key, equals, value = part.partition("=")
-        if equals:
-            keywords[key.strip()] = _literal(value.strip())
-        else:
-            arguments.append(_literal(part))
-    return Call(match[1], tuple(arguments), keywords)
-
-
-def bind_call(call: Call, function: Callable[..., Any], *, flag: str) -> Any:
-    """Call ``function`` with the parsed arguments, and say plainly when they do not fit.
-
-    Raises:
-        ConfigError: for unknown, missing, surplus or wrongly typed arguments.
-    """
-    signature = inspect.signature(function)
-    unknown = [key for key in call.keywords if key not in signature.parameters]
-    if unknown:
-        known = suggest(unknown[0], signature.parameters)
-        raise ConfigError(f"{call.name} has no argument {unknown[0]!r}: {known} ({flag})")
-    try:
-        bound = signature.bind(*call.arguments, **call.keywords)
-    except TypeError as error:
-        accepted = ", ".join(str(item) for item in signature.parameters.values())
-        raise ConfigError(f"{call.name}: {error}; accepted: ({accepted}) ({flag})") from None
-    for key, value in bound.arguments.items():
-        default = signature.parameters[key].default
-        wanted = float if isinstance(default, float) else type(default)
-        if default is not inspect.Parameter.empty and not _fits(value, wanted):
-            raise ConfigError(
-                f"{call.name}: {key} is {value!r}, but a {wanted.__name__} is wanted ({flag})"
-            )
-    return function(*bound.args, **bound.kwargs)
-
-
-def _fits(value: Argument, wanted: type) -> bool:
-    if wanted is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    return type(value) is wanted
-
-
-def _literal(text: str) -> Argument:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    with contextlib.suppress(ValueError):
-        return int(text)
-    with contextlib.suppress(ValueError):
-        return float(text)
-    return text.strip("'\"")
