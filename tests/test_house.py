@@ -53,8 +53,6 @@ REMAINING = {
     ("massrl.evaluation.context", "massrl.weights.load"),
     ("massrl.evaluation.results", "massrl.weights.libraries"),
     ("massrl.evaluation.run", "massrl.report.run_page"),
-    ("massrl.views.drawing.contact_sheet", "massrl.data.source"),
-    ("massrl.views.timing", "massrl.data.source"),
 }
 # Modules whose examples need nothing heavy, and so run as tests.
 LIGHT = [

@@ -14,25 +14,19 @@ to either side of it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from tests.views.test_cpu import EXAMPLES, photograph
+from tests.views.conftest import EXAMPLES, photograph
 
-from massrl.errors import ConfigError
-from massrl.registry import LAYOUTS
 from massrl.views import cpu
 from massrl.views.crops import Box
 from massrl.views.device import Crops, execute, group_instructions
-from massrl.views.device_view_maker import DeviceViewMaker
-from massrl.views.layouts import Layout, layout_named
+from massrl.views.layouts import Layout
 from massrl.views.operations.base import Step
 from massrl.views.plan import Planner, ViewPlan
 from massrl.views.program import Program, compile_view
-from massrl.views.view_maker import ViewMaker
 
 EXACT = {"brightness", "posterize", "solarize", "invert", "autocontrast", "equalize", "cutout"}
 EXACT |= {"translate_x", "translate_y", "identity"}
@@ -132,25 +126,6 @@ def test_view_does_not_depend_on_its_neighbours_in_the_batch(name: str, side: in
     assert np.array_equal(together, np.stack(alone))
 
 
-@pytest.mark.parametrize("name", list(LAYOUTS))
-def test_batch_of_a_layout_is_the_views_of_each_image(name: str) -> None:
-    """Guards which crop a view shows, and a batch whose views and images are exchanged."""
-    layout = layout_named(name)
-    images = [photograph(40 + 8 * seed, 64, seed=seed) for seed in range(5)]
-    makers = ViewMaker(layout, size=32, seed=2), DeviceViewMaker(layout, size=32, seed=2)
-    wanted = np.stack([makers[0](image, epoch=1, index=i) for i, image in enumerate(images)], 1)
-    crops = torch.empty((makers[1].shape[0], len(images), *makers[1].shape[1:]), dtype=torch.uint8)
-    notes = [
-        makers[1].write(image, epoch=1, index=i, out=crops.numpy()[:, i])
-        for i, image in enumerate(images)
-    ]
-    made = execute(makers[1].batch(crops, notes))
-    assert made.shape == wanted.shape
-    assert np.abs(made.numpy().astype(int) - wanted).mean() <= 0.2
-    one = makers[1](images[3], epoch=1, index=3)
-    assert np.array_equal(one, made[:, 3].numpy())
-
-
 def test_input_of_the_device_executor_is_not_written_to() -> None:
     """Guards crops that several views show."""
     images = [photograph(16, 16, seed=seed) for seed in range(4)]
@@ -172,25 +147,6 @@ def test_views_that_do_the_same_next_are_one_group() -> None:
     assert members.tolist() == [3, 0, 1, 2, 3]
     assert values.tolist() == pytest.approx([0, 0.6, 1.2, 1.8, 0.6])
     assert group_instructions([], side=8)[0] == []
-
-
-def test_large_jpeg_is_the_same_alone_and_in_a_batch() -> None:
-    """Guards a replay on the device's way: called with one image, it must decode as a batch does."""
-    coarse = np.random.default_rng(0).integers(0, 255, (9, 12, 3), dtype=np.uint8)
-    photo = cv2.resize(coarse, (800, 600), interpolation=cv2.INTER_CUBIC)
-    encoded = cv2.imencode(".jpg", photo)[1].tobytes()
-    maker = DeviceViewMaker("massrl", size=32)
-    crops = torch.empty((maker.shape[0], 1, *maker.shape[1:]), dtype=torch.uint8)
-    note = maker.write(encoded, epoch=0, index=4, out=crops.numpy()[:, 0])
-    made = execute(maker.batch(crops, [note]))[:, 0].numpy()
-    assert np.array_equal(maker(encoded, index=4), made)
-
-
-def test_local_crops_are_refused() -> None:
-    """Guards against small views that are made as large as the others."""
-    layout = replace(layout_named("massrl"), local_crops=2)
-    with pytest.raises(ConfigError, match="views.local_crops"):
-        DeviceViewMaker(layout, size=64)
 
 
 @pytest.mark.parametrize("shift", [0.9, 1.0, -1.0])

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import collections
+import re
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
+from tests.conftest import Plugin
 
 from massrl.config.sections import ViewsConfig
 from massrl.errors import ConfigError
-from massrl.randomness import Stream
 from massrl.registry import LAYOUTS
 from massrl.views.cpu import execute
 from massrl.views.crops import Box
 from massrl.views.layouts import MASSRL_POLICIES, Layout, layout_named, resolve_layout
-from massrl.views.operations.base import Step, operations
+from massrl.views.operations.base import operations
 from massrl.views.plan import Plan, Planner
-from massrl.views.policies.base import scale_strength
+from massrl.views.view_maker import ViewMaker
 
 AUTO = "autoaugment(imagenet)"
 
@@ -261,7 +265,6 @@ def test_local_views_are_small_and_of_small_parts() -> None:
         assert views[2:, :16, :16].std() > 3
         alone = replace(plan, side=16, views=(plan.views[3]._replace(side=None),))
         assert np.array_equal(execute(image, alone)[0], views[3, :16, :16])
-        assert Plan.from_json(plan.to_json()) == plan
         assert [cut.shape[0] for cut in plan.cut(views)] == layout.sides(32)
 
 
@@ -289,28 +292,53 @@ def test_strength_rises_over_the_ramp_and_stays() -> None:
     assert drawn(ramp, epoch=0) != drawn(layout, epoch=0)
 
 
-def test_weakened_steps_go_towards_nothing() -> None:
-    """Guards every operation's way: at strength 0 nothing is left, at 1 all of it."""
-    steps = (
-        Step("brightness", (1.8,)),
-        Step("posterize", (2.0,)),
-        Step("solarize", (56.0,)),
-        Step("cutout", (0.4, 0.3, 0.7)),
-        Step("invert", ()),
-    )
+PACKAGE = """
+from massrl.views.layouts import Layout
 
-    def at(strength: float, index: int = 0) -> tuple[Step, ...]:
-        stream = Stream(0, epoch=0, index=index, number=0)
-        return scale_strength(steps, strength, stream)
+TRIPLE = Layout(
+    arrangement="shared", num_crops=3, policies=("weak",), summary="three crops, nothing else"
+)
+NO_LAYOUT = {"num_crops": 3}
+"""
+ENTRY_POINTS = {
+    "massrl.layouts": {"triple": "my_plugin:TRIPLE", "no-layout": "my_plugin:NO_LAYOUT"}
+}
 
-    assert at(1.0) == steps
-    half = at(0.5)
-    assert half[:4] == (
-        Step("brightness", (1.4,)),
-        Step("posterize", (5.0,)),
-        Step("solarize", (156.0,)),
-        Step("cutout", (0.2, 0.3, 0.7)),
+
+def test_layout_of_another_package_is_named_resolved_and_made(plugin: Plugin) -> None:
+    """Guards the public way to add a layout: an entry point is all it takes."""
+    plugin(PACKAGE, ENTRY_POINTS)
+    layout = layout_named("triple")
+    assert (layout.name, layout.summary) == ("triple", "three crops, nothing else")
+    resolved = resolve_layout(ViewsConfig(layout="triple", policies=("byol-2",)))
+    assert (resolved.num_views, resolved.name) == (3, "triple")
+    views = ViewMaker("triple", size=8)(np.zeros((9, 9, 3), np.uint8))
+    assert views.shape == (3, 8, 8, 3)
+    with pytest.raises(ConfigError, match="layout 'no-layout' is a dict, not a massrl Layout"):
+        layout_named("no-layout")
+
+
+def test_layout_of_another_package_is_used_from_the_shell(plugin: Plugin, tmp_path: Path) -> None:
+    """Guards a fresh process, from the list of layouts to a sheet of views."""
+    plugin(PACKAGE, {"massrl.layouts": {"triple": "my_plugin:TRIPLE"}})
+    command = [sys.executable, "-m", "massrl"]
+    done = subprocess.run([*command, "policies"], capture_output=True, text=True, check=True)
+    assert re.search(r"\n  triple +three crops, nothing else", done.stdout)
+    page = tmp_path / "page.html"
+    command += ["views", "shapes(count=1)", "--views.layout", "triple", "--out", str(page)]
+    subprocess.run(command, capture_output=True, check=True)
+    text = page.read_text(encoding="utf-8")
+    assert "triple: three crops, nothing else" in text
+    assert text.count("<img ") == 3
+
+
+def test_kind_of_crop_of_another_package_is_drawn(plugin: Plugin) -> None:
+    """Guards the public way to add a kind of crop."""
+    plugin(
+        "from massrl.views.crops import Box\n"
+        "def corner(stream, *, height, width, scale):\n"
+        "    return Box(0, 0, height // 2, width // 2)\n",
+        {"massrl.crops": {"corner": "my_plugin:corner"}},
     )
-    kept = sum(len(at(0.3, index)) == 5 for index in range(500))
-    assert stats.binomtest(kept, 500, 0.3).pvalue > 0.001
-    assert [step.values[0] for step in at(0.0)] == [1.0, 8.0, 256.0, 0.0]
+    layout = resolve_layout(ViewsConfig(layout="simclr", crop="corner"))
+    assert set(boxes(drawn(layout))) == {Box(0, 0, 100, 120)}

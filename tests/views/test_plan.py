@@ -1,16 +1,19 @@
-"""Plans: drawn from (seed, epoch, index) alone, to JSON and back, replayed to equal pixels."""
+"""Plans: drawn from (seed, epoch, index) alone, written as JSON, replayed to equal pixels."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from massrl.views.cpu import execute
+from massrl.views.crops import Box
 from massrl.views.layouts import Layout, layout_named
-from massrl.views.plan import Plan, Planner
+from massrl.views.operations.base import Step
+from massrl.views.plan import Plan, Planner, ViewPlan
 
 POLICIES = (
     "simclr",
@@ -39,17 +42,33 @@ def plan(
     return planner.plan(epoch=epoch, index=index, height=height, width=width)
 
 
+def plan_from_json(content: dict[str, Any]) -> Plan:
+    """A plan from what ``to_json`` wrote."""
+    views = tuple(
+        ViewPlan(
+            policy=view["policy"],
+            crop=view["crop"],
+            box=Box(*view["box"]),
+            flip=view["flip"],
+            steps=tuple(Step(name, tuple(values)) for name, *values in view["steps"]),
+            side=view.get("side"),
+        )
+        for view in content["views"]
+    )
+    return Plan(**{**content, "views": views})
+
+
 @pytest.fixture(scope="module")
 def image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 
 
-def test_plan_goes_to_json_and_back(image: np.ndarray) -> None:
+def test_plan_can_be_read_back_from_its_json(image: np.ndarray) -> None:
     """Guards the record of a view: no number may be lost or change its type on the way."""
     for index in range(60):
         drawn = plan(index=index)
         text = json.dumps(drawn.to_json(), allow_nan=False)
-        read = Plan.from_json(json.loads(text))
+        read = plan_from_json(json.loads(text))
         assert read == drawn
         assert str(read) == str(drawn)
         if index < 10:
@@ -119,3 +138,20 @@ def test_plan_is_frozen() -> None:
     """Guards against a plan that is changed after it was logged."""
     with pytest.raises(AttributeError):
         plan().side = 3  # type: ignore[misc]
+
+
+def test_words_of_a_view_are_its_flip_and_steps() -> None:
+    """Guards sheets: a view that is only cropped says so, and a flip comes first."""
+    box = Box(0, 0, 9, 9)
+    assert ViewPlan("weak", 0, box, False, ()).words() == [("crop alone",)]
+    assert ViewPlan("weak", 0, box, True, ()).words() == [("flip",)]
+    view = ViewPlan("weak", 0, box, True, (Step("rotate", (5.0,)), Step("invert")))
+    assert view.words() == [("flip",), ("rotate", "+5.0°"), ("invert",)]
+
+
+def test_plan_of_local_views_has_their_sides_in_its_json() -> None:
+    """Guards the record of a multi-crop run."""
+    drawn = plan(replace(layout_named("byol"), local_crops=2, local_size=0.5))
+    content = json.loads(json.dumps(drawn.to_json()))
+    assert [view.get("side") for view in content["views"]] == [None, None, 16, 16]
+    assert plan_from_json(content) == drawn

@@ -12,7 +12,7 @@ from tests.conftest import photos
 
 from massrl.commands.bench import measure_views
 from massrl.errors import DataError
-from massrl.views import timing as view_cost
+from massrl.views import timing
 from massrl.views.timing import ViewCost
 
 
@@ -38,7 +38,7 @@ def test_figures_are_of_one_image_and_add_up(
     """Guards the units: with a clock that ticks once a reading, five images a round take 200 ms each."""
     folder = photos(tmp_path / "photos", "a", count=5)
     ticks = count()
-    monkeypatch.setattr(view_cost.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: next(ticks))
     cost = measure_views({"images": str(folder), "views": {"size": 16}, "count": 5, "rounds": 3})
     assert cost.whole == 200
     assert cost.images_per_second == 5
@@ -77,4 +77,4 @@ def test_share_of_a_worker_beside_a_device_has_no_operations(tmp_path: Path) -> 
     views = {"size": 16, "executor": "device"}
     cost = measure_views({"images": str(folder), "views": views, "count": 3, "rounds": 1})
     assert "operations" not in cost.stages
-    assert cost.lines()[-1].startswith("the operations are the device's")
+    assert cost.lines()[-1].startswith("the operations are executed on the device")

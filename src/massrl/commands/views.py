@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from massrl.config.pretrain import Config
     from massrl.data.source import Source
     from massrl.runs.folder import RunFolder
-    from massrl.views.drawing.contact_sheet import SheetRow
+    from massrl.views.drawing.sheet_rows import SheetRow
     from massrl.views.view_maker import ViewMaker
 
 _MAX_LISTED = 12  # images of a step that an error lists
@@ -182,7 +182,7 @@ def _check_was_reached(config: SheetConfig, folder: RunFolder, *, per_epoch: int
 def _rows(
     config: SheetConfig, source: Source, maker: ViewMaker, *, epoch: int, indices: list[int] | None
 ) -> list[SheetRow]:
-    from massrl.views.drawing.contact_sheet import sheet_rows
+    from massrl.views.drawing.sheet_rows import sheet_rows
 
     if config.index is not None:
         if config.index >= len(source):

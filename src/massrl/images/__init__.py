@@ -1,1 +1,1 @@
-"""From bytes to pixels: headers, decoding, and pictures that are read and written."""
+"""Images: headers, decoding, and pictures that massrl writes."""

@@ -1,11 +1,11 @@
-"""Bytes to pixels: every image becomes uint8 RGB, every bad one a clear error.
+"""Decode image files to uint8 RGB; a file that cannot be decoded raises an error with the reason.
 
-OpenCV decodes nearly everything, because it is fastest. Pillow, which raises where OpenCV returns a
-half-grey picture, decodes the few kinds that OpenCV gets wrong, and judges files that look damaged.
-Healthy files are decoded once.
+OpenCV decodes most files, because it is fastest. Pillow, which raises where OpenCV returns a half-grey
+picture, decodes the few formats that OpenCV gets wrong, and files that look damaged. An intact file is
+decoded once.
 
-What cannot be told: wrong bits inside an otherwise complete JPEG decode to wrong blocks, in OpenCV
-and in Pillow alike (libjpeg then says so on stderr by itself).
+Not detected: wrong bits inside an otherwise complete JPEG, which OpenCV and Pillow decode to wrong
+blocks (libjpeg prints a warning to stderr).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from massrl.images.header import Header, read_header
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit: a picture of 0.5 GB once decoded
 _PILLOW_LOCK = threading.Lock()  # warning filters belong to the process, not to the thread
-_KEPT_PNG_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"))
-_CUT_OFF = 32  # zeros at the end of a file, of which no compressed image has as many
-_REDUCED = {  # the flag of a scale says grey too, which the one for colours overrides
+_PNG_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"))
+_CUT_OFF = 32  # zeros at the end of a file; no intact compressed image has as many
+_REDUCED = {  # a scale's flag alone would decode to grey; the flag for colours overrides that
     1: cv2.IMREAD_COLOR_RGB,
     2: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,
     4: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_4,
@@ -35,8 +35,8 @@ _REDUCED = {  # the flag of a scale says grey too, which the one for colours ove
 }
 
 if "OPENCV_LOG_LEVEL" not in os.environ:
-    # Every failure becomes an ImageError; OpenCV would say it twice, and without the file's name.
-    # OpenCV 5 moved the function.
+    # Every failure becomes an ImageError; OpenCV would print it too, without the file's name.
+    # OpenCV 5 has moved the function.
     _logging = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging
     _logging.setLogLevel(0)
 
@@ -49,7 +49,7 @@ def decode(
     reduction: int = 1,
     header: Header | None = None,
 ) -> np.ndarray:
-    """Turn an image file's bytes, or an array, into pixels.
+    """Decode an image file's bytes, or check and convert an array of pixels.
 
     The EXIF orientation is applied, alpha is dropped, 16 bits are scaled to 8, palettes and CMYK
     are converted, and of several frames the first is taken.
@@ -59,12 +59,12 @@ def decode(
             ``(H, W, 3)`` in RGB.
         name: path or identifier of the image, for the error.
         max_pixels: larger images are refused from their header, without being decoded.
-        reduction: 1, 2, 4 or 8: a JPEG is decoded at this fraction of its size, rounded up, which is
-            quicker by far and averages, as its encoding allows; other images come whole.
-        header: what ``read_header`` has said of ``encoded``, where it was asked before.
+        reduction: 1, 2, 4 or 8: how many times smaller a JPEG is decoded, sides rounded up; much faster,
+            and antialiased. Other formats are decoded at full size.
+        header: result of ``read_header(encoded)``, if the caller has it.
 
     Returns:
-        uint8 ``(H, W, 3)``, RGB, C-contiguous. An RGB array that already is so is returned itself.
+        uint8 ``(H, W, 3)``, RGB, C-contiguous; an array that is so already is returned itself.
 
     Raises:
         ImageError: if the image is empty, truncated, damaged, too large or not an image.
@@ -74,13 +74,13 @@ def decode(
     encoded = bytes(encoded)
     header = header or read_header(encoded)
     if header is None:
-        raise ImageError(name, _why_no_header(encoded))
+        raise ImageError(name, _no_header_reason(encoded))
     if header.height < 1 or header.width < 1:
         raise ImageError(name, f"damaged {header.format} file (no size in its header)")
     if header.height * header.width > max_pixels:
         size = f"{header.width} x {header.height} pixels"
         raise ImageError(name, f"too large: {size}, at most {max_pixels} pixels are decoded")
-    if _was_cut_off(encoded, header):
+    if _is_cut_off(encoded, header):
         raise ImageError(name, f"damaged {header.format} file (its end is zeros)")
     if header.mode.endswith("floating-point"):
         raise ImageError(name, "floating-point samples; 8 or 16 bits are accepted")
@@ -90,14 +90,14 @@ def decode(
     return image
 
 
-def _was_cut_off(encoded: bytes, header: Header) -> bool:
-    """Whether the rest of a copy was never written: decoders take its zeros for half a grey picture."""
+def _is_cut_off(encoded: bytes, header: Header) -> bool:
+    """Return whether a file ends in zeros, as an interrupted copy does; decoders make half of it grey."""
     unfinished = header.format == "WebP" or (header.format == "JPEG" and not header.plain)
     return unfinished and len(encoded) > _CUT_OFF and encoded.endswith(bytes(_CUT_OFF))
 
 
 def _decode_with_opencv(encoded: bytes, header: Header, reduction: int) -> np.ndarray | None:
-    """Decode, or return None where Pillow has to judge."""
+    """Decode with OpenCV, or return None if Pillow has to decode."""
     if not header.plain:
         return None
     if header.format == "PNG":
@@ -114,10 +114,10 @@ def _decode_with_opencv(encoded: bytes, header: Header, reduction: int) -> np.nd
 
 
 def _clean_png(encoded: bytes) -> bytes | None:
-    """Check a PNG's pixel data by its checksums and leave out what is not pixels.
+    """Check a PNG's checksums and drop the chunks that are not needed for its pixels.
 
-    libpng prints to stderr by itself, about damaged data and about many a harmless colour profile.
-    So damaged files never reach it, nor do the parts it complains of.
+    libpng prints to stderr about damaged data and about harmless colour profiles. So damaged files never
+    reach it, nor do the chunks that it complains about.
 
     Returns:
         The file to decode, or None if it is truncated or damaged.
@@ -130,7 +130,7 @@ def _clean_png(encoded: bytes) -> bytes | None:
         end = position + 12 + length
         if end > len(encoded):
             return None
-        if kind in _KEPT_PNG_CHUNKS:
+        if kind in _PNG_CHUNKS:
             if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(
                 view[end - 4 : end], "big"
             ):
@@ -149,14 +149,14 @@ def _decode_with_pillow(encoded: bytes, header: Header, *, name: str) -> np.ndar
 
     try:
         with _PILLOW_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata; what matters is raised
+            warnings.simplefilter("ignore")  # about odd metadata; errors are raised
             with Image.open(io.BytesIO(encoded)) as opened:
                 picture = ImageOps.exif_transpose(opened)
                 deep = picture.mode.startswith("I")
                 pixels = np.array(picture if deep else picture.convert("RGB"))
     except ImageError:
         raise
-    except Exception as error:  # Pillow's plug-ins raise whatever their parsing met
+    except Exception as error:  # Pillow's plug-ins raise errors of many kinds
         cause = str(error).partition("<")[0].split("\n")[0].strip() or type(error).__name__
         raise ImageError(name, f"truncated or damaged {header.format} file ({cause})") from None
     if deep:
@@ -180,7 +180,7 @@ def _from_array(image: np.ndarray, *, name: str) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
-def _why_no_header(encoded: bytes) -> str:
+def _no_header_reason(encoded: bytes) -> str:
     if not encoded:
         return "empty file"
     accepted = "accepted: JPEG, PNG, WebP, BMP, TIFF, GIF"

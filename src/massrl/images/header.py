@@ -1,4 +1,4 @@
-"""What an image file's first bytes say: format, size, kind; no pixel is decoded."""
+"""Read format, size and kind of an image from its first bytes, without decoding it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # the integer field types, as s
 
 
 class Header(NamedTuple):
-    """What the first bytes of an image file promise.
+    """Facts of an image file from its first bytes.
 
     Attributes:
         format: ``"JPEG"``, ``"PNG"``, ``"WebP"``, ``"BMP"``, ``"TIFF"`` or ``"GIF"``.
         height: rows as stored, before any EXIF rotation.
         width: columns as stored.
-        mode: how a pixel is stored, in words: ``"RGB"``, ``"grey 16-bit"``, ``"CMYK"``, …
-        plain: whether OpenCV is known to read this kind right.
+        mode: how a pixel is stored: ``"RGB"``, ``"grey 16-bit"``, ``"CMYK"``, …
+        plain: whether OpenCV is known to decode this kind correctly.
         orientation: EXIF orientation, 1 to 8; read from JPEGs only.
     """
 
@@ -38,10 +38,10 @@ class Header(NamedTuple):
 
 
 def image_size(encoded: bytes) -> tuple[int, int] | None:
-    """Height and width as stored (before EXIF rotation), from the header alone.
+    """Return height and width as stored (before EXIF rotation), from the header alone.
 
     Returns:
-        ``(height, width)`` in pixels, or None where the bytes are no image that massrl reads.
+        ``(height, width)`` in pixels, or None if massrl cannot read such bytes as an image.
     """
     header = read_header(encoded)
     return None if header is None else (header.height, header.width)
@@ -51,7 +51,7 @@ def read_header(encoded: bytes) -> Header | None:
     """Read format, size and kind of an image without decoding it; a few microseconds.
 
     Returns:
-        The header, or None where the bytes are no image that massrl reads.
+        The header, or None if massrl cannot read such bytes as an image.
     """
     try:
         if encoded.startswith(b"\xff\xd8\xff"):
@@ -75,14 +75,14 @@ def read_header(encoded: bytes) -> Header | None:
 
 
 def _jpeg_header(encoded: bytes) -> Header | None:
-    """Walk the segments to the start-of-frame; look for the end-of-image behind it."""
+    """Walk the segments to the start-of-frame; look for an end-of-image marker after it."""
     position, orientation = 2, 1
     while (position := encoded.find(b"\xff", position)) >= 0:
         marker, length = struct.unpack_from(">BH", encoded, position + 1)
         if marker in _JPEG_FRAMES:
             height, width, channels = struct.unpack_from(">HHB", encoded, position + 5)
-            # A truncated file lacks the end mark (a thumbnail's lies before the frame). OpenCV may
-            # fill what is missing with grey and call it a success, so Pillow decides those.
+            # A truncated file lacks the end marker (a thumbnail's is before the frame). OpenCV may fill
+            # the missing part with grey without an error, so Pillow decodes such files.
             complete = encoded.rfind(b"\xff\xd9", position) >= 0
             mode = _JPEG_MODES.get(channels, f"{channels} channels")
             return Header("JPEG", height, width, mode, complete, orientation)
@@ -130,7 +130,7 @@ def _bmp_header(encoded: bytes) -> Header:
     else:
         width, height, _, bits = struct.unpack_from("<iiHH", encoded, 18)
     mode = "palette" if bits <= 8 else "RGBA" if bits == 32 else "RGB"
-    return Header("BMP", abs(height), width, mode)  # a negative height only says "top row first"
+    return Header("BMP", abs(height), width, mode)  # a negative height means "top row first"
 
 
 def _tiff_header(encoded: bytes) -> Header | None:
@@ -147,7 +147,7 @@ def _tiff_header(encoded: bytes) -> Header | None:
 
 
 def _tiff_tags(encoded: bytes) -> dict[int, int]:
-    """The first value of every integer tag of the first page (TIFF 6.0, section 2; or BigTIFF)."""
+    """Return the first value of every integer tag of the first page (TIFF 6.0, section 2; BigTIFF)."""
     order = "<" if encoded[:1] == b"I" else ">"
     big = encoded[2:4] in (b"+\0", b"\0+")
     (start,) = struct.unpack_from(order + ("Q" if big else "I"), encoded, 8 if big else 4)

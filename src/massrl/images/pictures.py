@@ -1,4 +1,4 @@
-"""Read and write pictures that massrl draws."""
+"""Read and write the pictures that massrl draws."""
 
 from __future__ import annotations
 
@@ -18,21 +18,25 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def read_picture(path: Path) -> Pixels:
-    """A picture of our own making, as uint8 ``(height, width, 3)``, RGB."""
+    """Read a picture, as uint8 ``(height, width, 3)``, RGB."""
     with Image.open(path) as opened:
         return np.asarray(opened.convert("RGB"))
 
 
 def save_picture(pixels: Pixels, path: Path) -> None:
-    """Write a picture in the format of its name; the folder is made if need be.
+    """Write a picture in the format of its file name; its folder is created.
+
+    Args:
+        pixels: uint8 ``(height, width, 3)``, RGB.
+        path: where to write it.
 
     Raises:
-        ConfigError: if it cannot be written, or its name is that of no picture.
+        ConfigError: if it cannot be written, or its name has no ending of a picture.
     """
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise ConfigError(
-            f"{path} is named as no picture: {' '.join(_SUFFIXES)} are accepted (--out)"
+            f"{path} has no ending of a picture: {' '.join(_SUFFIXES)} are accepted (--out)"
         )
     _, encoded = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
     try:

@@ -43,7 +43,8 @@ from massrl.train.session import (
 from massrl.train.startup import log_config, sanity_warnings
 from massrl.train.timing import estimate_max_steps
 from massrl.train.workers import run_worker
-from massrl.views.drawing.contact_sheet import save_sheet, sheet_rows
+from massrl.views.drawing.contact_sheet import save_sheet
+from massrl.views.drawing.sheet_rows import sheet_rows
 from massrl.weights.load import save_trained
 
 logger = logging.getLogger("massrl")

@@ -1,4 +1,4 @@
-"""Views: which strategies exist, what a plan draws, and how pixels follow it.
+"""Views: augmentation policies, the plans drawn from them, and the executors that make the pixels.
 
 A view is made in two halves. A *plan* is drawn from ``(seed, epoch, image index, view index)`` and
 touches no pixel; an *executor* is a deterministic function of an image and its plan.

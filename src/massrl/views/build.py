@@ -1,4 +1,4 @@
-"""Make the view maker that a configuration asks for."""
+"""Build the view maker of a configuration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ from massrl.views.view_maker import ViewMaker
 
 
 def make_view_maker(views: ViewsConfig, *, size: int, seed: int) -> ViewMaker:
-    """The view maker of a configuration, with the executor that it names."""
+    """Build the view maker of a configuration, for the executor that it names.
+
+    Args:
+        views: the configuration.
+        size: side of every view, pixels.
+        seed: seed of the run.
+
+    Raises:
+        ConfigError: if a name is unknown or the parts do not fit.
+    """
     layout = resolve_layout(views)
     if views.executor == "device":
         from massrl.views.device_view_maker import DeviceViewMaker

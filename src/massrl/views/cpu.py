@@ -1,8 +1,8 @@
-"""Executes a plan on one image: uint8 in, uint8 out.
+"""The CPU executor: a plan on one image, uint8 in, uint8 out.
 
 What makes it fast: a crop is cut before anything else and resized once for all the views that share
 it; a view's steps become the few instructions of ``program``, each of them one kernel in C
-(``kernels``); the last one writes into the batch.
+(``kernels``); the last one writes directly into the batch.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def execute(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -
         image: uint8 ``(H, W, 3)``, RGB, of the plan's height and width, or smaller by no more than
             the plan's ``reduction``; it is not written to.
         plan: what was drawn for this image.
-        out: where to write the views; made where it is left out.
+        out: where to write the views; a new array by default.
 
     Returns:
-        uint8 ``(N, side, side, 3)``, RGB; a view of a smaller side lies in the upper left corner of zeros.
+        uint8 ``(N, side, side, 3)``, RGB; a smaller view is in the upper left corner, the rest is zeros.
     """
     side = plan.side
     views = np.empty((len(plan.views), side, side, 3), np.uint8) if out is None else out
@@ -41,13 +41,13 @@ def execute(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -
     ]
     boxes = _boxes_in(image, plan)
     shown = [view.crop for view in plan.views]
-    crops: dict[int, Image] = {}  # those of several views
+    crops: dict[int, Image] = {}  # those that several views show
     for view, own, program, result in zip(plan.views, sides, programs, views, strict=True):
         if own < side:
             result[...] = 0
             result = result[:own, :own]
         if shown.count(view.crop) == 1:
-            # Made only now, so that it still lies in the processor's cache; a mirror costs nothing.
+            # Resized only now, so that it is still in the processor's cache; mirroring it costs nothing.
             mirrored = bool(program) and program[0].kind == MIRROR
             program = program[1:] if mirrored else program
             place = None if program else result
@@ -61,7 +61,16 @@ def execute(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -
 
 
 def crops_of(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) -> dict[int, Image]:
-    """Each crop of a plan by its number, resized, in ``out[number]`` if given; several views may show one."""
+    """Cut and resize each crop of a plan.
+
+    Args:
+        image: as for ``execute``.
+        plan: what was drawn for this image.
+        out: uint8 ``(C, side, side, 3)`` to write the crops into; new arrays by default.
+
+    Returns:
+        Crops by their number, uint8 ``(side, side, 3)``; several views may show one.
+    """
     sides = {view.crop: view.side or plan.side for view in plan.views}
     return {
         number: resize_crop(image, box, sides[number], out=None if out is None else out[number])
@@ -70,7 +79,7 @@ def crops_of(image: Image, plan: Plan, *, out: NDArray[np.uint8] | None = None) 
 
 
 def _boxes_in(image: Image, plan: Plan) -> dict[int, Box]:
-    """The part of an image, which may be decoded smaller than the plan's, that each crop shows."""
+    """Return each crop's box in an image that may be decoded at a smaller scale than the plan's."""
     boxes = {view.crop: view.box for view in plan.views}
     times = next(each for each in (1, 2, 4, 8) if -(-plan.height // each) == image.shape[0])
     if times == 1:
@@ -85,7 +94,7 @@ def apply_steps(crop: Image, view: ViewPlan, *, fill: int, out: Image | None = N
         crop: uint8 ``(H, W, 3)``.
         view: what is to be done.
         fill: grey level that warps bring in from outside.
-        out: where to write the result, of the crop's shape; made where it is left out.
+        out: where to write the result, of the crop's shape; a new array by default.
 
     Returns:
         ``out``.
@@ -96,10 +105,10 @@ def apply_steps(crop: Image, view: ViewPlan, *, fill: int, out: Image | None = N
 
 
 def run(image: Image, program: Program, *, out: Image) -> Image:
-    """Follow a program from an image, which is not written to, to ``out``, which is returned."""
+    """Execute a program on an image, which is not written to; return ``out`` with the result."""
     if not program and image is not out:
         np.copyto(out, image)
-    spare: list[Image] = []  # kernels write elsewhere than they read: two images take turns
+    spare: list[Image] = []  # kernels do not work in place: two buffers take turns
     for number, (kind, value) in enumerate(program, start=1):
         if number == len(program):
             result = out
@@ -150,16 +159,16 @@ _RUN: dict[str, Callable[[Image, Image, Any], None]] = {
 def resize_crop(
     image: Image, box: Box, side: int, *, mirrored: bool = False, out: Image | None = None
 ) -> Image:
-    """Cut a box out and bring it to ``side`` × ``side``, bicubic, antialiased where it shrinks.
+    """Cut a box out and resize it to ``side`` × ``side``, bicubic, antialiased where it shrinks.
 
-    That is Pillow's bicubic filter, as published, without Pillow's rounding between its two passes.
+    This is Pillow's bicubic filter without its rounding between the two passes.
 
     Args:
         image: uint8 ``(H, W, 3)``.
         box: the part, within the image.
-        side: wanted height and width, pixels.
-        mirrored: whether the result is flipped left to right, which then costs nothing.
-        out: where to write the result; made where it is left out.
+        side: height and width of the result, pixels.
+        mirrored: whether the result is flipped left to right, at no cost.
+        out: where to write the result; a new array by default.
 
     Returns:
         uint8 ``(side, side, 3)``; ``out`` where it is given.

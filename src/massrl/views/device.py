@@ -1,11 +1,12 @@
-"""Executes many plans at once on a uint8 batch where it lies: on an accelerator, or on the CPU.
+"""The device executor: many programs at once on a uint8 batch, on an accelerator or on the CPU.
 
-The programs are the same as those of ``cpu``. Views that do the same thing next are one group, with
-a row of numbers for each, and a group is a few tensor operations: no loop over images. Between two
-instructions pixels are uint8, as they are there, so both executors round at the same places.
+The programs are the same as those of ``cpu``. Views whose next instruction is of the same kind are one
+group, with a row of numbers for each, and a group is a few tensor operations: no loop over images.
+Between two instructions pixels are uint8, as in ``cpu``, so both executors round at the same places.
 
-Where the two differ: floats here are whole numbers there, of a 16th to a 64th of a grey level, and a
-warp places its samples on 1/128 of a pixel; see ``tests/views/test_device.py`` for by how much.
+They differ because ``cpu`` computes in whole numbers of a 16th to a 64th of a grey level where this one
+computes in floats, and places the samples of a warp on 1/128 of a pixel;
+``tests/views/test_device.py`` states by how much.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from massrl.views.program import MIRROR, TABLE, WARP, Warp, table_of
 
 
 class Group(NamedTuple):
-    """One instruction for several views; which ones, and their numbers, stand in ``Crops``.
+    """An instruction for several views; ``Crops`` has which ones, and their numbers.
 
     Attributes:
-        kind: what to do, as ``Instruction.kind``.
+        kind: as ``Instruction.kind``.
         num_views: how many views.
         width: numbers of each view.
     """
@@ -38,9 +39,9 @@ class Group(NamedTuple):
 
 
 class Crops(NamedTuple):
-    """What the loader's workers leave to the device: resized crops, and what to do with them.
+    """What the loader's workers send to the device: resized crops, and the instructions on them.
 
-    All numbers lie in two tensors: a batch has some forty groups, and each tensor that a worker sends
+    All numbers are in two tensors: a batch has some forty groups, and each tensor that a worker sends
     costs file descriptors.
 
     Attributes:
@@ -61,7 +62,7 @@ class Crops(NamedTuple):
 def group_instructions(
     programs: Sequence[Program], *, side: int
 ) -> tuple[list[Group], Tensor, Tensor]:
-    """Sort the instructions of many views: all first ones by kind, all second ones, and so on.
+    """Group the instructions of many views: all first ones by kind, then all second ones, and so on.
 
     Args:
         programs: one for each view.
@@ -123,7 +124,7 @@ def execute(crops: Crops) -> Tensor:
     """Make the views of a batch.
 
     Args:
-        crops: all of whose tensors lie on one device.
+        crops: with all tensors on one device.
 
     Returns:
         uint8 ``(N, B, S, S, 3)``, RGB, on that device.

@@ -16,14 +16,12 @@ the group ``massrl.layouts`` that names a ``Layout``.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Literal, NamedTuple
 
-from massrl.config.checks import is_policy_file
 from massrl.config.sections import ViewsConfig
 from massrl.errors import ConfigError
 from massrl.registry import CROPS, LAYOUTS
-from massrl.views.policies.catalogue import parse_policy
+from massrl.views.policies.catalogue import parse_policy, short_name
 
 Arrangement = Literal["shared", "independent", "sampled", "stacked"]
 Role = Literal["both", "online", "target"]
@@ -157,16 +155,10 @@ class Layout:
         """Return a short name of each view, for logs, matrices and sheets."""
         marks = {"both": "", "online": "", "target": " · target"}
         return [
-            f"{_short(view.policy)} · {'local ' if view.local else ''}crop {view.crop + 1}"
-            + marks[view.role]
+            f"{short_name(view.policy) if view.policy else 'drawn'} · "
+            f"{'local ' if view.local else ''}crop {view.crop + 1}" + marks[view.role]
             for view in self.view_specs()
         ]
-
-
-def _short(policy: str | None) -> str:
-    if policy is None:
-        return "drawn"
-    return Path(policy).stem if is_policy_file(policy) else policy
 
 
 def layout_named(name: str) -> Layout:
@@ -199,7 +191,7 @@ def resolve_layout(config: ViewsConfig) -> Layout:
     layout = replace(named, **given)
     if layout == named:
         return named
-    names = ", ".join(_short(policy) for policy in layout.policies)
+    names = ", ".join(short_name(policy) for policy in layout.policies)
     views = f"{layout.num_views} view{'s' * (layout.num_views > 1)}"
     return replace(layout, summary=f"changed: {views} from {names}")
 

@@ -1,6 +1,6 @@
 """The plan of an image's views: everything that was drawn, before any pixel is touched.
 
-A plan is small, prints as a person would say it, goes to JSON and back, and is drawn again from
+A plan is small, prints readably, is written as JSON, and can be drawn again from
 ``(seed, epoch, image index)`` alone.
 """
 
@@ -25,12 +25,12 @@ class ViewPlan(NamedTuple):
     """How one view is made: its part of the image, mirrored or not, then its steps in order.
 
     Attributes:
-        policy: the strategy that drew the steps, as it is asked for.
-        crop: number of the crop; views of one number show the same part of the image.
+        policy: the policy that drew the steps, as the user asks for it.
+        crop: number of the crop; views with the same number show the same part of the image.
         box: that part, in pixels of the image.
         flip: whether the crop is mirrored left to right.
         steps: the operations, first to last.
-        side: side of the view, pixels, where it is not the plan's.
+        side: side of the view, pixels, where it differs from the plan's.
     """
 
     policy: str
@@ -39,6 +39,11 @@ class ViewPlan(NamedTuple):
     flip: bool
     steps: tuple[Step, ...]
     side: int | None = None
+
+    def words(self) -> list[tuple[str, ...]]:
+        """Return what is done to the crop, each with its value: the flip, then the steps."""
+        done: list[tuple[str, ...]] = [("flip",)] if self.flip else []
+        return [*done, *(step.words() for step in self.steps)] or [("crop alone",)]
 
     def __str__(self) -> str:
         parts = [f"crop {self.box.width}×{self.box.height}+{self.box.left}+{self.box.top}"]
@@ -58,9 +63,9 @@ class Plan:
         width: width of the image, pixels.
         side: side of every view that has none of its own, pixels.
         fill: grey level that geometric operations bring in from outside.
-        reduction: how many times smaller (1, 2, 4 or 8) the image may be decoded: the edges of all
+        reduction: how many times smaller (1, 2, 4 or 8) the image may be decoded; the edges of all
             boxes are multiples of it.
-        views: one plan per view.
+        views: one plan for each view.
     """
 
     seed: int
@@ -81,12 +86,12 @@ class Plan:
         return "\n".join([f"{head} to {len(self.views)} views of {self.side} px", *lines])
 
     def cut(self, views: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-        """Each view in its own size, from uint8 ``(N, side, side, 3)``."""
+        """Return each view in its own size, from uint8 ``(N, side, side, 3)``."""
         sides = [view.side or self.side for view in self.views]
         return [pixels[:side, :side] for pixels, side in zip(views, sides, strict=True)]
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as JSON's own types."""
+        """Return the plan as lists, dicts, numbers and texts, for ``json.dump``."""
         return asdict(self) | {
             "views": [
                 {
@@ -101,28 +106,12 @@ class Plan:
             ]
         }
 
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Plan:
-        """The inverse of ``to_json``."""
-        views = tuple(
-            ViewPlan(
-                policy=view["policy"],
-                crop=view["crop"],
-                box=Box(*view["box"]),
-                flip=view["flip"],
-                steps=tuple(Step(name, tuple(values)) for name, *values in view["steps"]),
-                side=view.get("side"),
-            )
-            for view in content["views"]
-        )
-        return cls(**{**content, "views": views})
-
 
 class Planner:
     """Draws the plans of a layout.
 
     Args:
-        layout: which views an image gets.
+        layout: the views of each image.
         side: side of every view, pixels.
         seed: seed of the run.
     """

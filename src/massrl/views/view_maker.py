@@ -22,7 +22,7 @@ class ViewMaker:
     """Makes the N views of an image, the same ones for the same ``(seed, epoch, index)``.
 
     Args:
-        layout: name of a layout, or a ``Layout`` of your own.
+        layout: name of a layout, or a ``Layout``.
         size: side of every view, pixels.
         seed: seed of the run.
 
@@ -35,8 +35,8 @@ class ViewMaker:
         (8, 64, 64, 3)
     """
 
-    leaves_pixels = False
-    """Whether what ``write`` writes are crops, whose operations are left to ``batch``'s receiver."""
+    leaves_operations = False
+    """Whether ``write`` writes crops only, and leaves the operations to the receiver of ``batch``."""
 
     def __init__(self, layout: str | Layout = "massrl", size: int = 224, seed: int = 0) -> None:
         _check_whole(1, **{"size of a view": size})
@@ -56,9 +56,9 @@ class ViewMaker:
     ) -> NDArray[np.uint8]:
         """Make the views of one image.
 
-        A JPEG of which every crop is four times as large as a view or more is decoded at a half, a
-        quarter or an eighth of its size: many times faster, and antialiased all the same. Its views
-        then differ by about a grey level from those of its own pixels given as an array.
+        A JPEG whose crops are all at least four times as large as a view is decoded at a half, a quarter
+        or an eighth of its size: many times faster, and antialiased all the same. Its views then differ
+        by about a grey level from those of its decoded pixels given as an array.
 
         Args:
             image: an encoded image, the path of one, or decoded uint8 ``(height, width, 3)`` RGB.
@@ -74,13 +74,31 @@ class ViewMaker:
         """
         _check_whole(0, epoch=epoch, index=index)
         name = _name(image, index)
-        pixels, plan = self.decode_and_plan(content(image), name=name, epoch=epoch, index=index)
+        return self.make(
+            *self.decode_and_plan(_content(image), name=name, epoch=epoch, index=index)
+        )
+
+    def make(self, pixels: NDArray[np.uint8], plan: Plan) -> NDArray[np.uint8]:
+        """Make the views of one image from the two results of ``decode_and_plan``.
+
+        Returns:
+            uint8 ``(N, size, size, 3)``, RGB.
+        """
         return execute(pixels, plan)
 
     def decode_and_plan(
         self, image: EncodedOrPixels, *, index: int, epoch: int = 0, name: str = ""
     ) -> tuple[NDArray[np.uint8], Plan]:
-        """Pixels, at a reduced scale where the plan allows it, and the plan of the whole image.
+        """Decode an image, at a reduced scale where its plan allows it, and draw the plan.
+
+        Args:
+            image: an encoded image, or decoded uint8 ``(H, W, 3)``, RGB.
+            index: position of the image in its source.
+            epoch: number of the epoch.
+            name: of the image, for the error.
+
+        Returns:
+            uint8 ``(H', W', 3)``, RGB, and the plan, whose boxes are pixels of the whole image.
 
         Raises:
             ImageError: if the image cannot be decoded.
@@ -104,16 +122,16 @@ class ViewMaker:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Shape of what ``write`` writes for an image: uint8 ``(N, size, size, 3)``."""
+        """Shape of what ``write`` fills for an image: uint8 ``(N, size, size, 3)``."""
         return self.layout.num_views, self.size, self.size, 3
 
     def write(
         self, image: EncodedOrPixels, *, epoch: int, index: int, out: NDArray[np.uint8]
     ) -> Any:
-        """Write the views of one image of a batch into ``out``; the numbers are not checked.
+        """Write the views of one image of a batch into ``out``; ``epoch`` and ``index`` are not checked.
 
         Returns:
-            What ``batch`` needs beyond the pixels: nothing.
+            What ``batch`` needs beyond the pixels; here ``None``.
 
         Raises:
             ImageError: if the image cannot be decoded.
@@ -121,7 +139,7 @@ class ViewMaker:
         execute(*self.decode_and_plan(image, epoch=epoch, index=index), out=out)
 
     def batch(self, pixels: Any, notes: list[Any]) -> Any:
-        """What the training process is given.
+        """Return what the training process receives.
 
         Args:
             pixels: uint8 tensor ``(N, B, size, size, 3)`` that the images were written into.
@@ -142,11 +160,11 @@ class ViewMaker:
     @staticmethod
     def load(image: EncodedOrPixels | str | Path, *, index: int = 0) -> NDArray[np.uint8]:
         """Decode an image to uint8 ``(height, width, 3)`` RGB, whole; see ``__call__``."""
-        return decode(content(image), name=_name(image, index))
+        return decode(_content(image), name=_name(image, index))
 
 
-def content(image: EncodedOrPixels | str | Path) -> EncodedOrPixels:
-    """The image itself; the bytes of a file where its path is given.
+def _content(image: EncodedOrPixels | str | Path) -> EncodedOrPixels:
+    """Return the image itself, or the bytes of the file whose path is given.
 
     Raises:
         ImageError: if the file cannot be read.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import cv2
@@ -13,8 +12,9 @@ from massrl.errors import ConfigError
 from massrl.registry import LAYOUTS, OPERATIONS
 from massrl.views.cpu import execute
 from massrl.views.crops import Box
-from massrl.views.drawing.contact_sheet import SheetRow, draw_sheet, save_sheet
-from massrl.views.drawing.typography import Run, Style, wrap
+from massrl.views.drawing.contact_sheet import draw_sheet, save_sheet
+from massrl.views.drawing.sheet_rows import SheetRow
+from massrl.views.drawing.typography import Style
 from massrl.views.layouts import layout_named
 from massrl.views.operations.base import Step, operations
 from massrl.views.plan import Plan, Planner, ViewPlan
@@ -100,64 +100,6 @@ def test_all_operations_fit_their_tile(tile: int, low: bool) -> None:
         -style.size(20) - style.line : -style.size(20), style.left(0) : style.left(0) + tile
     ]
     assert (below != WHITE).any()  # the last line is there, and is the last
-
-
-@pytest.mark.parametrize("low", [True, False])
-def test_lines_together_say_the_whole_step(low: bool) -> None:
-    """Fails when wrapping loses or doubles a character."""
-    font = Style(64).plain
-    for width in (20, 40, 64, 160):
-        for step in every_step(low=low):
-            lines = wrap([Run(str(step), "black", font)], width)
-            said = "".join(run.text for line in lines for run in line)
-            assert said.replace(" ", "") == str(step).replace(" ", "")
-            if width >= 40:
-                assert all(sum(font.getlength(run.text) for run in line) <= width for line in lines)
-
-
-@pytest.mark.parametrize("name", list(OPERATIONS))
-def test_every_operation_has_a_description_with_its_number(name: str) -> None:
-    """Fails for a new operation without words, or one whose number is not said."""
-    known = operations[name]
-    value = (known.low + known.high) / 2 + (known.high - known.low) / 8
-    said = str(Step(name, (value, 0.25, 0.75)[: 3 if name == "cutout" else 1]))
-    if not known.has_value:
-        said = str(Step(name))
-    assert said.isprintable()
-    assert bool(re.search(r"\d", said)) == known.has_value
-
-
-def test_descriptions_of_some_steps() -> None:
-    """Fails when a unit, a sign or a digit changes."""
-    said = [
-        str(step)
-        for step in (
-            Step("rotate", (-26.7,)),
-            Step("brightness", (1.284,)),
-            Step("hue", (0.0213,)),
-            Step("hue", (-0.0001,)),
-            Step("translate_x", (-0.1361,)),
-            Step("shear_y", (0.09,)),
-            Step("posterize", (4.0,)),
-            Step("solarize", (128.0,)),
-            Step("gaussian_blur", (1.234,)),
-            Step("cutout", (0.2, 0.42, 0.875)),
-            Step("grayscale"),
-        )
-    ]
-    assert said == [
-        "rotate −26.7°",
-        "brightness ×1.28",
-        "hue +0.021 turns",
-        "hue 0.000 turns",
-        "shift x −13.6 %",
-        "shear y +0.09 px/px",
-        "posterize 4 bits",
-        "solarize from 128 up",
-        "blur σ 1.23 px",
-        "cutout 20 % at 42 %, 88 %",
-        "grey",
-    ]
 
 
 def test_image_and_views_stay_untouched() -> None:

@@ -1,18 +1,24 @@
-"""Strategies by name, and a user's own from YAML."""
+"""Policies by name: massrl's own, and those of other packages."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from tests.conftest import Plugin
+from tests.views.policies.conftest import sequences
 
-import massrl.views.policies.files as module
 from massrl.errors import ConfigError
 from massrl.randomness import Stream
 from massrl.registry import POLICIES
-from massrl.views.policies.base import Draw, Group
-from massrl.views.policies.catalogue import parse_policy
+from massrl.views.layouts import Layout
+from massrl.views.operations.base import Step
+from massrl.views.policies.catalogue import parse_policy, policy_signature, short_name
 from massrl.views.policies.randaugment import RandAugment
+from massrl.views.view_maker import ViewMaker
 
 FLAG = "--views.policies"
 
@@ -22,17 +28,7 @@ def names(policy: object, index: int = 0) -> list[str]:
     return [step.operation for step in policy.draw(stream, 32)]  # type: ignore[attr-defined]
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Path:
-    return tmp_path / "my policy ü.yaml"
-
-
-def write(path: Path, text: str) -> str:
-    path.write_text(text, encoding="utf-8")
-    return str(path)
-
-
-def test_strategies_that_the_public_surface_names_are_all_there() -> None:
+def test_policies_that_the_public_surface_names_are_all_there() -> None:
     """Guards the names that recipes and scripts rely on."""
     assert set(POLICIES) == {
         "simclr",
@@ -64,13 +60,13 @@ def test_strategies_that_the_public_surface_names_are_all_there() -> None:
         "simclr(strength=0)",
     ],
 )
-def test_strategy_of_every_form_draws(text: str) -> None:
+def test_policy_of_every_form_draws(text: str) -> None:
     """Guards the notation: each line of ``massrl policies`` can be typed."""
     policy = parse_policy(text)
     assert all(isinstance(names(policy, index), list) for index in range(20))
 
 
-def test_strategy_arguments_reach_the_policy() -> None:
+def test_arguments_reach_the_policy() -> None:
     """Guards against n and m in the wrong order."""
     assert parse_policy("randaugment(3,7)") == RandAugment(num_operations=3, magnitude=7)
     assert parse_policy("randaugment(m=3)") == RandAugment(num_operations=2, magnitude=3)
@@ -109,7 +105,7 @@ def test_learned_policy_says_that_it_was_searched_with_labels(name: str) -> None
         ("missing.yaml", "missing.yaml"),
     ],
 )
-def test_strategy_that_does_not_exist_is_refused_in_one_line(text: str, message: str) -> None:
+def test_policy_that_does_not_exist_is_refused_in_one_line(text: str, message: str) -> None:
     """Guards the message: the name given, the nearest known, and the flag."""
     with pytest.raises(ConfigError, match=message) as caught:
         parse_policy(text)
@@ -117,96 +113,88 @@ def test_strategy_that_does_not_exist_is_refused_in_one_line(text: str, message:
     assert FLAG in str(caught.value)
 
 
-def test_own_policy_becomes_the_blocks_it_describes(own: Path) -> None:
-    """Guards the reading of ranges, probabilities, nested groups, choose and shuffle."""
-    text = """
-prob: 0.9
-operations:
-  - {operation: rotate, prob: 0.5, range: [-180, 180]}
-  - operation: equalize
-  - choose: 1
-    shuffle: true
-    prob: 0.8
-    operations:
-      - {operation: brightness, range: [0.7, 1.3]}
-      - {operation: contrast, range: [0.7, 1.3]}
-"""
-    inner = Group(
-        members=(
-            Draw(operation="brightness", low=0.7, high=1.3),
-            Draw(operation="contrast", low=0.7, high=1.3),
-        ),
-        prob=0.8,
-        shuffle=True,
-        choose=1,
-    )
-    assert parse_policy(write(own, text)) == Group(
-        members=(
-            Draw(operation="rotate", prob=0.5, low=-180.0, high=180.0),
-            Draw(operation="equalize"),
-            inner,
-        ),
-        prob=0.9,
-    )
-
-
-def test_own_policy_may_be_a_bare_list(own: Path) -> None:
-    """Guards the shortest form that the documentation shows: a list of operations."""
-    policy = parse_policy(
-        write(own, "- {operation: invert}\n- {operation: hue, range: [0, 0.1]}\n")
-    )
-    assert names(policy) == ["invert", "hue"]
-
-
-def test_own_policy_of_the_modules_docstring_is_one(own: Path) -> None:
-    """Guards the documented example."""
-    example = (module.__doc__ or "").split("::\n", 1)[1]
-    policy = parse_policy(write(own, example))
-    seen = {name for index in range(200) for name in names(policy, index)}
-    assert seen == {"rotate", "gaussian_blur", "brightness", "contrast"}
-    assert all(len({"brightness", "contrast"} & set(names(policy, i))) <= 1 for i in range(200))
-
-
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("name", "signature"),
     [
-        ("operations:\n  - {operation: rotat, range: [0, 1]}", "'rotat'.*'rotate'"),
-        ("operations:\n  - {operation: rotate, rang: [0, 1]}", "unknown key 'rang'.*'range'"),
-        ("operations:\n  - {operation: rotate}", r"rotate needs range.*\[-360, 360\]"),
-        ("operations:\n  - {operation: rotate, range: [0, 500]}", r"\[0, 500\].*\[-360, 360\]"),
-        ("operations:\n  - {operation: rotate, range: [9, 3]}", r"\[9, 3\]"),
-        ("operations:\n  - {operation: rotate, range: 5}", "needs range"),
-        ("operations:\n  - {operation: rotate, range: [a, 5]}", "range is 'a'"),
-        ("operations:\n  - {operation: rotate, range: [.nan, 5]}", "nan"),
-        ("operations:\n  - {operation: invert, range: [0, 1]}", "invert takes no number"),
-        ("operations:\n  - {operation: invert, prob: 1.5}", "1.5, but 0 to 1"),
-        ("operations:\n  - {operation: invert, prob: often}", "prob is 'often'"),
-        ("operations:\n  - {operation: invert, prob: true}", "prob is True"),
-        ("operations:\n  - {prob: 0.5}", "'operation' is missing"),
-        ("operations: 3", "list of mappings"),
-        ("operations: [invert]", "list of mappings"),
-        ("steps: []", "unknown key 'steps'"),
-        ("{}", "'operations' is missing"),
-        ("3", "not a list of operations"),
-        ("", "not a list of operations"),
-        ("operations: [", "cannot read"),
-        ("choose: 3\noperations: [{operation: invert}]", "choose is 3, but the group has 1"),
-        ("choose: two\noperations: [{operation: invert}]", "choose is 'two'"),
-        ("choose: 1.0\noperations: [{operation: invert}]", "choose is 1.0"),
-        ("shuffle: sometimes\noperations: [{operation: invert}]", "shuffle is 'sometimes'"),
-        ("shufle: true\noperations: [{operation: invert}]", "'shufle'.*'shuffle'"),
+        ("weak", "weak"),
+        ("trivialaugment", "trivialaugment"),
+        ("randaugment", "randaugment(n=2, m=9)"),
+        ("simclr", "simclr(strength=1, grayscale_prob=0.2, blur_prob=1, solarize_prob=0)"),
+        ("fast-autoaugment", "fast-autoaugment(imagenet|cifar10|svhn)"),
     ],
 )
-def test_own_policy_with_a_fault_is_refused_in_one_line(own: Path, text: str, message: str) -> None:
-    """Guards against a traceback out of YAML, and against a fault that is silently accepted."""
-    with pytest.raises(ConfigError, match=message) as caught:
-        parse_policy(write(own, text))
-    assert "\n" not in str(caught.value)
-    assert FLAG in str(caught.value)
+def test_signature_is_how_a_policy_is_typed(name: str, signature: str) -> None:
+    """Guards ``massrl policies``: names, defaults and choices, read from the code itself."""
+    assert policy_signature(name) == signature
 
 
-def test_own_policy_that_is_no_text_is_refused(own: Path) -> None:
-    """Guards against a UnicodeDecodeError when a picture is given for a policy."""
-    own.write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(ConfigError, match="cannot read the policy file"):
-        parse_policy(str(own))
+def test_short_name_of_a_file_is_its_stem() -> None:
+    """Guards names of views against paths that fill a line."""
+    assert short_name("/home/me/my policy.yaml") == "my policy"
+    assert short_name("randaugment(2,9)") == "randaugment(2,9)"
+
+
+PACKAGE = '''
+from massrl.views.operations.base import Step
+
+
+class Tinted:
+    """Turn the hue by a fixed part of the circle."""
+
+    def __init__(self, turn: float = 0.25):
+        self.turn = turn
+
+    def draw(self, stream, side):
+        return (Step("hue", (self.turn if stream.chance(0.5) else -self.turn,)),)
+
+
+def broken():
+    """Return no policy."""
+    return 3
+
+
+def needs(angle):
+    """Rotate by an angle that has no default."""
+'''
+ENTRY_POINTS = {
+    "massrl.policies": {name.lower(): f"my_plugin:{name}" for name in ("Tinted", "broken", "needs")}
+}
+
+
+def test_policy_of_another_package_is_parsed_listed_and_drawn(plugin: Plugin) -> None:
+    """Guards the public way to add a policy: an entry point is all it takes."""
+    plugin(PACKAGE, ENTRY_POINTS)
+    assert policy_signature("tinted") == "tinted(turn=0.25)"
+    assert policy_signature("needs") == "needs(angle)"
+    assert POLICIES.summary("tinted") == "Turn the hue by a fixed part of the circle."
+    assert set(sequences("tinted(0.1)", 40)) == {(Step("hue", (0.1,)),), (Step("hue", (-0.1,)),)}
+    with pytest.raises(ConfigError, match=r"did you mean 'tinted'"):
+        parse_policy("tintd")
+    with pytest.raises(
+        ConfigError, match=r"broken draws no steps: it is a int \(--views.policies\)"
+    ):
+        parse_policy("broken")
+    layout = Layout(arrangement="shared", num_crops=1, policies=("tinted", "weak"))
+    plan = ViewMaker(layout, size=8).plan(height=9, width=9)
+    assert [view.policy for view in plan.views] == ["tinted", "weak"]
+    assert [len(view.steps) for view in plan.views] == [1, 0]
+
+
+def test_policy_of_another_package_is_used_from_the_shell(plugin: Plugin, tmp_path: Path) -> None:
+    """Guards a fresh process, from the list of policies to a sheet of views."""
+    plugin(PACKAGE, {"massrl.policies": {"tinted": "my_plugin:Tinted"}})
+
+    def massrl(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "massrl", *words],
+            env=os.environ,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout
+
+    assert "tinted(turn=0.25)" in massrl("policies")
+    page = tmp_path / "page.html"
+    massrl("views", "shapes(count=1)", "--views.policies", "[tinted(0.3)]", "--out", str(page))
+    assert "0.300 turns" in page.read_text(encoding="utf-8")

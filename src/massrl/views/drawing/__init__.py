@@ -1,1 +1,1 @@
-"""Pictures of views and policies."""
+"""Contact sheets of views and charts of policies."""

@@ -1,62 +1,27 @@
-"""The contact sheet: what each strategy does to some images, with every number that was drawn.
+"""The contact sheet: what each policy does to some images, with every value that was drawn.
 
 One row per image: the image with its crops marked, then its views, each with its operations
-written under it. Crops and strategies have their colours throughout the sheet.
+written under it. Crops and policies have their colours throughout the sheet.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from massrl.data.source import Source
-from massrl.errors import ConfigError, ImageError
+from massrl.errors import ConfigError
 from massrl.images.pictures import Pixels, save_picture
 from massrl.views.crops import Box
+from massrl.views.drawing.sheet_rows import SheetRow, sheet_colours
 from massrl.views.drawing.typography import INK, MUTED, Lines, Run, Style, wrap, write
 from massrl.views.plan import Plan, ViewPlan
-from massrl.views.view_maker import ViewMaker
-
-logger = logging.getLogger("massrl")
+from massrl.views.policies.catalogue import short_name
 
 _RULE = "#d5d9df"
-
-
-_COLOURS = (  # all of them at least 4.5 : 1 on white, so that they serve as text too
-    "#2563a8",
-    "#c2410c",
-    "#15803d",
-    "#7e3fa8",
-    "#b4235a",
-    "#0e7490",
-    "#806500",
-    "#4b5563",
-    "#9f1f1f",
-    "#4338ca",
-)
-
-
-@dataclass(frozen=True)
-class SheetRow:
-    """One image of a sheet.
-
-    Attributes:
-        title: what to call the image.
-        image: uint8 ``(H, W, 3)``, RGB; it is not written to.
-        plan: what was drawn for it.
-        views: N times uint8 ``(S, S, 3)``, RGB: the plan executed.
-    """
-
-    title: str
-    image: Pixels
-    plan: Plan
-    views: Sequence[Pixels]
 
 
 def draw_sheet(rows: Sequence[SheetRow], *, tile: int = 160, title: str = "") -> Pixels:
@@ -87,27 +52,12 @@ def draw_sheet(rows: Sequence[SheetRow], *, tile: int = 160, title: str = "") ->
 
 
 def save_sheet(rows: Sequence[SheetRow], path: Path, *, tile: int = 160, title: str = "") -> None:
-    """Draw a sheet into a PNG file; the folder is made if need be.
+    """Draw a sheet into a picture file; its folder is created.
 
     Raises:
         ConfigError: as ``draw_sheet``, and if the file cannot be written.
     """
     save_picture(draw_sheet(rows, tile=tile, title=title), path)
-
-
-def sheet_colours(rows: Sequence[SheetRow]) -> tuple[dict[str, str], dict[int, str]]:
-    """The colour of each policy and of each crop, the same throughout a sheet."""
-    views = [view for row in rows for view in row.plan.views]
-    policies = list(dict.fromkeys(view.policy for view in views))
-    by_policy = {policy: _COLOURS[number % len(_COLOURS)] for number, policy in enumerate(policies)}
-    pairs = {(view.crop, view.policy) for view in views}
-    crops = sorted({crop for crop, _ in pairs})
-    if len(pairs) == len(crops) == len(policies):  # a crop for each policy: one colour for both
-        return by_policy, {crop: by_policy[policy] for crop, policy in pairs}
-    return by_policy, {
-        crop: _COLOURS[(len(policies) + number) % len(_COLOURS)]
-        for number, crop in enumerate(crops)
-    }
 
 
 class _Sheet:
@@ -125,20 +75,18 @@ class _Sheet:
 
     @staticmethod
     def _policy_of(rows: Sequence[SheetRow], column: int) -> str | None:
-        """The policy of a column, ``None`` where it differs from row to row."""
+        """Return the policy of a column, ``None`` where it differs from row to row."""
         found = {row.plan.views[column].policy for row in rows if column < len(row.plan.views)}
         return found.pop() if len(found) == 1 else None
 
     def _policy_lines(self, policy: str, width: int) -> Lines:
-        name, bracket, arguments = policy.partition("(")
-        if policy.endswith((".yaml", ".yml")):
-            name, bracket = Path(policy).stem, ""
+        name, bracket, arguments = short_name(policy).partition("(")
         runs = [Run(name, self._policy_colours[policy], self._style.bold)]
         runs += [Run(f"({arguments}", MUTED, self._style.plain)] if bracket else []
         return [line for run in runs for line in wrap([run], width)]
 
     def header(self) -> Pixels:
-        """The title and the names of the columns."""
+        """Draw the title and the names of the columns."""
         style = self._style
         heading = Run(self._title, INK, style.heading)
         titles = wrap([heading], self._width - 2 * style.margin) if self._title else []
@@ -164,7 +112,7 @@ class _Sheet:
         return np.asarray(picture)
 
     def row(self, row: SheetRow) -> Pixels:
-        """One image with its views."""
+        """Draw one image with its views."""
         style = self._style
         shown = self._shown_size(row)
         below = style.size(8)
@@ -188,7 +136,7 @@ class _Sheet:
         return np.asarray(picture)
 
     def _shown_size(self, row: SheetRow) -> tuple[int, int]:
-        """Width and height of the image in its cell."""
+        """Return width and height of the image in its cell, pixels."""
         height, width = row.image.shape[:2]
         scale = min(self._style.image_width / width, self._style.tile / height)
         return max(1, round(width * scale)), max(1, round(height * scale))
@@ -205,17 +153,14 @@ class _Sheet:
         lines: Lines = []
         if self._column_policies[column] is None:
             lines += self._policy_lines(view.policy, style.tile)
-        done = [("flip",)] if view.flip else []
-        for name, *amount in [*done, *(step.words() for step in view.steps)]:
+        for name, *amount in view.words():
             runs = [Run(name, MUTED, style.plain)]
             runs += [Run(text, INK, style.plain) for text in amount]
             lines += wrap(runs, style.tile)
-        if not done and not view.steps:
-            lines.append([Run("crop alone", MUTED, style.plain)])
         return lines
 
     def _draw_boxes(self, draw: ImageDraw.ImageDraw, row: SheetRow, shown: tuple[int, int]) -> None:
-        """The boxes of the crops, the largest undermost, and their badges."""
+        """Draw the boxes of the crops, the largest undermost, and their badges."""
         boxes = {view.crop: view.box for view in row.plan.views}
         order = sorted(boxes, key=lambda crop: -boxes[crop].height * boxes[crop].width)
         margin, line = self._style.margin, self._style.size(2)
@@ -234,7 +179,7 @@ class _Sheet:
     def _badge_place(
         self, frame: tuple[int, int, int, int], taken: list[tuple[int, int]]
     ) -> tuple[int, int]:
-        """A corner of the frame, or a place further along it, that covers no other badge."""
+        """Return a corner of the frame, or a place further along it, that covers no other badge."""
         side = self._style.badge
         left, top, right, bottom = frame[0], frame[1], frame[2] + 1 - side, frame[3] + 1 - side
         corners = [(left, top), (right, top), (left, bottom), (right, bottom)]
@@ -249,7 +194,7 @@ class _Sheet:
         return left, top
 
     def _badge(self, draw: ImageDraw.ImageDraw, crop: int, *, left: int, top: int) -> None:
-        """A small square of the crop's colour with its number."""
+        """Draw a small square of the crop's colour with its number."""
         side, font = self._style.badge, self._style.bold
         corner = (left + side - 1, top + side - 1)
         draw.rectangle((left, top, *corner), fill=self._crop_colours[crop])
@@ -258,7 +203,7 @@ class _Sheet:
 
 
 def _shrunk(box: Box, plan: Plan, shown: tuple[int, int], margin: int) -> tuple[int, int, int, int]:
-    """A box in the shown image: its left, top, right and bottom pixel on the row."""
+    """Return a box in the shown image: its left, top, right and bottom pixel on the row."""
     across, down = shown[0] / plan.width, shown[1] / plan.height
     left = min(shown[0] - 1, round(box.left * across))
     top = min(shown[1] - 1, round(box.top * down))
@@ -268,35 +213,10 @@ def _shrunk(box: Box, plan: Plan, shown: tuple[int, int], margin: int) -> tuple[
 
 
 def _scaled(image: Pixels, *, width: int, height: int) -> Pixels:
-    """Bring an image to a size; a small one with its pixels left to be seen."""
+    """Resize an image; one that grows much keeps its pixels visible."""
     if image.shape[:2] == (height, width):
         return image
     growth = min(width / image.shape[1], height / image.shape[0])
     shrinks = width <= image.shape[1] and height <= image.shape[0]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC if growth < 2 else cv2.INTER_NEAREST_EXACT
     return np.asarray(cv2.resize(image, (width, height), interpolation=way), np.uint8)
-
-
-def sheet_rows(
-    source: Source,
-    maker: ViewMaker,
-    *,
-    count: int,
-    epoch: int = 0,
-    indices: Iterable[int] | None = None,
-) -> list[SheetRow]:
-    """The first images that can be decoded, of all or of these, each with its plan and its views."""
-    rows: list[SheetRow] = []
-    for index in range(len(source)) if indices is None else indices:
-        if len(rows) == count:
-            break
-        try:
-            image = maker.load(source.read(index), index=index)
-        except ImageError as error:
-            logger.warning("left out of the sheet: %s: %s", source.describe(index), error.reason)
-            continue
-        plan = maker.plan(epoch=epoch, index=index, height=image.shape[0], width=image.shape[1])
-        title = Path(source.describe(index)).name
-        views = maker(source.read(index), epoch=epoch, index=index)
-        rows.append(SheetRow(title, image, plan, plan.cut(views)))
-    return rows

@@ -1,4 +1,4 @@
-"""The contact sheet as a page: one HTML file that needs nothing beside it."""
+"""The contact sheet as a self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from massrl.errors import ConfigError
 from massrl.images.pictures import Pixels
-from massrl.views.drawing.contact_sheet import SheetRow, sheet_colours
+from massrl.views.drawing.sheet_rows import SheetRow, sheet_colours
 from massrl.views.plan import ViewPlan
 
 _LARGEST = 480  # pixels; a photograph is shown no larger
@@ -43,7 +43,7 @@ dd { margin: 0; }
 
 
 def sheet_page(rows: Sequence[SheetRow], *, title: str, lead: str = "") -> str:
-    """A page with a row for each image: the image with its crops, then its views.
+    """Return a page with a row for each image: the image with its crops, then its views.
 
     Args:
         rows: the images, top to bottom.
@@ -83,7 +83,7 @@ def _row(row: SheetRow, by_policy: dict[str, str], by_crop: dict[int, str]) -> s
 
 
 def _whole(row: SheetRow, by_crop: dict[int, str]) -> str:
-    """The image with a frame for every crop, the largest undermost."""
+    """Return the image with a frame for every crop, the largest undermost."""
     height, width = row.image.shape[:2]
     boxes = {view.crop: view.box for view in row.plan.views}
     stroke = max(height, width) / 120
@@ -111,10 +111,9 @@ def _whole(row: SheetRow, by_crop: dict[int, str]) -> str:
 
 
 def _view(view: ViewPlan, pixels: Pixels, policy_colour: str, crop_colour: str) -> str:
-    done = [("flip",)] if view.flip else []
-    words = [*done, *(step.words() for step in view.steps)] or [("crop alone",)]
     lines = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(' '.join(amount))}</dd>" for name, *amount in words
+        f"<dt>{escape(name)}</dt><dd>{escape(' '.join(amount))}</dd>"
+        for name, *amount in view.words()
     )
     return (
         f'<figure><img src="{_data(pixels)}" alt="{escape(str(view))}"><figcaption><p class="policy" '

@@ -1,4 +1,4 @@
-"""Type and space of the contact sheet: fonts, sizes, and lines that break before they are cut."""
+"""Fonts and sizes of contact sheets and charts, and text that is broken into lines."""
 
 from __future__ import annotations
 
@@ -16,10 +16,8 @@ MUTED = "#6b7280"
 
 @lru_cache(maxsize=64)
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    """Load one of the fonts in matplotlib's package, so that a sheet looks the same everywhere."""
-    found = find_spec(
-        "matplotlib"
-    )  # found and not imported, which would take longer than the sheet
+    """Load a font that comes with matplotlib, so that a sheet looks the same everywhere."""
+    found = find_spec("matplotlib")  # importing it would take longer than drawing the sheet
     assert found is not None
     assert found.origin is not None
     folder = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
@@ -28,7 +26,7 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
 
 @dataclass(frozen=True)
 class Run:
-    """Some text in one font and colour, a part of a line."""
+    """A part of a line: text in one font and colour."""
 
     text: str
     colour: str
@@ -40,37 +38,37 @@ Lines = list[list[Run]]
 
 @dataclass(frozen=True)
 class Style:
-    """Sizes in pixels, all of them from the side of a tile."""
+    """Fonts, and sizes in pixels, for tiles of a given side."""
 
     tile: int
 
     def size(self, share: float) -> int:
-        """A length that is ``share`` pixels on a sheet with tiles of 160."""
+        """Return a length that is ``share`` pixels on a sheet with tiles of 160."""
         return max(1, round(share * self.tile / 160))
 
     @cached_property
     def plain(self) -> ImageFont.FreeTypeFont:
-        """For what stands under the pictures."""
+        """Font of the text under the pictures."""
         return _font("DejaVuSans", max(10, self.size(11)))
 
     @cached_property
     def bold(self) -> ImageFont.FreeTypeFont:
-        """For names and badges."""
+        """Font of names and badges."""
         return _font("DejaVuSans-Bold", max(10, self.size(11)))
 
     @cached_property
     def heading(self) -> ImageFont.FreeTypeFont:
-        """For the title."""
+        """Font of the title."""
         return _font("DejaVuSans-Bold", max(12, self.size(17)))
 
     @property
     def line(self) -> int:
-        """From one line of text to the next."""
+        """Distance from one line of text to the next."""
         return max(14, self.size(16))
 
     @property
     def heading_line(self) -> int:
-        """From one line of the title to the next."""
+        """Distance from one line of the title to the next."""
         return max(18, self.size(30))
 
     @property
@@ -80,26 +78,26 @@ class Style:
 
     @property
     def margin(self) -> int:
-        """White around the sheet."""
+        """White space around the sheet."""
         return self.size(28)
 
     @property
     def gap(self) -> int:
-        """White between two views."""
+        """White space between two views."""
         return self.size(16)
 
     @property
     def image_width(self) -> int:
-        """Width of the cell that an image stands in, as tall as a tile."""
+        """Width of the cell of an image, which is as tall as a tile."""
         return self.size(160 * 4 / 3)  # a photograph of 4 : 3 is as tall as the views beside it
 
     def left(self, column: int) -> int:
-        """Left edge of a view's column."""
+        """Return the left edge of a view's column."""
         return self.margin + self.image_width + self.size(24) + column * (self.tile + self.gap)
 
 
 def wrap(runs: Sequence[Run], width: int) -> Lines:
-    """Break runs into lines of ``width`` pixels: at spaces, and within a word that is longer."""
+    """Break runs into lines of at most ``width`` pixels: at spaces, and within a word that is longer."""
     lines: Lines = [[]]
     room = float(width)
     for run in runs:

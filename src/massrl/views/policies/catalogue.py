@@ -42,6 +42,11 @@ def parse_policy(text: str) -> Policy:
     return policy
 
 
+def short_name(policy: str) -> str:
+    """Return what a policy is called where space is short: a file's name without folder and ending."""
+    return Path(policy).stem if is_policy_file(policy) else policy
+
+
 def policy_signature(name: str) -> str:
     """Return how a policy is asked for: its name, and its arguments with their defaults or choices.
 
