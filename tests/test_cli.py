@@ -53,7 +53,7 @@ def test_help_without_a_command_lists_every_command(
 def test_help_of_every_command_prints_its_flags(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Guards the help: no command may fail on --help, and each flag stands there once."""
+    """Guards the help: no command may fail on --help, and each flag is shown once."""
     command = COMMANDS[name]
     assert main([*name.split(), "--help"]) == 0
     out = capsys.readouterr().out

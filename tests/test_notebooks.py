@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 def test_notebook_runs(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Guards a first look that ends in an error; outputs are not kept in the file."""
+    """Guards a first look that ends in an error; outputs are not saved in the file."""
     from matplotlib import pyplot as plt
 
     mpl.use("agg")

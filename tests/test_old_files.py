@@ -187,7 +187,7 @@ def test_old_results_are_compared_with_present_ones(workplace: Path) -> None:
 
 
 def test_backbone_of_an_old_run_is_loaded_and_exported(workplace: Path) -> None:
-    """Guards weights that were trained with version 0.1.0, and the card that says what they are."""
+    """Guards weights that were trained with version 0.1.0, and their model card."""
     backbone = massrl.load_backbone(workplace / "simclr-done")
     with torch.no_grad():
         assert backbone(torch.zeros(2, 3, 32, 32)).shape == (2, backbone.num_features)

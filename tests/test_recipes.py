@@ -1,4 +1,4 @@
-"""Recipes: each parses, says what it is, and names a layout that exists."""
+"""Recipes: each parses, has a description, and names a layout that exists."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_recipe_parses_and_resolves_its_layout(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_recipe_says_its_source_hardware_cost_and_figure(name: str) -> None:
+def test_recipe_has_source_hardware_cost_and_expected_metrics(name: str) -> None:
     """Guards against a recipe without provenance."""
     about = about_recipe(name)
     for part in (about.summary, about.source, about.hardware, about.cost, about.expect):

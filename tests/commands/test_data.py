@@ -114,7 +114,7 @@ def test_option_that_is_out_of_range_is_refused(options: dict[str, object], faul
 def test_missing_argument_is_named(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """Guards a traceback for a command that is typed without its arguments."""
     assert main(["data", *words]) == 2
-    assert "is missing: it stands before the flags" in capsys.readouterr().err
+    assert "is missing: it comes before the flags" in capsys.readouterr().err
 
 
 def test_module_imports_nothing_heavy() -> None:

@@ -25,7 +25,7 @@ def test_every_row_of_every_table_is_listed_with_its_summary() -> None:
 
 
 def test_command_groups_parts_by_kind(capsys: pytest.CaptureFixture[str]) -> None:
-    """Guards what a user reads: the kind, the flag it is asked for with, its parts."""
+    """Guards what a user reads: the kind, the flag that takes it, its parts."""
     assert main(["parts"]) == 0
     groups = capsys.readouterr().out.split("\n\n")
     assert len(groups) == sum(len(table) > 0 for table in TABLES)

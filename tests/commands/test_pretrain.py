@@ -112,7 +112,7 @@ def test_pretrain_that_was_stopped_prints_how_to_resume(
 
 
 def test_weights_to_start_from_have_a_short_flag(pretrained: list[Config]) -> None:
-    """Guards ``--init-from``, which stands for a field of the model."""
+    """Guards ``--init-from``, which is short for a field of the model."""
     assert main(["pretrain", "--init-from", "runs/a"]) == 0
     assert pretrained[0].model.init_from == "runs/a"
 

@@ -45,8 +45,8 @@ def test_replay_shows_the_very_views_of_a_step(
     folder = run(tmp_path / "run").folder
     indices, views = seen[7]  # in the second epoch
     page = tmp_path / "page.html"
-    asked = {"replay": str(folder), "step": 7, "index": indices[3], "out": str(page)}
-    assert draw_views(asked) == page
+    options = {"replay": str(folder), "step": 7, "index": indices[3], "out": str(page)}
+    assert draw_views(options) == page
     shown = views_of(page)
     assert len(shown) == 4
     assert all(np.array_equal(one, other) for one, other in zip(shown, views[:, 3], strict=True))
@@ -54,11 +54,11 @@ def test_replay_shows_the_very_views_of_a_step(
     assert len(views_of(page)) == 4 * len(indices)
     missing = next(index for index in range(40) if index not in indices)
     with pytest.raises(ConfigError, match=f"image {missing} is not one of step 7"):
-        draw_views({**asked, "index": missing})
+        draw_views({**options, "index": missing})
     with pytest.raises(ConfigError, match="the run has made steps 0 to 9"):
-        draw_views({**asked, "step": 10})
+        draw_views({**options, "step": 10})
     with pytest.raises(ConfigError, match="--step and --epoch cannot be given together"):
-        draw_views({**asked, "epoch": 1})
+        draw_views({**options, "epoch": 1})
 
 
 def test_replay_of_other_images_is_refused_and_of_moved_ones_not(tmp_path: Path) -> None:
@@ -68,11 +68,11 @@ def test_replay_of_other_images_is_refused_and_of_moved_ones_not(tmp_path: Path)
     folder = run(tmp_path / "run", data=data, train={"max_steps": 2}).folder
     images.rename(tmp_path / "moved")
     out = str(tmp_path / "sheet.png")
-    asked = {"replay": str(folder), "step": 1, "out": out}
-    draw_views({**asked, "images": str(tmp_path / "moved")})
+    options = {"replay": str(folder), "step": 1, "out": out}
+    draw_views({**options, "images": str(tmp_path / "moved")})
     other = photos(tmp_path / "other", "a", count=9)
     with pytest.raises(CheckpointError, match="was not trained on other"):
-        draw_views({**asked, "images": str(other)})
+        draw_views({**options, "images": str(other)})
 
 
 class Tags(HTMLParser):
@@ -149,8 +149,8 @@ def test_page_says_what_was_planned(tmp_path: Path) -> None:
 def test_title_says_what_was_changed(tmp_path: Path) -> None:
     """Guards a heading that names four policies over a sheet of one."""
     page = tmp_path / "page.html"
-    asked = {"images": "shapes(count=1)", "out": str(page), "views": {"policies": ["weak"]}}
-    draw_views(asked)
+    options = {"images": "shapes(count=1)", "out": str(page), "views": {"policies": ["weak"]}}
+    draw_views(options)
     text = page.read_text(encoding="utf-8")
     assert "massrl-4: changed: 1 view from weak" in text
     assert "variant D4" not in text
@@ -172,12 +172,12 @@ def test_replay_of_a_step_that_was_not_made_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.txt", "a"])
 def test_picture_has_the_format_of_its_name(name: str, tmp_path: Path) -> None:
     """Guards PNG data under another name."""
-    asked = {"images": "shapes(count=2)", "out": str(tmp_path / name), "count": 1}
+    options = {"images": "shapes(count=2)", "out": str(tmp_path / name), "count": 1}
     if name in ("a.txt", "a"):
         with pytest.raises(ConfigError, match=r"\.png \.jpg .* are accepted \(--out\)"):
-            draw_views(asked)
+            draw_views(options)
         return
-    draw_views(asked)
+    draw_views(options)
     start = (tmp_path / name).read_bytes()[:12]
     assert start.startswith(b"\xff\xd8") if name == "a.jpg" else start.endswith(b"WEBP")
 
@@ -200,14 +200,14 @@ def test_command_prints_the_path_of_the_sheet(
 
 
 def test_single_image_is_shown_by_its_index(tmp_path: Path) -> None:
-    """Guards ``--index`` of a sheet that is no replay."""
+    """Guards ``--index`` of a sheet that is not a replay."""
     page = tmp_path / "page.html"
     views = {"layout": "byol", "size": 16}
-    asked = {"images": "shapes(count=3,size=16)", "out": str(page), "views": views}
-    draw_views({**asked, "index": 2})
+    options = {"images": "shapes(count=3,size=16)", "out": str(page), "views": views}
+    draw_views({**options, "index": 2})
     assert len(views_of(page)) == 2
     with pytest.raises(ConfigError, match="--index is 3, but there are 3 images"):
-        draw_views({**asked, "index": 3})
+        draw_views({**options, "index": 3})
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,6 @@ def test_policy_file_beside_the_configuration_is_found_from_any_folder(
 def test_runs_own_configuration_is_repeated_in_another_folder(tmp_path: Path) -> None:
     """Guards a repeat with ``--config run/config.yaml`` against writing into that run's folder."""
     file = tmp_path / "config.yaml"
-    for out, kept in ((str(tmp_path), ""), ("elsewhere", "elsewhere")):
+    for out, wanted in ((str(tmp_path), ""), ("elsewhere", "elsewhere")):
         file.write_text(yaml.safe_dump({"out": out}))
-        assert read_layers(file)["out"] == kept
+        assert read_layers(file)["out"] == wanted

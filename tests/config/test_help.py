@@ -28,7 +28,7 @@ def line_of(text: str, flag: str) -> str:
 
 @pytest.mark.parametrize("kind", [Config, EvaluateConfig, SheetConfig, DemoConfig])
 def test_help_describes_every_flag(kind: type) -> None:
-    """Guards the help: a field without its docstring would stand there bare."""
+    """Guards the help: a field without its docstring would be shown without a text."""
     text = help_text(kind)
     lines = {line.split()[0]: line for line in text.splitlines() if line.startswith("  --")}
     assert set(lines) == set(flags(kind))
@@ -82,7 +82,7 @@ class Shape:
     ],
 )
 def test_help_line_has_text_choices_and_default(flag: str, shown: str) -> None:
-    """Guards the form of a line; a recipe's value goes before the field's own default."""
+    """Guards the form of a line; a recipe's value takes precedence over the field's default."""
     line = line_of(help_text(Shape, {"name": "square"}), flag)
     assert line.split(maxsplit=1)[1] == shown
 

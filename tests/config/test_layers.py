@@ -38,7 +38,7 @@ def test_merge_lets_later_layers_win_key_by_key() -> None:
 
 @pytest.mark.parametrize("length", ["epochs", "time_budget", "max_steps"])
 def test_length_of_a_later_layer_replaces_all_lengths_below(length: str) -> None:
-    """Guards against a flag that is parsed and ignored: max_steps goes before time_budget and epochs."""
+    """Guards against a flag that is parsed and ignored: max_steps takes precedence over the others."""
     saved = {"train": {"epochs": 7.0, "time_budget": 600.0, "max_steps": 900, "seed": 3}}
     for config in (
         make_config(saved, {"train": {length: 5}}),
@@ -68,22 +68,22 @@ def test_another_layout_brings_its_own_policies() -> None:
 def test_layout_that_stays_the_same_discards_nothing() -> None:
     """Guards a later layer that names the layout below it: the policies of the recipe stay."""
     lower = {"views": {"layout": "byol", "policies": ["weak"]}, "method": {"pairs": "all"}}
-    assert merge_layers(lower, {"views": {"layout": "byol"}}, Config) == lower
-    changed = merge_layers(lower, {"views": {"layout": "massrl"}}, Config)
+    assert merge_layers(lower, {"views": {"layout": "byol"}}, kind=Config) == lower
+    changed = merge_layers(lower, {"views": {"layout": "massrl"}}, kind=Config)
     assert changed == {"views": {"layout": "massrl"}, "method": {}}
 
 
 def test_layer_without_a_layout_keeps_what_is_set() -> None:
     """Guards policies of a file over the default layout, which no layer below names."""
     lower = {"views": {"policies": ["weak"]}}
-    assert discard_replaced(lower, {"views.layout": "massrl"}, Config) == lower
+    assert discard_replaced(lower, {"views.layout": "massrl"}, kind=Config) == lower
 
 
 @pytest.mark.parametrize("empty", [None, "null"])
 def test_length_that_is_empty_discards_nothing(empty: str | None) -> None:
     """Guards ``--train.max_steps null``, which gives no length."""
     lower = {"train": {"epochs": 3.0}}
-    assert discard_replaced(lower, {"train.max_steps": empty}, Config) == lower
+    assert discard_replaced(lower, {"train.max_steps": empty}, kind=Config) == lower
 
 
 def test_plain_values_are_lists_at_any_depth() -> None:

@@ -47,7 +47,7 @@ def test_row_of_fields_names_an_existing_field_or_section(kind: str, old: str, n
     ],
 )
 def test_old_flag_is_refused_with_its_new_name(flag: str, new: str) -> None:
-    """Guards scripts of version 0.1.0 against an answer that does not say what to write."""
+    """Guards scripts of version 0.1.0 against an error that does not name the new flag."""
     old = flag.partition("=")[0]
     with pytest.raises(ConfigError, match=f"^flag {old} is now {new}$"):
         make_config(arguments=[flag] if "=" in flag else [flag, "mean"])
@@ -164,7 +164,11 @@ def test_columns_of_an_old_metrics_file_are_read_and_continued(tmp_path: Path) -
     (first, second) = read_metrics(file)
     assert first == {"step": "0", "loss": "3.5", "embedding_std": "0.9", "feature_std": "0.8"}
     MetricsFile(file, step=1).close()
-    (kept,) = read_metrics(file)
-    assert (kept["step"], kept["embedding_std"], kept["feature_std"]) == ("0", "0.9", "0.8")
+    (first_row,) = read_metrics(file)
+    assert (first_row["step"], first_row["embedding_std"], first_row["feature_std"]) == (
+        "0",
+        "0.9",
+        "0.8",
+    )
     assert second["embedding_std"] == ""
     assert translate_metrics(dict.fromkeys(COLUMNS, "1")) == dict.fromkeys(COLUMNS, "1")

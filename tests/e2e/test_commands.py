@@ -112,7 +112,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
-def test_folder_of_photos_goes_from_images_to_a_judged_backbone(tmp_path: Path) -> None:
+def test_folder_of_photos_goes_from_images_to_an_evaluated_backbone(tmp_path: Path) -> None:
     """Guards the README's own chain: check, views, pretrain, evaluate; labels are optional."""
     generator = np.random.default_rng(0)
     for kind, level in (("dark", 40), ("bright", 200)):
@@ -126,12 +126,12 @@ def test_folder_of_photos_goes_from_images_to_a_judged_backbone(tmp_path: Path) 
         tmp_path, "views", "my photos", "--out", "sheet.png", "--count", "3", "--views.size", "32"
     )
     assert cv2.imread(str(tmp_path / "sheet.png")) is not None
-    said = massrl(
+    output = massrl(
         tmp_path, "pretrain", "--data.train", "my photos", "--out", "run", "--train.epochs", "2"
     )
-    assert "--views.size 20" in said
-    said = massrl(tmp_path, "evaluate", "run", "--task", "knn,linear")
-    assert "held out" in said
+    assert "--views.size 20" in output
+    output = massrl(tmp_path, "evaluate", "run", "--task", "knn,linear")
+    assert "held out" in output
     results = json.loads((tmp_path / "run" / "results.json").read_text(encoding="utf-8"))
     assert results["tasks"]["linear"]["acc1"] == pytest.approx(100.0)
     assert results["tasks"]["knn"]["data"]["val"]["num_images"] == 8
@@ -153,7 +153,7 @@ def test_folder_of_photos_goes_from_images_to_a_judged_backbone(tmp_path: Path) 
 
 def test_demo_in_seconds_writes_all_that_it_promises(tmp_path: Path) -> None:
     """Guards the names that others rely on: results, report and sheet of the demonstration."""
-    said = massrl(tmp_path, "demo", "--out", "runs/demo", "--seconds", "2")
+    output = massrl(tmp_path, "demo", "--out", "runs/demo", "--seconds", "2")
     results = json.loads((tmp_path / "runs" / "demo" / "results.json").read_text(encoding="utf-8"))
     for task in ("knn", "linear"):
         assert set(results[task]) == {"untrained", "byol", "massrl"}
@@ -161,15 +161,15 @@ def test_demo_in_seconds_writes_all_that_it_promises(tmp_path: Path) -> None:
     assert results["seconds"] > 0
     for name in ("report.html", "views.png", "results.json"):
         assert (tmp_path / "runs" / "demo" / name).stat().st_size > 500
-        assert name in said
+        assert name in output
 
 
 def test_demo_deletes_nothing_that_it_did_not_make(tmp_path: Path) -> None:
     """Guards a folder of one's own that is called as a run of the demonstration is."""
     (tmp_path / "work" / "massrl").mkdir(parents=True)
     (tmp_path / "work" / "massrl" / "thesis.txt").write_text("years")
-    said = massrl(tmp_path, "demo", "--out", "work", "--seconds", "2", code=2)
-    assert "something else" in said
+    output = massrl(tmp_path, "demo", "--out", "work", "--seconds", "2", code=2)
+    assert "something else" in output
     assert (tmp_path / "work" / "massrl" / "thesis.txt").read_text() == "years"
 
 
@@ -188,9 +188,9 @@ def test_mistake_is_one_line_and_exit_code_two(
     arguments: list[str], expected: str, tmp_path: Path
 ) -> None:
     """Guards against tracebacks for mistakes, and against messages without the way out."""
-    said = massrl(tmp_path, *arguments, code=2)
-    assert len(said.strip().splitlines()) == 1
-    assert expected in said
+    output = massrl(tmp_path, *arguments, code=2)
+    assert len(output.strip().splitlines()) == 1
+    assert expected in output
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,16 +1,15 @@
-"""No test image or label reaches a choice: every task is asked twice, with other test images and labels."""
+"""No test image or label reaches a selection: tasks are run with other test images and labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tests.evaluation.conftest import NAMES, colours, subject_of
+from tests.evaluation.conftest import NAMES, colours, context_of
 from torch import Tensor, nn
 
 from massrl.config.evaluation import (
@@ -22,19 +21,16 @@ from massrl.config.evaluation import (
     TransferConfig,
 )
 from massrl.data.annotated import ObjectSource, ObjectSubset, Scene
-from massrl.data.source import IMAGENET_NORMALIZATION
 from massrl.data.sources.shapes import ShapesSource
-from massrl.evaluation import tasks as module
 from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.features import Features
 from massrl.evaluation.multilabel import MultilabelResult, multilabel_probe
-from massrl.evaluation.task import Task, TaskResult
-from massrl.evaluation.tasks import TASKS
+from massrl.evaluation.task import Task, TaskResult, build_tasks, classification_result
 from massrl.evaluation.tasks.detection import detect
-from massrl.evaluation.tasks.linear import STRENGTHS, linear_probe
+from massrl.evaluation.tasks.linear import C_VALUES, linear_probe
 from massrl.evaluation.tasks.segmentation import segment
-from massrl.evaluation.tasks.transfer import transfer
 from massrl.models.backbones import build_backbone
+from massrl.registry import TASKS
 
 CONFIG = EvaluateConfig(
     k=5,
@@ -42,93 +38,89 @@ CONFIG = EvaluateConfig(
     semi=SemiConfig(fractions=(0.5,), lrs=(0.001, 0.3), epochs=(2,), batch_size=8),
     transfer=TransferConfig(finetune=True, lrs=(0.001, 0.3), epochs=(2,), batch_size=8),
 )
+# Tasks whose results have scores of the test images; the others have tests of their own.
+SCORING = [task.name for task in build_tasks(TASKS) if {"acc1"} & set(task.headline)]
 
 
-def outcomes(
-    task: str, *, seed: int, count: int = 40, mislabelled: bool = False
+def results(
+    task: Task, *, seed: int, count: int = 40, mislabelled: bool = False
 ) -> list[TaskResult]:
-    """What a task says of test images, whose labels may be wrong."""
+    """Return a task's results on test images, whose labels may be wrong."""
     test = colours(count, seed=seed)
     test = shuffled(test) if mislabelled else test
-    return list(TASKS[task].run(subject_of(colours(80, seed=0), test), CONFIG))
+    return list(task.run(context_of(colours(80, seed=0), test), CONFIG))
 
 
-def assert_blind(task: str) -> None:
-    """Scores depend on no test label and no other test image, and choices on nothing of the test set."""
-    known = outcomes(task, seed=1)
-    mislabelled = outcomes(task, seed=1, mislabelled=True)
-    fewer = outcomes(task, seed=1, count=20)
-    others = outcomes(task, seed=2)
-    for first, second, third, fourth in zip(known, mislabelled, fewer, others, strict=True):
-        assert torch.equal(first.scores, second.scores)
-        torch.testing.assert_close(first.scores[:20], third.scores, rtol=1e-4, atol=1e-4)
-        assert first.chosen == second.chosen == third.chosen == fourth.chosen
+def assert_blind(task: Task) -> None:
+    """Check that scores depend on no test label and no other test image, and settings on nothing of them."""
+    first = results(task, seed=1)
+    mislabelled = results(task, seed=1, mislabelled=True)
+    fewer = results(task, seed=1, count=20)
+    others = results(task, seed=2)
+    assert first
+    for one, two, three, four in zip(first, mislabelled, fewer, others, strict=True):
+        assert one.scores is not None
+        assert two.scores is not None
+        assert three.scores is not None
+        assert torch.equal(one.scores, two.scores)
+        torch.testing.assert_close(one.scores[:20], three.scores, rtol=1e-4, atol=1e-4)
+        assert one.settings == two.settings == three.settings == four.settings
+        assert one.metrics["acc1"] != two.metrics["acc1"]  # other labels were really used
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_task_is_blind_to_the_test_set(task: str) -> None:
-    """Guards every figure against a choice that was made by the images it is reported on."""
+@pytest.mark.parametrize("name", SCORING)
+def test_task_is_blind_to_the_test_set(name: str) -> None:
+    """Guards every metric against a selection on the images that it is reported on."""
+    (task,) = build_tasks([name])
     assert_blind(task)
 
 
-def leaky(subject: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
-    """A probe whose regularisation is chosen on the test images."""
-    results = [
-        linear_probe(
-            subject.train_features, subject.test_features, num_classes=4, strengths=[strength]
-        )
-        for strength in STRENGTHS
-    ]
-    right = [
-        float((item.scores.argmax(1) == subject.test_features.labels).float().mean())
-        for item in results
-    ]
-    best = results[int(np.argmax(right))]
-    yield TaskResult("linear", best.scores, {"strength": best.strength})
+def test_every_task_with_scores_is_among_those_tested() -> None:
+    """Guards the test above: a new task must not be left out of it."""
+    assert SCORING == ["knn", "linear", "linear-sgd", "semi-supervised", "transfer"]
 
 
-def adapted(subject: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
+class Leaky(Task):
+    """A probe whose regularisation is selected on the test images."""
+
+    title = "leaky"
+
+    def run(self, context: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
+        """Select by test accuracy."""
+        labels = context.test_features.labels
+        probes = [
+            linear_probe(context.train_features, context.test_features, num_classes=4, c_values=[c])
+            for c in C_VALUES
+        ]
+        right = [float((item.scores.argmax(1) == labels).float().mean()) for item in probes]
+        best = probes[int(np.argmax(right))]
+        yield classification_result(context, "leaky", best.scores, {"C": best.c})
+
+
+class Adapted(Task):
     """A probe on features that are standardised by the test images."""
-    asked = subject.test_features
-    values = (asked.values - asked.values.mean(0)) / asked.values.std(0)
-    known = subject.train_features
-    own = (known.values - known.values.mean(0)) / known.values.std(0)
-    result = linear_probe(
-        Features(own, known.labels), Features(values, asked.labels), num_classes=4, strengths=[1.0]
-    )
-    yield TaskResult("linear", result.scores, {"strength": result.strength})
+
+    title = "adapted"
+
+    def run(self, context: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
+        """Standardise both parts by their own statistics."""
+        parts = [
+            Features((item.values - item.values.mean(0)) / item.values.std(0), item.labels)
+            for item in (context.train_features, context.test_features)
+        ]
+        probe = linear_probe(*parts, num_classes=4, c_values=[1.0])
+        yield classification_result(context, "adapted", probe.scores, {"C": probe.c})
 
 
-@pytest.mark.parametrize("planted", [leaky, adapted])
-def test_leak_that_is_planted_is_caught(
-    monkeypatch: pytest.MonkeyPatch, planted: Callable[..., Iterator[TaskResult]]
-) -> None:
+@pytest.mark.parametrize("planted", [Leaky, Adapted])
+def test_leak_that_is_planted_is_caught(planted: type[Task]) -> None:
     """Guards the test above: it must be able to fail."""
-    monkeypatch.setitem(module.TASKS, "linear", Task("linear probe", planted))
     with pytest.raises(AssertionError):
-        assert_blind("linear")
-
-
-CHOICES = ("C", "rate", "epochs", "holdout_accuracy")
-
-
-def test_transfer_is_blind_to_the_test_set() -> None:
-    """Guards other data sets' figures: what is predicted, and every choice of both kinds."""
-    known, mislabelled, others = (
-        dict(transfer(subject_of(colours(80, seed=0), test), CONFIG, name="colours"))
-        for test in (colours(40, seed=1), shuffled(colours(40, seed=1)), colours(40, seed=2))
-    )
-    assert len(known) == 2
-    for name, figures in known.items():
-        said, again = (np.sum(one[name]["confusion"], axis=0) for one in (known, mislabelled))
-        assert said.tolist() == again.tolist()  # how often each class is predicted
-        assert figures["acc1"] != mislabelled[name]["acc1"]
-        for key in CHOICES:
-            assert figures.get(key) == mislabelled[name].get(key) == others[name].get(key)
+        assert_blind(planted())
 
 
 def shuffled(source: Any) -> Any:
-    """The same images with each other's labels."""
+    """Return the same images with each other's labels."""
     source.labels = np.roll(source.labels, 1)
     return source
 
@@ -137,33 +129,32 @@ Probe = Callable[..., MultilabelResult]
 
 
 def assert_probe_is_blind(probe: Probe) -> None:
-    """The strength does not depend on test images or labels."""
+    """Check that the regularisation does not depend on test images or labels."""
     generator = np.random.default_rng(0)
     train, test, others = (torch.from_numpy(generator.normal(size=(60, 20))) for _ in range(3))
     noise = generator.normal(size=(60, 4))
-    truth, asked = (((part[:, :4].numpy() + noise) > 0).astype(np.int64) for part in (train, test))
-    results = [
+    truth, test_truth = (
+        ((part[:, :4].numpy() + noise) > 0).astype(np.int64) for part in (train, test)
+    )
+    probes = [
         probe(train, truth, images, labels, class_names=NAMES)
-        for images, labels in ((test, asked), (test, 1 - asked), (others, asked))
+        for images, labels in ((test, test_truth), (test, 1 - test_truth), (others, test_truth))
     ]
-    assert len({result.strength for result in results}) == 1
-    assert results[0].holdout_map == results[1].holdout_map == results[2].holdout_map
+    assert len({item.c for item in probes}) == 1
+    assert probes[0].holdout_map == probes[1].holdout_map == probes[2].holdout_map
 
 
 def test_probe_of_several_classes_is_blind_to_the_test_set() -> None:
-    """Guards VOC's figures."""
+    """Guards metrics on VOC."""
     assert_probe_is_blind(multilabel_probe)
 
 
 def leaky_probe(
-    train: Tensor, truth: np.ndarray, test: Tensor, asked: np.ndarray, **named: Any
+    train: Tensor, truth: np.ndarray, test: Tensor, test_truth: np.ndarray, **named: Any
 ) -> MultilabelResult:
-    """Chooses its strength by the figure that it reports."""
+    """Select the regularisation by the metric that is reported."""
     return max(
-        (
-            multilabel_probe(train, truth, test, asked, strengths=[one], **named)
-            for one in STRENGTHS
-        ),
+        (multilabel_probe(train, truth, test, test_truth, c_values=[c], **named) for c in C_VALUES),
         key=lambda result: result.map11,
     )
 
@@ -178,7 +169,7 @@ class OtherObjects(ShapesSource):
     """The same images, with boxes and classes that are wrong."""
 
     def scene(self, index: int) -> Scene:
-        """Objects of the image that is shown upside down."""
+        """Return the objects of the image upside down."""
         scene = super().scene(index)
         assert scene.masks is not None
         side = len(scene.image)
@@ -188,64 +179,33 @@ class OtherObjects(ShapesSource):
         return replace(scene, boxes=boxes, labels=labels, masks=scene.masks[:, ::-1].copy())
 
 
-def first_answer(run: Callable[..., Any], test: ObjectSource) -> list[np.ndarray]:
-    """What a detector or segmenter says of the first test image."""
+def first_prediction(run: Callable[..., Any], config: Any, test: ObjectSource) -> list[np.ndarray]:
+    """Return what a detector or segmentation network predicts for the first test image."""
     torch.manual_seed(0)
     network: nn.Module = build_backbone("resnet10-tiny", stem="small", image_side=32)
-    result = run(
-        network,
-        ShapesSource(8, 32, objects=2),
-        test,
-        normalization=IMAGENET_NORMALIZATION,
-        device=torch.device("cpu"),
-        seed=0,
-        progress=lambda *_: None,
-    )
-    last = result.shown[0][-1]
-    return list(last.values()) if isinstance(last, dict) else [last]
-
-
-def assert_objects_are_blind(run: Callable[..., Any]) -> None:
-    """An answer depends on no truth of the test set, and on no other image of it."""
-    others = ObjectSubset(ShapesSource(6, 32, objects=2, split="val"), np.array([0, 4, 5]))
-    answers = [
-        first_answer(run, test)
-        for test in (
-            ShapesSource(3, 32, objects=2, split="val"),
-            OtherObjects(3, 32, objects=2, split="val"),
-            others,
-        )
-    ]
-    for known, mislabelled, elsewhere in zip(*answers, strict=True):
-        np.testing.assert_array_equal(known, mislabelled)
-        np.testing.assert_array_equal(known, elsewhere)
+    context = context_of(ShapesSource(8, 32, objects=2), test, network=network, size=32)
+    last = run(context, config, seed=0).shown[0][-1]
+    return list(last.values()) if isinstance(last, Mapping) else [last]
 
 
 DETECT = DetectConfig(epochs=2, batch_size=4, size=32, width=16, regions=8, pictures=1)
 SEGMENT = SegmentConfig(epochs=2, batch_size=4, size=32, pictures=1)
 
 
-@pytest.mark.parametrize(
-    "run",
-    [partial(detect, config=DETECT), partial(segment, config=SEGMENT)],
-    ids=["detect", "segment"],
-)
-def test_objects_are_found_blind_to_the_test_set(run: Callable[..., Any]) -> None:
-    """Guards figures of objects against any look at what they are reported on."""
-    if run.func is detect:  # type: ignore[attr-defined]
+@pytest.mark.parametrize(("run", "config"), [(detect, DETECT), (segment, SEGMENT)])
+def test_objects_are_predicted_blind_to_the_test_set(run: Callable[..., Any], config: Any) -> None:
+    """Guards metrics of objects against the truth and the other images of the test set."""
+    if run is detect:
         pytest.importorskip("pycocotools")
-    assert_objects_are_blind(run)
-
-
-@pytest.mark.parametrize("task", [detect, segment])
-def test_leak_of_objects_is_caught(task: Callable[..., Any]) -> None:
-    """Guards the test above: what learns from the test images must be seen."""
-    if task is detect:
-        pytest.importorskip("pycocotools")
-    config = DETECT if task is detect else SEGMENT
-
-    def leaky_task(network: Any, train: Any, test: Any, **named: Any) -> Any:
-        return task(network, test, test, config=config, **named)
-
-    with pytest.raises(AssertionError):
-        assert_objects_are_blind(leaky_task)
+    whole = ShapesSource(6, 32, objects=2, split="val")
+    predictions = [
+        first_prediction(run, config, test)
+        for test in (
+            ShapesSource(3, 32, objects=2, split="val"),
+            OtherObjects(3, 32, objects=2, split="val"),
+            ObjectSubset(whole, np.array([0, 4, 5])),
+        )
+    ]
+    for one, mislabelled, others in zip(*predictions, strict=True):
+        np.testing.assert_array_equal(one, mislabelled)
+        np.testing.assert_array_equal(one, others)

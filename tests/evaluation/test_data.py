@@ -1,28 +1,32 @@
-"""Which labelled images a backbone is judged by."""
+"""Images that a backbone is evaluated on: which ones, never the same twice, and without broken ones."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from tests.conftest import photos
-from torch import nn
+from tests.data.test_annotated import voc
 
 from massrl.config.evaluation import EvaluationDataConfig
 from massrl.config.parser import make_config
 from massrl.config.sections import DataConfig
-from massrl.data.build import training_source
+from massrl.data.annotated import ObjectSource
 from massrl.data.catalogue import open_source
 from massrl.data.pack import pack
-from massrl.distributed import World
-from massrl.errors import DataError
-from massrl.evaluation.data import align_labels, evaluation_sources, validation_source
-from massrl.evaluation.features import Features
-from massrl.evaluation.online_knn import make_probe
+from massrl.errors import DataError, ImageError
+from massrl.evaluation.data import (
+    align_labels,
+    annotated_images,
+    labelled_images,
+    open_images,
+    short_names,
+    transfer_images,
+    validation_source,
+    with_skip_hint,
+)
 
 
 def test_folder_given_as_labelled_has_no_validation_part_by_its_prefix(tmp_path: Path) -> None:
@@ -32,30 +36,38 @@ def test_folder_given_as_labelled_has_no_validation_part_by_its_prefix(tmp_path:
     assert validation_source(DataConfig(train=f"unlabelled:{folder}")) is None
 
 
-def test_divided_folder_is_judged_by_its_own_part(tmp_path: Path) -> None:
-    """Guards against holding out of train/ while val/ lies beside it."""
+def test_validation_images_without_labels_are_refused_where_they_were_asked_for(
+    tmp_path: Path,
+) -> None:
+    """Guards a run against a probe that silently never comes."""
+    photos(tmp_path / "photos", "a", "b")
+    unlabelled = f"unlabelled:{photos(tmp_path / 'val', 'a', 'b')}"
+    data = DataConfig(train=str(tmp_path / "photos"), val=unlabelled)
+    with pytest.raises(DataError, match="no labels to evaluate on.*--data.val"):
+        validation_source(data)
+
+
+def test_divided_folder_is_evaluated_on_its_own_part(tmp_path: Path) -> None:
+    """Guards against holding out of train/ while val/ is beside it."""
     photos(tmp_path / "split" / "train", "a", "b")
     photos(tmp_path / "split" / "val", "a", "b", count=3, seed=1)
-    train, test, held_out = evaluation_sources(
-        EvaluationDataConfig(train=str(tmp_path / "split")), None
-    )
-    assert (len(train), len(test), held_out) == (10, 6, False)
+    data = labelled_images(EvaluationDataConfig(train=str(tmp_path / "split")), None)
+    assert (len(data.train), len(data.test), data.held_out) == (10, 6, False)
 
 
-def test_images_held_out_are_said_to_be(tmp_path: Path) -> None:
-    """Guards a report that calls images new which the backbone has learnt from."""
-    train, test, held_out = evaluation_sources(
-        EvaluationDataConfig(train=str(photos(tmp_path / "photos", "a", "b"))), None
-    )
-    assert (len(train), len(test), held_out) == (8, 2, True)
+def test_images_that_were_held_out_are_marked(tmp_path: Path) -> None:
+    """Guards a report that calls images new which the backbone was trained on."""
+    folder = str(photos(tmp_path / "photos", "a", "b"))
+    data = labelled_images(EvaluationDataConfig(train=folder), None)
+    assert (len(data.train), len(data.test), data.held_out) == (8, 2, True)
 
 
-def test_judging_by_the_images_learnt_from_is_refused(tmp_path: Path) -> None:
+def test_test_images_among_the_training_images_are_refused(tmp_path: Path) -> None:
     """Guards a k-NN accuracy of 100 percent."""
     folder = str(photos(tmp_path / "photos", "a", "b"))
     for limit in (None, 4):
-        with pytest.raises(DataError, match="the very images"):
-            evaluation_sources(EvaluationDataConfig(train=folder, val=folder, limit=limit), None)
+        with pytest.raises(DataError, match="are among the training images"):
+            labelled_images(EvaluationDataConfig(train=folder, val=folder, limit=limit), None)
 
 
 def test_images_behind_a_link_or_in_shards_are_the_same(tmp_path: Path) -> None:
@@ -64,93 +76,149 @@ def test_images_behind_a_link_or_in_shards_are_the_same(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(train)
     pack(open_source(train), tmp_path / "packed")
     for val in (tmp_path / "link", f"{tmp_path / 'packed'}-*.tar"):
-        with pytest.raises(DataError, match="same images|the very images"):
-            evaluation_sources(EvaluationDataConfig(train=str(train), val=str(val)), None)
+        with pytest.raises(DataError, match="same images|among the training images"):
+            labelled_images(EvaluationDataConfig(train=str(train), val=str(val)), None)
 
 
 def test_images_of_equal_names_and_sizes_elsewhere_are_others(tmp_path: Path) -> None:
-    """Guards two folders that count their files alike against being taken for one."""
+    """Guards two folders that number their files alike against being taken for one."""
     train = photos(tmp_path / "x", "a", "b")
     shutil.copytree(train, tmp_path / "y")
-    train_source, test_source, _ = evaluation_sources(
-        EvaluationDataConfig(train=str(train), val=str(tmp_path / "y")), None
-    )
-    assert len(train_source) == len(test_source) == 10
+    config = EvaluationDataConfig(train=str(train), val=str(tmp_path / "y"))
+    data = labelled_images(config, None)
+    assert len(data.train) == len(data.test) == 10
 
 
-def test_labels_that_do_not_fit_cost_the_probe_and_not_the_run(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Guards "labels are optional": sub-folders that are no classes must not end a run."""
-    photos(tmp_path / "photos", "a", "b")
-    photos(tmp_path / "val", "cat", "dog")
-    config = make_config(
-        {"data": {"train": str(tmp_path / "photos"), "val": str(tmp_path / "val")}},
-    )
-    assert make_probe(config, training_source(config.data), World()) is None
-    assert "no k-NN while training" in caplog.text
-
-
-def test_probe_of_fewer_images_than_processes(tmp_path: Path) -> None:
-    """Guards a run that ends at its first probe, since a process has nothing to look at."""
-
-    class Third(World):
-        """The third of three, of whom the others have the two images to ask of."""
-
-        def all_gather_object(self, content: Any) -> list[Any]:
-            own, share = content
-            if own is not None:  # the bank's: the others' are as one's own
-                return [(own, share - 2), (own, share - 1), (own, share)]
-            asked = (Features(torch.ones(1, 4), torch.tensor([label])) for label in (0, 1))
-            return [*zip(asked, map(np.array, ([0], [1])), strict=True), (own, share)]
-
-    photos(tmp_path / "photos" / "train", "a", "b")
-    photos(tmp_path / "photos" / "val", "a", "b", count=1)
-    config = make_config(
-        {"data": {"train": str(tmp_path / "photos")}, "views": {"size": 8, "layout": "byol"}}
-    )
-    measure = make_probe(config, training_source(config.data), Third(rank=2, size=3))
-    assert measure is not None
-    assert measure(Mean()) == 50.0  # both get the same answer, and one of them is right
-
-
-class Mean(nn.Module):
-    """Features: the mean of each channel, and one of them twice."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """From ``(B, 3, H, W)`` to ``(B, 4)``."""
-        return torch.cat([images, images[:, :1]], dim=1).mean(dim=(2, 3))
-
-
-def test_what_is_left_open_is_as_in_the_run(tmp_path: Path) -> None:
-    """Guards a judge that remembers more images, or other ones, than the run learnt from."""
-    learnt, other = (
+def test_field_that_is_not_set_is_as_in_the_run(tmp_path: Path) -> None:
+    """Guards k-NN against a bank of more images, or other ones, than the run was trained on."""
+    trained_on, other = (
         str(photos(tmp_path / name, "a", "b", seed=len(name))) for name in ("x", "val")
     )
-    run = make_config({"data": {"train": learnt, "val": other, "limit": 6}})
-    train, test, held_out = evaluation_sources(EvaluationDataConfig(), run)
-    assert (len(train), len(test), held_out) == (6, 10, False)
-    assert len(evaluation_sources(EvaluationDataConfig(limit=4), run)[0]) == 4
-    assert evaluation_sources(EvaluationDataConfig(train=other), run)[
-        2
-    ]  # the run's own val is not asked
+    run = make_config({"data": {"train": trained_on, "val": other, "limit": 6}})
+    data = labelled_images(EvaluationDataConfig(), run)
+    assert (len(data.train), len(data.test), data.held_out) == (6, 10, False)
+    assert len(labelled_images(EvaluationDataConfig(limit=4), run).train) == 4
+    # With other training images, the run's validation images are not used.
+    assert labelled_images(EvaluationDataConfig(train=other), run).held_out
 
 
-def test_images_to_predict_may_lack_a_class_and_have_none_of_their_own(tmp_path: Path) -> None:
-    """Guards labels by name: class "c" is the third of three, not the second of two."""
-    known = open_source(str(photos(tmp_path / "known", "a", "b", "c")))
-    asked = open_source(str(photos(tmp_path / "asked", "a", "c")))
-    together = align_labels(known, asked)
-    assert together.class_names == ("a", "b", "c")
-    assert together.labels.tolist() == [0] * 5 + [2] * 5
-    assert [together.describe(i) for i in range(10)] == [asked.describe(i) for i in range(10)]
-    with pytest.raises(DataError, match="classes that asked has not, such as \\['b'\\]"):
-        align_labels(asked, known)
-
-
-def test_own_images_by_their_prefix_are_the_runs_own(tmp_path: Path) -> None:
+def test_runs_images_with_a_prefix_are_the_runs_own(tmp_path: Path) -> None:
     """Guards ``labelled:photos`` against being taken for other images than the run's."""
-    learnt = str(photos(tmp_path / "x", "a", "b"))
-    run = make_config({"data": {"train": f"labelled:{learnt}", "limit": 6}})
-    train, _, _ = evaluation_sources(EvaluationDataConfig(train=f"labelled:{learnt}"), run)
-    assert len(train) == 5  # of the six that the run learnt from, one is held out
+    folder = f"labelled:{photos(tmp_path / 'x', 'a', 'b')}"
+    run = make_config({"data": {"train": folder, "limit": 6}})
+    data = labelled_images(EvaluationDataConfig(train=folder), run)
+    assert len(data.train) == 5  # of the six that the run was trained on, one is held out
+
+
+def test_labels_are_aligned_by_name(tmp_path: Path) -> None:
+    """Guards labels: class "c" is the third of three, not the second of two."""
+    train = open_source(str(photos(tmp_path / "train", "a", "b", "c")))
+    test = open_source(str(photos(tmp_path / "test", "a", "c")))
+    aligned = align_labels(train, test)
+    assert aligned.class_names == ("a", "b", "c")
+    assert aligned.labels is not None
+    assert aligned.labels.tolist() == [0] * 5 + [2] * 5
+    assert [aligned.describe(i) for i in range(10)] == [test.describe(i) for i in range(10)]
+    with pytest.raises(DataError, match=r"classes that test has not, such as \['b'\]"):
+        align_labels(test, train)
+
+
+def test_objects_are_opened_in_two_parts_with_common_classes(tmp_path: Path) -> None:
+    """Guards detection against its own training images, and against a limit that is ignored."""
+    root = str(voc(tmp_path / "set"))
+    data = annotated_images(EvaluationDataConfig(train=root), None, maps=False)
+    assert (len(data.train), len(data.test)) == (2, 1)
+    limited = annotated_images(EvaluationDataConfig(train=root, limit=1), None, maps=False)
+    assert isinstance(limited.train, ObjectSource)
+    assert len(limited.train.scene(0).boxes) == 2
+    with pytest.raises(DataError, match="among the training images"):
+        annotated_images(EvaluationDataConfig(train=root, val=f"{root}:train"), None, maps=False)
+    with pytest.raises(DataError, match="no images with objects"):
+        annotated_images(EvaluationDataConfig(), None, maps=False)
+
+
+def test_objects_of_the_run_are_taken_where_nothing_is_asked_for(tmp_path: Path) -> None:
+    """Guards ``massrl evaluate RUN --task detect``."""
+    run = make_config({"data": {"train": "shapes(count=20,size=16)", "limit": 5}})
+    data = annotated_images(EvaluationDataConfig(), run, maps=True)
+    assert len(data.train) == 5
+
+
+def test_broken_labelled_images_are_left_out_and_counted(tmp_path: Path) -> None:
+    """Guards ``--data.on_error skip`` against metrics on fewer images than it says."""
+    folder = photos(tmp_path / "set", "a", "b", count=10)
+    (folder / "a" / "3.png").write_bytes(b"broken")
+    skip = EvaluationDataConfig(train=str(folder), on_error="skip")
+    data = open_images("images", skip, None)
+    assert (len(data.train), len(data.test), data.left_out) == (15, 4, 1)
+    data = open_images("images", EvaluationDataConfig(train=str(folder)), None)
+    assert (len(data.train), len(data.test), data.left_out) == (16, 4, 0)
+
+
+def test_objects_stay_with_their_images_where_a_broken_one_is_left_out(tmp_path: Path) -> None:
+    """Guards boxes against those of the image before."""
+    root = voc(tmp_path / "set")
+    (root / "ImageSets" / "Main" / "train.txt").write_text("i0\ni1\ni3\n")
+    (root / "JPEGImages" / "i1.png").write_bytes(b"broken")
+    skip = EvaluationDataConfig(train=str(root), on_error="skip")
+    data = open_images("objects", skip, None)
+    assert (len(data.train), len(data.test), data.left_out) == (2, 1, 1)
+    assert isinstance(data.train, ObjectSource)
+    assert data.train.scene(1).image.max() == 150  # of i3
+
+
+def test_class_maps_are_opened_where_they_are_needed(tmp_path: Path) -> None:
+    """Guards segmentation against a set that has boxes only."""
+    skip = EvaluationDataConfig(train="shapes(count=20,size=16)", on_error="skip")
+    data = open_images("maps", skip, None)
+    assert data.left_out == 0
+    assert isinstance(data.train, ObjectSource)
+    assert data.train.label_map(0).shape == (16, 16)
+    with pytest.raises(DataError):
+        open_images("maps", EvaluationDataConfig(train=str(voc(tmp_path / "set"))), None)
+
+
+def test_set_in_the_layout_of_voc_is_opened_in_its_published_parts(tmp_path: Path) -> None:
+    """Guards transfer to VOC: several classes per image, and the test list rather than val."""
+    root = voc(tmp_path / "cells")
+    data = transfer_images(str(root), EvaluationDataConfig(val="nowhere"), name="cells")
+    assert (len(data.train), len(data.test), data.name) == (2, 1, "cells")
+    assert data.train.labels is None
+    limited = transfer_images(str(root), EvaluationDataConfig(limit=1), name="cells")
+    assert len(limited.train) == 1
+    assert "[1 of 2]" in limited.train.name
+
+
+def test_set_with_one_class_per_image_is_opened_as_labelled_images(tmp_path: Path) -> None:
+    """Guards transfer to a folder: a fifth is held out, broken images are counted."""
+    folder = photos(tmp_path / "set", "a", "b", count=10)
+    (folder / "a" / "3.png").write_bytes(b"broken")
+    data = transfer_images(str(folder), EvaluationDataConfig(on_error="skip"), name="set")
+    assert data.held_out
+    assert (len(data.train) + len(data.test), data.left_out) == (19, 1)
+
+
+def test_sets_of_one_name_are_told_apart_by_their_paths() -> None:
+    """Guards the first of two folders of one name against being lost without a word."""
+    assert short_names(["labelled:x/set", "food101", "mine:trainval"]) == {
+        "set": "labelled:x/set",
+        "food101": "food101",
+        "mine": "mine:trainval",
+    }
+    assert list(short_names(["x/set", "y/set", "z"])) == ["x/set", "y/set", "z"]
+
+
+def test_error_of_a_broken_image_says_how_to_go_on_without_it() -> None:
+    """Guards the first error of a user with a broken file."""
+    hint = r"a.png: empty \(--data.on_error skip"
+    with pytest.raises(ImageError, match=hint) as caught, with_skip_hint():
+        raise ImageError("a.png", "empty")
+    assert caught.value.name == "a.png"
+
+
+def test_labels_of_held_out_images_are_balanced(tmp_path: Path) -> None:
+    """Guards an accuracy on one class alone."""
+    folder = str(photos(tmp_path / "photos", "a", "b", count=10))
+    data = labelled_images(EvaluationDataConfig(train=folder), None)
+    assert data.test.labels is not None
+    assert np.bincount(data.test.labels).tolist() == [2, 2]

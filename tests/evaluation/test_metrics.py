@@ -92,7 +92,7 @@ def test_metrics_can_be_written_as_json() -> None:
         (torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), "at least one image"),
         (torch.zeros(2, 3), torch.tensor([0, 3]), "0 to 3"),
         (torch.zeros(2, 3), torch.tensor([0, -1]), "-1 to 0"),
-        (torch.full((2, 3), torch.nan), torch.tensor([0, 1]), "not all numbers"),
+        (torch.full((2, 3), torch.nan), torch.tensor([0, 1]), "scores contain NaN"),
     ],
 )
 def test_metrics_of_what_does_not_fit_are_refused(

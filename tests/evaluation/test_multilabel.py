@@ -35,7 +35,7 @@ def test_precision_of_cases_placed_by_hand(truth: list[int], wanted: float | Non
 
 
 def classes_of(values: np.ndarray) -> np.ndarray:
-    """Two classes that overlap, and one that nothing tells."""
+    """Return two classes that overlap, and one at random."""
     generator = np.random.default_rng(5)
     return np.stack(
         [values[:, 0] > 0, values[:, 1] + values[:, 0] > 0.5, generator.random(len(values)) > 0.5],
@@ -44,36 +44,36 @@ def classes_of(values: np.ndarray) -> np.ndarray:
 
 
 def test_probe_is_a_regression_for_each_class() -> None:
-    """Guards standardisation by the training images alone, and the choice of the strength."""
+    """Guards standardisation by the training images alone, and the selection of C."""
     generator = np.random.default_rng(0)
     train, test = generator.normal(3, 2, (120, 4)), generator.normal(3, 2, (60, 4))
-    truth, asked = classes_of(train - 3), classes_of(test - 3)
+    truth, test_truth = classes_of(train - 3), classes_of(test - 3)
     truth[:7, 0] = -1
     result = multilabel_probe(
         torch.from_numpy(train),
         truth,
         torch.from_numpy(test),
-        asked,
+        test_truth,
         class_names=("a", "b", "c"),
-        strengths=(1.0, 0.01),
+        c_values=(1.0, 0.01),
     )
-    assert result.strength == max(result.holdout_map, key=lambda key: result.holdout_map[key])
+    assert result.c == max(result.holdout_map, key=lambda key: result.holdout_map[key])
     scaler = StandardScaler().fit(train)
-    for place, name in enumerate("abc"):
-        known = truth[:, place] >= 0
-        model = LogisticRegression(C=result.strength, max_iter=500)
-        model.fit(scaler.transform(train[known]), truth[known, place])
+    for label, name in enumerate("abc"):
+        counted = truth[:, label] >= 0
+        model = LogisticRegression(C=result.c, max_iter=500)
+        model.fit(scaler.transform(train[counted]), truth[counted, label])
         scores = model.decision_function(scaler.transform(test))
-        wanted = eleven_point_precision(scores, asked[:, place])
+        wanted = eleven_point_precision(scores, test_truth[:, label])
         assert result.per_class[name] == pytest.approx(wanted, abs=1.0)
     assert result.per_class["a"] is not None
     assert result.per_class["a"] > 95
-    known_classes = [value for value in result.per_class.values() if value is not None]
-    assert result.map11 == pytest.approx(sum(known_classes) / 3)
+    precisions = [value for value in result.per_class.values() if value is not None]
+    assert result.map11 == pytest.approx(sum(precisions) / 3)
 
 
 def test_classes_without_test_images_count_nowhere() -> None:
-    """Guards the mean against zeros of classes that nobody was asked for."""
+    """Guards the mean against zeros of classes that have no image."""
     generator = np.random.default_rng(0)
     values = torch.from_numpy(generator.normal(size=(40, 3)))
     truth = np.stack([values[:, 0] > 0, np.zeros(40)], axis=1).astype(np.int64)

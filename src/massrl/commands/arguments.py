@@ -32,7 +32,7 @@ def take(words: list[str], flag: str) -> str | None:
 def first(words: list[str], what: str) -> str:
     """Remove and return the argument before the flags; ``what`` describes it in the error."""
     if not words or words[0].startswith("--"):
-        raise ConfigError(f"{what} is missing: it stands before the flags")
+        raise ConfigError(f"{what} is missing: it comes before the flags")
     return words.pop(0)
 
 

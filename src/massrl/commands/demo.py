@@ -1,6 +1,6 @@
-"""The demonstration: pre-train with MASSRL and with BYOL for the same seconds, judge, draw, report.
+"""``massrl demo``: pre-train with MASSRL and with BYOL for equally long, evaluate, and write a report.
 
-Everything is rendered on the spot: no download, no file. It prints what came out, whatever it is.
+All images are rendered: nothing is downloaded or read. The results are printed, whatever they are.
 """
 
 from __future__ import annotations
@@ -9,90 +9,90 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.nn.functional as F
-from rich.console import Console
-from rich.table import Table as RichTable
-
-from massrl.commands.pretrain import pretrain
 from massrl.config.checks import MANY, in_range, raise_faults
-from massrl.config.evaluation import EvaluateConfig
-from massrl.config.files import read_layers
-from massrl.config.parser import make_config
-from massrl.data.catalogue import open_source
-from massrl.data.source import Source
+from massrl.config.parser import make
 from massrl.errors import ConfigError
-from massrl.evaluation.context import EvaluationContext, make_context
-from massrl.evaluation.run import judge
-from massrl.files import write_json
-from massrl.images.decode import decode
-from massrl.report.content import Bars, Gallery, Picture, ReportContent
-from massrl.report.page import write_report
-from massrl.report.run_page import loss_matrix, metric_curves
-from massrl.runs.environment import detect_hardware, environment_info
-from massrl.runs.folder import RunFolder
-from massrl.runs.log import TaskProgress, duration
-from massrl.runs.metrics import read_metrics
-from massrl.train.session import PretrainResult
-from massrl.weights.load import load_backbone
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from massrl.data.source import Source
+    from massrl.evaluation.context import EvaluationContext
+    from massrl.report.content import Bars, Gallery, Picture, ReportContent
+    from massrl.train.session import PretrainResult
 
 _DATA = "shapes"
-
-
-_SIDE = 32
-
-
-_OWN = {"massrl", "byol", "results.json", "report.html", "views.png"}
-
-
+_TASKS = ("knn", "linear")
+_NETWORKS = {"untrained": "untrained", "byol": "BYOL", "massrl": "MASSRL"}
+_FILES = {
+    "massrl",
+    "byol",
+    "results.json",
+    "report.html",
+    "views.png",
+}  # of an earlier demonstration
 _GALLERY_ROWS = 6
+_NUM_NEIGHBOURS = 5
 
 
-_NEIGHBOURS = 5
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """Options of ``massrl demo``."""
 
+    out: str = "runs/demo"
+    """Folder to write."""
+    seconds: float = 90.0
+    """Seconds of pre-training for each of the two methods."""
+    seed: int = 0
+    """Seed of everything."""
 
-TASK_NAMES = {"knn": "k-NN", "linear": "linear probe"}
-
-
-_NAMES = {"untrained": "untrained", "byol": "BYOL", "massrl": "MASSRL"}
+    def __post_init__(self) -> None:
+        raise_faults(in_range(self.seconds, 1, MANY, "--seconds"))
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """A network with its features of the images, and what came of them."""
+class _Evaluated:
+    """A network with the images it was evaluated on, and its metrics by task."""
 
-    subject: EvaluationContext
-    figures: dict[str, dict[str, Any]]  # task: metrics
+    context: EvaluationContext
+    metrics: dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    networks: dict[str, _Judged]
+class _Results:
+    """Everything that the report shows."""
+
+    networks: dict[str, _Evaluated]
     massrl: PretrainResult
     byol: PretrainResult
-    train: Source
-    test: Source
     seconds: float
 
     def acc1(self, task: str) -> dict[str, float]:
-        return {name: judged.figures[task]["acc1"] for name, judged in self.networks.items()}
+        return {name: item.metrics[task]["acc1"] for name, item in self.networks.items()}
 
 
 def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
     """Run the demonstration.
 
     Args:
-        config: where to, how long, which seed.
+        config: folder, duration and seed.
         console: where progress is shown; the terminal by default.
 
     Returns:
         The folder with ``results.json``, ``report.html`` and ``views.png``.
 
     Raises:
-        ConfigError: if the folder holds something that is not an earlier demonstration.
+        ConfigError: if the folder contains something that is not an earlier demonstration.
     """
+    from rich.console import Console
+
+    from massrl.files import write_json
+    from massrl.report.page import write_report
+    from massrl.runs.folder import RunFolder
+    from massrl.runs.log import duration
+
     console = console or Console()
     folder = _empty_folder(Path(config.out))
     begin = time.perf_counter()
@@ -102,32 +102,26 @@ def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
     )
     massrl = _pretrain("massrl", config, folder, seconds=config.seconds, console=console)
     byol = _pretrain("byol", config, folder, seconds=massrl.session.seconds, console=console)
-    train, test = open_source(_DATA, split="train"), open_source(_DATA, split="val")
-    networks = {}
-    for name, result in (("untrained", massrl), ("byol", byol), ("massrl", massrl)):
-        console.print(f"judging {_NAMES[name]} …")
-        backbone = load_backbone(result.folder, random_init=name == "untrained")
-        with TaskProgress(console) as progress:
-            subject = make_context(
-                backbone, train, test, side=_SIDE, machine=detect_hardware("cpu"), progress=progress
-            )
-            networks[name] = _Judged(subject, judge(subject, EvaluateConfig()))
-    outcome = _Outcome(networks, massrl, byol, train, test, time.perf_counter() - begin)
-    write_json(folder / "results.json", _results(outcome))
+    runs = {"untrained": massrl, "byol": byol, "massrl": massrl}
+    networks = {name: _evaluate(name, run.folder, console) for name, run in runs.items()}
+    results = _Results(networks, massrl, byol, time.perf_counter() - begin)
+    write_json(folder / "results.json", _to_dict(results))
     shutil.copyfile(RunFolder(massrl.folder).views, folder / "views.png")
-    write_report(folder, _content(outcome, folder))
-    _say(outcome, folder, console)
+    write_report(folder, _content(results, folder))
+    _print_results(results, folder, console)
     return folder
 
 
 def _empty_folder(folder: Path) -> Path:
-    """The demonstration's folder, cleared of an earlier one and of nothing else."""
+    """Create the folder, or remove an earlier demonstration from it and nothing else."""
+    from massrl.runs.folder import RunFolder
+
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file: choose another --out")
     present = {item.name for item in folder.iterdir()} if folder.exists() else set()
     runs = present & {"massrl", "byol"}
-    if present - _OWN or not all(RunFolder(folder / name).log.is_file() for name in runs):
-        raise ConfigError(f"{folder} holds something else: choose another --out")
+    if present - _FILES or not all(RunFolder(folder / name).log.is_file() for name in runs):
+        raise ConfigError(f"{folder} contains something else: choose another --out")
     try:
         for name in runs:
             shutil.rmtree(folder / name)
@@ -140,146 +134,171 @@ def _empty_folder(folder: Path) -> Path:
 def _pretrain(
     name: str, config: DemoConfig, folder: Path, *, seconds: float, console: Console
 ) -> PretrainResult:
-    settings = make_config(
+    from massrl.commands.pretrain import pretrain
+    from massrl.config.files import read_layers
+    from massrl.config.parser import make_config
+
+    options = make_config(
         read_layers(f"shapes-{name}"),
         {
             "out": str(folder / name),
             "train": {"time_budget": seconds, "seed": config.seed, "accelerator": "cpu"},
         },
     )
-    console.rule(f"pre-training with {_NAMES[name]}")
-    result = pretrain(settings, console=console, title=_NAMES[name])
+    console.rule(f"pre-training with {_NETWORKS[name]}")
+    result = pretrain(options, console=console, title=_NETWORKS[name])
     if result.session.stopped_by is not None:
         raise KeyboardInterrupt
     return result
 
 
-def _results(outcome: _Outcome) -> dict[str, Any]:
-    by_task = {
-        task: {name: round(value, 2) for name, value in outcome.acc1(task).items()}
-        for task in TASK_NAMES
-    }
-    runs = {"massrl": outcome.massrl, "byol": outcome.byol}
+def _evaluate(name: str, run: Path, console: Console) -> _Evaluated:
+    """Evaluate a run's network, or the one it started from, on frozen features."""
+    from massrl.config.evaluation import EvaluateConfig
+    from massrl.data.catalogue import open_source
+    from massrl.evaluation.context import EvaluationContext
+    from massrl.evaluation.data import EvaluationData
+    from massrl.evaluation.run import run_tasks
+    from massrl.runs.environment import detect_hardware
+    from massrl.runs.log import TaskProgress
+    from massrl.weights.load import load_backbone
+
+    console.print(f"evaluating {_NETWORKS[name]} …")
+    network: Any = load_backbone(run, random_init=name == "untrained")
+    with TaskProgress(console) as progress:
+        context = EvaluationContext(
+            network=network,
+            about=network.about,
+            hardware=detect_hardware("cpu"),
+            progress=progress,
+        ).on(EvaluationData(open_source(_DATA, split="train"), open_source(_DATA, split="val")))
+        results = run_tasks(context, EvaluateConfig(task=_TASKS))
+        return _Evaluated(context, {result.name: result.to_dict() for result in results})
+
+
+def _to_dict(results: _Results) -> dict[str, Any]:
+    """Return the content of ``results.json``."""
+    from massrl.runs.environment import detect_hardware, environment_info
+
+    runs = {"massrl": results.massrl, "byol": results.byol}
     return {
-        **by_task,
-        "seconds": round(outcome.seconds, 1),
+        **{
+            task: {name: round(value, 2) for name, value in results.acc1(task).items()}
+            for task in _TASKS
+        },
+        "seconds": round(results.seconds, 1),
         "training_seconds": {name: round(run.session.seconds, 1) for name, run in runs.items()},
         "steps": {name: run.session.step for name, run in runs.items()},
-        "details": {name: judged.figures for name, judged in outcome.networks.items()},
+        "details": {name: item.metrics for name, item in results.networks.items()},
         **environment_info(detect_hardware("cpu").name),
     }
 
 
-def _content(outcome: _Outcome, folder: Path) -> ReportContent:
-    massrl, knn = RunFolder(outcome.massrl.folder), outcome.acc1("knn")
-    before, after = knn["untrained"], knn["massrl"]
-    seconds = outcome.massrl.session.seconds
+def _content(results: _Results, folder: Path) -> ReportContent:
+    from massrl.report.content import Picture, ReportContent
+    from massrl.report.run_page import loss_matrix, metric_curves
+    from massrl.runs.folder import RunFolder
+    from massrl.runs.log import duration
+    from massrl.runs.metrics import read_metrics
+
+    massrl, byol = results.massrl, results.byol
+    run, knn = RunFolder(massrl.folder), results.acc1("knn")
+    seconds = massrl.session.seconds, byol.session.seconds
+    curves = [
+        ("MASSRL", read_metrics(run.metrics)),
+        ("BYOL", read_metrics(RunFolder(byol.folder).metrics)),
+    ]
     return ReportContent(
         title="massrl demo",
-        lead=f"Without a single label, {duration(seconds)} of pre-training took k-NN accuracy on ten "
-        f"shapes from {before:.1f} % to {after:.1f} %.",
+        lead=f"Without a single label, {duration(seconds[0])} of pre-training raised k-NN accuracy on ten "
+        f"shapes from {knn['untrained']:.1f} % to {knn['massrl']:.1f} %.",
         facts=[
-            ("k-NN, untrained", f"{before:.1f} %"),
-            ("k-NN, BYOL", f"{knn['byol']:.1f} %"),
-            ("k-NN, MASSRL", f"{after:.1f} %"),
-            ("seconds, MASSRL / BYOL", f"{seconds:.0f} / {outcome.byol.session.seconds:.0f}"),
-            (
-                "steps, MASSRL / BYOL",
-                f"{outcome.massrl.session.step} / {outcome.byol.session.step}",
-            ),
+            *((f"k-NN, {name}", f"{knn[key]:.1f} %") for key, name in _NETWORKS.items()),
+            ("seconds, MASSRL / BYOL", f"{seconds[0]:.0f} / {seconds[1]:.0f}"),
+            ("steps, MASSRL / BYOL", f"{massrl.session.step} / {byol.session.step}"),
         ],
-        config_text=massrl.config.read_text(encoding="utf-8"),
-        curves=metric_curves(
-            [
-                ("MASSRL", read_metrics(massrl.metrics)),
-                ("BYOL", read_metrics(RunFolder(outcome.byol.folder).metrics)),
-            ]
-        ),
-        matrix=loss_matrix(massrl),
-        bars=[
-            Bars(
-                title=f"Frozen features on {len(outcome.test):,} shapes never learnt from",
-                groups=list(TASK_NAMES.values()),
-                series=[
-                    (_NAMES[name], [outcome.acc1(task)[name] for task in TASK_NAMES])
-                    for name in outcome.networks
-                ],
-                chance=10.0,
-                note=f"Top-1 percent, on the same machine. MASSRL: {seconds:.0f} seconds, four views of "
-                f"four strategies under InfoNCE. BYOL: planned for as long, took "
-                f"{outcome.byol.session.seconds:.0f} seconds, two views under BYOL's own loss, which needs "
-                "far longer runs.",
-            )
-        ],
+        config_text=run.config.read_text(encoding="utf-8"),
+        curves=metric_curves(curves),
+        matrix=loss_matrix(run),
+        bars=[_bars(results)],
         images=[
             Picture(
-                image=folder / "views.png",
-                caption="What the four strategies make of the first images",
+                image=folder / "views.png", caption="Views of the first images by the four policies"
             )
         ],
-        galleries=[
-            _gallery("untrained", outcome.networks["untrained"], outcome),
-            _gallery("after MASSRL", outcome.networks["massrl"], outcome),
-        ],
+        galleries=[_gallery(results, "untrained"), _gallery(results, "massrl")],
     )
 
 
-def _gallery(title: str, judged: _Judged, outcome: _Outcome) -> Gallery:
-    """The first test images, and what the network holds to be nearest to them."""
-    known, asked = judged.subject.train_features, judged.subject.test_features
-    queries = F.normalize(asked.values[:_GALLERY_ROWS], dim=1)
-    nearest = torch.topk(queries @ F.normalize(known.values, dim=1).T, _NEIGHBOURS).indices
-    rows = []
-    for index, neighbours in enumerate(nearest.tolist()):
-        label = int(asked.labels[index])
-        row = [
-            (_picture(outcome.train, neighbour), int(known.labels[neighbour]) == label)
-            for neighbour in neighbours
-        ]
-        rows.append((_picture(outcome.test, index), row))
-    return Gallery(title=f"Nearest neighbours, {title}", rows=rows)
+def _bars(results: _Results) -> Bars:
+    from massrl.evaluation.results import task_title
+    from massrl.report.content import Bars
+
+    test = results.networks["massrl"].context.test
+    return Bars(
+        title=f"Frozen features on {len(test):,} shapes never trained on",
+        groups=list(map(task_title, _TASKS)),
+        series=[
+            (_NETWORKS[name], [results.acc1(task)[name] for task in _TASKS])
+            for name in results.networks
+        ],
+        chance=10.0,
+        note="Top-1 percent, on the same machine. MASSRL: four views by four policies, InfoNCE loss, "
+        f"{results.massrl.session.seconds:.0f} seconds. BYOL: planned for as long, took "
+        f"{results.byol.session.seconds:.0f} seconds, two views, BYOL's own loss, which needs far longer "
+        f"training.",
+    )
+
+
+def _gallery(results: _Results, name: str) -> Gallery:
+    """Return the first test images with their nearest training images."""
+    from massrl.evaluation.embedding import nearest
+    from massrl.report.content import Gallery
+
+    context = results.networks[name].context
+    train, test = context.train_features, context.test_features
+    indices = nearest(test.values[:_GALLERY_ROWS], train.values, count=_NUM_NEIGHBOURS)
+    rows = [
+        (
+            _picture(context.test, query),
+            [
+                (_picture(context.train, index), bool(train.labels[index] == test.labels[query]))
+                for index in neighbours
+            ],
+        )
+        for query, neighbours in enumerate(indices.tolist())
+    ]
+    return Gallery(title=f"Nearest neighbours, {_NETWORKS[name]}", rows=rows)
 
 
 def _picture(source: Source, index: int) -> Picture:
+    from massrl.images.decode import decode
+    from massrl.report.content import Picture
+
     assert source.labels is not None
     label = source.class_names[int(source.labels[index])]
     return Picture(image=decode(source.read(index)), alt=label)
 
 
-def _say(outcome: _Outcome, folder: Path, console: Console) -> None:
-    table = RichTable("frozen features, top-1 %", *(_NAMES[name] for name in outcome.networks))
-    for task, name in TASK_NAMES.items():
-        table.add_row(name, *(f"{value:.1f}" for value in outcome.acc1(task).values()))
+def _print_results(results: _Results, folder: Path, console: Console) -> None:
+    from rich.table import Table
+
+    from massrl.evaluation.results import task_title
+    from massrl.runs.log import duration
+
+    table = Table("frozen features, top-1 %", *(_NETWORKS[name] for name in results.networks))
+    for task in _TASKS:
+        values = results.acc1(task).values()
+        table.add_row(task_title(task), *(f"{value:.1f}" for value in values))
     console.print(table)
-    if outcome.acc1("knn")["massrl"] <= outcome.acc1("knn")["untrained"]:
-        console.print("MASSRL has not learnt yet: give it longer, such as --seconds 180")
-    console.print(f"done in {duration(outcome.seconds)}; open these:")
+    if results.acc1("knn")["massrl"] <= results.acc1("knn")["untrained"]:
+        console.print("MASSRL is no better than the untrained network yet: try --seconds 180")
+    console.print(f"done in {duration(results.seconds)}; open these:")
     for file in ("report.html", "views.png", "results.json"):
         console.print(f"  {folder / file}", highlight=False, soft_wrap=True)
 
 
 def run_demo_command(words: list[str]) -> int:
     """Run ``massrl demo`` and return the exit code."""
-    from massrl.config.parser import make
-
-    config = make(DemoConfig, arguments=words)
-
-    run_demo(config)
+    run_demo(make(DemoConfig, arguments=words))
     return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class DemoConfig:
-    """The demonstration: pre-train, judge, compare and draw on rendered images."""
-
-    out: str = "runs/demo"
-    """Folder to write."""
-    seconds: float = 90.0
-    """Seconds of pre-training for each of the two methods."""
-    seed: int = 0
-    """Seed of everything."""
-
-    def __post_init__(self) -> None:
-        raise_faults(
-            in_range(self.seconds, 1, MANY, "--seconds"),
-        )

@@ -1,18 +1,25 @@
-"""``massrl evaluate``: its options, its function, and what the shell prints."""
+"""``massrl evaluate``: evaluate a backbone and write the results and the report."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
 
 from massrl.commands.arguments import first
 from massrl.config.evaluation import EvaluateConfig
 from massrl.config.parser import make
+from massrl.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from torch import nn
+
+    from massrl.config.pretrain import Config
+    from massrl.evaluation.context import EvaluationContext
+
+logger = logging.getLogger("massrl")
 
 
 def evaluate(
@@ -21,44 +28,162 @@ def evaluate(
     *,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Judge a backbone on labelled images.
+    """Evaluate a backbone on labelled images.
 
     Args:
         backbone: whatever ``load_backbone`` takes, such as a run folder, a checkpoint of another project
-            or ``timm:resnet50``; or what it gave.
-        config: tasks, data and settings; what is left out of the data is as in the run.
+            or ``timm:resnet50``; or a network that it returned.
+        config: tasks, data and settings; fields of the data that are not set are as in the run.
         console: where progress is shown; the terminal by default.
 
     Returns:
-        The content of ``results.json``: ``backbone``, ``run`` and ``tasks``, which has figures for each
-        task with how they came about; those of earlier evaluations of the same weights among them. It
-        is written into the run folder, or one beside the file, or ``config.out`` where it is set.
+        The content of ``results.json``: ``backbone``, ``run`` and ``tasks`` with the metrics, settings and
+        provenance of each result, those of earlier evaluations of the same weights included. It is written
+        into the run folder, or one beside the file, or ``config.out`` where that is set.
 
     Raises:
         MassrlError: if something the user gave cannot be used.
     """
-    from massrl.evaluation.run import evaluate_backbone
+    from rich.console import Console
 
-    wanted = config if isinstance(config, EvaluateConfig) else make(EvaluateConfig, config or {})
-    return evaluate_backbone(backbone, wanted, console=console or Console(stderr=True))
+    from massrl.evaluation.data import with_skip_hint
+    from massrl.evaluation.results import earlier_results
+    from massrl.evaluation.run import run_tasks
+    from massrl.files import write_json
+    from massrl.report.run_page import report_run
+    from massrl.runs.folder import RunFolder
+    from massrl.runs.log import TaskProgress
+
+    options = config if isinstance(config, EvaluateConfig) else make(EvaluateConfig, config or {})
+    name = str(backbone) if isinstance(backbone, str | Path) else None
+    path = results_path(name or "", options) if name is not None or options.out else None
+    done = 0
+    with TaskProgress(console or Console(stderr=True)) as progress:
+        context, fingerprint = _open_context(backbone, options, path, progress)
+        results: dict[str, Any] = {
+            "backbone": {
+                "name": name,
+                "fingerprint": fingerprint,
+                "random_init": options.random_init,
+                **context.about,
+            },
+            "run": context.run.to_dict() if context.run is not None else None,
+            "tasks": {},
+        }
+        if path is not None:
+            results["tasks"] = earlier_results(path.parent, results["backbone"])
+        try:
+            with with_skip_hint():
+                for result in run_tasks(context, options):
+                    assert result.context is not None
+                    provenance = result.context.provenance(options)
+                    results["tasks"].pop(result.name, None)  # the latest come last
+                    results["tasks"][result.name] = {**result.to_dict(), **provenance}
+                    if path is not None:  # after every task, since the next one may fail
+                        write_json(path, results)
+                    done += 1
+        finally:
+            if path is not None and done:
+                report_run(RunFolder(path.parent))
+    if not done:
+        raise ConfigError("no task could be run: see above (--task)")
+    return results
+
+
+def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:
+    """Return the file that the results of a backbone are written to.
+
+    In ``config.out``, else in the run folder, a folder beside the file, or one named after a library's
+    network.
+    """
+    from massrl.evaluation.results import results_name
+    from massrl.weights.libraries import is_library_name
+
+    name = results_name(random_init=config.random_init)
+    if config.out:
+        return Path(config.out).expanduser() / name
+    path = Path(str(backbone))
+    if is_library_name(str(backbone)):
+        return Path("runs") / str(backbone).replace(":", "-") / name
+    return (path if path.is_dir() else path.with_name(f"{path.stem}-results")) / name
+
+
+def _open_context(
+    backbone: str | Path | nn.Module, options: EvaluateConfig, path: Path | None, progress: Any
+) -> tuple[EvaluationContext, str]:
+    """Return the backbone, ready to be evaluated, and the fingerprint of its weights."""
+    from massrl.config.files import load_config
+    from massrl.evaluation.context import EvaluationContext
+    from massrl.evaluation.feature_cache import network_fingerprint
+    from massrl.models.backbones import is_users_code
+    from massrl.runs.environment import detect_hardware
+    from massrl.runs.folder import RunFolder
+
+    run = None
+    if isinstance(backbone, str | Path) and Path(backbone).is_dir():
+        file = RunFolder(backbone).config
+        run = load_config(file) if file.is_file() else None
+    network = _load_network(backbone, run, random_init=options.random_init)
+    about: dict[str, Any] = network.about  # type: ignore[assignment]
+    fingerprint = network_fingerprint(network)
+    cached = options.cache and not is_users_code(about["backbone"])
+    context = EvaluationContext(
+        network=network,
+        about=about,
+        hardware=detect_hardware(),
+        run=run,
+        cache_key=fingerprint if cached else None,
+        folder=path.parent if path is not None else None,
+        suffix="-random-init" if options.random_init else "",
+        progress=progress,
+    )
+    return context, fingerprint
+
+
+def _load_network(
+    backbone: str | Path | nn.Module, run: Config | None, *, random_init: bool
+) -> nn.Module:
+    """Load the network, with a warning where its run is not complete.
+
+    Raises:
+        ConfigError: if it is a module that does not tell how its images are prepared.
+    """
+    from massrl.weights.load import load_backbone
+
+    if not isinstance(backbone, str | Path):
+        if random_init or not isinstance(getattr(backbone, "about", None), dict):
+            raise ConfigError(
+                "a module to evaluate must come from massrl.load_backbone, which tells how images are "
+                "prepared; load_backbone(…, random_init=True) returns the untrained one"
+            )
+        return backbone
+    network = load_backbone(backbone, random_init=random_init)
+    step = network.about["step"]  # type: ignore[index]
+    total = run.train.max_steps if run is not None else None
+    if total and step < total and not random_init:
+        logger.warning(
+            "the run is not complete: its weights after step %d of %d are evaluated; "
+            "massrl pretrain --resume %s completes it",
+            step,
+            total,
+            quote(str(backbone)),
+        )
+    return network
 
 
 def run_evaluate(words: list[str]) -> int:
     """Run ``massrl evaluate`` and return the exit code."""
-    backbone = first(words, "the run folder, file or name to judge")
-    from massrl.config.evaluation import EvaluateConfig
-    from massrl.config.parser import make
+    from massrl.evaluation.results import headline_metrics, metric_label
 
+    backbone = first(words, "the run folder, file or name to evaluate")
     config = make(EvaluateConfig, arguments=words)
-    from massrl.evaluation.results import METRICS, headline_metrics, results_path
-
     tasks = evaluate(backbone, config)["tasks"]
     width = max(map(len, tasks))
-    for name, outcome in tasks.items():
-        figures = [
-            f"{METRICS[key]} {value:6.2f} %" for key, value in headline_metrics(outcome).items()
+    for name, result in tasks.items():
+        metrics = [
+            f"{metric_label(key)} {value:6.2f} %" for key, value in headline_metrics(result).items()
         ]
-        print("   ".join([f"{name:<{width}}", *figures, f"{outcome['num_images']:,} images"]))
+        print("   ".join([f"{name:<{width}}", *metrics, f"{result['num_images']:,} images"]))
     path = results_path(backbone, config)
     print(path)
     print(path.with_name("report.html"))

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from massrl.commands.arguments import first
+from massrl.commands.evaluate import results_path
 from massrl.config.checks import raise_faults
+from massrl.config.evaluation import EvaluateConfig
 from massrl.config.fields import field_faults, option
 from massrl.config.parser import make
 from massrl.errors import ConfigError
@@ -58,7 +60,8 @@ def export_backbone(config: ExportConfig | dict[str, Any]) -> tuple[Path, Path]:
         raise ConfigError(f"--out is {out}, but a name that ends in {kind.suffix} is wanted")
     write_backbone(out, network, about=network.about, name=options.format)
     run = RunFolder(options.backbone) if Path(options.backbone).is_dir() else None
-    tasks, software = stored_metrics(options.backbone, network)
+    results = results_path(options.backbone, EvaluateConfig())
+    tasks, software = stored_metrics(results.parent, network)
     card = Card(
         file=out.name,
         format=options.format,

@@ -112,7 +112,7 @@ def _planned_rows(config: SheetConfig) -> tuple[list[SheetRow], str]:
     layout = resolve_layout(config.views)
     size = config.views.size or default_side(source)
     maker = make_view_maker(config.views, size=size, seed=config.seed)
-    rows = _rows(config, source, maker, epoch=config.epoch, indices=None)
+    rows = _rows(config, source, maker=maker, epoch=config.epoch, indices=None)
     return rows, f"{layout.name}: {layout.summary}"
 
 
@@ -125,12 +125,12 @@ def _replayed_rows(config: SheetConfig) -> tuple[list[SheetRow], str]:
 
     folder = RunFolder.existing(config.replay, flag="--replay")
     run = load_config(folder.config)
-    source = _images_of_run(config, run, folder)
+    source = _images_of_run(config, run, folder=folder)
     maker = make_view_maker(run.views, size=run.view_size, seed=run.train.seed)
     per_epoch = steps_per_epoch(len(source), run.batch_size)
     _check_was_reached(config, folder, per_epoch=per_epoch)
     if config.step is None:
-        rows = _rows(config, source, maker, epoch=config.epoch, indices=None)
+        rows = _rows(config, source, maker=maker, epoch=config.epoch, indices=None)
         return rows, f"{folder.path.name}: epoch {config.epoch}"
     batches = StepBatchSampler(
         len(source),
@@ -147,11 +147,11 @@ def _replayed_rows(config: SheetConfig) -> tuple[list[SheetRow], str]:
             f"image {config.index} is not one of step {config.step}, which saw {some} (--index)"
         )
     epoch = config.step // per_epoch
-    rows = _rows(config, source, maker, epoch=epoch, indices=seen)
+    rows = _rows(config, source, maker=maker, epoch=epoch, indices=seen)
     return rows, f"{folder.path.name}: step {config.step}, epoch {epoch}"
 
 
-def _images_of_run(config: SheetConfig, run: Config, folder: RunFolder) -> Source:
+def _images_of_run(config: SheetConfig, run: Config, *, folder: RunFolder) -> Source:
     """Open the images that a run was trained on, which may have been moved since."""
     from massrl.data.build import training_source
 
@@ -180,7 +180,7 @@ def _check_was_reached(config: SheetConfig, folder: RunFolder, *, per_epoch: int
 
 
 def _rows(
-    config: SheetConfig, source: Source, maker: ViewMaker, *, epoch: int, indices: list[int] | None
+    config: SheetConfig, source: Source, *, maker: ViewMaker, epoch: int, indices: list[int] | None
 ) -> list[SheetRow]:
     from massrl.views.drawing.sheet_rows import sheet_rows
 

@@ -12,8 +12,12 @@ BATCH_NORMS = {
 }
 CACHES = {
     "auto": "`memory` where all decoded images fit",
-    "memory": "keep all images decoded in memory",
-    "none": "decode an image each time it is used",
+    "memory": "all images, decoded, in memory",
+    "none": "images are decoded each time they are used",
+}
+DETECTION_HEADS = {
+    "fpn": "a feature pyramid over all stages",
+    "c4": "the last stage as the head of every region",
 }
 EXECUTORS = {
     "auto": "`device` where that is a GPU",
@@ -40,6 +44,11 @@ REDUCTIONS = {
     "mean": "mean over the pairs, times 2, so that two views give BYOL's loss",
     "sum": "sum over the pairs",
 }
+SEGMENTATION_HEADS = {"fcn": "a fully convolutional network", "deeplab": "DeepLabv3"}
+SEMI_PROTOCOLS = {
+    "short": "two learning rates, 30 epochs",
+    "byol": "five learning rates, 30 and 50 epochs",
+}
 STEMS = {
     "auto": "`small` for views below 64 px, else `standard`",
     "standard": "the network's own",
@@ -50,4 +59,4 @@ TARGET_REDUCTIONS = {
     "each": "each of the target's views that it is paired with",
     "mean": "the mean of these",
 }
-TARGET_STATISTICS = {"own": "running statistics of its own", "online": "the online network's"}
+TARGET_STATISTICS = {"own": "its own running statistics", "online": "the online network's"}

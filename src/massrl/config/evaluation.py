@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from massrl.config.checks import MANY, choice, in_range, raise_faults, require
-from massrl.config.choices import ON_ERROR
+from massrl.config.checks import MANY, in_range, raise_faults, require
+from massrl.config.choices import (
+    DETECTION_HEADS,
+    ON_ERROR,
+    SEGMENTATION_HEADS,
+    SEMI_PROTOCOLS,
+)
+from massrl.config.fields import field_faults, option
+from massrl.registry import TASKS
 
+ALL = "all"  # of ``task``: every task of the table
 _MAX_LR = 1e6  # far from any use, and far from overflow
 
 
@@ -25,11 +33,11 @@ class EvaluationDataConfig:
     """Folder where named data sets are stored or downloaded to."""
     download: bool = True
     """Whether a named data set that is missing may be downloaded."""
-    on_error: str = "stop"
-    """What a broken image does: `stop` the evaluation, or `skip` it, counted and reported."""
+    on_error: str = option("stop", choices=ON_ERROR)
+    """What to do about an image that cannot be decoded."""
 
     def __post_init__(self) -> None:
-        raise_faults(choice(self.on_error, ON_ERROR, "--data.on_error"))
+        raise_faults(*field_faults(self, "--data."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +73,8 @@ class SemiConfig:
     lists: tuple[str, ...] = ()
     """Lists of images whose labels are used: SimCLR's published `imagenet-1` and `imagenet-10`, or files
     of image names, one per line."""
-    protocol: str = "short"
-    """`short`: two learning rates, 30 epochs; `byol`: five learning rates, 30 and 50 epochs."""
+    protocol: str = option("short", choices=SEMI_PROTOCOLS)
+    """Learning rates and numbers of epochs to select from."""
     lrs: tuple[float, ...] = ()
     """Learning rates to select from, in place of the protocol's."""
     epochs: tuple[int, ...] = ()
@@ -76,8 +84,8 @@ class SemiConfig:
 
     def __post_init__(self) -> None:
         raise_faults(
+            *field_faults(self, "--semi."),
             *(in_range(fraction, 1e-6, 1, "--semi.fractions") for fraction in self.fractions),
-            choice(self.protocol, ("short", "byol"), "--semi.protocol"),
             *(in_range(lr, 1e-9, _MAX_LR, "--semi.lrs") for lr in self.lrs),
             *(in_range(epochs, 1, MANY, "--semi.epochs") for epochs in self.epochs),
             in_range(self.batch_size, 2, MANY, "--semi.batch_size"),
@@ -115,8 +123,8 @@ class TransferConfig:
 class DetectConfig:
     """Object detection: Faster R-CNN, or Mask R-CNN where there are masks, fine-tuned from the backbone."""
 
-    head: str = "fpn"
-    """`fpn`: a feature pyramid over all stages; `c4`: the last stage as the head of every region."""
+    head: str = option("fpn", choices=DETECTION_HEADS)
+    """Feature maps that regions are pooled from."""
     epochs: float = 12.0
     """Passes over the training images."""
     batch_size: int = 16
@@ -134,7 +142,7 @@ class DetectConfig:
 
     def __post_init__(self) -> None:
         raise_faults(
-            choice(self.head, ("fpn", "c4"), "--detect.head"),
+            *field_faults(self, "--detect."),
             in_range(self.epochs, 1e-3, MANY, "--detect.epochs"),
             in_range(self.batch_size, 1, MANY, "--detect.batch_size"),
             in_range(self.lr, 1e-9, _MAX_LR, "--detect.lr"),
@@ -149,8 +157,8 @@ class DetectConfig:
 class SegmentConfig:
     """Semantic segmentation: a fully convolutional head, fine-tuned together with the backbone."""
 
-    head: str = "fcn"
-    """`fcn` or `deeplab`."""
+    head: str = option("fcn", choices=SEGMENTATION_HEADS)
+    """Layers that are put on the backbone."""
     epochs: float = 30.0
     """Passes over the training images."""
     batch_size: int = 16
@@ -164,7 +172,7 @@ class SegmentConfig:
 
     def __post_init__(self) -> None:
         raise_faults(
-            choice(self.head, ("fcn", "deeplab"), "--segment.head"),
+            *field_faults(self, "--segment."),
             in_range(self.epochs, 1e-3, MANY, "--segment.epochs"),
             in_range(self.batch_size, 2, MANY, "--segment.batch_size"),
             in_range(self.lr, 1e-9, _MAX_LR, "--segment.lr"),
@@ -196,10 +204,10 @@ class FeaturesConfig:
 class EvaluateConfig:
     """How a backbone is evaluated."""
 
-    task: tuple[str, ...] = ("knn", "linear")
-    """Tasks to run, or `all` that the images allow. `knn`; `linear`: logistic regression on features;
-    `linear-sgd`: a linear classifier trained on random crops; `semi-supervised`: fine-tuning on few labels;
-    `features`: maps, nearest neighbours, invariance; `transfer`: other data sets; `detect`, `segment`."""
+    task: tuple[str, ...] = option(
+        ("knn", "linear"), choices=TASKS, also={ALL: "every task that the images allow"}
+    )
+    """Tasks to run, in this order."""
     data: EvaluationDataConfig = field(default_factory=EvaluationDataConfig)
     """Labelled images to evaluate on."""
     random_init: bool = False
@@ -229,6 +237,7 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         raise_faults(
+            *field_faults(self),
             require(bool(self.task), "--task is empty, but one or more are wanted"),
             in_range(self.k, 1, MANY, "--k"),
             in_range(self.temperature, 1e-4, MANY, "--temperature"),

@@ -1,7 +1,7 @@
 """Fields of options: their accepted values, and how layers of configuration and resuming treat them.
 
 A command's flags come from the fields of a dataclass. What the parser, the help and a resumed run need
-to know of a field beyond its type stands in the field itself, as metadata that ``option`` writes.
+to know of a field beyond its type is metadata of the field, which ``option`` writes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def option(
     """Return a dataclass field.
 
     Args:
-        default: the value when nothing else is asked for.
+        default: the default value.
         choices: accepted values with their meanings, or a table of parts. Help and error messages list
             them. Of a tuple, each item is one.
         also: values that are accepted beside those of a table.
@@ -91,11 +91,11 @@ def field_faults(config: Any, prefix: str = "--") -> list[str]:
             faults.append(f"{flag} is {value!r}, but a list of texts is wanted")
         elif item.metadata.get("choices") is not None and value is not None:
             values = value if isinstance(value, tuple) else (value,)
-            faults += filter(None, (_choice_fault(one, item, flag) for one in values))
+            faults += filter(None, (_choice_fault(one, item, flag=flag) for one in values))
     return faults
 
 
-def _choice_fault(value: str, item: Field, flag: str) -> str | None:
+def _choice_fault(value: str, item: Field, *, flag: str) -> str | None:
     choices, also = item.metadata["choices"], item.metadata["also"]
     name = value
     if item.metadata["arguments"] and value not in also:

@@ -43,7 +43,7 @@ def read_layers(
             f"{source} builds on the recipe {named!r}, not on --recipe {recipe} (leave out --recipe, or "
             f"edit the file)"
         )
-    return merge_layers(read_recipe(named or recipe or DEFAULT_RECIPE), content, Config)
+    return merge_layers(read_recipe(named or recipe or DEFAULT_RECIPE), content, kind=Config)
 
 
 def load_config(path: Path) -> Config:

@@ -22,11 +22,11 @@ def help_text(
         skip: flags to leave out.
     """
     width = max(len(name) for name in all_fields(kind)) + 4
-    return "\n".join(_section(kind, "", defaults or {}, width=width, skip=skip))
+    return "\n".join(_section(kind, defaults or {}, prefix="", width=width, skip=skip))
 
 
 def _section(
-    kind: Any, prefix: str, defaults: dict[str, Any], *, width: int, skip: Sequence[str]
+    kind: Any, defaults: dict[str, Any], *, prefix: str, width: int, skip: Sequence[str]
 ) -> list[str]:
     described = {item.arg_name: item.description or "" for item in parse_from_object(kind).params}
     lines = []
@@ -35,7 +35,7 @@ def _section(
         text = " ".join(described.get(item.name, "").split())
         if section is not None:
             inner, name = defaults.get(item.name, {}), f"{prefix}{item.name}."
-            lines += [f"\n{text}", *_section(section, name, inner, width=width, skip=skip)]
+            lines += [f"\n{text}", *_section(section, inner, prefix=name, width=width, skip=skip)]
         elif f"--{prefix}{item.name}" not in skip:
             value = defaults.get(item.name, item.default)
             default = "" if value in (None, "") else f"[{_shown(value)}]"

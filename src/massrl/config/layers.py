@@ -27,12 +27,12 @@ def check_keys(content: dict[str, Any], kind: type) -> None:
     Raises:
         ConfigError: one line that names every unknown key, with the nearest known ones.
     """
-    faults = _key_faults(content, kind, kind, "")
+    faults = _key_faults(content, kind, whole=kind, prefix="")
     if faults:
         raise ConfigError("; ".join(faults))
 
 
-def _key_faults(content: dict[str, Any], part: type, whole: type, prefix: str) -> list[str]:
+def _key_faults(content: dict[str, Any], part: type, *, whole: type, prefix: str) -> list[str]:
     known = {item.name: item for item in dataclasses.fields(part)}
     faults = []
     for key, value in content.items():
@@ -43,7 +43,7 @@ def _key_faults(content: dict[str, Any], part: type, whole: type, prefix: str) -
             continue
         section = section_of(known[key])
         if section is not None and isinstance(value, dict):
-            faults += _key_faults(value, section, whole, f"{name}.")
+            faults += _key_faults(value, section, whole=whole, prefix=f"{name}.")
         elif section is not None:
             faults.append(f"{name} is {value!r}, but a section is wanted")
     return faults
@@ -78,7 +78,7 @@ def merge(*contents: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def merge_layers(lower: dict[str, Any], upper: dict[str, Any], kind: type) -> dict[str, Any]:
+def merge_layers(lower: dict[str, Any], upper: dict[str, Any], *, kind: type) -> dict[str, Any]:
     """Merge ``upper`` over ``lower``; a new run length or layout discards the old one's dependent fields.
 
     Args:
@@ -86,10 +86,12 @@ def merge_layers(lower: dict[str, Any], upper: dict[str, Any], kind: type) -> di
         upper: nested mappings, which win.
         kind: the dataclass; its fields say which of them depend on each other, see ``option``.
     """
-    return merge(discard_replaced(lower, flat(upper), kind), upper)
+    return merge(discard_replaced(lower, flat(upper), kind=kind), upper)
 
 
-def discard_replaced(content: dict[str, Any], given: dict[str, Any], kind: type) -> dict[str, Any]:
+def discard_replaced(
+    content: dict[str, Any], given: dict[str, Any], *, kind: type
+) -> dict[str, Any]:
     """Return nested mappings without the fields that the next layer replaces as a whole.
 
     Args:
@@ -114,12 +116,12 @@ def discard_replaced(content: dict[str, Any], given: dict[str, Any], kind: type)
         if item.metadata.get("group") in groups - {None}
         or item.metadata.get("belongs_to") in changed
     }
-    return _without(content, discarded, "")
+    return _without(content, discarded)
 
 
-def _without(content: dict[str, Any], names: set[str], prefix: str) -> dict[str, Any]:
+def _without(content: dict[str, Any], names: set[str], *, prefix: str = "") -> dict[str, Any]:
     return {
-        key: _without(value, names, f"{prefix}{key}.") if isinstance(value, dict) else value
+        key: _without(value, names, prefix=f"{prefix}{key}.") if isinstance(value, dict) else value
         for key, value in content.items()
         if f"{prefix}{key}" not in names
     }

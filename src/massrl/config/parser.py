@@ -56,8 +56,9 @@ def make(kind: type[T], *layers: dict[str, Any], arguments: Sequence[str] = ()) 
     words = _as_json(arguments, kind)
     content: dict[str, Any] = {}
     for layer in layers:
-        content = merge_layers(content, _split_texts(layer, kind), kind)
-    content = discard_replaced(content, dict(word[2:].partition("=")[::2] for word in words), kind)
+        content = merge_layers(content, _split_texts(layer, kind), kind=kind)
+    given = dict(word[2:].partition("=")[::2] for word in words)
+    content = discard_replaced(content, given, kind=kind)
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(kind, as_group=True)
     try:

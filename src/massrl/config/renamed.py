@@ -25,7 +25,7 @@ FIELDS: dict[str, dict[str, str]] = {
         "untrained": "random_init",
     },
 }
-"""Fields, by the dataclass that a command's flags come from; a section stands for all its fields."""
+"""Fields, by the dataclass that a command's flags come from; a renamed section renames all its fields."""
 
 TASKS: dict[str, str] = {"look": "features", "semi": "semi-supervised"}
 """Evaluation tasks, in ``--task`` and in ``results.json``, where ``task-detail`` names a result."""
@@ -109,17 +109,19 @@ def translate_fields(content: Mapping[str, Any], kind: type) -> dict[str, Any]:
         content: a configuration as version 0.1.0 wrote it, or a present one.
         kind: the dataclass that it is for.
     """
-    return _translated(content, FIELDS.get(kind.__name__, {}), "")
+    return _translated(content, FIELDS.get(kind.__name__, {}))
 
 
-def _translated(content: Mapping[str, Any], table: dict[str, str], prefix: str) -> dict[str, Any]:
+def _translated(
+    content: Mapping[str, Any], table: dict[str, str], *, prefix: str = ""
+) -> dict[str, Any]:
     """Rename every key by the last part of its new name; no rename moves a field to another section."""
     result = {}
     for key, value in content.items():
         name = f"{prefix}{key}"
         inner = isinstance(value, Mapping)
         new = table.get(name, name).rpartition(".")[2]
-        result[new] = _translated(value, table, f"{name}.") if inner else value
+        result[new] = _translated(value, table, prefix=f"{name}.") if inner else value
     return result
 
 

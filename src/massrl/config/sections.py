@@ -40,7 +40,7 @@ class DataConfig:
     workers: int | None = option(None, resume=True)
     """Worker processes per device that load images; 0 loads in the training process."""
     cache: str = option("auto", choices=CACHES, resume=True)
-    """Where decoded images are kept."""
+    """Where decoded images are cached."""
     on_error: str = option("stop", choices=ON_ERROR, resume=True)
     """What to do about an image that cannot be decoded."""
     mean: tuple[float, float, float] | None = None

@@ -14,13 +14,13 @@ from massrl.errors import ConfigError
 
 
 class AveragePrecision:
-    """COCO's average precision, by torchmetrics.
+    """COCO's average precision, computed by torchmetrics.
 
     Args:
-        masks: whether masks are compared beside boxes.
+        masks: whether masks are evaluated beside boxes.
 
     Raises:
-        ConfigError: if the package that counts is missing.
+        ConfigError: if pycocotools is not installed.
     """
 
     def __init__(self, *, masks: bool) -> None:
@@ -28,7 +28,7 @@ class AveragePrecision:
             import pycocotools  # noqa: F401
         except ImportError:
             raise ConfigError(
-                "--task detect needs pycocotools: pip install 'massrl[detect]'"
+                "object detection needs pycocotools: pip install 'massrl[detect]'"
             ) from None
         from torchmetrics.detection import MeanAveragePrecision
 
@@ -36,15 +36,17 @@ class AveragePrecision:
         kinds: Any = ("bbox", "segm") if masks else ("bbox",)
         self._metric = MeanAveragePrecision(iou_type=kinds)
 
-    def add(self, found: dict[str, Tensor], scene: Scene) -> None:
-        """Count what was found in an image: ``boxes``, ``labels`` from 1, ``scores``, ``masks``.
+    def add(self, detections: dict[str, Tensor], scene: Scene) -> None:
+        """Add the detections of one image: ``boxes``, ``labels`` from 1, ``scores``, ``masks``.
 
-        A crowd takes in whatever lies within it, as COCO says; a difficult object takes what overlaps
-        it by half or more, as VOC says, and that is left out with it.
+        As in COCO, detections within a crowd count neither as right nor as wrong; as in VOC, so do those
+        that overlap a difficult object by half or more.
         """
-        said = {key: found[key].cpu() for key in ("boxes", "labels", "scores")}
+        found = {key: detections[key].cpu() for key in ("boxes", "labels", "scores")}
+        if self._masks:
+            found["masks"] = detections["masks"].cpu()[:, 0] > 0.5
         if scene.difficult is not None and scene.difficult.any():
-            said, scene = _without_difficult(said, scene)
+            found, scene = _without_difficult(found, scene)
         truth = {
             "boxes": torch.from_numpy(scene.boxes),
             "labels": torch.from_numpy(scene.labels + 1),
@@ -52,12 +54,11 @@ class AveragePrecision:
         }
         if self._masks:
             assert scene.masks is not None
-            said["masks"] = found["masks"].cpu()[:, 0] > 0.5
             truth["masks"] = torch.from_numpy(scene.masks)
-        self._metric.update([said], [truth])
+        self._metric.update([found], [truth])
 
-    def figures(self) -> dict[str, float]:
-        """``ap``, ``ap50``, ``ap75`` in percent, and the same of masks."""
+    def metrics(self) -> dict[str, float]:
+        """Return ``ap``, ``ap50`` and ``ap75`` in percent, and ``mask_ap`` … where there are masks."""
         values = self._metric.compute()
         kinds = [("bbox_", ""), ("segm_", "mask_")] if self._masks else [("", "")]
         return {
@@ -67,24 +68,25 @@ class AveragePrecision:
         }
 
 
-def _without_difficult(said: dict[str, Tensor], scene: Scene) -> tuple[dict[str, Tensor], Scene]:
-    """What was found and what is asked for, without difficult objects and what was found of them.
+def _without_difficult(found: dict[str, Tensor], scene: Scene) -> tuple[dict[str, Tensor], Scene]:
+    """Remove difficult objects, and the detections that overlap them.
 
-    An answer goes with the object of its class that it overlaps most, as in VOC's own measure.
+    A detection belongs to the object of its class that it overlaps most, as in VOC's own measure.
     """
     from torchvision.ops import box_iou
 
     assert scene.difficult is not None
-    overlap = box_iou(said["boxes"], torch.from_numpy(scene.boxes))
-    other_class = said["labels"][:, None] != torch.from_numpy(scene.labels + 1)
+    overlap = box_iou(found["boxes"], torch.from_numpy(scene.boxes))
+    other_class = found["labels"][:, None] != torch.from_numpy(scene.labels + 1)
     best = overlap.masked_fill(other_class, -1.0).max(dim=1)
-    goes = (best.values >= 0.5) & torch.from_numpy(scene.difficult)[best.indices]
-    asked = ~scene.difficult
-    kept = replace(
+    removed = (best.values >= 0.5) & torch.from_numpy(scene.difficult)[best.indices]
+    easy = ~scene.difficult
+    remaining = replace(
         scene,
-        boxes=scene.boxes[asked],
-        labels=scene.labels[asked],
-        crowd=scene.crowd[asked],
+        boxes=scene.boxes[easy],
+        labels=scene.labels[easy],
+        masks=None if scene.masks is None else scene.masks[easy],
+        crowd=scene.crowd[easy],
         difficult=None,
     )
-    return {key: item[~goes] for key, item in said.items()}, kept
+    return {key: item[~removed] for key, item in found.items()}, remaining

@@ -1,4 +1,4 @@
-"""Signs of collapse: two numbers that fall when a representation stops telling images apart."""
+"""Measures of collapse: two numbers that fall when features of different images become alike."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 @torch.no_grad()
 def embedding_std(features: Tensor) -> float:
-    """How far the directions of features spread: 1 like an isotropic Gaussian's, 0 collapsed.
+    """Return the spread of the features' directions: 1 for an isotropic Gaussian, 0 for a collapse.
 
-    The standard deviation over images of each dimension of the L2-normalised features, its mean
+    The standard deviation over images of each dimension of the L2-normalised features, averaged
     over dimensions, times ``√D``.
 
     Args:
-        features: ``(n, D)``, n of 2 or more.
+        features: ``(n, D)``, n ≥ 2.
 
     Raises:
         ValueError: if there are fewer than two features.
@@ -33,16 +33,16 @@ def embedding_std(features: Tensor) -> float:
 
 @torch.no_grad()
 def effective_rank(features: Tensor) -> float:
-    """How many dimensions features make use of: the exponential of the singular values' entropy.
+    """Return the effective number of dimensions: the exponential of the singular values' entropy.
 
     Args:
         features: ``(n, D)``, not centred.
 
     Returns:
-        Between 1 and ``min(n, D)``; 0 for features that are all zero.
+        Between 1 and ``min(n, D)``; 0 where all features are zero.
 
     Raises:
-        ValueError: if this is not a matrix.
+        ValueError: if this is no matrix.
 
     Source: RankMe, Garrido et al., arXiv 2210.02885, equation 1.
     """

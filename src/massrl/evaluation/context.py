@@ -1,250 +1,177 @@
-"""The network that is judged, and the means by which tasks see images with it."""
+"""What tasks are given: the backbone, its images, and the means to see the images with it."""
 
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from shlex import quote
-from typing import Any, Protocol, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from massrl.config.evaluation import EvaluateConfig
 from massrl.config.pretrain import Config
-from massrl.data.check import drop_broken
+from massrl.data.annotated import ObjectSource
 from massrl.data.loader import StepBatchSampler, build_loader, steps_per_epoch
 from massrl.data.source import Normalization, Source, describe_source
-from massrl.errors import ConfigError, ImageError
+from massrl.errors import ImageError
+from massrl.evaluation.data import EvaluationData
 from massrl.evaluation.feature_cache import cached_features
-from massrl.evaluation.features import Features, extract_features, normalised
-from massrl.models.backbones import is_users_code
+from massrl.evaluation.features import Features, extract_features, normalize_images
 from massrl.runs.environment import Hardware, environment_info
-from massrl.runs.log import TaskProgress
 from massrl.views.layouts import Layout
 from massrl.views.view_maker import ViewMaker
-from massrl.weights.load import load_backbone
 
-logger = logging.getLogger("massrl")
-
-_FEW_IMAGES = 2000  # below, crops are made before workers have started
-
-
-_MOST_WORKERS = 8
-
-
-# What classifiers learn from: a random crop, mirrored half the time, and nothing else.
+_SMALL_SET = 2000  # images; crops of fewer are made before worker processes have started
+_MAX_WORKERS = 8
+# What classifiers are trained on: a random crop, flipped half the time, and nothing else.
 _CROPS = Layout(name="crops", summary="", arrangement="shared", num_crops=1, policies=("weak",))
 
 
-def open_network(
-    backbone: str | Path | nn.Module, run: Config | None, *, random_init: bool
-) -> tuple[nn.Module, dict[str, Any]]:
-    """The network, and how its images are to be prepared; says so where its run is not complete."""
-    if isinstance(backbone, nn.Module):
-        about = getattr(backbone, "about", None)
-        if not isinstance(about, dict) or random_init:
-            raise ConfigError(
-                "a module to judge is one from massrl.load_backbone, which says how images are prepared "
-                "for it; load_backbone(…, random_init=True) gives the untrained one"
-            )
-        return backbone, about
-    network = load_backbone(backbone, random_init=random_init)
-    about = cast(dict[str, Any], network.about)
-    total = run.train.max_steps if run is not None else None
-    if total and about["step"] < total and not random_init:
-        logger.warning(
-            "the run is not complete: its weights after step %d of %d are judged; "
-            "massrl pretrain --resume %s completes it",
-            about["step"],
-            total,
-            quote(str(backbone)),
-        )
-    return network, about
-
-
-# To learn from, to predict, and whether the latter were held out of the former.
-Images = tuple[Source, Source, bool]
-
-
-@dataclass(frozen=True)
-class EvaluatedBackbone:
-    """What is judged, and on what machine.
+@dataclass(frozen=True, kw_only=True)
+class EvaluationContext:
+    """A backbone with the images it is evaluated on.
 
     Attributes:
-        network: the backbone.
-        about: how its images are prepared, as a backbone's file says it.
-        fingerprint: of its weights.
-        config: of the run that it comes from, if any.
-        machine: what there is to compute on.
+        network: from normalised images to features ``(B, D)``; tasks leave it unchanged.
+        about: how images are prepared for it: ``size`` in pixels, ``mean`` and ``std``.
+        hardware: what there is to compute on.
+        data: training and test images; ``None`` until they are known.
+        run: configuration of the run that the backbone comes from, if any.
+        cache_key: what its features are cached under; ``None`` for no cache.
+        folder: where tasks write pictures and files; ``None`` writes none.
+        suffix: end of the names of such files, which tells weights apart.
+        progress: called with what is being done, how much of it is done, and how much there is.
     """
 
     network: nn.Module
-    about: dict[str, Any]
-    fingerprint: str
-    config: Config | None
-    machine: Hardware
+    about: Mapping[str, Any]
+    hardware: Hardware
+    data: EvaluationData | None = None
+    run: Config | None = None
+    cache_key: str | None = None
+    folder: Path | None = None
+    suffix: str = ""
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None
+
+    def on(self, data: EvaluationData) -> EvaluationContext:
+        """Return the same backbone with these images, which are normalised as it needs them."""
+        data.train.normalization = data.test.normalization = self.normalization
+        return replace(self, data=data)
+
+    @property
+    def size(self) -> int:
+        """Side of the images that the backbone is given, pixels."""
+        return int(self.about["size"])
 
     @property
     def normalization(self) -> Normalization:
-        """What its images are normalised by."""
+        """Constants that images are normalised with."""
         return Normalization(mean=tuple(self.about["mean"]), std=tuple(self.about["std"]))
 
     @property
     def device(self) -> torch.device:
-        """Where it is computed."""
-        return torch.device("cuda" if self.machine.has_gpu else "cpu")
+        """Where networks are computed."""
+        return torch.device("cuda" if self.hardware.has_gpu else "cpu")
 
-    def subject(
-        self, images: Images, wanted: EvaluateConfig, progress: TaskProgress
-    ) -> tuple[EvaluationContext, dict[str, Any]]:
-        """The backbone with labelled images, and what figures on them rest on.
+    @property
+    def train(self) -> Source:
+        """Images that tasks are trained on; everything is selected on these alone."""
+        assert self.data is not None
+        return self.data.train
 
-        Broken images are left out and counted where ``data.on_error`` says so.
+    @property
+    def test(self) -> Source:
+        """Images, of the same classes, that are only ever predicted."""
+        assert self.data is not None
+        return self.data.test
+
+    @property
+    def objects(self) -> tuple[ObjectSource, ObjectSource]:
+        """Training and test images with the objects in them."""
+        assert isinstance(self.train, ObjectSource)
+        assert isinstance(self.test, ObjectSource)
+        return self.train, self.test
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the labels."""
+        return len(self.train.class_names)
+
+    @cached_property
+    def train_features(self) -> Features:
+        """Features of the training images."""
+        return self.extract(self.network, self.train)
+
+    @cached_property
+    def test_features(self) -> Features:
+        """Features of the test images."""
+        return self.extract(self.network, self.test)
+
+    def extract(self, network: nn.Module, source: Source) -> Features:
+        """Return a network's features of a source, every image once and whole.
+
+        Args:
+            network: the backbone, whose features may be cached, or a network that a task has trained.
+            source: the images.
         """
-        train, test, held_out = images
-        left_out = 0
-        if wanted.data.on_error == "skip":
-            (train, broken), (test, more) = map(drop_broken, (train, test))
-            left_out = broken + more
-            if left_out:
-                logger.warning("%d broken images are left out", left_out)
-        train.normalization = test.normalization = self.normalization
-        kept = wanted.cache and not is_users_code(self.about["backbone"])
-        subject = make_context(
-            self.network,
-            train,
-            test,
-            side=self.about["size"],
-            machine=self.machine,
-            fingerprint=self.fingerprint if kept else None,
-            progress=progress,
+        compute = partial(
+            extract_features,
+            network,
+            source,
+            side=self.size,
+            device=self.device,
+            workers=self.hardware.cores,
+            progress=partial(self.progress, f"features of {source.name}"),
         )
-        return subject, self.provenance(wanted, train, test, held_out=held_out, left_out=left_out)
-
-    def provenance(
-        self, wanted: EvaluateConfig, train: Source, test: Source, **data: Any
-    ) -> dict[str, Any]:
-        """What a figure rests on, as ``results.json`` has it."""
-        return {
-            # Lists in place of tuples, as whoever reads the file sees them.
-            "config": json.loads(json.dumps(asdict(wanted))),
-            "data": {"train": describe_source(train), "val": describe_source(test), **data},
-            **environment_info(self.machine.name),
-        }
-
-
-def make_context(
-    network: nn.Module,
-    train: Source,
-    test: Source,
-    *,
-    side: int,
-    machine: Hardware,
-    fingerprint: str | None = None,
-    progress: TaskProgress,
-) -> EvaluationContext:
-    """A backbone with its images, and the means to see them.
-
-    Args:
-        network: the backbone.
-        train: labelled images to learn from.
-        test: labelled images of the same classes to predict.
-        side: side of the images that it is given, pixels.
-        machine: what there is to compute on.
-        fingerprint: of the backbone, to keep its features by; ``None`` keeps none.
-        progress: shows how far it is.
-    """
-    device = torch.device("cuda" if machine.has_gpu else "cpu")
-
-    def extract(module: nn.Module, source: Source) -> Features:
-        def compute() -> Features:
-            said = partial(progress, f"features of {source.name}")
-            return extract_features(
-                module, source, side=side, device=device, workers=machine.cores, progress=said
-            )
-
-        if fingerprint is None or module is not network:  # a network that a task has trained
+        if self.cache_key is None or network is not self.network:
             return compute()
-        return cached_features(fingerprint, source, side=side, extract=compute)
+        return cached_features(self.cache_key, source, side=self.size, extract=compute)
 
     def crops(
-        source: Source, *, batch_size: int, epochs: int, seed: int
+        self, source: Source, *, batch_size: int, epochs: int, seed: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches of random crops, half of them flipped; the same ones for a seed.
+
+        Every epoch has the images in another order and drops what is less than a batch.
+
+        Yields:
+            Normalised float32 ``(B, 3, S, S)`` and the images' positions, int64 ``(B,)``.
+        """
         batches = StepBatchSampler(
             len(source),
             batch_size,
             seed=seed,
             total_steps=epochs * steps_per_epoch(len(source), batch_size),
         )
-        workers = min(_MOST_WORKERS, machine.cores - 1) if len(source) > _FEW_IMAGES else 0
-        maker = ViewMaker(_CROPS, size=side, seed=seed)
+        cores = self.hardware.cores
+        workers = min(_MAX_WORKERS, cores - 1) if len(source) > _SMALL_SET else 0
+        maker = ViewMaker(_CROPS, size=self.size, seed=seed)
         for batch in build_loader(source, maker, batches=batches, workers=workers):
             if batch.failures:
                 raise ImageError(*batch.failures[0])
-            yield normalised(batch.views[0], source.normalization, device=device), batch.indices
+            images = normalize_images(batch.views[0], source.normalization, device=self.device)
+            yield images, batch.indices
 
-    return EvaluationContext(
-        network=network,
-        train=train,
-        test=test,
-        extract=extract,
-        crops=crops,
-        device=device,
-        progress=progress,
-    )
+    def output(self, name: str, ending: str = "") -> Path | None:
+        """Return where a task writes a file or folder of this name, ``None`` where nothing is written."""
+        return None if self.folder is None else self.folder / f"{name}{self.suffix}{ending}"
 
-
-class Crops(Protocol):
-    """Makes random crops of a source's images, half of them mirrored; the same ones for a seed."""
-
-    def __call__(
-        self, source: Source, *, batch_size: int, epochs: int, seed: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield normalised float32 ``(B, 3, S, S)`` and the images' positions, int64 ``(B,)``.
-
-        Every epoch sees the images in another order, and leaves out what is less than a batch.
-        """
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationContext:
-    """A backbone, and the images it is judged by.
-
-    Attributes:
-        network: from normalised images to features ``(B, D)``; tasks leave it as it is.
-        train: labelled images that tasks learn from; every choice is made on these alone.
-        test: labelled images, of the same classes, that are only ever predicted.
-        extract: features of a source, every image once and whole.
-        crops: random crops, for the tasks that train.
-        device: where networks are trained.
-        progress: called with what is done, how much of it, and how much there is.
-    """
-
-    network: nn.Module
-    train: Source
-    test: Source
-    extract: Callable[[nn.Module, Source], Features]
-    crops: Crops
-    device: torch.device
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None
+    def provenance(self, config: EvaluateConfig) -> dict[str, Any]:
+        """Return what is stored with every metric: configuration, data, software and hardware."""
+        # Lists in place of tuples, as in the file.
+        return {"config": json.loads(json.dumps(asdict(config))), **self._surroundings}
 
     @cached_property
-    def train_features(self) -> Features:
-        """Features of the images to learn from."""
-        return self.extract(self.network, self.train)
-
-    @cached_property
-    def test_features(self) -> Features:
-        """Features of the images to predict."""
-        return self.extract(self.network, self.test)
-
-    @property
-    def num_classes(self) -> int:
-        """Classes of both."""
-        return len(self.train.class_names)
+    def _surroundings(self) -> dict[str, Any]:
+        assert self.data is not None
+        data = {
+            "train": describe_source(self.train),
+            "val": describe_source(self.test),
+            "held_out": self.data.held_out,
+            "left_out": self.data.left_out,
+        }
+        return {"data": data, **environment_info(self.hardware.name)}

@@ -1,12 +1,14 @@
-"""Which labelled images a backbone is judged by: while a run goes on, and after it."""
+"""Images that a backbone is evaluated on: labelled ones, ones with objects, and other data sets."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from massrl.config.evaluation import EvaluationDataConfig
@@ -14,7 +16,15 @@ from massrl.config.pretrain import Config
 from massrl.config.sections import DataConfig
 from massrl.data.annotated import ObjectSource, ObjectSubset, remap_object_classes
 from massrl.data.build import training_source
-from massrl.data.catalogue import absolute_spec, open_objects, open_source, validation_spec
+from massrl.data.catalogue import (
+    absolute_spec,
+    multilabel_specs,
+    open_objects,
+    open_source,
+    validation_spec,
+    without_prefix,
+)
+from massrl.data.check import drop_broken
 from massrl.data.source import Source, Subset, remap_classes, whole
 from massrl.data.sources.folders import FileSource
 from massrl.data.splits import balanced_subset, holdout
@@ -23,77 +33,108 @@ from massrl.errors import DataError, ImageError
 logger = logging.getLogger("massrl")
 
 
+@dataclass(frozen=True)
+class EvaluationData:
+    """Images of one evaluation.
+
+    Attributes:
+        train: images that tasks are trained and selected on.
+        test: images, of the same classes, that are only ever predicted.
+        held_out: whether the test images were held out of the training images for want of others.
+        left_out: number of broken images that were left out.
+        name: short name of a data set that a backbone is transferred to; otherwise empty.
+    """
+
+    train: Source
+    test: Source
+    held_out: bool = False
+    left_out: int = 0
+    name: str = ""
+
+
 def validation_source(data: DataConfig) -> Source | None:
-    """The labelled images to judge by: ``data.val``, or the data set's or folder's own such part."""
+    """Open the labelled test images of a run, ``None`` where there are none.
+
+    These are ``data.val``, or else the validation part of the data set or folder ``data.train``.
+
+    Raises:
+        DataError: if ``data.val`` has no labels.
+    """
     spec = data.val if data.val is not None else validation_spec(data.train)
     if spec is None:
         return None
     source = open_source(spec, split="val", root=data.root, download=data.download)
     if source.labels is None and data.val is not None:
         raise DataError(
-            f"{source.name} has no labels to judge by: a folder with one sub-folder per class, or the "
+            f"{source.name} has no labels to evaluate on: a folder with one sub-folder per class, or the "
             f"name of a data set, is wanted (--data.val)"
         )
     return source if source.labels is not None else None
 
 
-def evaluation_sources(
-    data: EvaluationDataConfig, run: Config | None
-) -> tuple[Source, Source, bool]:
-    """The images to judge with.
+def labelled_images(data: EvaluationDataConfig, run: Config | None) -> EvaluationData:
+    """Open labelled images; without test images a fifth of the training images is held out.
 
     Args:
-        data: what is asked for.
-        run: the run that the backbone comes from, which says what is left open.
-
-    Returns:
-        The images to learn from, those to predict, and whether the latter were held out of the
-        former for want of others.
+        data: what the user asked for.
+        run: the run that the backbone comes from; fields that are not set are as in the run where both
+            have the same training images.
 
     Raises:
-        DataError: if there are no labels to judge by, or both are the same images.
+        DataError: if there are no labels, or training and test images are the same.
     """
     if run is not None:
-        learnt = run.data.train
-        if data.train is None or absolute_spec(data.train) == absolute_spec(learnt):
-            limit = data.limit if data.limit is not None else run.data.limit
-            val, root = data.val or run.data.val, data.root or run.data.root
-            data = replace(data, train=learnt, val=val, limit=limit, root=root)
+        trained_on = run.data.train
+        if data.train is None or absolute_spec(data.train) == absolute_spec(trained_on):
+            data = _completed(data, run, train=trained_on)
     if not data.train:
-        raise DataError("no labelled images to judge by: --data.train takes a folder or a name")
+        raise DataError("no labelled images to evaluate on: --data.train takes a folder or a name")
     where = DataConfig(
         train=data.train, val=data.val, limit=data.limit, root=data.root, download=data.download
     )
-    train_source = training_source(where)
-    test_source = validation_source(where)
-    if test_source is None:
-        if train_source.labels is None:
-            raise DataError(
-                f"{train_source.name} has no labels, and no --data.val is given: a labelled folder or "
-                f"the name of a data set is wanted (--data.train, --data.val)"
-            )
-        logger.warning(
-            "no --data.val: a fifth of %s is held out to be judged by; the backbone may have been "
-            "pre-trained on it",
-            train_source.name,
+    train, test = training_source(where), validation_source(where)
+    if test is not None:
+        check_disjoint(train, test)
+        return EvaluationData(train, align_labels(train, test))
+    if train.labels is None:
+        raise DataError(
+            f"{train.name} has no labels, and no --data.val is given: a labelled folder or "
+            f"the name of a data set is wanted (--data.train, --data.val)"
         )
-        kept, held = holdout(train_source.labels, 0.2, seed=0)
-        return Subset(train_source, kept), Subset(train_source, held), True
-    check_disjoint(train_source, test_source)
-    return train_source, test_source, False
+    logger.warning(
+        "no --data.val: a fifth of %s is held out as test images; the backbone may have been "
+        "pre-trained on them",
+        train.name,
+    )
+    kept, held = holdout(train.labels, 0.2, seed=0)
+    train, test = Subset(train, kept), Subset(train, held)
+    return EvaluationData(train, align_labels(train, test), held_out=True)
+
+
+def _completed(
+    data: EvaluationDataConfig, run: Config, *, train: str | None
+) -> EvaluationDataConfig:
+    """Return the data that was asked for, with what is not set taken from the run."""
+    return replace(
+        data,
+        train=train,
+        val=data.val or run.data.val,
+        limit=data.limit if data.limit is not None else run.data.limit,
+        root=data.root or run.data.root,
+    )
 
 
 def check_disjoint(train: Source, test: Source) -> None:
-    """Refuse images to be judged by that are among those to learn from, by where they lie.
+    """Refuse test images that are among the training images, by their paths.
 
     Raises:
         DataError: with the number of them.
     """
-    shared = len(_places(train) & _places(test))
+    shared = len(_identities(train) & _identities(test))
     if shared:
         raise DataError(
-            f"{shared} of {len(test)} images of {test.name} are among the very images that {train.name} "
-            f"learns from: other images are wanted (--data.val)"
+            f"{shared} of {len(test)} images of {test.name} are among the training images of "
+            f"{train.name}: other images are wanted (--data.val)"
         )
     one, other = whole(train), whole(test)
     if type(one) is not type(other) and one.fingerprint() == other.fingerprint():
@@ -103,8 +144,8 @@ def check_disjoint(train: Source, test: Source) -> None:
         )
 
 
-def _places(source: Source) -> set[str]:
-    """What tells each image from others: its path, links followed, or the set's fingerprint and a number."""
+def _identities(source: Source) -> set[str]:
+    """Return what tells each image from all others: its real path, or its number in a fingerprinted set."""
     everything = whole(source)
     if isinstance(everything, FileSource):
         return {os.path.realpath(source.describe(index)) for index in range(len(source))}
@@ -112,26 +153,26 @@ def _places(source: Source) -> set[str]:
     return {f"{mark} {source.describe(index)}" for index in range(len(source))}
 
 
-def object_sources(
+def annotated_images(
     data: EvaluationDataConfig, run: Config | None, *, maps: bool
-) -> tuple[ObjectSource, ObjectSource]:
-    """The images with objects to learn from, and those to be judged by.
+) -> EvaluationData:
+    """Open images with objects.
 
     Args:
-        data: what is asked for.
-        run: the run that the backbone comes from, which says what is left open.
-        maps: whether classes of pixels are wanted, rather than boxes.
+        data: what the user asked for.
+        run: the run that the backbone comes from, as for ``labelled_images``.
+        maps: whether a class per pixel is needed, rather than boxes.
 
     Raises:
-        DataError: if there are no objects, or none that are judged by.
+        DataError: if there are no objects, no test images, or both parts are the same images.
     """
     if run is not None and data.train in (None, run.data.train):
-        limit = data.limit if data.limit is not None else run.data.limit
-        val, root = data.val or run.data.val, data.root or run.data.root
-        data = replace(data, train=run.data.train, val=val, limit=limit, root=root)
+        data = _completed(data, run, train=run.data.train)
     spec = data.train
     if not spec:
-        raise DataError("no images with objects to judge by: --data.train takes a folder or a name")
+        raise DataError(
+            "no images with objects to evaluate on: --data.train takes a folder or a name"
+        )
     where: dict[str, Any] = {"maps": maps, "root": data.root, "download": data.download}
     train = open_objects(spec, split="train", flag="--data.train", **where)
     if data.val is None and validation_spec(spec) is None:
@@ -139,13 +180,97 @@ def object_sources(
     test = open_objects(data.val or spec, split="val", flag="--data.val", **where)
     for source in (train, test):
         if maps and not source.has_maps:
-            raise DataError(f"{source.name} knows boxes alone: --task segment needs masks")
+            raise DataError(
+                f"{source.name} has boxes only: semantic segmentation needs masks (--task)"
+            )
     check_disjoint(train, test)
     test = remap_object_classes(test, train.object_names)
     if data.limit is not None and data.limit < len(train):
-        chosen = balanced_subset(None, data.limit, seed=0, total=len(train))
-        train = ObjectSubset(train, chosen)
-    return train, test
+        train = ObjectSubset(train, balanced_subset(None, data.limit, seed=0, total=len(train)))
+    return EvaluationData(train, test)
+
+
+_OPENERS: dict[str, Callable[[EvaluationDataConfig, Config | None], EvaluationData]] = {
+    "images": labelled_images,
+    "objects": partial(annotated_images, maps=False),
+    "maps": partial(annotated_images, maps=True),
+}
+SETS = "sets"  # each of several data sets in turn; see ``transfer_images``
+NEEDS = (*_OPENERS, SETS)
+"""What a task may need to be evaluated on."""
+
+
+def open_images(need: str, data: EvaluationDataConfig, run: Config | None) -> EvaluationData:
+    """Open the images that a task needs; with ``data.on_error`` ``skip``, without the broken ones.
+
+    Args:
+        need: ``images``, ``objects`` or ``maps``.
+        data: what the user asked for.
+        run: the run that the backbone comes from, if any.
+
+    Raises:
+        DataError: if there are none.
+    """
+    opened = _OPENERS[need](data, run)
+    return _without_broken(opened, annotated=need != "images") if _skips(data) else opened
+
+
+def transfer_images(spec: str, data: EvaluationDataConfig, *, name: str) -> EvaluationData:
+    """Open a data set that a backbone is transferred to; its images may have several classes each.
+
+    Args:
+        spec: a name or a folder.
+        data: ``limit``, ``root`` and more of what the user asked for.
+        name: short name of the data set.
+
+    Raises:
+        DataError: if it cannot be opened, or has no labels.
+    """
+    data = replace(data, train=spec, val=None)
+    specs = multilabel_specs(spec, root=data.root, download=data.download)
+    if specs is None:
+        opened = labelled_images(data, None)
+    else:
+        parts = replace(data, train=specs[0], val=specs[1], limit=None)
+        opened = annotated_images(parts, None, maps=False)
+        count = min(data.limit or len(opened.train), len(opened.train))
+        subset = balanced_subset(None, count, seed=0, total=len(opened.train))
+        opened = replace(opened, train=Subset(opened.train, subset))
+    opened = _without_broken(opened, annotated=False) if _skips(data) else opened
+    return replace(opened, name=name)
+
+
+def _skips(data: EvaluationDataConfig) -> bool:
+    return data.on_error == "skip"
+
+
+def short_names(specs: Sequence[str]) -> dict[str, str]:
+    """Return data sets by short names; by all of their text where two would have the same one."""
+    short = [Path(without_prefix(spec).partition(":")[0]).name for spec in specs]
+    return {
+        spec if short.count(name) > 1 else name: spec
+        for name, spec in zip(short, specs, strict=True)
+    }
+
+
+def _without_broken(data: EvaluationData, *, annotated: bool) -> EvaluationData:
+    """Return the same data without images that cannot be decoded, which are counted and logged."""
+    (train, first), (test, second) = (
+        _decodable(source, annotated=annotated) for source in (data.train, data.test)
+    )
+    left_out = first + second
+    if left_out:
+        logger.warning("%d broken images are left out", left_out)
+    return replace(data, train=train, test=test, left_out=left_out)
+
+
+def _decodable(source: Source, *, annotated: bool) -> tuple[Source, int]:
+    kept, broken = drop_broken(source)
+    if not annotated:
+        return kept, broken
+    assert isinstance(kept, Subset)
+    assert isinstance(source, ObjectSource)
+    return (ObjectSubset(source, kept.indices) if broken else source), broken
 
 
 @contextmanager
@@ -159,15 +284,15 @@ def with_skip_hint() -> Iterator[None]:
 
 
 def align_labels(train: Source, test: Source) -> Source:
-    """The images to predict, their labels counted as those to learn from; they may lack some classes.
+    """Return the test images with labels numbered as the training images'; some classes may be missing.
 
     Raises:
-        DataError: if a set has no labels, or the images to predict have a class of their own.
+        DataError: if a set has no labels, or the test images have a class of their own.
     """
     for source, flag in ((train, "--data.train"), (test, "--data.val")):
         if source.labels is None:
             raise DataError(
-                f"{source.name} has no labels to judge by: a folder with one sub-folder per class, "
+                f"{source.name} has no labels to evaluate on: a folder with one sub-folder per class, "
                 f"or the name of a data set, is wanted ({flag})"
             )
     unknown = sorted(set(test.class_names) - set(train.class_names))

@@ -10,9 +10,7 @@ from massrl.config.evaluation import DetectConfig
 from massrl.data.source import Normalization
 from massrl.evaluation.stages import STAGES, Stages
 
-_ANCHOR = 8.0  # side of a level's anchors, in its strides
-
-
+_ANCHOR = 8.0  # side of a level's anchors, in strides of the level
 _RATIOS = (0.5, 1.0, 2.0)
 
 
@@ -24,14 +22,14 @@ def build_detector(
     normalization: Normalization,
     masks: bool,
 ) -> nn.Module:
-    """Torchvision's detector around a copy of a backbone.
+    """Build torchvision's Faster or Mask R-CNN on a copy of a backbone.
 
     Args:
-        network: a ResNet.
-        num_classes: classes of objects; background is counted beside them.
-        config: ``head`` and ``size``.
-        normalization: of its images.
-        masks: whether it finds masks too.
+        network: the backbone, a ResNet.
+        num_classes: number of object classes, background excluded.
+        config: ``head``, ``size``, ``width`` and ``regions``, all of them set.
+        normalization: of the backbone's images.
+        masks: whether masks are predicted too.
     """
     from torchvision.models.detection import FasterRCNN, MaskRCNN
 
@@ -59,7 +57,7 @@ def build_detector(
 
 
 def _pyramid(stages: Stages, num_outputs: int, *, width: int, masks: bool) -> dict[str, Any]:
-    """A feature pyramid over all four stages and one level above them, and the heads of its regions."""
+    """Return a feature pyramid over all four stages and one level above, with the heads of its regions."""
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.models.detection.backbone_utils import BackboneWithFPN
     from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
@@ -95,27 +93,27 @@ def _pyramid(stages: Stages, num_outputs: int, *, width: int, masks: bool) -> di
 
 
 class _LastStage(nn.Module):
-    """The last stage as the head of every region, pooled over its pixels."""
+    """The last stage, pooled over its pixels, as the head of every region."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, regions: Tensor) -> Tensor:
-        """From ``(R, C, 14, 14)`` to ``(R, D)``."""
+        """Map ``(R, C, 14, 14)`` to ``(R, D)``."""
         features: Tensor = self.layer(regions).mean(dim=(2, 3))
         return features
 
 
 def _single(stages: Stages, num_outputs: int, *, width: int, masks: bool) -> dict[str, Any]:
-    """One map, of the third stage; the fourth is the head of every region, and of its mask (C4)."""
+    """Return the third stage as the only feature map, with the fourth as the head of every region (C4)."""
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
     from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
     from torchvision.ops import MultiScaleRoIAlign
 
     layer4 = stages.network.get_submodule("layer4")
-    body = nn.Sequential(stages.body(("layer3",)), _Only("layer3"))
+    body = nn.Sequential(stages.body(("layer3",)), _Select("layer3"))
     body.out_channels = stages.channels[2]  # type: ignore[assignment]
     sizes = tuple(int(stages.strides[2] * factor) for factor in (2, 4, 8, 16, 32))
     regions = MultiScaleRoIAlign(["0"], output_size=14, sampling_ratio=2)
@@ -135,13 +133,13 @@ def _single(stages: Stages, num_outputs: int, *, width: int, masks: bool) -> dic
     return parts
 
 
-class _Only(nn.Module):
-    """One of several outputs."""
+class _Select(nn.Module):
+    """Select one of several named outputs."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self._name = name
 
     def forward(self, outputs: dict[str, Tensor]) -> Tensor:
-        """From outputs by name to the one."""
+        """Return the output of this name."""
         return outputs[self._name]

@@ -1,4 +1,4 @@
-"""Features kept on disk, so that no backbone sees the same images twice."""
+"""Features cached on disk, so that a backbone runs on the same images once."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from massrl.files import cache_folder, write_atomically
 
 logger = logging.getLogger("massrl")
 
-_VERSION = b"1"  # to be raised when the same backbone and images would give other features
+_VERSION = b"1"  # to be raised when the same backbone and images would have other features
 
 
 def network_fingerprint(network: nn.Module) -> str:
-    """16 hex digits of a network's layers, weights and statistics."""
+    """Return 16 hex digits that depend on a network's layers, weights and statistics."""
     parts = [repr(network).encode()]
     for name, item in network.state_dict().items():
         plain = item.detach().cpu().contiguous().reshape(-1)
@@ -35,40 +35,40 @@ def network_fingerprint(network: nn.Module) -> str:
 def cached_features(
     fingerprint: str, source: Source, *, side: int, extract: Callable[[], Features]
 ) -> Features:
-    """Features of a source from the cache, or from ``extract`` and then into it.
+    """Return a source's features from the cache, or compute and cache them.
 
     Args:
         fingerprint: of the network.
-        source: the images; told by their names and sizes, and files by when they were written.
+        source: the images, identified by names and sizes, and files by modification times too.
         side: side of the images that the network is given, pixels.
-        extract: makes the features.
+        extract: computes the features.
     """
-    constants = repr((side, source.normalization, _written(source))).encode()
+    constants = repr((side, source.normalization, _modification_times(source))).encode()
     key = digest([_VERSION, fingerprint.encode(), source.fingerprint().encode(), constants])
     path = cache_folder("features") / f"{key}.safetensors"
     try:
         values = load_file(path)["values"]
-        logger.info("features of %s are in %s", source.name, path)
+        logger.info("features of %s are read from %s", source.name, path)
         return Features(values, labels_of(source))
-    except (SafetensorError, OSError, KeyError):  # not there, or not to be read
+    except (SafetensorError, OSError, KeyError):  # missing or damaged
         features = extract()
     content = save_safetensors({"values": features.values})
     try:
         write_atomically(path, lambda file: file.write(content))
-    except TrainingError as error:  # a full disk costs the copy, never the evaluation
-        logger.warning("features are not kept: %s", error)
+    except TrainingError as error:  # a full disk must not stop the evaluation
+        logger.warning("features are not cached: %s", error)
     return features
 
 
-def _written(source: Source) -> list[int]:
-    """When each file was written, nanoseconds; nothing of images that are no files."""
+def _modification_times(source: Source) -> list[int]:
+    """Return when each file was written, nanoseconds; nothing for images that are not files."""
     if not isinstance(whole(source), FileSource):
         return []
-    return [_time_of(source.describe(index)) for index in range(len(source))]
+    return [_modification_time(source.describe(index)) for index in range(len(source))]
 
 
-def _time_of(path: str) -> int:
-    """-1 where there is no such file, which whoever reads the image says better."""
+def _modification_time(path: str) -> int:
+    """Return -1 for a missing file, which is reported where the image is read."""
     try:
         return os.stat(path).st_mtime_ns  # noqa: PTH116
     except OSError:

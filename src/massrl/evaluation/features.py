@@ -1,4 +1,4 @@
-"""Features of a frozen backbone: every image once, in order, seen the same way every time."""
+"""Features of a frozen backbone: of every image once, in order, from the same deterministic view."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from massrl.data.source import Normalization, Source
 from massrl.errors import DataError, TrainingError
 from massrl.images.decode import decode
 
-_MARGIN = 256 / 224  # the published evaluation resizes to 256 and keeps the middle 224
-_NO_MARGIN_BELOW = 64  # pixels; a small image is seen whole, as evaluations of CIFAR do
-_BATCHES_AHEAD = 2
+_MARGIN = 256 / 224  # the published evaluation resizes to 256 and crops the central 224
+_NO_MARGIN_BELOW = 64  # pixels; small images are used whole, as in evaluations on CIFAR
+_PREFETCHED_BATCHES = 2
 
 
 @dataclass(frozen=True)
 class Features:
-    """What a backbone says about a source.
+    """Features and labels of a source's images.
 
     Attributes:
         values: float32 ``(n, D)``, on the CPU.
@@ -39,16 +39,16 @@ class Features:
 
 
 def evaluation_view(image: np.ndarray, side: int) -> np.ndarray:
-    """The middle of an image, without any randomness.
+    """Return the centre crop of an image, without any randomness.
 
-    The largest square in the middle is resized to ``side · 256 / 224``, and its middle kept, as
-    resizing the short side and cropping the centre would; cropping first bounds the work for a
-    panorama. Below 64 px the whole square is kept. An image that has the wanted size already is
-    used as it is. Shrinking averages areas, growing is bicubic.
+    The largest central square is resized to ``side · 256 / 224`` and centre-cropped, which equals
+    resizing the short side and cropping the centre; cropping first bounds the work for a panorama.
+    Below 64 px the whole square is used. An image of the wanted size is returned as it is.
+    Shrinking averages areas, enlarging is bicubic.
 
     Args:
         image: uint8 ``(H, W, 3)``.
-        side: wanted side, pixels.
+        side: side of the result, pixels.
 
     Returns:
         uint8 ``(side, side, 3)``.
@@ -56,14 +56,14 @@ def evaluation_view(image: np.ndarray, side: int) -> np.ndarray:
     if image.shape[:2] == (side, side):
         return image
     resized = side if side < _NO_MARGIN_BELOW else round(side * _MARGIN)
-    image = _middle(image, min(image.shape[:2]))
+    image = _centre_square(image, min(image.shape[:2]))
     if len(image) != resized:
         how = cv2.INTER_AREA if len(image) > resized else cv2.INTER_CUBIC
         image = np.asarray(cv2.resize(image, (resized, resized), interpolation=how))
-    return _middle(image, side)
+    return _centre_square(image, side)
 
 
-def _middle(image: np.ndarray, side: int) -> np.ndarray:
+def _centre_square(image: np.ndarray, side: int) -> np.ndarray:
     top, left = ((length - side) // 2 for length in image.shape[:2])
     return image[top : top + side, left : left + side]
 
@@ -78,18 +78,18 @@ def extract_features(
     workers: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Features:
-    """Run every image of a source through a frozen backbone.
+    """Compute the features of every image of a source.
 
-    The backbone is in eval mode meanwhile, in float32 and without gradients; afterwards every part
-    of it is in the mode it was in, and its statistics are untouched.
+    The backbone runs in eval mode, in float32 and without gradients; afterwards every module is in
+    the mode it was in before, and batch-norm statistics are unchanged.
 
     Args:
-        backbone: from float ``(B, 3, side, side)``, normalised, to ``(B, D)``.
+        backbone: from normalised float ``(B, 3, side, side)`` to ``(B, D)``.
         source: the images; normalised with the source's own constants.
         side: side of the images the backbone is given, pixels.
-        batch_size: images of one forward pass; changes speed, not features.
+        batch_size: images per forward pass; changes speed, not features.
         device: where to compute; the backbone is moved there, None leaves it where it is.
-        workers: threads that read and decode; 0 does so between the forward passes.
+        workers: threads that read and decode; 0 does so between forward passes.
         progress: called with images done and images in all, after each batch.
 
     Raises:
@@ -108,8 +108,10 @@ def extract_features(
     with frozen(backbone), torch.autocast(device.type, enabled=False):
         for images in _batches(source, side=side, batch_size=batch_size, workers=workers):
             with torch.inference_mode():
-                output = backbone(normalised(images, source.normalization, device=device)).float()
-            if values is None:  # made outside inference mode, so that autograd may use it
+                output = backbone(
+                    normalize_images(images, source.normalization, device=device)
+                ).float()
+            if values is None:  # allocated outside inference mode, so that autograd may use it
                 values = torch.empty(total, output.shape[1])
             values[done : done + len(output)] = output.cpu()
             done += len(output)
@@ -122,20 +124,20 @@ def extract_features(
 
 
 def labels_of(source: Source) -> Tensor:
-    """Labels of a source's images, int64 ``(n,)``; -1 throughout where it has none."""
+    """Return the labels of a source's images, int64 ``(n,)``; -1 throughout where it has none."""
     labels = np.full(len(source), -1) if source.labels is None else source.labels
     return torch.tensor(labels, dtype=torch.int64)
 
 
 @contextmanager
 def frozen(backbone: nn.Module) -> Iterator[None]:
-    """Hold a network in eval mode, its statistics untouched; every part's own mode comes back after."""
+    """Put a network in eval mode, so that its statistics do not change; restore each module's mode after."""
     modes = [(module, module.training) for module in backbone.modules()]
     backbone.eval()
     try:
         yield
     finally:
-        for module, mode in modes:  # one by one: a part may have been in eval mode on purpose
+        for module, mode in modes:  # one by one: a module may have been in eval mode on purpose
             module.training = mode
 
 
@@ -157,18 +159,27 @@ def _batches(source: Source, *, side: int, batch_size: int, workers: int) -> Ite
         ahead: deque[list[Future[np.ndarray]]] = deque()
         for indices in ranges:
             ahead.append([pool.submit(view, index) for index in indices])
-            if len(ahead) > _BATCHES_AHEAD:
+            if len(ahead) > _PREFETCHED_BATCHES:
                 yield np.stack([item.result() for item in ahead.popleft()])
         while ahead:
             yield np.stack([item.result() for item in ahead.popleft()])
-    finally:  # after a broken image, or when the caller stops early
+    finally:  # after a broken image too, or when the caller stops early
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def normalised(
+def normalize_images(
     images: np.ndarray | Tensor, normalization: Normalization, *, device: torch.device
 ) -> Tensor:
-    """From uint8 ``(B, H, W, 3)`` to float32 ``(B, 3, H, W)`` in channels-last, without a copy."""
+    """Normalise images.
+
+    Args:
+        images: uint8 ``(B, H, W, 3)``.
+        normalization: constants of the channels, for values in [0, 1].
+        device: of the result.
+
+    Returns:
+        Float32 ``(B, 3, H, W)``, channels-last in memory.
+    """
     mean = torch.tensor(normalization.mean, device=device).view(1, 3, 1, 1)
     std = torch.tensor(normalization.std, device=device).view(1, 3, 1, 1)
     batch = torch.as_tensor(images).to(device).permute(0, 3, 1, 2).float()
@@ -179,6 +190,6 @@ def _check_finite(values: Tensor, source: Source) -> None:
     broken = (~torch.isfinite(values).all(dim=1)).nonzero().flatten().tolist()
     if broken:
         raise TrainingError(
-            f"the backbone gives features that are not finite for {len(broken)} of {len(values)} "
+            f"the backbone returns features that are not finite for {len(broken)} of {len(values)} "
             f"images, first {source.describe(broken[0])}: its weights are unusable"
         )

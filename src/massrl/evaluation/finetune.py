@@ -1,4 +1,4 @@
-"""Fine-tuning: the whole network learns on, with a classifier on top."""
+"""Fine-tuning: the whole network is trained, with a linear classifier on top."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import itertools
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,15 @@ from massrl.data.source import Source, Subset
 from massrl.data.splits import holdout
 from massrl.errors import ConfigError, TrainingError
 from massrl.evaluation.context import EvaluationContext
-from massrl.evaluation.sgd import cosine, train_sgd
-
-_STEPS_AN_EPOCH = 12  # of 1 % of ImageNet in batches of 1,024, which the published rates belong to
-
-
-_SMALLEST_BATCH = 16
-
-
-_HELD = 0.2
-
-
-_FEWEST_TO_DIVIDE = 5  # images; of fewer the first setting is taken
+from massrl.evaluation.sgd import SgdSchedule, cosine, train_sgd
 
 logger = logging.getLogger("massrl")
+
+# Steps per epoch of 1 % of ImageNet in batches of 1,024, which the published rates belong to.
+_MIN_STEPS_PER_EPOCH = 12
+_MIN_BATCH_SIZE = 16
+_HOLDOUT = 0.2
+_MIN_IMAGES_TO_SPLIT = 5  # with fewer the first setting is taken
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,22 +34,51 @@ class Setting:
     """How a network is fine-tuned.
 
     Attributes:
-        rate: peak learning rate; falls to zero by a cosine.
+        lr: peak learning rate, which falls to zero by a cosine.
         epochs: passes over the images.
     """
 
-    rate: float
+    lr: float
     epochs: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneResult:
-    """A fine-tuned network's word on the test images.
+class Sweep:
+    """Settings to select from, and what they have in common.
 
     Attributes:
-        scores: float32 ``(n, num_classes)``, logits.
-        setting: the one that was chosen.
-        batch_size: images of a step.
+        lrs: peak learning rates.
+        epochs: numbers of epochs.
+        max_batch_size: images per step at most; few images use fewer, for a dozen steps per epoch.
+        seed: of held-out images, crops and order.
+        name: of the training, for progress and errors.
+    """
+
+    lrs: Sequence[float]
+    epochs: Sequence[int]
+    max_batch_size: int
+    seed: int
+    name: str
+
+    @property
+    def settings(self) -> list[Setting]:
+        """Every combination, in order."""
+        return [Setting(lr=lr, epochs=n) for lr, n in itertools.product(self.lrs, self.epochs)]
+
+    def batch_size(self, num_images: int) -> int:
+        """Return the images per step for a training set of this size."""
+        few = max(_MIN_BATCH_SIZE, num_images // _MIN_STEPS_PER_EPOCH)
+        return min(self.max_batch_size, num_images, few)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneResult:
+    """Predictions of a fine-tuned network for the test images.
+
+    Attributes:
+        scores: float32 ``(n, num_outputs)``, logits.
+        setting: the selected one.
+        batch_size: images per step.
         holdout_accuracy: percent on the held-out images, by setting; empty where there was no choice.
     """
 
@@ -66,13 +90,13 @@ class FinetuneResult:
 
 @dataclass(frozen=True, kw_only=True)
 class TuningTarget:
-    """What a classifier on top is to tell.
+    """What the classifier is trained to predict.
 
     Attributes:
-        truth: int, for each image to learn from: its class ``(n,)``, or what ``loss`` and ``measure`` take.
+        truth: int, class ``(n,)`` of each training image, or whatever ``loss`` and ``measure`` take.
         num_outputs: of the classifier.
         loss: from logits ``(B, num_outputs)`` and truth ``(B, …)`` to the mean loss.
-        measure: from logits and truth to percent, by which settings are chosen.
+        measure: from logits and truth to percent, by which settings are selected.
     """
 
     truth: np.ndarray
@@ -80,13 +104,13 @@ class TuningTarget:
     loss: Callable[[Tensor, Tensor], Tensor]
     measure: Callable[[Tensor, np.ndarray], float]
 
-    def of(self, indices: np.ndarray) -> TuningTarget:
-        """The same for some of the images."""
+    def subset(self, indices: np.ndarray) -> TuningTarget:
+        """Return the same target for some of the images."""
         return replace(self, truth=self.truth[indices])
 
 
 def single_label_target(source: Source, *, num_classes: int) -> TuningTarget:
-    """The class of each image, by cross-entropy and accuracy."""
+    """Return the class of each image as the target, with cross-entropy and accuracy."""
     assert source.labels is not None
     return TuningTarget(
         truth=source.labels, num_outputs=num_classes, loss=F.cross_entropy, measure=_accuracy
@@ -98,140 +122,130 @@ def _accuracy(scores: Tensor, truth: np.ndarray) -> float:
 
 
 def finetune_and_predict(
-    subject: EvaluationContext,
+    context: EvaluationContext,
     source: Source,
+    sweep: Sweep,
     *,
-    goal: TuningTarget | None = None,
-    rates: Sequence[float],
-    epochs: Sequence[int],
-    most: int,
-    seed: int,
-    name: str,
+    target: TuningTarget | None = None,
 ) -> FinetuneResult:
-    """Choose a setting on a held-out fifth of the images, train with it on all, predict the test images.
+    """Select a setting on a held-out fifth of the images, train with it on all, predict the test images.
 
     Args:
-        subject: the backbone, which stays as it is: a copy learns.
-        source: images to learn from; all choices are made among these.
-        goal: what is learnt; the class of each image otherwise.
-        rates: peak learning rates to choose from; below five images the first is taken.
-        epochs: numbers of epochs to choose from.
-        most: images of a step at most; with few images there are fewer, for a dozen steps an epoch.
-        seed: of the held-out images, crops and order.
-        name: what progress calls it.
+        context: the backbone, which stays unchanged since a copy is trained, and the test images.
+        source: training images; with fewer than five the first setting is taken.
+        sweep: settings to select from.
+        target: what is predicted; the class of each image by default.
     """
-    settings = [Setting(rate=r, epochs=e) for r, e in itertools.product(rates, epochs)]
     accuracy: dict[Setting, float] = {}
-    goal = goal or single_label_target(source, num_classes=subject.num_classes)
-    if len(settings) > 1 and len(source) >= _FEWEST_TO_DIVIDE:
-        classes = goal.truth if goal.truth.ndim == 1 else None
-        parts = holdout(classes, _HELD, seed=seed, total=len(source))
-        for setting in settings:
-            accuracy[setting] = _tried(
-                subject, source, goal, parts, setting, most=most, seed=seed, name=name
+    target = target or single_label_target(source, num_classes=context.num_classes)
+    if len(sweep.settings) > 1 and len(source) >= _MIN_IMAGES_TO_SPLIT:
+        classes = target.truth if target.truth.ndim == 1 else None
+        parts = holdout(classes, _HOLDOUT, seed=sweep.seed, total=len(source))
+        for setting in sweep.settings:
+            accuracy[setting] = _holdout_accuracy(
+                context, source, setting, sweep, target=target, parts=parts
             )
-    best = max(settings, key=lambda setting: accuracy.get(setting, 0.0))  # the first of equals
-    network = fine_tune(subject, source, best, goal=goal, most=most, seed=seed, name=name)
+    # The first of equals.
+    best = max(sweep.settings, key=lambda setting: accuracy.get(setting, 0.0))
+    network = fine_tune(context, source, best, sweep, target=target)
     return FinetuneResult(
-        scores=subject.extract(network, subject.test).values,
+        scores=context.extract(network, context.test).values,
         setting=best,
-        batch_size=_batch_size(len(source), most),
+        batch_size=sweep.batch_size(len(source)),
         holdout_accuracy=accuracy,
     )
 
 
-def _tried(
-    subject: EvaluationContext,
+def _holdout_accuracy(
+    context: EvaluationContext,
     source: Source,
-    goal: TuningTarget,
-    parts: tuple[np.ndarray, np.ndarray],
     setting: Setting,
+    sweep: Sweep,
     *,
-    most: int,
-    seed: int,
-    name: str,
+    target: TuningTarget,
+    parts: tuple[np.ndarray, np.ndarray],
 ) -> float:
-    """Percent on held-out images; 0 of a rate at which the network is lost."""
+    """Return percent on held-out images; 0 for a learning rate at which training diverges."""
     kept, held = parts
-    learnt = Subset(source, kept)
     try:
         network = fine_tune(
-            subject, learnt, setting, goal=goal.of(kept), most=most, seed=seed, name=name
+            context, Subset(source, kept), setting, sweep, target=target.subset(kept)
         )
-        scores = subject.extract(network, Subset(source, held)).values
+        scores = context.extract(network, Subset(source, held)).values
     except TrainingError as error:
-        logger.warning("%s, rate %g is no choice: %s", name, setting.rate, error)
+        logger.warning("%s, rate %g is not selected: %s", sweep.name, setting.lr, error)
         return 0.0
-    return goal.measure(scores, goal.of(held).truth)
+    return target.measure(scores, target.subset(held).truth)
 
 
 def fine_tune(
-    subject: EvaluationContext,
+    context: EvaluationContext,
     source: Source,
     setting: Setting,
+    sweep: Sweep,
     *,
-    goal: TuningTarget | None = None,
-    most: int,
-    seed: int,
-    name: str,
+    target: TuningTarget | None = None,
 ) -> nn.Module:
-    """A copy of the backbone with a classifier on top, trained as a whole.
+    """Train a copy of the backbone with a linear classifier on top.
 
-    SGD with Nesterov momentum and no weight decay; batch norm learns on too. The classifier begins at
-    zero, so that its first gradients do not disturb the backbone.
+    SGD with Nesterov momentum and no weight decay; batch-norm statistics are updated too. The classifier
+    starts at zero, so that its first gradients do not disturb the backbone.
+
+    Args:
+        context: the backbone, which stays unchanged.
+        source: training images.
+        setting: learning rate and epochs.
+        sweep: batch size, seed and name.
+        target: what is predicted; the class of each image by default.
 
     Returns:
-        From normalised images to logits ``(B, num_outputs)`` of the goal.
+        From normalised images to logits ``(B, num_outputs)`` of the target.
 
     Raises:
         ConfigError: if there are fewer than two images.
 
     Source: BYOL, arXiv 2006.07733, appendix C.2.
     """
-    goal = goal or single_label_target(source, num_classes=subject.num_classes)
+    target = target or single_label_target(source, num_classes=context.num_classes)
     if len(source) < 2:
-        raise ConfigError(f"{name}: {len(source)} image is too few to learn from")
-    batch_size = _batch_size(len(source), most)
-    truth = torch.from_numpy(goal.truth).to(subject.device)
-    backbone = copy.deepcopy(subject.network).to(subject.device)
-    head = nn.Linear(int(backbone.num_features), goal.num_outputs, device=subject.device)  # type: ignore
+        raise ConfigError(f"{sweep.name}: {len(source)} image is too few to train on")
+    batch_size = sweep.batch_size(len(source))
+    truth = torch.from_numpy(target.truth).to(context.device)
+    backbone = copy.deepcopy(context.network).to(context.device)
+    head = nn.Linear(int(backbone.num_features), target.num_outputs, device=context.device)  # type: ignore
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     network = nn.Sequential(backbone, head)
-    total = setting.epochs * (len(source) // batch_size)
+    total_steps = setting.epochs * (len(source) // batch_size)
 
     def losses() -> Iterator[Tensor]:
         network.train()
-        for images, indices in subject.crops(
-            source, batch_size=batch_size, epochs=setting.epochs, seed=seed
+        for images, indices in context.crops(
+            source, batch_size=batch_size, epochs=setting.epochs, seed=sweep.seed
         ):
-            yield goal.loss(network(images).float(), truth[indices.to(subject.device)])
+            yield target.loss(network(images).float(), truth[indices.to(context.device)])
 
     train_sgd(
         network.parameters(),
         losses(),
-        rate=setting.rate,
-        shape=cosine(total),
-        total=total,
-        nesterov=True,
-        name=f"{name}, rate {setting.rate:g}",
+        SgdSchedule(
+            lr=setting.lr, factor=cosine(total_steps), total_steps=total_steps, nesterov=True
+        ),
+        name=f"{sweep.name}, rate {setting.lr:g}",
         flag="learning rate",
-        progress=subject.progress,
+        progress=context.progress,
     )
     return network.eval()
 
 
-def _batch_size(count: int, most: int) -> int:
-    return min(most, count, max(_SMALLEST_BATCH, count // _STEPS_AN_EPOCH))
-
-
 def tuned_settings(result: FinetuneResult) -> dict[str, Any]:
-    """What was chosen, as ``results.json`` has it."""
+    """Return the selected settings, as ``results.json`` stores them."""
     return {
-        **asdict(result.setting),
+        "rate": result.setting.lr,
+        "epochs": result.setting.epochs,
         "batch_size": result.batch_size,
         "holdout_accuracy": {
-            f"rate {item.rate:g}, {item.epochs} epochs": value
+            f"rate {item.lr:g}, {item.epochs} epochs": value
             for item, value in result.holdout_accuracy.items()
         },
     }

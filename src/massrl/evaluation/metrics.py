@@ -1,4 +1,4 @@
-"""How good classification scores are."""
+"""Metrics of classification."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from massrl.errors import ConfigError
 
-_MOST_CONFUSED = 100  # classes: a larger table is not read
+_MAX_CONFUSION_CLASSES = 100  # a larger table cannot be read
 
 
 class Metrics(TypedDict):
@@ -20,10 +20,10 @@ class Metrics(TypedDict):
         acc1: images whose label has the best score.
         acc5: images whose label is among the five best; None below six classes.
         per_class: ``acc1`` of each class's images; None for a class without images.
-        mean_per_class: mean of these, every class with images counting alike.
-        confusion: images of each class (rows) by the class they were taken for (columns); None above
-            a hundred classes.
-        num_images: images judged.
+        mean_per_class: mean of these over the classes with images.
+        confusion: number of images of each class (rows) by predicted class (columns); None above a
+            hundred classes.
+        num_images: number of test images.
     """
 
     acc1: float
@@ -37,10 +37,10 @@ class Metrics(TypedDict):
 def classification_metrics(
     scores: Tensor, labels: Tensor, *, class_names: Sequence[str]
 ) -> Metrics:
-    """Compare scores with labels.
+    """Compute accuracies from class scores and labels.
 
-    Of equal scores the class with the lower index counts as the better one, so that the result
-    never depends on how a device sorts.
+    Of equal scores that of the lower class index ranks first, so that the result does not depend on
+    how a device sorts.
 
     Args:
         scores: ``(n, num_classes)``, higher is better; ``-inf`` is allowed.
@@ -48,7 +48,7 @@ def classification_metrics(
         class_names: one name per class.
 
     Raises:
-        ConfigError: if shapes or labels do not fit, or a score is not a number.
+        ConfigError: if shapes or labels do not fit, or a score is NaN.
     """
     num_classes = len(class_names)
     if scores.shape != (len(labels), num_classes) or not len(labels):
@@ -62,7 +62,7 @@ def classification_metrics(
             "are accepted (--data.val)"
         )
     if bool(scores.isnan().any()):
-        raise ConfigError("scores are not all numbers: the features are unusable")
+        raise ConfigError("scores contain NaN: the features are unusable")
     own = scores.gather(1, labels[:, None])
     before = torch.arange(num_classes, device=scores.device) < labels[:, None]
     rank = ((scores > own) | ((scores == own) & before)).sum(dim=1)
@@ -70,13 +70,13 @@ def classification_metrics(
         name: _percent(rank[labels == label] < 1) if bool((labels == label).any()) else None
         for label, name in enumerate(class_names)
     }
-    known = [value for value in per_class.values() if value is not None]
+    values = [value for value in per_class.values() if value is not None]
     return {
         "acc1": _percent(rank < 1),
         "acc5": _percent(rank < 5) if num_classes > 5 else None,
         "per_class": per_class,
-        "mean_per_class": sum(known) / len(known),
-        "confusion": _confusion(scores, labels) if num_classes <= _MOST_CONFUSED else None,
+        "mean_per_class": sum(values) / len(values),
+        "confusion": _confusion(scores, labels) if num_classes <= _MAX_CONFUSION_CLASSES else None,
         "num_images": len(labels),
     }
 

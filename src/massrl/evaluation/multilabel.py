@@ -1,4 +1,4 @@
-"""Images of several classes at once: a classifier for each class, and Pascal VOC's average precision."""
+"""Images of several classes at once: one classifier per class, and Pascal VOC's average precision."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from torch.nn import functional as F
 from massrl.data.splits import holdout
 from massrl.errors import ConfigError
 from massrl.evaluation.finetune import TuningTarget
-from massrl.evaluation.tasks.linear import STRENGTHS
+from massrl.evaluation.tasks.linear import C_VALUES
 
 _RECALLS = np.linspace(0, 1, 11)
-_HELD = 0.2
+_HOLDOUT = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class MultilabelResult:
-    """Precision on the test images.
+    """Average precision on the test images.
 
     Attributes:
         map11: mean over the classes of 11-point average precision, percent.
-        per_class: the same of each class; ``None`` where no test image has it.
-        strength: the inverse penalty C in use.
-        holdout_map: percent on the held-out training images, by strength.
+        per_class: 11-point average precision of each class; ``None`` where no test image has it.
+        c: the inverse regularisation strength in use.
+        holdout_map: percent on the held-out training images, by ``c``.
     """
 
     map11: float
     per_class: dict[str, float | None]
-    strength: float
+    c: float
     holdout_map: dict[float, float]
 
 
@@ -45,112 +45,112 @@ def multilabel_probe(
     *,
     class_names: Sequence[str],
     seed: int = 0,
-    strengths: Sequence[float] = STRENGTHS,
+    c_values: Sequence[float] = C_VALUES,
 ) -> MultilabelResult:
-    """Fit a logistic regression for each class on standardised features.
+    """Fit one logistic regression per class on standardised features.
 
-    The strength is that which does best on a held-out fifth of the training images, for all classes
-    together; then all training images are learnt from.
+    The regularisation is selected on a held-out fifth of the training images, for all classes together;
+    then the classifiers are fitted on all training images.
 
     Args:
         train: float ``(n, D)``.
-        train_truth: int ``(n, num_classes)``: 1 where an image has the class, 0 where not, -1 where nobody
-            is asked, which VOC calls difficult.
+        train_truth: int ``(n, num_classes)``: 1 where an image has the class, 0 where not, -1 where it does
+            not count, which VOC calls difficult.
         test: float ``(m, D)``.
         test_truth: int ``(m, num_classes)``.
         class_names: names of the classes.
         seed: of the held-out images.
-        strengths: inverse penalties C to choose from.
+        c_values: inverse regularisation strengths to select from.
 
     Raises:
-        ConfigError: if no class has images to tell apart.
+        ConfigError: if no class has a test image.
 
-    Source: BYOL, arXiv 2006.07733, appendix D.1; VOC 2007's development kit for the measure.
+    Source: BYOL, arXiv 2006.07733, appendix D.1; VOC 2007's development kit for the metric.
     """
     mean, scale = train.mean(0), train.std(0).clamp(min=1e-6)
-    values, asked = (((item - mean) / scale).numpy() for item in (train, test))
-    kept, held = holdout(None, _HELD, seed=seed, total=len(values))
-    accuracy: dict[float, float] = {}
-    for strength in sorted(strengths):
-        scores = _fit(values[kept], train_truth[kept], values[held], strength)
-        accuracy[strength] = mean_precision(precisions(scores, train_truth[held]))
-    best = max(sorted(strengths), key=lambda strength: accuracy[strength])
-    each = precisions(_fit(values, train_truth, asked, best), test_truth)
+    values, queries = (((item - mean) / scale).numpy() for item in (train, test))
+    kept, held = holdout(None, _HOLDOUT, seed=seed, total=len(values))
+    holdout_map: dict[float, float] = {}
+    for c in sorted(c_values):
+        scores = _fit(values[kept], train_truth[kept], values[held], c)
+        holdout_map[c] = mean_precision(precisions(scores, train_truth[held]))
+    best = max(sorted(c_values), key=lambda c: holdout_map[c])
+    each = precisions(_fit(values, train_truth, queries, best), test_truth)
     if all(value is None for value in each):
         raise ConfigError(
-            "no class has a test image, so that nothing can be judged (--transfer.sets)"
+            "no class has a test image, so that nothing can be evaluated (--transfer.sets)"
         )
     return MultilabelResult(
         map11=mean_precision(each),
         per_class=dict(zip(class_names, each, strict=True)),
-        strength=best,
-        holdout_map=accuracy,
+        c=best,
+        holdout_map=holdout_map,
     )
 
 
-def _fit(values: np.ndarray, truth: np.ndarray, asked: np.ndarray, strength: float) -> np.ndarray:
+def _fit(values: np.ndarray, truth: np.ndarray, queries: np.ndarray, c: float) -> np.ndarray:
     from sklearn.linear_model import LogisticRegression
 
-    scores = np.zeros((len(asked), truth.shape[1]))
-    for place in range(truth.shape[1]):
-        known = truth[:, place] >= 0
-        if len(np.unique(truth[known, place])) < 2:
-            continue  # a class that all or none of the images have: every score stays equal
+    scores = np.zeros((len(queries), truth.shape[1]))
+    for label in range(truth.shape[1]):
+        counts = truth[:, label] >= 0
+        if len(np.unique(truth[counts, label])) < 2:
+            continue  # a class that all or none of the images have: all scores are equal
         with warnings.catch_warnings(), threadpool_limits(1):
-            warnings.simplefilter("ignore")  # of convergence
-            model = LogisticRegression(C=strength, max_iter=200)
-            model.fit(values[known], truth[known, place])
-        scores[:, place] = model.decision_function(asked)
+            warnings.simplefilter("ignore")  # about convergence
+            model = LogisticRegression(C=c, max_iter=200)
+            model.fit(values[counts], truth[counts, label])
+        scores[:, label] = model.decision_function(queries)
     return scores
 
 
 def multilabel_target(truth: np.ndarray) -> TuningTarget:
-    """Which classes each image has, to be fine-tuned on: an answer for each, by 11-point mAP.
+    """Return the classes of each image as a target of fine-tuning: one output per class, 11-point mAP.
 
     Args:
-        truth: int ``(n, num_classes)``: 1, 0, or -1 where nobody is asked.
+        truth: int ``(n, num_classes)``: 1, 0, or -1 where a class does not count.
     """
     return TuningTarget(
         truth=truth,
         num_outputs=truth.shape[1],
-        loss=_asked_entropy,
-        measure=lambda scores, known: mean_precision(precisions(scores.numpy(), known)),
+        loss=_counted_entropy,
+        measure=lambda scores, truth: mean_precision(precisions(scores.numpy(), truth)),
     )
 
 
-def _asked_entropy(logits: Tensor, truth: Tensor) -> Tensor:
-    """Binary cross-entropy, the mean over all answers that are asked for."""
-    asked = truth >= 0
-    losses = F.binary_cross_entropy_with_logits(logits, asked * truth.float(), reduction="none")
-    return (losses * asked).sum() / asked.sum().clamp(min=1)
+def _counted_entropy(logits: Tensor, truth: Tensor) -> Tensor:
+    """Return binary cross-entropy, the mean over all entries that count."""
+    counts = truth >= 0
+    losses = F.binary_cross_entropy_with_logits(logits, counts * truth.float(), reduction="none")
+    return (losses * counts).sum() / counts.sum().clamp(min=1)
 
 
 def precisions(scores: np.ndarray, truth: np.ndarray) -> list[float | None]:
-    """``eleven_point_precision`` of each class."""
+    """Return ``eleven_point_precision`` of each class."""
     return [eleven_point_precision(scores[:, k], truth[:, k]) for k in range(truth.shape[1])]
 
 
 def mean_precision(each: Sequence[float | None]) -> float:
-    """Their mean, over the classes that there are."""
-    known = [value for value in each if value is not None]
-    return sum(known) / max(1, len(known))
+    """Return the mean over the classes that have images."""
+    values = [value for value in each if value is not None]
+    return sum(values) / max(1, len(values))
 
 
 def eleven_point_precision(scores: np.ndarray, truth: np.ndarray) -> float | None:
-    """Average precision as VOC 2007 defines it.
+    """Return average precision as VOC 2007 defines it.
 
     The mean, over the recalls 0, 0.1, …, 1, of the highest precision at that recall or a higher one.
 
     Args:
-        scores: ``(n,)``, higher is surer.
-        truth: ``(n,)``: 1, 0, or -1 for images that are left out.
+        scores: ``(n,)``, higher is more likely.
+        truth: ``(n,)``: 1, 0, or -1 for images that do not count.
 
     Returns:
         Percent; ``None`` where no image has the class.
     """
-    known = truth >= 0
-    order = np.argsort(-scores[known], kind="stable")
-    right = truth[known][order] == 1
+    counts = truth >= 0
+    order = np.argsort(-scores[counts], kind="stable")
+    right = truth[counts][order] == 1
     if not right.any():
         return None
     found = right.cumsum()

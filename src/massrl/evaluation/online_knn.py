@@ -1,9 +1,10 @@
-"""The k-NN accuracy that is measured while a run goes on."""
+"""The k-NN accuracy that is measured while a run trains."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,71 +23,104 @@ from massrl.evaluation.tasks.knn import knn_predict
 
 logger = logging.getLogger("massrl")
 
-_PROBE_BANK = 5000  # images: a probe must cost seconds, not minutes
-
-
-_PROBE_QUERIES = 2000
+_MAX_BANK = 5000  # images: a probe must cost seconds, not minutes
+_MAX_QUERIES = 2000
+_K = 20
 
 
 def make_probe(config: Config, source: Source, world: World) -> Callable[[nn.Module], float] | None:
-    """A k-NN probe on images of the run itself, ``None`` where their labels do not allow one.
+    """Build the online k-NN monitor, ``None`` where labels do not allow one.
 
-    With validation images it asks for those; otherwise every training image asks the others. It is
-    shown and never acted on. Each process looks at its share of the images.
+    Validation images are the queries; without them it is leave-one-out on training images. The accuracy is
+    logged only, never used for selection.
+
+    Args:
+        config: of the run.
+        source: the training images.
+        world: the processes of the run, which share the images.
+
+    Returns:
+        From a backbone to its accuracy in percent.
     """
     labelled = source.labels is not None and len(source.class_names) > 1
-    asked = validation_source(config.data) if labelled or config.data.val else None
+    queries = validation_source(config.data) if labelled or config.data.val else None
     try:
-        if asked is not None:
-            asked = align_labels(source, asked)
+        if queries is not None:
+            queries = align_labels(source, queries)
     except DataError as error:
         logger.warning("no k-NN while training: %s", error)
         return None
     if not labelled:
         return None
-    bank = _part(source, _PROBE_BANK)
-    asked = asked and _part(asked, _PROBE_QUERIES)
+    bank = _subset(source, _MAX_BANK)
+    queries = queries and _subset(queries, _MAX_QUERIES)
     if config.data.on_error == "skip":
         bank = drop_broken(bank)[0]
-        asked = asked and drop_broken(asked)[0]
-    for part in filter(None, (bank, asked)):
+        queries = queries and drop_broken(queries)[0]
+    for part in filter(None, (bank, queries)):
         part.normalization = normalization_of(config, source)
+    return OnlineKnn(
+        bank=bank,
+        queries=queries,
+        num_classes=len(source.class_names),
+        side=config.view_size,
+        world=world,
+    )
 
-    def features(backbone: nn.Module, part: Source) -> Features:
-        share = np.arange(world.rank, len(part), world.size)
-        mine = Subset(part, share) if world.size > 1 else part
-        mine.normalization = part.normalization
-        own = extract_features(backbone, mine, side=config.view_size) if len(share) else None
-        parts = [
-            (part.values, part.labels, places)
-            for part, places in world.all_gather_object((own, share))
-            if part is not None
-        ]
-        values, labels, places = (
-            torch.cat(list(map(torch.as_tensor, items))) for items in zip(*parts, strict=True)
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineKnn:
+    """Measures the k-NN accuracy of a backbone, in percent.
+
+    Attributes:
+        bank: labelled training images.
+        queries: images to classify; ``None`` classifies the bank's own by leave-one-out.
+        num_classes: number of classes.
+        side: side of the images that the backbone is given, pixels.
+        world: the processes that share the images.
+    """
+
+    bank: Source
+    queries: Source | None
+    num_classes: int
+    side: int
+    world: World
+
+    def __call__(self, backbone: nn.Module) -> float:
+        """Return the accuracy, the same in every process."""
+        with with_skip_hint():
+            bank = self._features(backbone, self.bank)
+            queries = bank if self.queries is None else self._features(backbone, self.queries)
+        scores = knn_predict(
+            bank.values,
+            bank.labels,
+            queries.values,
+            num_classes=self.num_classes,
+            k=min(_K, len(self.bank) - 1),
+            exclude_self=self.queries is None,
         )
-        order = places.argsort()
+        return float((scores.argmax(1) == queries.labels).float().mean()) * 100
+
+    def _features(self, backbone: nn.Module, source: Source) -> Features:
+        """Return the features of all images; each process extracts its own part of them."""
+        own = np.arange(self.world.rank, len(source), self.world.size)
+        part = Subset(source, own) if self.world.size > 1 else source
+        part.normalization = source.normalization
+        features = extract_features(backbone, part, side=self.side) if len(own) else None
+        gathered = [
+            (item.values, item.labels, indices)
+            for item, indices in self.world.all_gather_object((features, own))
+            if item is not None
+        ]
+        values, labels, indices = (
+            torch.cat(list(map(torch.as_tensor, items))) for items in zip(*gathered, strict=True)
+        )
+        order = indices.argsort()
         return Features(values[order], labels[order])
 
-    def measure(backbone: nn.Module) -> float:
-        with with_skip_hint():
-            known = features(backbone, bank)
-            query = known if asked is None else features(backbone, asked)
-        scores = knn_predict(
-            known.values,
-            known.labels,
-            query.values,
-            num_classes=len(source.class_names),
-            k=min(20, len(bank) - 1),
-            exclude_self=asked is None,
-        )
-        return float((scores.argmax(1) == query.labels).float().mean()) * 100
 
-    return measure
-
-
-def _part(source: Source, most: int) -> Source:
-    """At most this many images, balanced; a source of its own, whose constants may be set."""
+def _subset(source: Source, most: int) -> Source:
+    """Return at most this many images, class-balanced, as a source whose constants may be set."""
     if len(source) <= most:
         return Subset(source, np.arange(len(source)))
     return Subset(source, balanced_subset(source.labels, most, seed=0, total=len(source)))

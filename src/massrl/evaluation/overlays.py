@@ -1,4 +1,4 @@
-"""What a detector or a segmenter said, beside the truth."""
+"""Pictures of detections and segmentations beside the ground truth."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from massrl.data.annotated import IGNORED, Scene
 
 _SIDE = 360  # pixels of a picture's longer side
 _GAP = 8
-_LEAST_SCORE = 0.5
-_MOST_BOXES = 60
+_MIN_SCORE = 0.5
+_MAX_BOXES = 60
 _TEXT = cv2.FONT_HERSHEY_SIMPLEX
-# Told apart by people who see red and green alike too (Okabe and Ito), light enough for dark letters.
+# Okabe and Ito's colours, which colour-blind people can tell apart, light enough for dark letters.
 _COLOURS = np.array(
     [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167)],
     np.uint8,
@@ -24,16 +24,16 @@ _COLOURS = np.array(
 def detection_sheet(
     shown: Sequence[tuple[Scene, dict[str, np.ndarray]]], names: Sequence[str]
 ) -> np.ndarray:
-    """Images with their true boxes to the left, those found to the right; uint8 RGB.
+    """Draw images with their true boxes on the left and the detected ones on the right; uint8 RGB.
 
     Args:
-        shown: each image's scene, and ``boxes``, ``labels`` from 1 and ``scores`` that were found.
+        shown: each image's scene, and ``boxes``, ``labels`` from 1 and ``scores`` of its detections.
         names: of the classes.
     """
     rows = []
     for scene, found in shown:
-        sure = found["scores"] >= _LEAST_SCORE
-        said = [
+        sure = found["scores"] >= _MIN_SCORE
+        texts = [
             f"{names[label - 1]} {score:.2f}"
             for label, score in zip(found["labels"], found["scores"], strict=True)
         ]
@@ -45,7 +45,7 @@ def detection_sheet(
                 scene.image,
                 found["boxes"][sure],
                 found["labels"][sure] - 1,
-                [text for text, kept in zip(said, sure, strict=True) if kept],
+                [text for text, is_sure in zip(texts, sure, strict=True) if is_sure],
             ),
         )
         rows.append(_beside(pictures))
@@ -53,11 +53,11 @@ def detection_sheet(
 
 
 def segmentation_sheet(shown: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Images with their true classes in the middle and those that were said to the right; uint8 RGB."""
+    """Draw images with their true classes in the middle and the predicted ones on the right; uint8 RGB."""
     return _below(
         [
-            _beside([_fitted(image), _coloured(image, truth), _coloured(image, said)])
-            for image, truth, said in shown
+            _beside([_fitted(image), _coloured(image, truth), _coloured(image, predicted)])
+            for image, truth, predicted in shown
         ]
     )
 
@@ -74,7 +74,7 @@ def _boxed(
 ) -> np.ndarray:
     picture = _fitted(image)
     scale = picture.shape[1] / image.shape[1]
-    placed = list(zip(boxes * scale, labels, texts, strict=True))[:_MOST_BOXES]
+    placed = list(zip(boxes * scale, labels, texts, strict=True))[:_MAX_BOXES]
     for box, label, text in placed:
         colour = tuple(int(part) for part in _COLOURS[int(label) % len(_COLOURS)])
         left, top, right, bottom = (round(float(side)) for side in box)
@@ -88,12 +88,12 @@ def _boxed(
 
 
 def _coloured(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The image in grey, every object's pixels in its class's colour; ignored ones stay white."""
+    """Draw the image in grey with object pixels in the colour of their class; ignored ones are white."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
     picture = np.repeat(grey * 0.5 + 90, 3, axis=2)
-    known = (labels > 0) & (labels != IGNORED)
-    picture[known] = (
-        0.35 * grey[known] + 0.65 * _COLOURS[(labels[known].astype(int) - 1) % len(_COLOURS)]
+    objects = (labels > 0) & (labels != IGNORED)
+    picture[objects] = (
+        0.35 * grey[objects] + 0.65 * _COLOURS[(labels[objects].astype(int) - 1) % len(_COLOURS)]
     )
     picture[labels == IGNORED] = 255
     return _fitted(picture.clip(0, 255).astype(np.uint8))

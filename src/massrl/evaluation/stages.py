@@ -1,4 +1,4 @@
-"""What tasks over the whole image need of a backbone: its stages one by one, and finer ones."""
+"""Feature maps of a backbone's stages, for detection and segmentation."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Stages:
     """A copy of a ResNet, without its pooling.
 
     Args:
-        network: a ResNet whose children stand in the order of its forward pass, as torchvision's, timm's
-            and our own do.
+        network: a ResNet whose children are in the order of its forward pass, as torchvision's, timm's
+            and our own are.
 
     Attributes:
         network: the copy.
-        channels: of the stages' outputs.
-        strides: pixels of the image for one of each stage's outputs.
+        channels: number of channels of each stage's output.
+        strides: pixels of the image per pixel of each stage's output.
 
     Raises:
         ConfigError: if the network has no such stages.
@@ -51,19 +51,21 @@ class Stages:
             self.strides.append(round(_PROBE / outputs[name].shape[2]))
 
     def body(self, names: tuple[str, ...]) -> nn.Module:
-        """From images to the outputs of these stages, by their names; what follows is left out."""
+        """Return a module from images to a dictionary of these stages' outputs; later layers are dropped."""
         body: nn.Module = IntermediateLayerGetter(self.network, {name: name for name in names})
         return body
 
     def refine(self, stage: str, dilation: int) -> None:
-        """Let a stage keep its input's resolution, its filters spread as wide as they were.
+        """Remove a stage's stride and dilate its convolutions instead, with the same weights.
 
-        Convolutions of stride 2 get stride 1, and every 3×3 after the first such one the dilation; the
-        weights stay.
+        Convolutions of stride 2 get stride 1, and every 3×3 convolution after the first of these is dilated.
 
         Args:
             stage: its name.
             dilation: twice that of the stage before it.
+
+        Raises:
+            ConfigError: if the stage pools.
 
         Source: DeepLab, arXiv 1606.00915.
         """
@@ -71,17 +73,19 @@ class Stages:
         for module in layer.modules():
             if isinstance(module, nn.Conv2d):
                 if module.kernel_size == (3, 3):
-                    # What halves the resolution looks at its input's pixels, which are as far as before.
+                    # The strided convolution's input has the spacing of the stage before.
                     spread = dilation // 2 if module.stride == (2, 2) else dilation
                     module.dilation = module.padding = (spread, spread)
                 module.stride = (1, 1)
             elif isinstance(module, nn.AvgPool2d | nn.MaxPool2d):
-                raise ConfigError(f"{stage} of the backbone pools: it cannot be made finer")
+                raise ConfigError(
+                    f"{stage} of the backbone pools: its resolution cannot be refined"
+                )
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw from torch's global generator as from one of this seed; it is as it was afterwards."""
+    """Seed torch's global generators, and restore their state afterwards."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield

@@ -1,4 +1,4 @@
-"""Named configurations, shipped as YAML: each says its source, hardware, cost and figure."""
+"""Named configurations, shipped as YAML, each with its source, hardware, cost and expected metrics."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DEFAULT_RECIPE = "default"
 
 @dataclass(frozen=True)
 class About:
-    """What a recipe says of itself.
+    """Description of a recipe.
 
     Attributes:
         summary: one line.
-        source: where the numbers come from.
+        source: where its values come from.
         hardware: what it is meant for.
         cost: how long it takes there.
-        expect: the figure to expect, or ``not yet measured``.
+        expect: the expected metrics, or ``not yet measured``.
     """
 
     summary: str
@@ -44,12 +44,12 @@ def _files() -> dict[str, str]:
 
 
 def recipe_names() -> list[str]:
-    """All recipes, sorted."""
+    """Return the names of all recipes, sorted."""
     return list(_files())
 
 
 def read_recipe(name: str) -> dict[str, Any]:
-    """A recipe's configuration as nested mappings, its name under ``recipe``.
+    """Return a recipe's configuration as nested mappings, with its name under ``recipe``.
 
     Raises:
         ConfigError: if there is none of this name.
@@ -60,7 +60,7 @@ def read_recipe(name: str) -> dict[str, Any]:
 
 
 def about_recipe(name: str) -> About:
-    """What a recipe says of itself.
+    """Return the description of a recipe.
 
     Raises:
         ConfigError: if there is none of this name.

@@ -175,7 +175,36 @@ SOURCES = Table(
         ),
     },
 )
-TASKS = Table("task", group="massrl.tasks", flag="--task", rows={})
+TASKS = Table(
+    "task",
+    group="massrl.tasks",
+    flag="--task",
+    rows={  # `all` runs them in this order
+        "knn": ("massrl.evaluation.tasks.knn:KNearestNeighbours", "k nearest neighbours"),
+        "linear": ("massrl.evaluation.tasks.linear:LinearProbe", "logistic regression on features"),
+        "linear-sgd": (
+            "massrl.evaluation.tasks.linear_sgd:LinearSgd",
+            "a linear classifier trained on random crops",
+        ),
+        "semi-supervised": (
+            "massrl.evaluation.tasks.semi:SemiSupervised",
+            "fine-tuning on few labels",
+        ),
+        "features": (
+            "massrl.evaluation.tasks.feature_maps:FeatureMaps",
+            "maps of the features, nearest neighbours, invariance to each policy",
+        ),
+        "transfer": (
+            "massrl.evaluation.tasks.transfer:Transfer",
+            "a linear probe, and fine-tuning, on other data sets",
+        ),
+        "detect": ("massrl.evaluation.tasks.detection:Detection", "object detection"),
+        "segment": (
+            "massrl.evaluation.tasks.segmentation:Segmentation",
+            "semantic segmentation",
+        ),
+    },
+)
 FORMATS = Table(
     "format",
     group="massrl.formats",

@@ -9,12 +9,14 @@ from typing import Any
 from massrl.config.evaluation import CompareConfig
 from massrl.errors import DataError
 from massrl.evaluation.results import (
-    METRICS,
     headline_metrics,
+    metric_keys,
+    metric_label,
     read_results,
     results_name,
     task_title,
 )
+from massrl.evaluation.task import task_of
 from massrl.files import write_json
 from massrl.report.content import ReportContent, Table, Tasks
 from massrl.report.figures import accuracy_bars, are_figures, invariance_tables
@@ -104,18 +106,14 @@ def compare_folders(wanted: CompareConfig) -> tuple[Path, Comparison]:
         for name, folder in zip(names, folders, strict=True)
         if folder.metrics.is_file()
     ]
-    shown = {
-        key for items in tasks.values() for item in items.values() for key in headline_metrics(item)
-    }
     tables = [
         Table(
-            title=title,
+            title=metric_label(key),
             header=["backbone", *map(task_title, comparison.outcomes)],
-            rows=comparison.rows(figure),
+            rows=comparison.rows(key),
             note="Percent.",
         )
-        for figure, title in METRICS.items()
-        if figure in shown
+        for key in metric_keys(item for items in tasks.values() for item in items.values())
     ]
     content = ReportContent(
         title="Comparison",
@@ -162,9 +160,7 @@ def _doubts(tasks: Tasks) -> list[str]:
         for what, key in (("images learnt from", "train"), ("images judged by", "val")):
             if len({item["data"][key]["fingerprint"] for item in items}) > 1:
                 sanity_warnings.append(f"{what} of {task_title(outcome)}")
-        settings = [
-            {key: _own(item["config"].get(key)) for key in _settings_of(outcome)} for item in items
-        ]
+        settings = [_settings(outcome, item["config"]) for item in items]
         if any(item != settings[0] for item in settings):
             sanity_warnings.append(f"settings of {task_title(outcome)}")
     return sanity_warnings
@@ -179,18 +175,12 @@ def _own(setting: Any) -> Any:
     }
 
 
-def _settings_of(outcome: str) -> tuple[str, ...]:
-    kinds = {
-        "knn": ("k", "temperature"),
-        "linear": ("seed",),
-        "linear-sgd": ("sgd", "seed"),
-        "detect": ("detect", "seed"),
-        "segment": ("segment", "seed"),
-        "transfer": ("transfer", "seed"),
-        "features": ("features", "seed"),
-    }
-    task = outcome if outcome in kinds else outcome.partition("-")[0]
-    return kinds.get(task, ("semi", "seed"))
+def _settings(outcome: str, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that a result depends on; all of them for a task that is not installed."""
+    found = task_of(outcome)
+    elsewhere = ("task", "data", "random_init", "cache", "out")
+    keys = found[1].settings if found else [key for key in config if key not in elsewhere]
+    return {key: _own(config.get(key)) for key in keys}
 
 
 def _text(value: float | None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from massrl.evaluation.tasks.feature_maps import _GALLERY, _PER_ROW, _THUMB
+from massrl.evaluation.tasks.feature_maps import THUMBNAIL, THUMBNAILS_PER_ROW, TILE
 from massrl.report.content import Gallery, Picture, Scatter
 
 
@@ -28,8 +28,8 @@ def load_feature_report(folder: Path, title: str) -> tuple[list[Scatter], list[G
             names=classes,
             texts=content["names"],
             sheet=folder / "map.jpg",
-            thumb=_THUMB,
-            per_row=_PER_ROW,
+            thumb=THUMBNAIL,
+            per_row=THUMBNAILS_PER_ROW,
         )
         for name, points in content["maps"].items()
     ]
@@ -38,8 +38,8 @@ def load_feature_report(folder: Path, title: str) -> tuple[list[Scatter], list[G
     for number, row in enumerate(content["rows"]):
         cells = [
             pixels[
-                number * _GALLERY : (number + 1) * _GALLERY,
-                place * _GALLERY : (place + 1) * _GALLERY,
+                number * TILE : (number + 1) * TILE,
+                place * TILE : (place + 1) * TILE,
             ]
             for place in range(1 + len(row["near"]))
         ]

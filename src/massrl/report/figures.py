@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from massrl.evaluation.results import METRICS, headline_metrics, task_title
-from massrl.evaluation.task import TRANSFER
+from massrl.evaluation.data import SETS
+from massrl.evaluation.results import headline_metrics, metric_keys, metric_label, task_title
+from massrl.evaluation.task import task_of
 from massrl.report.content import Bars, Matrix, Table, Tasks
 
 _MOST_CLASSES = 30  # in a table or a matrix that is to be read
@@ -29,6 +30,22 @@ def _asked(figures: dict[str, Any]) -> str:
     return "images of another part"
 
 
+def _grouped(outcomes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Sort results by what their metrics are of: images, other data sets, objects, or something else."""
+    groups: dict[str, dict[str, Any]] = {"images": {}, "sets": {}, "objects": {}, "others": {}}
+    for name, item in outcomes.items():
+        found = task_of(name)
+        needs = found[1].needs if found else "images"
+        if needs == SETS:
+            group = "sets"
+        elif needs == "images":
+            group = "images" if next(iter(headline_metrics(item)), "") == "acc1" else "others"
+        else:
+            group = "objects"
+        groups[group][name] = item
+    return groups
+
+
 def accuracy_bars(tasks: Tasks) -> list[Bars]:
     """Figures side by side: a group for each task, a bar for each backbone.
 
@@ -39,15 +56,15 @@ def accuracy_bars(tasks: Tasks) -> list[Bars]:
     for items in tasks.values():
         outcomes |= {name: item for name, item in items.items() if name not in outcomes}
     first = {name: next(iter(headline_metrics(item)), "") for name, item in outcomes.items()}
-    moved = [name for name in first if name.startswith(TRANSFER)]
-    images = [name for name, key in first.items() if key == "acc1" and name not in moved]
-    objects = [name for name, key in first.items() if key and name not in (*images, *moved)]
+    groups = _grouped({name: item for name, item in outcomes.items() if first[name]})
     bars = []
-    for names, title in (
-        (images, ""),
-        (moved, "Other data sets, each by its own measure"),
-        (objects, "Objects in images"),
+    for group, title in (
+        ("images", ""),
+        ("sets", "Other data sets, each by its own metric"),
+        ("objects", "Objects in images"),
+        ("others", "Other metrics"),
     ):
+        names = list(groups[group])
         if not names:
             continue
         about = outcomes[names[0]]["data"]
@@ -62,7 +79,7 @@ def accuracy_bars(tasks: Tasks) -> list[Bars]:
                 title=title
                 or (f"Accuracy on {_asked(outcomes[names[0]])}" if same else "Accuracy"),
                 groups=[
-                    f"{task_title(n)}, {METRICS[first[n]]}" if title else task_title(n)
+                    f"{task_title(n)}, {metric_label(first[n])}" if title else task_title(n)
                     for n in names
                 ],
                 series=series,
@@ -76,22 +93,16 @@ def accuracy_bars(tasks: Tasks) -> list[Bars]:
 
 
 def _figures(tasks: Tasks) -> list[Table]:
-    judged = _judged(tasks)
+    groups = _grouped(_judged(tasks))
     tables = []
-    moved = {name: item for name, item in judged.items() if name.startswith(TRANSFER)}
-    for title, outcomes in (
-        ("Every figure", {n: i for n, i in judged.items() if "acc1" in i and n not in moved}),
-        ("Other data sets", moved),
-        (
-            "Every figure of objects",
-            {n: i for n, i in judged.items() if "acc1" not in i and n not in moved},
-        ),
+    for group, title in (
+        ("images", "All metrics"),
+        ("sets", "Other data sets"),
+        ("objects", "All metrics of objects"),
+        ("others", "Other metrics"),
     ):
-        keys = [
-            key
-            for key in METRICS
-            if any(key in headline_metrics(item) for item in outcomes.values())
-        ]
+        outcomes = groups[group]
+        keys = metric_keys(outcomes.values())
         if not keys:
             continue
         rows = [
@@ -103,7 +114,7 @@ def _figures(tasks: Tasks) -> list[Table]:
             ]
             for name, item in outcomes.items()
         ]
-        header = ["task", *(METRICS[key] for key in keys), "images learnt from", "seconds"]
+        header = ["task", *map(metric_label, keys), "images learnt from", "seconds"]
         tables.append(Table(title=title, header=header, rows=rows))
     return tables
 
@@ -111,9 +122,10 @@ def _figures(tasks: Tasks) -> list[Table]:
 def invariance_tables(tasks: Tasks) -> list[Table]:
     """How far each strategy moves the features of each backbone, where that was measured."""
     moved = {
-        name: items["features"]["invariance"]
+        name: item["invariance"]
         for name, items in tasks.items()
-        if "features" in items
+        for item in items.values()
+        if "invariance" in item
     }
     if not moved:
         return []
@@ -135,10 +147,7 @@ def invariance_tables(tasks: Tasks) -> list[Table]:
 def _per_class(tasks: Tasks) -> list[Table]:
     tables = []
     for what, judged in (
-        (
-            "Accuracy",
-            {n: i for n, i in _judged(tasks).items() if "acc1" in i and not n.startswith(TRANSFER)},
-        ),
+        ("Accuracy", _grouped(_judged(tasks))["images"]),
         ("Intersection over union", {n: i for n, i in _judged(tasks).items() if "miou" in i}),
     ):
         if not judged:
@@ -164,8 +173,8 @@ def _confusion(tasks: Tasks) -> Matrix | None:
     """What is taken for what, by the best of the tasks that say so."""
     counted = {
         name: item
-        for name, item in _judged(tasks).items()
-        if item.get("confusion") and not name.startswith(TRANSFER)
+        for name, item in _grouped(_judged(tasks))["images"].items()
+        if item.get("confusion")
     }
     if not counted:
         return None

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from massrl.config.evaluation import EvaluateConfig
 from massrl.evaluation.feature_cache import network_fingerprint
 from massrl.evaluation.results import (
-    METRICS,
     headline_metrics,
+    metric_label,
     read_results,
-    results_path,
     same_weights,
     task_title,
 )
@@ -55,15 +54,15 @@ class Card:
     software: dict[str, str] = field(default_factory=dict)
 
 
-def stored_metrics(backbone: str, network: nn.Module) -> tuple[TaskMetrics, dict[str, str]]:
+def stored_metrics(folder: Path, network: nn.Module) -> tuple[TaskMetrics, dict[str, str]]:
     """Return the metrics of earlier evaluations of these very weights, and the software versions.
 
     Args:
-        backbone: what was loaded: a run folder, file or name.
+        folder: where the results of the backbone are, if there are any.
         network: the module of ``load_backbone``.
     """
     try:
-        results = read_results(results_path(backbone, EvaluateConfig()).parent)
+        results = read_results(folder)
     except FileNotFoundError:
         return {}, {}
     about: Any = network.about
@@ -71,7 +70,7 @@ def stored_metrics(backbone: str, network: nn.Module) -> tuple[TaskMetrics, dict
         return {}, {}
     tasks = {
         task_title(name): (
-            {METRICS[key]: value for key, value in headline_metrics(result).items()},
+            {metric_label(key): value for key, value in headline_metrics(result).items()},
             f"{result['data']['val']['num_images']:,} images of {result['data']['val']['name']}",
         )
         for name, result in results.get("tasks", {}).items()

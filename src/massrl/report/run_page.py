@@ -7,8 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from massrl.config.files import load_config
-from massrl.evaluation.results import METRICS, headline_metrics, read_results, task_title
-from massrl.evaluation.task import LOOK
+from massrl.evaluation.results import (
+    headline_metrics,
+    metric_label,
+    read_results,
+    task_title,
+)
+from massrl.evaluation.task import task_of
 from massrl.images.pictures import save_picture
 from massrl.report.content import Curve, Matrix, Picture, ReportContent, Tasks
 from massrl.report.feature_maps import load_feature_report
@@ -27,12 +32,6 @@ from massrl.report.page import write_report
 from massrl.runs.folder import RunFolder
 from massrl.runs.log import duration
 from massrl.runs.metrics import read_metrics
-
-_SHOWN = {
-    "detect": "the truth to the left, what was found with a score of a half or more to the right",
-    "segment": "the image, the truth, and what was said",
-}
-
 
 _CURVES = (
     ("loss", "Loss", "mean over the pairs of views"),
@@ -63,12 +62,11 @@ def report_run(folder: RunFolder) -> Path:
     total = (config.train.max_steps or 0) if config is not None else None
     maps, galleries = [], []
     for name in ("trained", "untrained"):
-        features = tasks.get(name, {}).get(LOOK)
-        if features is None or "folder" not in features:
-            continue  # what lies there is of other weights
-        seen, near = load_feature_report(folder.path / features["folder"], name)
-        maps += seen
-        galleries += near
+        for result in tasks.get(name, {}).values():
+            if "folder" in result:  # other feature reports are of other weights
+                seen, near = load_feature_report(folder.path / result["folder"], name)
+                maps += seen
+                galleries += near
     content = ReportContent(
         title=folder.path.resolve().name,
         lead=_lead(tasks, rows, total),
@@ -132,8 +130,9 @@ def _lead(tasks: Tasks, rows: list[dict[str, str]], total: int | None) -> str:
     for name, item in _judged(tasks).items():
         key, value = next(iter(headline_metrics(item).items()))
         if key != "acc1":
-            return f"{task_title(name).capitalize()}: {METRICS[key]} {value:.1f} %."
-        how = " from frozen features" if name in ("knn", "linear") else ""
+            return f"{task_title(name).capitalize()}: {metric_label(key)} {value:.1f} %."
+        found = task_of(name)
+        how = " from frozen features" if found and found[1].frozen else ""
         return f"{task_title(name)} classifies {value:.1f} % of {_asked(item)}{how}."
     if total is None:
         return ""
@@ -156,9 +155,15 @@ def _facts(rows: list[dict[str, str]], tasks: Tasks) -> list[tuple[str, str]]:
             facts.append(("broken images skipped", last["skipped"]))
     for name, item in _judged(tasks).items():
         key, value = next(iter(headline_metrics(item).items()))
-        what = "top 1" if key == "acc1" else METRICS[key]
+        what = "top 1" if key == "acc1" else metric_label(key)
         facts.append((f"{task_title(name)}, {what}", f"{value:.1f} %"))
     return facts
+
+
+def _caption(name: str, weights: str) -> str:
+    found = task_of(name)
+    caption = found[1].caption if found else ""
+    return f"{task_title(name)}, {weights}{f': {caption}' if caption else ''}"
 
 
 def _pictures(folder: RunFolder, tasks: Tasks) -> list[Picture]:
@@ -166,7 +171,7 @@ def _pictures(folder: RunFolder, tasks: Tasks) -> list[Picture]:
     pictures = [
         Picture(
             image=folder.path / item["picture"],
-            caption=f"{task_title(name)}, {weights}: {_SHOWN[name]}",
+            caption=_caption(name, weights),
         )
         for weights, items in tasks.items()
         for name, item in items.items()

@@ -31,7 +31,7 @@ def _accuracy(scores: Tensor, labels: Tensor) -> float:
 def test_probe_minimises_the_penalised_likelihood() -> None:
     """Features that are not standardised, or another penalty than C states; in NumPy and SciPy."""
     train, test = _data(60, 0), _data(20, 1)
-    result = linear_probe(train, test, num_classes=3, strengths=(0.05,))
+    result = linear_probe(train, test, num_classes=3, c_values=(0.05,))
     x, y = train.values.numpy().astype(np.float64), train.labels.numpy()
     mean, std = x.mean(0), x.std(0)
     x = (x - mean) / std
@@ -47,56 +47,53 @@ def test_probe_minimises_the_penalised_likelihood() -> None:
     wanted = logits - logits.mean(1, keepdims=True)  # a shift of all logits changes nothing
     got = result.scores.numpy()
     np.testing.assert_allclose(got - got.mean(1, keepdims=True), wanted, atol=5e-3)
-    assert (result.strength, result.holdout_accuracy, result.converged) == (0.05, {}, True)
+    assert (result.c, result.holdout_accuracy, result.converged) == (0.05, {}, True)
 
 
 def test_probe_with_other_test_labels_is_the_same() -> None:
-    """A strength chosen on the test set: its labels would choose another."""
+    """A C selected on the test set: its labels would select another."""
     train = _data(240, 2, noise=1.0)
     test = _data(300, 3, noise=1.0)
-    strengths = (1e-5, 1e-3, 1e-1, 1e2)
-    result = linear_probe(train, test, num_classes=3, strengths=strengths)
-    alone = {
-        strength: linear_probe(train, test, num_classes=3, strengths=(strength,)).scores
-        for strength in strengths
-    }
-    # Labels for which another strength is perfect, and far better than the one that was chosen.
-    other = 1e2 if result.strength != 1e2 else 1e-5
+    c_values = (1e-5, 1e-3, 1e-1, 1e2)
+    result = linear_probe(train, test, num_classes=3, c_values=c_values)
+    alone = {c: linear_probe(train, test, num_classes=3, c_values=(c,)).scores for c in c_values}
+    # Labels for which another C is perfect, and far better than the selected one.
+    other = 1e2 if result.c != 1e2 else 1e-5
     planted = Features(test.values, alone[other].argmax(1))
     assert _accuracy(alone[other], planted.labels) == 1.0
-    assert _accuracy(alone[result.strength], planted.labels) < 1.0
+    assert _accuracy(alone[result.c], planted.labels) < 1.0
     permuted = Features(test.values, test.labels.flip(0).roll(1))
     unlabelled = Features(test.values, torch.full((300,), -1))
     for changed in (planted, permuted, unlabelled):
-        again = linear_probe(train, changed, num_classes=3, strengths=strengths)
-        assert again.strength == result.strength
+        again = linear_probe(train, changed, num_classes=3, c_values=c_values)
+        assert again.c == result.c
         assert again.holdout_accuracy == result.holdout_accuracy
         assert torch.equal(again.scores, result.scores)
 
 
-def test_probe_takes_the_strength_that_does_best_on_held_out_images() -> None:
-    """A choice by training accuracy, where the weakest penalty always wins."""
+def test_probe_takes_the_c_that_is_best_on_held_out_images() -> None:
+    """A selection by training accuracy, where the weakest penalty always wins."""
     train, test = _data(300, 4, width=100), _data(60, 5, width=100)
-    strengths = (1e-3, 1e4)
-    result = linear_probe(train, test, num_classes=3, strengths=strengths, holdout_fraction=0.5)
+    c_values = (1e-3, 1e4)
+    result = linear_probe(train, test, num_classes=3, c_values=c_values, holdout_fraction=0.5)
     fitted = {
-        item: linear_probe(train, train, num_classes=3, strengths=(item,)) for item in strengths
+        item: linear_probe(train, train, num_classes=3, c_values=(item,)) for item in c_values
     }
     training = {item: _accuracy(fit.scores, train.labels) for item, fit in fitted.items()}
     assert training[1e4] > training[1e-3], "planted: noise that a weak penalty fits"
     assert result.holdout_accuracy[1e-3] > result.holdout_accuracy[1e4]
-    assert result.strength == 1e-3
-    whole = linear_probe(train, test, num_classes=3, strengths=(1e-3,))
+    assert result.c == 1e-3
+    whole = linear_probe(train, test, num_classes=3, c_values=(1e-3,))
     # the final fit uses all training images, not just those that were not held out
     torch.testing.assert_close(result.scores, whole.scores)
 
 
-def test_probe_of_equal_strengths_takes_the_smallest() -> None:
-    """A tie decided by the order in which strengths were written."""
+def test_probe_takes_the_smallest_of_equal_c() -> None:
+    """A tie decided by the order in which values were written."""
     train = _data(60, 6, noise=0.01)
-    result = linear_probe(train, train, num_classes=3, strengths=(1.0, 0.1, 10.0))
+    result = linear_probe(train, train, num_classes=3, c_values=(1.0, 0.1, 10.0))
     assert set(result.holdout_accuracy.values()) == {100.0}
-    assert result.strength == 0.1
+    assert result.c == 0.1
 
 
 def test_probe_that_does_not_converge_says_so_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,8 +155,8 @@ def test_holdout_is_balanced_seeded_and_leaves_every_class_an_image() -> None:
         ([0, 1, -1, 0], {}, "-1 to 1"),
         ([0, 1, 2, 3], {}, "0 to 2 are accepted"),
         ([1, 1, 1, 1], {}, "of one class"),
-        ([0, 0, 1, 1], {"strengths": ()}, "strengths"),
-        ([0, 0, 1, 1], {"strengths": (1.0, 0.0)}, "strengths"),
+        ([0, 0, 1, 1], {"c_values": ()}, "C of the linear probe"),
+        ([0, 0, 1, 1], {"c_values": (1.0, 0.0)}, "C of the linear probe"),
         ([0, 0, 1, 1], {"holdout_fraction": 1.0}, "holdout fraction"),
     ],
 )
@@ -172,10 +169,10 @@ def test_probe_with_unusable_arguments_says_which(
         linear_probe(train, train, num_classes=3, **options)
 
 
-def test_probe_with_single_images_needs_a_single_strength() -> None:
-    """A strength chosen on no image at all."""
+def test_probe_with_single_images_needs_a_single_c() -> None:
+    """A C selected on no image at all."""
     train = Features(torch.randn(3, 8), torch.arange(3))
     with pytest.raises(ConfigError, match="single training image"):
         linear_probe(train, train, num_classes=3)
-    result = linear_probe(train, train, num_classes=3, strengths=(10.0,))
+    result = linear_probe(train, train, num_classes=3, c_values=(10.0,))
     assert _accuracy(result.scores, train.labels) == 1.0

@@ -3,114 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from massrl.config.evaluation import DetectConfig
+from massrl.config.evaluation import DetectConfig, EvaluateConfig
 from massrl.data.annotated import ObjectSource, Scene
-from massrl.data.source import Normalization
 from massrl.evaluation.average_precision import AveragePrecision
+from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.detectors import build_detector
-from massrl.evaluation.sgd import Progress, train_sgd
-from massrl.evaluation.stages import seeded
-from massrl.randomness import epoch_permutation
+from massrl.evaluation.object_batches import (
+    SMALL_IMAGE,
+    fitting_side,
+    flipped_batches,
+    num_batches,
+)
+from massrl.evaluation.overlays import detection_sheet
+from massrl.evaluation.sgd import SgdSchedule, train_sgd
+from massrl.evaluation.stages import Stages, seeded
+from massrl.evaluation.task import Task, TaskResult
+from massrl.images.pictures import save_picture
 
 _WEIGHT_DECAY = 1e-4
-
-
-_BATCH_OF_RATE = 16  # images; the published rate belongs to it
-
-
+_REFERENCE_BATCH_SIZE = 16  # the published learning rate belongs to it
 _WARMUP_STEPS = 100
-
-
-# Shares of the run at which the rate falls to a tenth: 60,000 and 80,000 of 90,000 steps.
+# Fractions of the training at which the learning rate drops tenfold: 60,000 and 80,000 of 90,000 steps.
 _DROPS = (2 / 3, 8 / 9)
+_SIDE = 800  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionResult:
-    """How well objects are found.
+    """How well objects are detected.
 
     Attributes:
-        figures: percent, as COCO defines them: ``ap``, ``ap50``, ``ap75``, and ``mask_ap`` … where masks are
-            known.
-        shown: first images, each with what was found in it: boxes, labels, scores.
+        metrics: COCO's metrics in percent: ``ap``, ``ap50``, ``ap75``, and ``mask_ap`` … where there are
+            masks.
+        shown: the first test images, each with its detections: boxes, labels, scores.
     """
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     shown: list[tuple[Scene, dict[str, np.ndarray]]]
 
 
-def detect(
-    network: nn.Module,
-    train: ObjectSource,
-    test: ObjectSource,
-    config: DetectConfig,
-    *,
-    normalization: Normalization,
-    device: torch.device,
-    seed: int,
-    progress: Progress,
-) -> DetectionResult:
-    """Fine-tune a detector on the one source and measure it on the other.
+def detect(context: EvaluationContext, config: DetectConfig, *, seed: int) -> DetectionResult:
+    """Fine-tune a detector on the training images and evaluate it on the test images.
 
-    Mask R-CNN where both sources know masks, else Faster R-CNN; SGD with momentum, the rate stepped down
-    twice, images mirrored half the time, batch norm learning on.
+    Mask R-CNN where both parts have masks, else Faster R-CNN; SGD with momentum, the learning rate dropped
+    twice, images flipped half the time, batch norm in training mode.
 
     Args:
-        network: the backbone, which stays as it is: a copy learns.
-        train: images to learn from.
-        test: images to be judged by, of the same classes.
-        config: head, length, rate and size of images.
-        normalization: of the backbone's images.
-        device: where it is trained.
-        seed: of new weights, of the order of images and of their mirroring.
-        progress: called with what is done.
+        context: the backbone, which stays unchanged since a copy is trained, and images with objects.
+        config: head, length, learning rate and image size, which must be set.
+        seed: of new weights, of the order of images and of their flips.
 
     Raises:
         ConfigError: if the backbone has no stages, or a package is missing.
-        TrainingError: if the loss is no number.
+        TrainingError: if the loss is not finite.
 
     Source: He et al., arXiv 1911.05722 (MoCo), section 4.2, for the protocol; arXiv 1703.06870.
     """
+    train, test = context.objects
     masks = train.has_masks and test.has_masks
     with seeded(seed):
         detector = build_detector(
-            network,
+            context.network,
             num_classes=len(train.object_names),
             config=config,
-            normalization=normalization,
+            normalization=context.normalization,
             masks=masks,
-        ).to(device)
-        _fine_tune(detector, train, config, device=device, seed=seed, progress=progress)
-    return _measure(detector, test, config, masks=masks, device=device, progress=progress)
+        ).to(context.device)
+        _fine_tune(detector, context, config, seed=seed)
+    return _evaluate(detector, context, pictures=config.pictures, masks=masks)
 
 
 def _fine_tune(
-    detector: nn.Module,
-    train: ObjectSource,
-    config: DetectConfig,
-    *,
-    device: torch.device,
-    seed: int,
-    progress: Progress,
+    detector: nn.Module, context: EvaluationContext, config: DetectConfig, *, seed: int
 ) -> None:
+    train, _ = context.objects
     batch_size = min(config.batch_size, len(train))
-    per_epoch = len(train) // batch_size
-    total = max(1, round(config.epochs * per_epoch))
+    total = num_batches(len(train), batch_size, epochs=config.epochs)
 
     def losses() -> Iterator[Tensor]:
         detector.train()
-        for step, indices in enumerate(_batches(len(train), batch_size, total=total, seed=seed)):
-            mirrored = np.random.default_rng([seed, step]).random(len(indices)) < 0.5
+        for batch in flipped_batches(len(train), batch_size, total=total, seed=seed):
             pairs = [
-                example(train.scene(int(index)), mirrored=bool(flip), device=device)
-                for index, flip in zip(indices, mirrored, strict=True)
+                example(train.scene(index), flipped=flipped, device=context.device)
+                for index, flipped in batch
             ]
             images, targets = zip(*pairs, strict=True)
             parts = detector(list(images), list(targets))
@@ -119,53 +101,47 @@ def _fine_tune(
     train_sgd(
         [item for item in detector.parameters() if item.requires_grad],
         losses(),
-        rate=config.lr * batch_size / _BATCH_OF_RATE,
-        shape=partial(stepped_rate, total=total),
-        total=total,
-        weight_decay=_WEIGHT_DECAY,
-        name="detect",
+        SgdSchedule(
+            lr=config.lr * batch_size / _REFERENCE_BATCH_SIZE,
+            factor=partial(stepped_factor, total_steps=total),
+            total_steps=total,
+            weight_decay=_WEIGHT_DECAY,
+        ),
+        name="detector",
         flag="--detect.lr",
-        progress=progress,
+        progress=context.progress,
     )
     detector.eval()
 
 
-def stepped_rate(step: int, *, total: int) -> float:
-    """Share of the peak rate: a linear rise, then a tenth at each of two drops."""
-    rise = min(1.0, (step + 1) / min(_WARMUP_STEPS, max(1, total // 10)))
-    drops = sum(step >= share * total for share in _DROPS)
-    return float(rise * 0.1**drops)
-
-
-def _batches(count: int, batch_size: int, *, total: int, seed: int) -> Iterator[np.ndarray]:
-    per_epoch = count // batch_size
-    for step in range(total):
-        order = epoch_permutation(seed, epoch=step // per_epoch, count=count)
-        begin = step % per_epoch * batch_size
-        yield order[begin : begin + batch_size]
+def stepped_factor(step: int, *, total_steps: int) -> float:
+    """Return the fraction of the peak learning rate: a linear warm-up, then two tenfold drops."""
+    warmup = min(1.0, (step + 1) / min(_WARMUP_STEPS, max(1, total_steps // 10)))
+    drops = sum(step >= fraction * total_steps for fraction in _DROPS)
+    return float(warmup * 0.1**drops)
 
 
 def example(
-    scene: Scene, *, mirrored: bool, device: torch.device
+    scene: Scene, *, flipped: bool, device: torch.device
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """An image and its objects as torchvision's detectors take them.
+    """Return an image and its objects in the form that torchvision's detectors take.
 
-    Crowds and difficult objects are not learnt.
+    Crowds and difficult objects are left out.
 
     Returns:
-        Float32 ``(3, H, W)`` in [0, 1]; ``boxes``, ``labels`` from 1 up, and ``masks`` where they are known.
+        Float32 ``(3, H, W)`` in [0, 1]; ``boxes``, ``labels`` from 1, and ``masks`` where there are any.
     """
-    asked = ~scene.crowd if scene.difficult is None else ~(scene.crowd | scene.difficult)
-    image, boxes = scene.image, scene.boxes[asked].copy()
-    masks = None if scene.masks is None else scene.masks[asked]
-    if mirrored:
+    used = ~scene.crowd if scene.difficult is None else ~(scene.crowd | scene.difficult)
+    image, boxes = scene.image, scene.boxes[used].copy()
+    masks = None if scene.masks is None else scene.masks[used]
+    if flipped:
         image = image[:, ::-1]
         boxes[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
         masks = None if masks is None else masks[:, :, ::-1]
     pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)
     target = {
         "boxes": torch.from_numpy(boxes).to(device),
-        "labels": torch.from_numpy(scene.labels[asked] + 1).to(device),
+        "labels": torch.from_numpy(scene.labels[used] + 1).to(device),
     }
     if masks is not None:
         target["masks"] = torch.from_numpy(np.ascontiguousarray(masks, np.uint8)).to(device)
@@ -173,25 +149,59 @@ def example(
 
 
 @torch.inference_mode()
-def _measure(
-    detector: nn.Module,
-    test: ObjectSource,
-    config: DetectConfig,
-    *,
-    masks: bool,
-    device: torch.device,
-    progress: Progress,
+def _evaluate(
+    detector: nn.Module, context: EvaluationContext, *, pictures: int, masks: bool
 ) -> DetectionResult:
+    _, test = context.objects
     precision = AveragePrecision(masks=masks)
     shown: list[tuple[Scene, dict[str, np.ndarray]]] = []
     for index in range(len(test)):
         scene = test.scene(index)
-        image, _ = example(scene, mirrored=False, device=device)
+        image, _ = example(scene, flipped=False, device=context.device)
         (found,) = detector([image])
         precision.add(found, scene)
-        if len(shown) < config.pictures:
+        if len(shown) < pictures:
             shown.append(
                 (scene, {key: found[key].cpu().numpy() for key in ("boxes", "labels", "scores")})
             )
-        progress("detect, judging", index + 1, len(test))
-    return DetectionResult(figures=precision.figures(), shown=shown)
+        context.progress("detections", index + 1, len(test))
+    return DetectionResult(metrics=precision.metrics(), shown=shown)
+
+
+class Detection(Task):
+    """Object detection by Faster or Mask R-CNN, fine-tuned from the backbone."""
+
+    title = "object detection"
+    needs = "objects"
+    settings = ("detect", "seed")
+    headline = ("ap", "ap50", "ap75", "mask_ap", "mask_ap50", "mask_ap75")
+    frozen = False
+    caption = "the ground truth on the left, detections with a score of at least 0.5 on the right"
+
+    def check(self, network: nn.Module) -> None:
+        """Refuse a backbone without stages."""
+        Stages(network)
+
+    def run(self, context: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
+        """Fine-tune a detector, evaluate it and draw the first test images."""
+        train, test = context.objects
+        fitted = fit_to_images(config.detect, train)
+        result = detect(context, fitted, seed=config.seed)
+        settings = {name: getattr(fitted, name) for name in ("head", "size", "width", "regions")}
+        path = context.output(self.name, ".png")
+        if path is not None and result.shown:
+            save_picture(detection_sheet(result.shown, train.object_names), path)
+            settings["picture"] = path.name
+        metrics = {**result.metrics, "num_images": len(test)}
+        yield TaskResult(name=self.name, metrics=metrics, settings=settings)
+
+
+def fit_to_images(config: DetectConfig, source: ObjectSource) -> DetectConfig:
+    """Return the configuration with sizes that are not set chosen for the images."""
+    small = source.typical_side < SMALL_IMAGE
+    return replace(
+        config,
+        size=config.size or fitting_side(source, default=_SIDE),
+        width=config.width or (64 if small else 256),
+        regions=config.regions or (64 if small else 512),
+    )

@@ -1,153 +1,128 @@
-"""Looking at what a backbone has learnt: maps of its features, nearest images, what moves the features."""
+"""Feature report: maps of the features, nearest neighbours, and their invariance to each policy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
-from massrl.config.evaluation import FeaturesConfig
+from massrl.config.evaluation import EvaluateConfig, FeaturesConfig
 from massrl.data.source import Source
 from massrl.data.splits import balanced_subset
 from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.embedding import flat_maps, nearest, relative_distance
-from massrl.evaluation.features import evaluation_view, frozen, normalised
+from massrl.evaluation.features import evaluation_view, frozen, normalize_images
+from massrl.evaluation.task import Task, TaskResult
 from massrl.files import write_atomically, write_json
 from massrl.images.decode import decode
 from massrl.views.layouts import Layout
 from massrl.views.view_maker import ViewMaker
 
-# What features are moved by, where no run says which strategies it learnt from.
+# Policies whose invariance is measured where no run tells which ones the backbone was trained with.
 POLICIES = ("simclr", "randaugment(2,9)", "autoaugment(imagenet)", "fast-autoaugment(imagenet)")
-
-
-_NEIGHBOURS = 5
-
-
-_THUMB, _PER_ROW = 48, 25  # pixels, and thumbnails in a row of a sheet
-
-
-_GALLERY = 96  # pixels
-
-
-_BATCH = 128
-
-
-_QUALITY = 85
-
-
-def look(
-    subject: EvaluationContext,
-    config: FeaturesConfig,
-    folder: Path | None,
-    *,
-    side: int,
-    policies: Sequence[str],
-    fill: int,
-    seed: int,
-) -> dict[str, Any]:
-    """Draw maps and galleries into a folder, and measure how far each strategy moves the features.
-
-    Args:
-        subject: the backbone and its images; those to predict are shown, by their own labels.
-        config: how many images.
-        folder: where ``features.json`` and its pictures go; ``None`` writes none.
-        side: of the images that the backbone is given, pixels.
-        policies: the strategies.
-        fill: grey level of what a strategy brings in from outside.
-        seed: of the images' choice, of the views and of the maps.
-
-    Returns:
-        For ``results.json``: ``invariance``, by what moves the features; ``num_images``.
-    """
-    moved = invariance(subject, config, side=side, policies=policies, fill=fill, seed=seed)
-    if folder is not None:
-        _draw(subject, config, folder, seed=seed)
-    return {"invariance": moved, "num_images": len(subject.test)}
+THUMBNAIL = 48  # pixels, on the sheet of the maps
+THUMBNAILS_PER_ROW = 25
+TILE = 96  # pixels, on the sheet of the nearest neighbours
+_NUM_NEIGHBOURS = 5
+_BATCH_SIZE = 128
+_JPEG_QUALITY = 85
 
 
 def invariance(
-    subject: EvaluationContext,
+    context: EvaluationContext,
     config: FeaturesConfig,
     *,
-    side: int,
     policies: Sequence[str],
     fill: int,
     seed: int,
 ) -> dict[str, float | None]:
-    """How far each strategy, a crop and a flip move the features: 0 not at all, 1 as far as another image.
+    """Return how far a crop, a flip and each policy move the features of an image.
 
-    A strategy is compared with the plain view of the very same crop, so that it alone makes the difference.
+    A policy is compared with the plain view of the very same crop, so that it alone makes the difference.
+
+    Args:
+        context: the backbone and its images; the test images are used.
+        config: how many images.
+        policies: names of the policies.
+        fill: grey level of the pixels that a policy brings in from outside the image.
+        seed: of the choice of images and of the views.
+
+    Returns:
+        ``relative_distance`` by ``crop``, by policy and by ``flip``: 0 for invariant features, 1 where the
+        views of an image are as far apart as different images.
     """
-    indices = _some(subject.test, config.invariance_images, seed=seed)
-    pairs = {
-        "crop": Layout(
-            name="crop",
-            summary="",
-            arrangement="independent",
-            num_crops=2,
-            policies=("weak",),
-            flip_prob=0,
-        ),
-        **{
-            policy: Layout(
-                name=policy,
-                summary="",
-                arrangement="shared",
-                num_crops=1,
-                policies=("weak", policy),
-                crop_scale=(0.5, 1.0),
-                flip_prob=0,
-                fill=fill,
-            )
-            for policy in policies
-        },
-    }
-    moved = {}
-    for done, (name, layout) in enumerate(pairs.items()):
-        maker = ViewMaker(layout, size=side, seed=seed)
+    indices = _subset(context.test, config.invariance_images, seed=seed)
+    layouts = {"crop": _crop_layout(), **{name: _policy_layout(name, fill) for name in policies}}
+    distances = {}
+    for done, (name, layout) in enumerate(layouts.items()):
+        maker = ViewMaker(layout, size=context.size, seed=seed)
         views = [
-            np.stack([maker(subject.test.read(int(i)), index=int(i)) for i in part])
-            for part in _parts(indices)
+            np.stack([maker(context.test.read(int(i)), index=int(i)) for i in batch])
+            for batch in _batches(indices)
         ]
-        moved[name] = _distance(subject, [(pair[:, 0], pair[:, 1]) for pair in views])
-        subject.progress("features", done + 1, len(pairs) + 1)
-    whole = [_whole(subject.test, part, side) for part in _parts(indices)]
-    moved["flip"] = _distance(subject, [(images, images[:, :, ::-1]) for images in whole])
-    return moved
+        distances[name] = _distance(context, [(pair[:, 0], pair[:, 1]) for pair in views])
+        context.progress("invariance", done + 1, len(layouts) + 1)
+    whole = [_centre_views(context.test, batch, context.size) for batch in _batches(indices)]
+    distances["flip"] = _distance(context, [(images, images[:, :, ::-1]) for images in whole])
+    return distances
+
+
+def _crop_layout() -> Layout:
+    """Return a layout of two plain crops."""
+    return Layout(
+        name="crop",
+        summary="",
+        arrangement="independent",
+        num_crops=2,
+        policies=("weak",),
+        flip_prob=0,
+    )
+
+
+def _policy_layout(policy: str, fill: int) -> Layout:
+    """Return a layout of one crop as it is and with a policy."""
+    return Layout(
+        name=policy,
+        summary="",
+        arrangement="shared",
+        num_crops=1,
+        policies=("weak", policy),
+        crop_scale=(0.5, 1.0),
+        flip_prob=0,
+        fill=fill,
+    )
 
 
 def _distance(
-    subject: EvaluationContext, pairs: Sequence[tuple[np.ndarray, np.ndarray]]
+    context: EvaluationContext, pairs: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> float | None:
     first, second = (
-        torch.cat([_features(subject, pair[place]) for pair in pairs]) for place in (0, 1)
+        torch.cat([_features(context, pair[number]) for pair in pairs]) for number in (0, 1)
     )
     return relative_distance(first, second)
 
 
-def _parts(indices: np.ndarray) -> list[np.ndarray]:
-    return [indices[begin : begin + _BATCH] for begin in range(0, len(indices), _BATCH)]
+def _batches(indices: np.ndarray) -> list[np.ndarray]:
+    return [indices[begin : begin + _BATCH_SIZE] for begin in range(0, len(indices), _BATCH_SIZE)]
 
 
-def _whole(source: Source, indices: np.ndarray, side: int) -> np.ndarray:
+def _centre_views(source: Source, indices: np.ndarray, side: int) -> np.ndarray:
     return np.stack([evaluation_view(_pixels(source, int(index)), side) for index in indices])
 
 
-def _features(subject: EvaluationContext, views: np.ndarray) -> torch.Tensor:
-    batch = normalised(
-        np.ascontiguousarray(views), subject.test.normalization, device=subject.device
+def _features(context: EvaluationContext, views: np.ndarray) -> torch.Tensor:
+    batch = normalize_images(
+        np.ascontiguousarray(views), context.test.normalization, device=context.device
     )
-    with frozen(subject.network), torch.inference_mode():
-        features: torch.Tensor = subject.network(batch)
+    with frozen(context.network), torch.inference_mode():
+        features: torch.Tensor = context.network(batch)
     return features.float().cpu()
 
 
-def _some(source: Source, count: int, *, seed: int) -> np.ndarray:
+def _subset(source: Source, count: int, *, seed: int) -> np.ndarray:
     if len(source) <= count:
         return np.arange(len(source))
     return balanced_subset(source.labels, count, seed=seed)
@@ -157,40 +132,54 @@ def _pixels(source: Source, index: int) -> np.ndarray:
     return decode(source.read(index), name=source.describe(index))
 
 
-def _draw(subject: EvaluationContext, config: FeaturesConfig, folder: Path, *, seed: int) -> None:
-    chosen = _some(subject.test, config.points, seed=seed)
-    asked = subject.test_features
-    shown = _some(subject.test, config.rows, seed=seed)
-    near = nearest(asked.values[shown], subject.train_features.values, count=_NEIGHBOURS).tolist()
+def write_feature_report(
+    context: EvaluationContext, config: FeaturesConfig, folder: Path, *, seed: int
+) -> None:
+    """Write ``features.json``, ``map.jpg`` and ``neighbours.jpg`` into a folder.
+
+    Test images are shown, with their nearest training images.
+
+    Args:
+        context: the backbone and its images.
+        config: how many images.
+        folder: where to write.
+        seed: of the choice of images and of the maps.
+    """
+    mapped = _subset(context.test, config.points, seed=seed)
+    features = context.test_features
+    queries = _subset(context.test, config.rows, seed=seed)
+    near = nearest(
+        features.values[queries], context.train_features.values, count=_NUM_NEIGHBOURS
+    ).tolist()
     content = {
-        "classes": list(subject.test.class_names),
+        "classes": list(context.test.class_names),
         "maps": {
             name: points.round(4).tolist()
-            for name, points in flat_maps(asked.values[chosen], seed=seed).items()
+            for name, points in flat_maps(features.values[mapped], seed=seed).items()
         },
-        "labels": asked.labels[chosen].tolist(),
-        "names": [Path(subject.test.describe(int(index))).name for index in chosen],
+        "labels": features.labels[mapped].tolist(),
+        "names": [Path(context.test.describe(int(index))).name for index in mapped],
         "rows": [
             {
-                "label": int(asked.labels[query]),
-                "near": [int(subject.train_features.labels[place]) for place in places],
+                "label": int(features.labels[query]),
+                "near": [int(context.train_features.labels[index]) for index in indices],
             }
-            for query, places in zip(shown.tolist(), near, strict=True)
+            for query, indices in zip(queries.tolist(), near, strict=True)
         ],
     }
-    thumbs = [_thumb(_pixels(subject.test, int(index)), _THUMB) for index in chosen]
-    _save_jpeg(_sheet(thumbs, _PER_ROW), folder / "map.jpg")
+    thumbnails = [_square(_pixels(context.test, int(index)), THUMBNAIL) for index in mapped]
+    _save_jpeg(_sheet(thumbnails, THUMBNAILS_PER_ROW), folder / "map.jpg")
     rows = [
-        [_pixels(subject.test, query), *(_pixels(subject.train, place) for place in places)]
-        for query, places in zip(shown.tolist(), near, strict=True)
+        [_pixels(context.test, query), *(_pixels(context.train, index) for index in indices)]
+        for query, indices in zip(queries.tolist(), near, strict=True)
     ]
-    gallery = [_thumb(image, _GALLERY) for row in rows for image in row]
-    _save_jpeg(_sheet(gallery, len(rows[0])), folder / "neighbours.jpg")
+    tiles = [_square(image, TILE) for row in rows for image in row]
+    _save_jpeg(_sheet(tiles, len(rows[0])), folder / "neighbours.jpg")
     write_json(folder / "features.json", content)
 
 
-def _thumb(image: np.ndarray, side: int) -> np.ndarray:
-    """The middle square of an image."""
+def _square(image: np.ndarray, side: int) -> np.ndarray:
+    """Resize the central square of an image."""
     short = min(image.shape[:2])
     top, left = ((length - short) // 2 for length in image.shape[:2])
     square = image[top : top + short, left : left + short]
@@ -198,17 +187,42 @@ def _thumb(image: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(cv2.resize(square, (side, side), interpolation=how))
 
 
-def _sheet(thumbs: Sequence[np.ndarray], per_row: int) -> np.ndarray:
-    side = len(thumbs[0])
-    rows = -(-len(thumbs) // per_row)
+def _sheet(squares: Sequence[np.ndarray], per_row: int) -> np.ndarray:
+    side = len(squares[0])
+    rows = -(-len(squares) // per_row)
     sheet = np.full((rows * side, per_row * side, 3), 255, np.uint8)
-    for place, thumb in enumerate(thumbs):
-        top, left = place // per_row * side, place % per_row * side
-        sheet[top : top + side, left : left + side] = thumb
+    for number, square in enumerate(squares):
+        top, left = number // per_row * side, number % per_row * side
+        sheet[top : top + side, left : left + side] = square
     return sheet
 
 
 def _save_jpeg(image: np.ndarray, path: Path) -> None:
-    options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     write_atomically(path, lambda file: file.write(encoded.tobytes()))
+
+
+class FeatureMaps(Task):
+    """Maps of the features, nearest neighbours, and the invariance to each policy."""
+
+    title = "invariance of the features"
+    settings = ("features", "seed")
+    headline = ()
+
+    def run(self, context: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
+        """Measure invariance to the run's policies, and draw maps and neighbours."""
+        views = context.run.views if context.run is not None else None
+        distances = invariance(
+            context,
+            config.features,
+            policies=(views.policies if views is not None else None) or POLICIES,
+            fill=(views.fill if views is not None else None) or 0,
+            seed=config.seed,
+        )
+        folder = context.output(self.name)
+        if folder is not None:
+            write_feature_report(context, config.features, folder, seed=config.seed)
+        metrics = {"invariance": distances, "num_images": len(context.test)}
+        settings = {} if folder is None else {"folder": folder.name}
+        yield TaskResult(name=self.name, metrics=metrics, settings=settings)

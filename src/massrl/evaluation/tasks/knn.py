@@ -1,4 +1,4 @@
-"""Weighted k-nearest-neighbour classification: a judgement without any training."""
+"""Weighted k-nearest-neighbour classification: an evaluation without any training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from massrl.config.evaluation import EvaluateConfig
 from massrl.errors import ConfigError
 from massrl.evaluation.context import EvaluationContext
-from massrl.evaluation.task import TaskResult
+from massrl.evaluation.task import Task, TaskResult, classification_result
 
 
 @torch.no_grad()
@@ -26,20 +26,21 @@ def knn_predict(
     chunk: int = 1024,
     exclude_self: bool = False,
 ) -> Tensor:
-    """Let the k most similar labelled images vote, the more similar the louder.
+    """Classify features by a weighted vote of their k nearest labelled neighbours.
 
-    Similarity is the cosine; a vote weighs ``exp(cosine / temperature)``. The votes of a query are
-    divided by their sum, which changes no order and cannot overflow.
+    Neighbours are those of the highest cosine similarity; a vote has the weight
+    ``exp(cosine / temperature)``. The votes of a query are divided by their sum, which changes no
+    ranking and cannot overflow.
 
     Args:
-        bank: ``(m, D)``, features of labelled images, of any length.
+        bank: ``(m, D)``, features of labelled images, of any norm.
         bank_labels: int64 ``(m,)``, in 0 … ``num_classes - 1``.
         queries: ``(n, D)``, features to classify.
         num_classes: number of classes.
         k: number of neighbours.
-        temperature: how fast a vote fades with the distance.
+        temperature: lower values give more weight to the nearest neighbours.
         chunk: queries compared at a time; memory is ``chunk · m`` numbers.
-        exclude_self: query i is the bank's row i and has no vote in its own case (leave-one-out).
+        exclude_self: query i is the bank's row i and is no neighbour of itself (leave-one-out).
 
     Returns:
         float32 ``(n, num_classes)``; each row sums to 1.
@@ -50,10 +51,10 @@ def knn_predict(
     Source: Wu et al., arXiv 1805.01978, section 3.4.
     """
     _check(bank, bank_labels, queries, num_classes=num_classes, exclude_self=exclude_self)
-    most = len(bank) - exclude_self
-    if not 1 <= k <= most:
+    max_k = len(bank) - exclude_self
+    if not 1 <= k <= max_k:
         raise ConfigError(
-            f"k-NN with k = {k} neighbours, but 1 to {most}, the number of labelled images to "
+            f"k-NN with k = {k} neighbours, but 1 to {max_k}, the number of labelled images to "
             "compare with, is accepted (k)"
         )
     if temperature <= 0:
@@ -84,7 +85,7 @@ def _check(
     if len(bank) and not (0 <= int(bank_labels.min()) <= int(bank_labels.max()) < num_classes):
         raise ConfigError(
             f"k-NN with labels {int(bank_labels.min())} to {int(bank_labels.max())}, but 0 to "
-            f"{num_classes - 1} are accepted; every image it compares with must be labelled"
+            f"{num_classes - 1} are accepted; every image of the bank must be labelled"
         )
     if exclude_self and len(queries) != len(bank):
         raise ConfigError(
@@ -93,15 +94,23 @@ def _check(
         )
 
 
-def _knn(subject: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
-    known = subject.train_features
-    k = min(config.k, len(known))
-    scores = knn_predict(
-        known.values.to(subject.device),
-        known.labels.to(subject.device),
-        subject.test_features.values.to(subject.device),
-        num_classes=subject.num_classes,
-        k=k,
-        temperature=config.temperature,
-    )
-    yield TaskResult("knn", scores, {"k": k, "temperature": config.temperature})
+class KNearestNeighbours(Task):
+    """Weighted k-nearest-neighbour classification of frozen features."""
+
+    title = "k-NN"
+    settings = ("k", "temperature")
+
+    def run(self, context: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
+        """Let the training images vote on the class of each test image."""
+        train = context.train_features
+        k = min(config.k, len(train))
+        scores = knn_predict(
+            train.values.to(context.device),
+            train.labels.to(context.device),
+            context.test_features.values.to(context.device),
+            num_classes=context.num_classes,
+            k=k,
+            temperature=config.temperature,
+        )
+        settings = {"k": k, "temperature": config.temperature}
+        yield classification_result(context, self.name, scores, settings)

@@ -1,4 +1,4 @@
-"""Linear probe: logistic regression on frozen features, tuned without a look at the test set."""
+"""Linear probe: logistic regression on frozen features, tuned on held-out training images."""
 
 from __future__ import annotations
 
@@ -15,33 +15,29 @@ from massrl.config.evaluation import EvaluateConfig
 from massrl.errors import ConfigError
 from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.features import Features
-from massrl.evaluation.task import TaskResult, _by_text
+from massrl.evaluation.task import Task, TaskResult, classification_result, text_keys
 
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-
-
+C_VALUES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 _MAX_ITERATIONS = 200
-
-
-# Products in one pass over the images from which several threads gain: below it, threads that wait for
-# each other after every small product made a probe ten times slower on two cores.
-_MANY_PRODUCTS = 1_000_000_000
+# Products per pass over the images above which several threads are faster: with fewer, threads that wait
+# for each other after every small product made a probe ten times slower on two cores.
+_MIN_PRODUCTS_FOR_THREADS = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearResult:
-    """A fitted probe's word on the test images.
+    """Predictions of a fitted probe for the test images.
 
     Attributes:
         scores: float32 ``(n, num_classes)``, logits; ``-inf`` for a class without training images.
-        strength: the inverse penalty C in use; smaller is more strongly regularised.
-        holdout_accuracy: percent on the held-out training images, per strength; empty where there
-            was only one to choose from.
+        c: scikit-learn's ``C``, the inverse regularisation strength, that was selected.
+        holdout_accuracy: percent on the held-out training images, by ``c``; empty where there was only
+            one to select from.
         converged: whether the final fit ended before its limit of iterations.
     """
 
     scores: Tensor
-    strength: float
+    c: float
     holdout_accuracy: dict[float, float]
     converged: bool
 
@@ -52,61 +48,60 @@ def linear_probe(
     *,
     num_classes: int,
     seed: int = 0,
-    strengths: Sequence[float] = STRENGTHS,
+    c_values: Sequence[float] = C_VALUES,
     holdout_fraction: float = 0.1,
 ) -> LinearResult:
     """Fit multinomial logistic regression on standardised features.
 
-    A class-balanced part of the training images is held out; the strength that does best there (of
-    equal ones the smallest C) is fitted again on all training images. Labels of the test images are
-    never looked at.
+    A class-balanced part of the training images is held out; the regularisation that is most accurate
+    there (of equal ones the strongest) is used to fit all training images. Labels of the test images are
+    not used.
 
     Args:
-        train: features and labels to learn from.
+        train: features and labels to train on.
         test: features to classify.
         num_classes: number of classes.
-        seed: chooses the held-out images.
-        strengths: inverse penalties C to choose from.
-        holdout_fraction: part of each class that is held out, in (0, 1).
+        seed: of the held-out images.
+        c_values: inverse regularisation strengths to select from.
+        holdout_fraction: fraction of each class that is held out, in (0, 1).
 
     Raises:
         ConfigError: if the labels do not suffice, or an argument is out of range.
     """
     labels = train.labels.numpy()
-    _check(labels, num_classes, strengths=strengths, holdout_fraction=holdout_fraction)
+    _check(labels, num_classes, c_values=c_values, holdout_fraction=holdout_fraction)
     values = train.values.numpy()
-    strengths = sorted(strengths)
+    c_values = sorted(c_values)
     accuracy: dict[float, float] = {}
-    if len(strengths) > 1:
+    if len(c_values) > 1:
         held = _holdout(labels, fraction=holdout_fraction, seed=seed)
         fit = _Fit(values[~held], labels[~held], num_classes=num_classes)
-        for strength in strengths:
-            fit.run(strength)
+        for c in c_values:
+            fit.run(c)
             correct = fit.scores(values[held]).argmax(axis=1) == labels[held]
-            accuracy[strength] = 100.0 * float(correct.mean())
-    best = max(strengths, key=lambda strength: accuracy.get(strength, 0.0))  # the first of equals
+            accuracy[c] = 100.0 * float(correct.mean())
+    best = max(c_values, key=lambda c: accuracy.get(c, 0.0))  # the first of equals
     fit = _Fit(values, labels, num_classes=num_classes)
     fit.run(best)
     return LinearResult(
         scores=torch.from_numpy(fit.scores(test.values.numpy())),
-        strength=best,
+        c=best,
         holdout_accuracy=accuracy,
         converged=fit.converged,
     )
 
 
 class _Fit:
-    """Standardisation and regression on one set of images; each run starts where the last ended."""
+    """Standardisation and regression on one set of images; each fit starts from the previous one."""
 
     def __init__(self, values: np.ndarray, labels: np.ndarray, *, num_classes: int) -> None:
         from sklearn.linear_model import LogisticRegression
 
         self._mean = values.mean(axis=0, dtype=np.float64)
         deviation = values.std(axis=0, dtype=np.float64)
-        # A constant dimension carries nothing; what float32 rounding adds to it is not to be
-        # blown up to the size of the others.
-        alive = deviation > 1e-6 * np.abs(self._mean)
-        self._scale = np.where(alive, 1 / np.where(alive, deviation, 1.0), 0.0)
+        # A constant dimension carries no information, and its float32 rounding must not be scaled up.
+        varies = deviation > 1e-6 * np.abs(self._mean)
+        self._scale = np.where(varies, 1 / np.where(varies, deviation, 1.0), 0.0)
         self._values = self._standardise(values)
         self._labels = labels
         self._num_classes = num_classes
@@ -117,16 +112,16 @@ class _Fit:
         standardised = (values - self._mean) * self._scale
         return np.asarray(standardised, dtype=np.float32)  # twice as fast to fit as float64
 
-    def run(self, strength: float) -> None:
-        threads = 1 if self._values.size * self._num_classes < _MANY_PRODUCTS else None
+    def run(self, c: float) -> None:
+        threads = 1 if self._values.size * self._num_classes < _MIN_PRODUCTS_FOR_THREADS else None
         with warnings.catch_warnings(), threadpool_limits(threads):
-            warnings.simplefilter("ignore")  # of convergence: said in ``converged``
-            self._model.set_params(C=strength).fit(self._values, self._labels)
+            warnings.simplefilter("ignore")  # about convergence, which ``converged`` tells
+            self._model.set_params(C=c).fit(self._values, self._labels)
         self.converged = int(self._model.n_iter_.max()) < _MAX_ITERATIONS
 
     def scores(self, values: np.ndarray) -> np.ndarray:
         logits = self._model.decision_function(self._standardise(values))
-        if logits.ndim == 1:  # two classes: one logit, of the second against the first
+        if logits.ndim == 1:  # two classes: the logit of the second against the first
             logits = np.stack([np.zeros_like(logits), logits], axis=1)
         scores = np.full((len(values), self._num_classes), -np.inf, dtype=np.float32)
         scores[:, self._model.classes_] = logits
@@ -134,7 +129,7 @@ class _Fit:
 
 
 def _holdout(labels: np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
-    """Mark a part of every class, at least one image of it, but never all of them."""
+    """Mark a fraction of every class: at least one image of it, but never all of them."""
     generator = np.random.Generator(np.random.Philox(key=seed))
     held = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
@@ -143,14 +138,14 @@ def _holdout(labels: np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
         held[members[:count]] = True
     if not held.any():
         raise ConfigError(
-            "linear probe: every class has a single training image, so that no strength can be "
-            "chosen; 2 or more are wanted in some class, or a single strength (--data.train)"
+            "linear probe: every class has a single training image, so that no C can be "
+            "selected; 2 or more are wanted in some class, or a single C (--data.train)"
         )
     return held
 
 
 def _check(
-    labels: np.ndarray, num_classes: int, *, strengths: Sequence[float], holdout_fraction: float
+    labels: np.ndarray, num_classes: int, *, c_values: Sequence[float], holdout_fraction: float
 ) -> None:
     if not len(labels) or labels.min() < 0 or labels.max() >= num_classes:
         seen = f"{labels.min()} to {labels.max()}" if len(labels) else "none"
@@ -163,9 +158,9 @@ def _check(
             "linear probe: all training images are of one class, but 2 or more classes are wanted "
             "(--data.train)"
         )
-    if not strengths or min(strengths) <= 0:
+    if not c_values or min(c_values) <= 0:
         raise ConfigError(
-            f"strengths of the linear probe are {tuple(strengths)}, but one or more "
+            f"C of the linear probe is one of {tuple(c_values)}, but one or more "
             "numbers above 0 are wanted"
         )
     if not 0 < holdout_fraction < 1:
@@ -175,16 +170,33 @@ def _check(
         )
 
 
-def _linear(subject: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
+def linear_result(context: EvaluationContext, *, seed: int, name: str) -> TaskResult:
+    """Return the result of a linear probe on the features of the images.
+
+    Args:
+        context: the backbone and its images.
+        seed: of the held-out images.
+        name: of the result.
+    """
     result = linear_probe(
-        subject.train_features,
-        subject.test_features,
-        num_classes=subject.num_classes,
-        seed=config.seed,
+        context.train_features,
+        context.test_features,
+        num_classes=context.num_classes,
+        seed=seed,
     )
-    chosen = {
-        "C": result.strength,
+    settings = {
+        "C": result.c,
         "converged": result.converged,
-        "holdout_accuracy": _by_text(result.holdout_accuracy),
+        "holdout_accuracy": text_keys(result.holdout_accuracy),
     }
-    yield TaskResult("linear", result.scores, chosen)
+    return classification_result(context, name, result.scores, settings)
+
+
+class LinearProbe(Task):
+    """Logistic regression on frozen features."""
+
+    title = "linear probe"
+
+    def run(self, context: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
+        """Fit the probe and classify the test images."""
+        yield linear_result(context, seed=config.seed, name=self.name)

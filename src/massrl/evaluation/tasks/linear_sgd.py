@@ -1,9 +1,9 @@
-"""The field's linear protocol: a classifier on the frozen backbone, trained on random crops.
+"""Linear evaluation by SGD: a classifier on the frozen backbone, trained on random crops.
 
-All learning rates are tried in one pass: the backbone, which costs nearly all the time, runs once for a
-batch, and a classifier of each rate learns from what it gives. Of every rate there are two: one never
-sees the images that are held out to choose the rate by, the other sees all and is what the chosen rate
-is reported with.
+All learning rates are tried in one pass: the backbone, which costs nearly all the time, runs once per
+batch, and one classifier per learning rate is trained on its features. There are two classifiers per
+learning rate: one is not trained on the held-out images, which the learning rate is selected on; the
+other is trained on all images and predicts the test images.
 """
 
 from __future__ import annotations
@@ -21,37 +21,37 @@ from massrl.data.splits import holdout
 from massrl.errors import ConfigError
 from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.features import frozen
-from massrl.evaluation.sgd import cosine, train_sgd
-from massrl.evaluation.task import TaskResult, _by_text
+from massrl.evaluation.sgd import SgdSchedule, cosine, train_sgd
+from massrl.evaluation.task import Task, TaskResult, classification_result, text_keys
 
-_BATCH_OF_RATES = 1024  # images; the published rates belong to it
+_REFERENCE_BATCH_SIZE = 1024  # the published learning rates belong to it
 
 
 @dataclass(frozen=True, kw_only=True)
 class SgdResult:
-    """What the chosen classifier says of the test images.
+    """Predictions of the selected classifier for the test images.
 
     Attributes:
         scores: float32 ``(n, num_classes)``, logits.
-        rate: the learning rate that was chosen, as it was asked for.
-        batch_size: images of a step; where it is not 1,024 the rate in use is in proportion.
-        holdout_accuracy: percent on the held-out training images, for each rate.
+        lr: the selected learning rate, for a batch of 1,024 images.
+        batch_size: images per step, which the learning rate in use is proportional to.
+        holdout_accuracy: percent on the held-out training images, by learning rate.
     """
 
     scores: Tensor
-    rate: float
+    lr: float
     batch_size: int
     holdout_accuracy: dict[float, float]
 
 
-def linear_sgd(subject: EvaluationContext, config: SgdConfig, *, seed: int) -> SgdResult:
-    """Train linear classifiers by SGD with Nesterov momentum, and choose among their learning rates.
+def linear_sgd(context: EvaluationContext, config: SgdConfig, *, seed: int) -> SgdResult:
+    """Train linear classifiers by SGD with Nesterov momentum, and select among their learning rates.
 
-    Rates fall to zero by a cosine; there is no weight decay, and the classifiers begin at zero.
+    Learning rates fall to zero by a cosine; there is no weight decay, and the classifiers start at zero.
 
     Args:
-        subject: the backbone and its images.
-        config: epochs, batch size, rates and held-out share.
+        context: the backbone and its images.
+        config: epochs, batch size, learning rates and held-out fraction.
         seed: of the held-out images, the crops and their order.
 
     Raises:
@@ -59,22 +59,24 @@ def linear_sgd(subject: EvaluationContext, config: SgdConfig, *, seed: int) -> S
 
     Source: BYOL, arXiv 2006.07733, appendix C.1, which trains for 80 epochs.
     """
-    labels = subject.train_features.labels
+    labels = context.train_features.labels
     kept, held = holdout(labels.numpy(), config.holdout, seed=seed)
     if len(np.unique(labels[kept])) < 2:
-        raise ConfigError("linear-sgd: two classes or more are wanted to learn from (--data.train)")
-    heads = _Heads(subject, config, seed=seed, held=torch.from_numpy(held))
-    heads.train(seed=seed)
-    accuracy = {
-        rate: _accuracy(
-            heads.scores(number, subject.train_features.values[held], whole=False), labels[held]
+        raise ConfigError(
+            "linear SGD: training images of two or more classes are wanted (--data.train)"
         )
-        for number, rate in enumerate(config.lrs)
+    heads = _Heads(context, config, held=torch.from_numpy(held))
+    heads.train(seed=seed)
+    held_features = context.train_features.values[held]
+    accuracy = {
+        lr: _accuracy(heads.scores(number, held_features, final=False), labels[held])
+        for number, lr in enumerate(config.lrs)
     }
+    # The first of equals.
     best = max(range(len(config.lrs)), key=lambda number: (accuracy[config.lrs[number]], -number))
     return SgdResult(
-        scores=heads.scores(best, subject.test_features.values, whole=True),
-        rate=config.lrs[best],
+        scores=heads.scores(best, context.test_features.values, final=True),
+        lr=config.lrs[best],
         batch_size=heads.batch_size,
         holdout_accuracy=accuracy,
     )
@@ -85,75 +87,85 @@ def _accuracy(scores: Tensor, labels: Tensor) -> float:
 
 
 class _Heads:
-    """Two classifiers for each rate: of the images that are kept, and of all of them."""
+    """Two classifiers per learning rate: without the held-out images, and with all of them."""
 
-    def __init__(
-        self, subject: EvaluationContext, config: SgdConfig, *, seed: int, held: Tensor
-    ) -> None:
-        self._subject, self._config = subject, config
-        self.batch_size = min(config.batch_size, len(subject.train))
-        self._is_held = torch.zeros(len(subject.train), dtype=torch.bool)
+    def __init__(self, context: EvaluationContext, config: SgdConfig, *, held: Tensor) -> None:
+        self._context, self._config = context, config
+        self.batch_size = min(config.batch_size, len(context.train))
+        self._is_held = torch.zeros(len(context.train), dtype=torch.bool)
         self._is_held[held] = True
-        size = subject.train_features.values.shape[1], subject.num_classes
+        size = context.train_features.values.shape[1], context.num_classes
         shapes = [size, size[1:]] * 2
         self._heads = [
-            [nn.Parameter(torch.zeros(shape, device=subject.device)) for shape in shapes]
+            [nn.Parameter(torch.zeros(shape, device=context.device)) for shape in shapes]
             for _ in config.lrs
         ]
 
     def train(self, *, seed: int) -> None:
-        subject, config = self._subject, self._config
-        scale = self.batch_size / _BATCH_OF_RATES
-        total = config.epochs * (len(subject.train) // self.batch_size)
-        with frozen(subject.network):
+        context, config = self._context, self._config
+        scale = self.batch_size / _REFERENCE_BATCH_SIZE
+        total_steps = config.epochs * (len(context.train) // self.batch_size)
+        with frozen(context.network):
             train_sgd(
                 [
-                    {"params": head, "lr": rate * scale}
-                    for head, rate in zip(self._heads, config.lrs, strict=True)
+                    {"params": head, "lr": lr * scale}
+                    for head, lr in zip(self._heads, config.lrs, strict=True)
                 ],
                 self._losses(seed),
-                rate=0.0,
-                shape=cosine(total),
-                total=total,
-                nesterov=True,
-                name="linear-sgd",
+                SgdSchedule(
+                    lr=0.0, factor=cosine(total_steps), total_steps=total_steps, nesterov=True
+                ),
+                name="linear classifiers",
                 flag="--sgd.lrs",
-                progress=subject.progress,
+                progress=context.progress,
             )
 
     def _losses(self, seed: int) -> Iterator[Tensor]:
-        subject, config = self._subject, self._config
-        for images, indices in subject.crops(
-            subject.train, batch_size=self.batch_size, epochs=config.epochs, seed=seed
+        context, config = self._context, self._config
+        for images, indices in context.crops(
+            context.train, batch_size=self.batch_size, epochs=config.epochs, seed=seed
         ):
             with torch.no_grad():
-                features = subject.network(images).float()
+                features = context.network(images).float()
             yield self._loss(features, indices)
 
     def _loss(self, features: Tensor, indices: Tensor) -> Tensor:
-        labels = self._subject.train_features.labels[indices].to(features.device)
+        labels = self._context.train_features.labels[indices].to(features.device)
         kept = ~self._is_held[indices].to(features.device)
-        share = kept / kept.sum().clamp(min=1)
+        weights = kept / kept.sum().clamp(min=1)
         loss = torch.zeros((), device=features.device)
-        for weight, bias, whole_weight, whole_bias in self._heads:
-            chooses = F.cross_entropy(features @ weight + bias, labels, reduction="none")
-            whole = F.cross_entropy(features @ whole_weight + whole_bias, labels)
-            loss = loss + (chooses * share).sum() + whole
+        for weight, bias, final_weight, final_bias in self._heads:
+            each = F.cross_entropy(features @ weight + bias, labels, reduction="none")
+            final = F.cross_entropy(features @ final_weight + final_bias, labels)
+            loss = loss + (each * weights).sum() + final
         return loss
 
     @torch.no_grad()
-    def scores(self, number: int, features: Tensor, *, whole: bool) -> Tensor:
-        """Logits ``(n, num_classes)`` of features ``(n, D)``, on the CPU."""
-        weight, bias = (item.cpu() for item in self._heads[number][2 * whole : 2 * whole + 2])
+    def scores(self, number: int, features: Tensor, *, final: bool) -> Tensor:
+        """Return logits ``(n, num_classes)`` of features ``(n, D)``, on the CPU.
+
+        Args:
+            number: of the learning rate.
+            features: float32, on the CPU.
+            final: by the classifier that is trained on all images, or by that without the held-out ones.
+        """
+        weight, bias = (item.cpu() for item in self._heads[number][2 * final : 2 * final + 2])
         return features @ weight + bias
 
 
-def _linear_sgd(subject: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
-    result = linear_sgd(subject, config.sgd, seed=config.seed)
-    chosen = {
-        "rate": result.rate,
-        "epochs": config.sgd.epochs,
-        "batch_size": result.batch_size,
-        "holdout_accuracy": _by_text(result.holdout_accuracy),
-    }
-    yield TaskResult("linear-sgd", result.scores, chosen)
+class LinearSgd(Task):
+    """A linear classifier on the frozen backbone, trained on random crops."""
+
+    title = "linear, trained on crops"
+    settings = ("sgd", "seed")
+
+    def run(self, context: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
+        """Train the classifiers and classify the test images by the selected one."""
+        result = linear_sgd(context, config.sgd, seed=config.seed)
+        settings = {
+            "rate": result.lr,
+            "epochs": config.sgd.epochs,
+            "batch_size": result.batch_size,
+            "holdout_accuracy": text_keys(result.holdout_accuracy),
+        }
+        yield classification_result(context, self.name, result.scores, settings)

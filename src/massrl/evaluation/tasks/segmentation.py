@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,92 +12,77 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from massrl.config.evaluation import SegmentConfig
+from massrl.config.evaluation import EvaluateConfig, SegmentConfig
 from massrl.data.annotated import IGNORED, ObjectSource
-from massrl.data.source import Normalization
 from massrl.errors import DataError
-from massrl.evaluation.features import normalised
-from massrl.evaluation.sgd import Progress, train_sgd
+from massrl.evaluation.context import EvaluationContext
+from massrl.evaluation.features import normalize_images
+from massrl.evaluation.object_batches import fitting_side, flipped_batches, num_batches
+from massrl.evaluation.overlays import segmentation_sheet
+from massrl.evaluation.sgd import SgdSchedule, train_sgd
 from massrl.evaluation.stages import Stages, seeded
+from massrl.evaluation.task import Task, TaskResult
 from massrl.images.decode import decode
-from massrl.randomness import epoch_permutation
+from massrl.images.pictures import save_picture
 
 _WEIGHT_DECAY = 1e-4
-_BATCH_OF_RATE = 16  # images
-_POWER = 0.9  # of the falling rate
-_FINEST = 8  # pixels of the image for one of the head's input
+_REFERENCE_BATCH_SIZE = 16  # the learning rate belongs to it
+_POWER = 0.9  # of the polynomial that the learning rate falls by
+_MAX_STRIDE = 8  # pixels of the image per pixel of the head's input
+_SIDE = 512  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentationResult:
-    """How well pixels are told apart.
+    """How well pixels are classified.
 
     Attributes:
-        figures: percent: ``miou``, the mean over the classes of intersection over union, background among
-            them; and ``pixel_accuracy``.
+        metrics: percent: ``miou``, the mean intersection over union of the classes and the background;
+            and ``pixel_accuracy``.
         per_class: intersection over union of each class; ``None`` where there are no such pixels.
-        shown: first images, each with its truth and what was said, class by pixel.
+        shown: the first test images, each with its true and its predicted class per pixel.
     """
 
-    figures: dict[str, float]
+    metrics: dict[str, float]
     per_class: dict[str, float | None]
     shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
-def segment(
-    network: nn.Module,
-    train: ObjectSource,
-    test: ObjectSource,
-    config: SegmentConfig,
-    *,
-    normalization: Normalization,
-    device: torch.device,
-    seed: int,
-    progress: Progress,
-) -> SegmentationResult:
-    """Fine-tune on the one source and measure on the other.
+def segment(context: EvaluationContext, config: SegmentConfig, *, seed: int) -> SegmentationResult:
+    """Fine-tune a segmentation network on the training images and evaluate it on the test images.
 
-    The last stages keep the resolution of one output for eight pixels, their filters dilated. Images are
-    resized and mirrored half the time; the rate falls by a polynomial.
+    The last stages are dilated to a stride of eight pixels. Images are resized and flipped half the time;
+    the learning rate falls by a polynomial. Test images are evaluated at their own size.
 
     Args:
-        network: the backbone, which stays as it is: a copy learns.
-        train: images to learn from.
-        test: images to be judged by, at their own size, of the same classes.
-        config: head, length, rate and size of images.
-        normalization: of the backbone's images.
-        device: where it is trained.
-        seed: of new weights, of what drops out, of the order of images and of their mirroring.
-        progress: called with what is done.
+        context: the backbone, which stays unchanged since a copy is trained, and images with class maps.
+        config: head, length, learning rate and image size, which must be set.
+        seed: of new weights, of dropout, of the order of images and of their flips.
 
     Raises:
         ConfigError: if the backbone has no stages.
-        DataError: if there is a single image to learn from.
-        TrainingError: if the loss is no number.
+        DataError: if there is a single training image.
+        TrainingError: if the loss is not finite.
 
     Source: Long et al., arXiv 1411.4038; Chen et al., arXiv 1706.05587.
     """
+    train, _ = context.objects
     with seeded(seed):
         segmenter = build_segmenter(
-            network, num_classes=1 + len(train.object_names), head=config.head
+            context.network, num_classes=1 + len(train.object_names), head=config.head
         )
-        segmenter.to(device)
-        _fine_tune(
-            segmenter,
-            train,
-            config,
-            normalization=normalization,
-            device=device,
-            seed=seed,
-            progress=progress,
-        )
-    return _measure(
-        segmenter, test, config, normalization=normalization, device=device, progress=progress
-    )
+        segmenter.to(context.device)
+        _fine_tune(segmenter, context, config, seed=seed)
+    return _evaluate(segmenter, context, config)
 
 
 def build_segmenter(network: nn.Module, *, num_classes: int, head: str) -> nn.Module:
-    """A copy of a backbone with a head of torchvision's on its last stage.
+    """Build one of torchvision's segmentation heads on a copy of a backbone.
+
+    Args:
+        network: the backbone, a ResNet.
+        num_classes: number of classes, background included.
+        head: ``fcn`` or ``deeplab``.
 
     Returns:
         From normalised images ``(B, 3, H, W)`` to logits ``(B, num_classes, H, W)``.
@@ -107,7 +93,7 @@ def build_segmenter(network: nn.Module, *, num_classes: int, head: str) -> nn.Mo
     stages = Stages(network)
     dilation = 1
     for number in (2, 3):
-        if stages.strides[number] > _FINEST:
+        if stages.strides[number] > _MAX_STRIDE:
             dilation *= 2
             stages.refine(f"layer{number + 1}", dilation)
     make = FCNHead if head == "fcn" else DeepLabHead
@@ -120,60 +106,53 @@ class _Segmenter(nn.Module):
         self.body, self.head = body, head
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of every pixel."""
+        """Return the logits of every pixel."""
         coarse = self.head(self.body(images)["layer4"])
         return F.interpolate(coarse, images.shape[2:], mode="bilinear", align_corners=False)
 
 
 def _fine_tune(
-    segmenter: nn.Module,
-    train: ObjectSource,
-    config: SegmentConfig,
-    *,
-    normalization: Normalization,
-    device: torch.device,
-    seed: int,
-    progress: Progress,
+    segmenter: nn.Module, context: EvaluationContext, config: SegmentConfig, *, seed: int
 ) -> None:
+    train, _ = context.objects
     if len(train) < 2:
-        raise DataError(f"{train.name} has {len(train)} image, which is too few to learn from")
+        raise DataError(f"{train.name} has {len(train)} image, which is too few to train on")
     batch_size = min(config.batch_size, len(train))
-    per_epoch = max(1, len(train) // batch_size)
-    total = max(1, round(config.epochs * per_epoch))
-    side = _side(config)
+    total = num_batches(len(train), batch_size, epochs=config.epochs)
 
     def losses() -> Iterator[Tensor]:
         segmenter.train()
-        for step in range(total):
-            order = epoch_permutation(seed, epoch=step // per_epoch, count=len(train))
-            begin = step % per_epoch * batch_size
-            mirrored = np.random.default_rng([seed, step]).random(batch_size) < 0.5
+        for batch in flipped_batches(len(train), batch_size, total=total, seed=seed):
             images, maps = [], []
-            for index, flip in zip(order[begin : begin + batch_size], mirrored, strict=False):
-                image, labels = _image(train, int(index)), train.label_map(int(index))
-                image, labels = _square(image, labels, side)
-                images.append(image[:, ::-1] if flip else image)
-                maps.append(labels[:, ::-1] if flip else labels)
-            pixels = normalised(np.stack(images), normalization, device=device)
-            truth = torch.from_numpy(np.stack(maps).astype(np.int64)).to(device)
+            for index, flipped in batch:
+                image, labels = _resized(*_image_and_map(train, index), _side(config))
+                images.append(image[:, ::-1] if flipped else image)
+                maps.append(labels[:, ::-1] if flipped else labels)
+            pixels = normalize_images(
+                np.stack(images), context.normalization, device=context.device
+            )
+            truth = torch.from_numpy(np.stack(maps).astype(np.int64)).to(context.device)
             yield F.cross_entropy(segmenter(pixels), truth, ignore_index=IGNORED)
 
     train_sgd(
         segmenter.parameters(),
         losses(),
-        rate=config.lr * batch_size / _BATCH_OF_RATE,
-        shape=lambda step: (1 - min(step, total) / total) ** _POWER,
-        total=total,
-        weight_decay=_WEIGHT_DECAY,
-        name="segment",
+        SgdSchedule(
+            lr=config.lr * batch_size / _REFERENCE_BATCH_SIZE,
+            factor=lambda step: (1 - min(step, total) / total) ** _POWER,
+            total_steps=total,
+            weight_decay=_WEIGHT_DECAY,
+        ),
+        name="segmentation",
         flag="--segment.lr",
-        progress=progress,
+        progress=context.progress,
     )
     segmenter.eval()
 
 
-def _image(source: ObjectSource, index: int) -> np.ndarray:
-    return decode(source.read(index), name=source.describe(index))
+def _image_and_map(source: ObjectSource, index: int) -> tuple[np.ndarray, np.ndarray]:
+    image = decode(source.read(index), name=source.describe(index))
+    return image, source.label_map(index)
 
 
 def _side(config: SegmentConfig) -> int:
@@ -181,8 +160,8 @@ def _side(config: SegmentConfig) -> int:
     return config.size
 
 
-def _square(image: np.ndarray, labels: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """An image and its map at one size; a map is never mixed of two classes."""
+def _resized(image: np.ndarray, labels: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Resize an image and its class map to a square; classes are not interpolated."""
     shrinks = min(image.shape[:2]) > side
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     resized = np.asarray(cv2.resize(image, (side, side), interpolation=how))
@@ -190,55 +169,83 @@ def _square(image: np.ndarray, labels: np.ndarray, side: int) -> tuple[np.ndarra
 
 
 @torch.inference_mode()
-def _measure(
-    segmenter: nn.Module,
-    test: ObjectSource,
-    config: SegmentConfig,
-    *,
-    normalization: Normalization,
-    device: torch.device,
-    progress: Progress,
+def _evaluate(
+    segmenter: nn.Module, context: EvaluationContext, config: SegmentConfig
 ) -> SegmentationResult:
+    _, test = context.objects
     names = ("background", *test.object_names)
     counts = np.zeros((len(names), len(names)), np.int64)
     shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for index in range(len(test)):
-        image, truth = _image(test, index), test.label_map(index)
-        resized, _ = _square(image, truth, _side(config))
-        logits = segmenter(normalised(resized[None], normalization, device=device))
+        image, truth = _image_and_map(test, index)
+        resized, _ = _resized(image, truth, _side(config))
+        pixels = normalize_images(resized[None], context.normalization, device=context.device)
+        logits = segmenter(pixels)
         logits = F.interpolate(logits, truth.shape, mode="bilinear", align_corners=False)
-        said = logits[0].argmax(0).cpu().numpy().astype(np.uint8)
-        counts += pixel_counts(truth, said, num_classes=len(names))
+        predicted = logits[0].argmax(0).cpu().numpy().astype(np.uint8)
+        counts += pixel_counts(truth, predicted, num_classes=len(names))
         if len(shown) < config.pictures:
-            shown.append((image, truth, said))
-        progress("segment, judging", index + 1, len(test))
-    figures, per_class = union_figures(counts, names)
-    return SegmentationResult(figures=figures, per_class=per_class, shown=shown)
+            shown.append((image, truth, predicted))
+        context.progress("segmentations", index + 1, len(test))
+    metrics, per_class = union_metrics(counts, names)
+    return SegmentationResult(metrics=metrics, per_class=per_class, shown=shown)
 
 
-def pixel_counts(truth: np.ndarray, said: np.ndarray, *, num_classes: int) -> np.ndarray:
-    """Pixels of each class (rows) by the class they were taken for; ignored ones are left out."""
-    asked = truth != IGNORED
-    places = truth[asked].astype(np.int64) * num_classes + said[asked]
-    return np.bincount(places, minlength=num_classes**2).reshape(num_classes, num_classes)
+def pixel_counts(truth: np.ndarray, predicted: np.ndarray, *, num_classes: int) -> np.ndarray:
+    """Count pixels of each class (rows) by predicted class (columns), without ignored ones."""
+    used = truth != IGNORED
+    cells = truth[used].astype(np.int64) * num_classes + predicted[used]
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def union_figures(
+def union_metrics(
     counts: np.ndarray, names: tuple[str, ...]
 ) -> tuple[dict[str, float], dict[str, float | None]]:
-    """Figures in percent from the pixels of each class by the class they were taken for.
+    """Return mean IoU, pixel accuracy and the IoU of each class, in percent.
 
-    A class without a pixel in truth and answer alike counts nowhere.
+    A class without true or predicted pixels does not count.
+
+    Args:
+        counts: ``(K, K)``, pixels of each class by predicted class.
+        names: of the K classes.
     """
     right = counts.diagonal()
     union = counts.sum(0) + counts.sum(1) - right
     per_class = {
-        name: 100.0 * float(right[place] / union[place]) if union[place] else None
-        for place, name in enumerate(names)
+        name: 100.0 * float(right[label] / union[label]) if union[label] else None
+        for label, name in enumerate(names)
     }
-    known = [value for value in per_class.values() if value is not None]
-    figures = {
-        "miou": sum(known) / max(1, len(known)),
+    values = [value for value in per_class.values() if value is not None]
+    metrics = {
+        "miou": sum(values) / max(1, len(values)),
         "pixel_accuracy": 100.0 * float(right.sum() / max(1, counts.sum())),
     }
-    return figures, per_class
+    return metrics, per_class
+
+
+class Segmentation(Task):
+    """Semantic segmentation by a fully convolutional head, fine-tuned together with the backbone."""
+
+    title = "semantic segmentation"
+    needs = "maps"
+    settings = ("segment", "seed")
+    headline = ("miou", "pixel_accuracy")
+    frozen = False
+    caption = "the image, the ground truth, and the prediction"
+
+    def check(self, network: nn.Module) -> None:
+        """Refuse a backbone without stages."""
+        Stages(network)
+
+    def run(self, context: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
+        """Fine-tune a segmentation network, evaluate it and draw the first test images."""
+        train, test = context.objects
+        size = config.segment.size or fitting_side(train, default=_SIDE)
+        result = segment(context, replace(config.segment, size=size), seed=config.seed)
+        settings: dict[str, Any] = {"size": size, "head": config.segment.head}
+        path = context.output(self.name, ".png")
+        if path is not None and result.shown:
+            save_picture(segmentation_sheet(result.shown), path)
+            settings["picture"] = path.name
+        metrics = {**result.metrics, "per_class": result.per_class, "num_images": len(test)}
+        yield TaskResult(name=self.name, metrics=metrics, settings=settings)

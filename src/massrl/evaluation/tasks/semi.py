@@ -1,4 +1,4 @@
-"""Semi-supervised evaluation: the whole network is fine-tuned on a small share of the labels."""
+"""Semi-supervised evaluation: the whole network is fine-tuned on a small fraction of the labels."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from massrl.data.source import Source, Subset
 from massrl.data.splits import balanced_subset
 from massrl.errors import DataError
 from massrl.evaluation.context import EvaluationContext
-from massrl.evaluation.finetune import FinetuneResult, finetune_and_predict, tuned_settings
-from massrl.evaluation.task import TaskResult
+from massrl.evaluation.finetune import FinetuneResult, Sweep, finetune_and_predict, tuned_settings
+from massrl.evaluation.task import Task, TaskResult, classification_result
 
-SHARES = (0.01, 0.1)  # the field's, where neither shares nor lists are asked for
-
-
-# Rates and epochs to choose from: BYOL's (appendix C.2), and few that a CPU can try.
+FRACTIONS = (0.01, 0.1)  # the usual ones, where neither fractions nor lists are asked for
+# Learning rates and epochs to select from: BYOL's (appendix C.2), and fewer for a CPU.
 PROTOCOLS: dict[str, tuple[tuple[float, ...], tuple[int, ...]]] = {
     "short": ((0.02, 0.1), (30,)),
     "byol": ((0.005, 0.01, 0.02, 0.05, 0.1), (30, 50)),
@@ -27,63 +25,67 @@ PROTOCOLS: dict[str, tuple[tuple[float, ...], tuple[int, ...]]] = {
 
 
 def semi_supervised(
-    subject: EvaluationContext, config: SemiConfig, *, seed: int, download: bool = False
+    context: EvaluationContext, config: SemiConfig, *, seed: int, download: bool = False
 ) -> Iterator[tuple[str, Source, FinetuneResult]]:
-    """Fine-tune on each share of the labelled images.
+    """Fine-tune on each subset of the labelled training images.
 
     Args:
-        subject: the backbone and its images.
-        config: shares or lists of images, and the protocol.
-        seed: of the shares, and of all that is drawn later.
-        download: whether a published list may be fetched.
+        context: the backbone and its images.
+        config: fractions or lists of images, and the protocol.
+        seed: of the subsets, and of all that is drawn later.
+        download: whether a published list may be downloaded.
 
     Yields:
-        What the share is called, such as ``semi-supervised-1``; its images; and the result.
+        Name of the subset, such as ``1`` for 1 %; its images; and the result.
 
     Raises:
-        DataError: if a list is not to be had, or names an image that is not there.
+        DataError: if a list is missing, or names an image that the training images lack.
     """
-    rates, epochs = PROTOCOLS[config.protocol]
-    wanted = config.fractions or (() if config.lists else SHARES)
-    shares = {
-        _percent(share): labelled_fraction(subject.train, share, seed=seed) for share in wanted
+    lrs, epochs = PROTOCOLS[config.protocol]
+    fractions = config.fractions or (() if config.lists else FRACTIONS)
+    subsets = {
+        _percent(fraction): labelled_fraction(context.train, fraction, seed=seed)
+        for fraction in fractions
     }
-    for word in config.lists:
-        file = list_file(word, download=download)
-        shares[_untaken(file, shares)] = listed_images(subject.train, file)
-    for word, source in shares.items():
-        name = f"semi-supervised-{word}"
-        result = finetune_and_predict(
-            subject,
-            source,
-            rates=config.lrs or rates,
+    for name in config.lists:
+        file = list_file(name, download=download)
+        subsets[_list_name(file, subsets)] = listed_images(context.train, file)
+    for name, source in subsets.items():
+        sweep = Sweep(
+            lrs=config.lrs or lrs,
             epochs=config.epochs or epochs,
-            most=config.batch_size,
+            max_batch_size=config.batch_size,
             seed=seed,
-            name=name,
+            name=f"{name} % of the labels" if _is_percent(name) else f"labels of {name}",
         )
-        yield name, source, result
+        yield name, source, finetune_and_predict(context, source, sweep)
 
 
-def _untaken(file: Path, taken: Mapping[str, object]) -> str:
-    """What a list is called: its file without the suffix, or all of the path where that is taken."""
-    looks_like_share = file.stem.replace(".", "").isdigit()
-    return str(file) if file.stem in taken or looks_like_share else file.stem
+def _list_name(file: Path, taken: Mapping[str, object]) -> str:
+    """Return a list's file name without its suffix, or its whole path where that name is taken."""
+    return str(file) if file.stem in taken or _is_percent(file.stem) else file.stem
 
 
-def labelled_fraction(source: Source, share: float, *, seed: int) -> Source:
-    """A seeded, class-balanced share of the images; as many as there are classes at least."""
+def _is_percent(name: str) -> bool:
+    return name.replace(".", "").isdigit()
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:g}"
+
+
+def labelled_fraction(source: Source, fraction: float, *, seed: int) -> Source:
+    """Return a seeded, class-balanced fraction of the images, at least as many as there are classes."""
     assert source.labels is not None
-    amount = max(len(np.unique(source.labels)), round(share * len(source)))
-    return Subset(source, balanced_subset(source.labels, amount, seed=seed))
+    count = max(len(np.unique(source.labels)), round(fraction * len(source)))
+    return Subset(source, balanced_subset(source.labels, count, seed=seed))
 
 
 def listed_images(source: Source, file: Path) -> Source:
-    """The images that a list names, one a line, by the names of their files, with or without folders.
+    """Return the images that a list names by file name, one per line, with or without folders.
 
     Raises:
-        DataError: if the list cannot be read, or names an image that the source has not, or several of its
-            images at once.
+        DataError: if the list cannot be read, or a line names no image of the source or several.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -91,36 +93,47 @@ def listed_images(source: Source, file: Path) -> Source:
         reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise DataError(f"{file} cannot be read: {reason} (--semi.lists)") from None
     names = [line.strip() for line in lines if line.strip()]
-    places: dict[str, list[int]] = {}
+    by_name: dict[str, list[int]] = {}
     for index in range(len(source)):
-        places.setdefault(Path(source.describe(index)).name, []).append(index)
-    found = [_ending_in(name, places.get(Path(name).name, []), source) for name in names]
-    missing = [name for name, ones in zip(names, found, strict=True) if not ones]
+        by_name.setdefault(Path(source.describe(index)).name, []).append(index)
+    found = [_matching(name, by_name.get(Path(name).name, []), source) for name in names]
+    missing = [name for name, indices in zip(names, found, strict=True) if not indices]
     if missing or not names:
         what = f"names {missing[0]} and {len(missing) - 1} more" if missing else "names no image"
         raise DataError(f"{file} {what} that {source.name} has not (--semi.lists)")
-    for name, ones in zip(names, found, strict=True):
-        if len(ones) > 1:
+    for name, indices in zip(names, found, strict=True):
+        if len(indices) > 1:
             raise DataError(
-                f"{file} names {name}, of which {source.name} has {len(ones)}: folders before the name "
+                f"{file} names {name}, of which {source.name} has {len(indices)}: folders before the name "
                 f"tell them apart (--semi.lists)"
             )
-    return Subset(source, sorted({one for (one,) in found}))
+    return Subset(source, sorted({index for (index,) in found}))
 
 
-def _ending_in(name: str, places: Sequence[int], source: Source) -> list[int]:
-    """Those of some images whose paths end in a name, which may have folders before it."""
+def _matching(name: str, indices: Sequence[int], source: Source) -> list[int]:
+    """Return those of some images whose paths end in a name, which may have folders before it."""
     parts = Path(name).parts
-    return [place for place in places if Path(source.describe(place)).parts[-len(parts) :] == parts]
+    return [
+        index for index in indices if Path(source.describe(index)).parts[-len(parts) :] == parts
+    ]
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:g}"
+class SemiSupervised(Task):
+    """Fine-tuning of the whole network on few labels."""
 
+    title = "fine-tuned on"
+    settings = ("semi", "seed")
+    frozen = False
 
-def _semi(subject: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
-    shares = semi_supervised(subject, config.semi, seed=config.seed, download=config.data.download)
-    for name, source, result in shares:
-        yield TaskResult(
-            name, result.scores, {**tuned_settings(result), "labelled_images": len(source)}
-        )
+    def run(self, context: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
+        """Fine-tune on each subset of the labels and classify the test images."""
+        for name, source, result in semi_supervised(
+            context, config.semi, seed=config.seed, download=config.data.download
+        ):
+            settings = {**tuned_settings(result), "labelled_images": len(source)}
+            yield classification_result(context, f"{self.name}-{name}", result.scores, settings)
+
+    @classmethod
+    def result_title(cls, detail: str) -> str:
+        """Return ``fine-tuned on 10 % of the labels``, or ``… the list imagenet-10``."""
+        return f"{cls.title} {f'{detail} % of the labels' if _is_percent(detail) else f'the list {detail}'}"
