@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.conftest import photos
-from tests.data.test_annotated import voc
+from tests.data.conftest import voc
 
 from massrl.config.evaluation import EvaluationDataConfig
 from massrl.config.parser import make_config

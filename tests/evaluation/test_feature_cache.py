@@ -114,7 +114,7 @@ def test_cache_that_cannot_be_written_costs_a_word(
     features = Asked()(colours(20, seed=0))
     assert features.values.shape == (20, 6)
     assert np.isfinite(features.values.numpy()).all()
-    assert "features are not kept" in caplog.text
+    assert "features are not cached" in caplog.text
 
 
 def test_file_that_was_written_again_is_another_image(tmp_path: Path) -> None:

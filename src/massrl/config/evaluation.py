@@ -205,7 +205,10 @@ class EvaluateConfig:
     """How a backbone is evaluated."""
 
     task: tuple[str, ...] = option(
-        ("knn", "linear"), choices=TASKS, also={ALL: "every task that the images allow"}
+        ("knn", "linear"),
+        choices=TASKS,
+        also={ALL: "every task that the images allow"},
+        arguments=True,
     )
     """Tasks to run, in this order."""
     data: EvaluationDataConfig = field(default_factory=EvaluationDataConfig)

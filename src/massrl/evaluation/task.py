@@ -16,7 +16,8 @@ from massrl.errors import ConfigError, MassrlError, suggest
 from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.data import NEEDS
 from massrl.evaluation.metrics import classification_metrics
-from massrl.registry import TASKS, parse_call
+from massrl.parts import parse_call
+from massrl.registry import TASKS
 
 logger = logging.getLogger("massrl")
 

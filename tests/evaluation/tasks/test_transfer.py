@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.data.test_annotated import voc
+from tests.data.conftest import voc
 from tests.evaluation.conftest import colours, context_of
 
 from massrl.config.evaluation import EvaluateConfig, EvaluationDataConfig, TransferConfig
