@@ -16,8 +16,8 @@ from massrl.errors import ConfigError, MassrlError, suggest
 from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.data import NEEDS
 from massrl.evaluation.metrics import classification_metrics
-from massrl.parts import parse_call
 from massrl.registry import TASKS
+from massrl.registry.calls import parse_call
 
 logger = logging.getLogger("massrl")
 
