@@ -1,9 +1,9 @@
-/* A pixel's channels are mixed, or moved from a grey. */
+/* Kernels that mix a pixel's channels or change its distance from grey. */
 #include "kernels.h"
 
 VECTORISED static void add_up(const uint8_t *restrict row, ptrdiff_t count, uint32_t *restrict sums) {
     while (count >= PERIOD) {
-        uint16_t some[PERIOD] = {0}; /* as many as 16 bits hold */
+        uint16_t some[PERIOD] = {0}; /* as many as fit in 16 bits */
         for (int n = 0; n < 256 && count >= PERIOD; n++, row += PERIOD, count -= PERIOD)
             for (int i = 0; i < PERIOD; i++) some[i] = (uint16_t)(some[i] + row[i]);
         for (int i = 0; i < PERIOD; i++) sums[i] += some[i];
@@ -16,7 +16,7 @@ VECTORISED static void contrast_row(const uint8_t *restrict from, uint8_t *restr
     for (ptrdiff_t i = 0; i < count; i++) to[i] = away((int16_t)(from[i] * 128), mean, factor, 1);
 }
 
-/* The distance from the mean grey, times a factor. */
+/* Multiply the distance from the mean grey by a factor. */
 void contrast(const Image *from, const Image *to, int16_t factor) {
     static const float luma[3] = {0.2989f, 0.587f, 0.114f}; /* torchvision's rgb_to_grayscale */
     uint64_t sums[3] = {0, 0, 0};
@@ -33,7 +33,7 @@ void contrast(const Image *from, const Image *to, int16_t factor) {
         contrast_row(row_of(from, y), row_of(to, y), 3 * from->width, factor, mean);
 }
 
-/* What a level takes of the two before it, itself and the two after it for its pixel's grey. */
+/* Weights of the two levels before a level, itself and the two after it for its pixel's grey. */
 typedef struct {
     int16_t weights[5][PERIOD];
 } Mixing;
@@ -47,7 +47,7 @@ static inline ALWAYS void saturate(const int16_t *restrict levels, uint8_t *rest
     }
 }
 
-/* A part ends where a pixel does, so what lies around it is of no weight. */
+/* A part ends at the end of a pixel, so the levels around it have no weight. */
 VECTORISED static void saturation_row(const uint8_t *restrict from, uint8_t *restrict to,
                                       ptrdiff_t count, const Mixing *restrict grey, int16_t factor) {
     int16_t levels[16 + 8 * PERIOD + 16] __attribute__((aligned(ALIGNED))), *own = levels + 16;
@@ -62,9 +62,9 @@ VECTORISED static void saturation_row(const uint8_t *restrict from, uint8_t *res
     }
 }
 
-/* The distance from a pixel's own grey, times a factor. */
+/* Multiply the distance from a pixel's own grey by a factor. */
 void saturation(const Image *from, const Image *to, int16_t factor) {
-    static const int16_t luma[3] = {9795, 19236, 3737}; /* 0.2989, 0.587, 0.114 in Q15; they add up to 1 here */
+    static const int16_t luma[3] = {9795, 19236, 3737}; /* 0.2989, 0.587, 0.114 in Q15; their sum is 1 here */
     Mixing grey;
     for (int k = 0; k < 5; k++)
         for (int i = 0; i < PERIOD; i++) {
@@ -75,8 +75,8 @@ void saturation(const Image *from, const Image *to, int16_t factor) {
         saturation_row(row_of(from, y), row_of(to, y), 3 * from->width, &grey, factor);
 }
 
-/* How much of the spread a channel lacks at a place on the colour circle, all in Q4; the circle has
- * six parts of one spread each. */
+/* The part of the spread that a channel lacks at a place on the colour circle, in Q4; the circle has six
+ * parts of one spread each. */
 static inline int16_t lacking(int16_t place, int16_t spread) {
     const int16_t circle = (int16_t)(6 * spread);
     place = place >= circle ? (int16_t)(place - circle) : place;
@@ -86,7 +86,7 @@ static inline int16_t lacking(int16_t place, int16_t spread) {
     return place < spread ? place : spread;
 }
 
-/* Where each channel begins on the circle, in Q12, by which channel is the lightest. */
+/* Start of each channel on the circle, in Q12, for each lightest channel. */
 typedef struct {
     int16_t red[3], green[3], blue[3];
 } Starts;
@@ -121,7 +121,7 @@ VECTORISED static void hue_row(const uint8_t *restrict from, uint8_t *restrict t
     }
 }
 
-/* A turn on the colour circle in sixths, from 0 to 6, in Q12; lightest and darkest channel stay. */
+/* Turn the colour circle by sixths, 0 to 6, in Q12; the lightest and the darkest level stay. */
 void hue(const Image *from, const Image *to, int32_t turn) {
     Starts starts;
     for (int lightest = 0; lightest < 3; lightest++) {

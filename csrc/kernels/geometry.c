@@ -1,4 +1,4 @@
-/* Pixels move: a flip, and whatever an affine map says. */
+/* Flip and affine warp. */
 #include "kernels.h"
 
 void flip(const Image *from, const Image *to) {
@@ -6,13 +6,13 @@ void flip(const Image *from, const Image *to) {
         const uint8_t *source = row_of(from, y);
         uint8_t *result = row_of(to, y);
         const ptrdiff_t last = to->width - 1;
-        memcpy(result, source + 3 * last, 3); /* then four bytes at once, of which the next hides one */
+        memcpy(result, source + 3 * last, 3); /* then four at once: the next copy hides the last */
         for (ptrdiff_t x = 1; x < last; x++) memcpy(result + 3 * x, source + 3 * (last - x), 4);
         if (last > 0) memcpy(result + 3 * last, source, 3);
     }
 }
 
-/* Between four levels: `right` is in Q7, `down` in Q15. */
+/* Interpolate between four levels: `right` is in Q7, `down` in Q15. */
 static inline uint8_t bilinear(int16_t upper_left, int16_t upper_right, int16_t lower_left,
                                int16_t lower_right, int16_t right, int16_t down) {
     const int16_t upper = (int16_t)(upper_left * 128 + (upper_right - upper_left) * right);
@@ -21,7 +21,7 @@ static inline uint8_t bilinear(int16_t upper_left, int16_t upper_right, int16_t 
     return narrowed((int16_t)((int16_t)(level + 64) >> 7));
 }
 
-/* What a bilinear sample takes from four pixels that may lie outside; weights are in Q7 and Q15. */
+/* A bilinear sample of four pixels that may be outside the image; weights are in Q7 and Q15. */
 static void sample_border(const Image *from, ptrdiff_t x, ptrdiff_t y, int16_t right, int16_t down,
                           uint8_t fill, uint8_t *result) {
     if (x < -1 || x >= from->width || y < -1 || y >= from->height) {
@@ -41,13 +41,13 @@ static void sample_border(const Image *from, ptrdiff_t x, ptrdiff_t y, int16_t r
 
 enum { CHUNK = 64 }; /* pixels of the result that are gathered, then blended */
 
-/* Pixels in fours of bytes, and each one's weights in Q7 and Q15, once for every byte. */
+/* Pixels as groups of four bytes, and their weights in Q7 and Q15, repeated for every byte. */
 typedef struct {
     uint8_t corners[4][4 * CHUNK]; /* upper left, upper right, lower left, lower right */
     int16_t right[4 * CHUNK], down[4 * CHUNK];
 } Gathered;
 
-/* The fractions of places that are a step apart, in Q7 and shifted up, each of them four times. */
+/* Fractions of equally spaced places, in Q7 and shifted up, each four times. */
 VECTORISED static void weigh_places(int16_t *restrict to, uint32_t place, uint32_t step, int shift) {
     int16_t once[CHUNK], twice[2 * CHUNK];
     for (uint32_t i = 0; i < CHUNK; i++) once[i] = (int16_t)((place + i * step) >> 25 << shift);
@@ -61,14 +61,14 @@ VECTORISED static void blend(const Gathered *restrict part, uint8_t *restrict to
                          part->corners[3][i], part->right[i], part->down[i]);
 }
 
-/* A row between pixels: one weight for all of it to the right, in Q7, and one down, in Q15. */
+/* A row with one weight to the right, in Q7, and one down, in Q15, for all of its pixels. */
 VECTORISED static void blend_rows(const uint8_t *restrict upper_row, const uint8_t *restrict lower_row,
                                   uint8_t *restrict to, ptrdiff_t count, int16_t right, int16_t down) {
     for (ptrdiff_t i = 0; i < count; i++)
         to[i] = bilinear(upper_row[i], upper_row[i + 3], lower_row[i], lower_row[i + 3], right, down);
 }
 
-/* The part of 0 ... count where low <= start + i * step < high, as far as whole steps go. */
+/* The range of i in 0 ... count with low <= start + i * step < high. */
 static void within(int64_t start, int64_t step, int64_t low, int64_t high, ptrdiff_t *begin,
                    ptrdiff_t *end) {
     while (*begin < *end && (start + *begin * step < low || start + *begin * step >= high)) ++*begin;
@@ -77,7 +77,7 @@ static void within(int64_t start, int64_t step, int64_t low, int64_t high, ptrdi
         --*end;
 }
 
-/* Bilinear. `inverse` takes a pixel of the result, by its edges, to the source; places are in Q32. */
+/* Warp bilinearly. `inverse` maps pixel edges of the result to the source; places are in Q32. */
 void warp(const Image *from, const Image *to, const double inverse[6], uint8_t fill) {
     const double unit = 4294967296.0;
     const int64_t one = (int64_t)1 << 32, upwards = one >> 8; /* fractions are cut to a 128th */
@@ -88,12 +88,12 @@ void warp(const Image *from, const Image *to, const double inverse[6], uint8_t f
     uint8_t blended[4 * CHUNK];
     memset(&part, 0, sizeof part);
     for (ptrdiff_t row = 0; row < to->height; row++) {
-        /* From edges to centres. */
+        /* From pixel edges to pixel centres. */
         const double across = 0.5 * inverse[0] + (row + 0.5) * inverse[1] + inverse[2] - 0.5;
         const double along = 0.5 * inverse[3] + (row + 0.5) * inverse[4] + inverse[5] - 0.5;
         const int64_t x = (int64_t)floor(across * unit + 0.5) + upwards;
         const int64_t y = (int64_t)floor(along * unit + 0.5) + upwards;
-        /* From `begin` to `end` all four pixels lie inside, and a byte after the last one. */
+        /* From `begin` to `end` all four pixels are inside, and so is a byte after the last one. */
         ptrdiff_t begin = 0, end = to->width;
         within(x, right_x, 0, (from->width - 2) * one, &begin, &end);
         within(y, right_y, 0, (from->height - 1) * one, &begin, &end);

@@ -1,4 +1,4 @@
-/* Each level becomes another one, wherever it stands. */
+/* Kernels that map each level by itself, and histograms. */
 #include "kernels.h"
 
 SCALAR static void look_up(const uint8_t *restrict from, uint8_t *restrict to, ptrdiff_t count,
@@ -16,11 +16,11 @@ void table(const Image *from, const Image *to, const uint8_t *levels) {
         look_up(row_of(from, y), row_of(to, y), 3 * to->width, levels);
 }
 
-/* A level times a factor, the fraction cut off. */
+/* Multiply each level by a factor; fractions are cut off. */
 VECTORISED static void brighten_row(const uint8_t *restrict from, uint8_t *restrict to, ptrdiff_t count,
                                     float factor) {
     for (ptrdiff_t i = 0; i < count; i++) {
-        const int16_t level = (int16_t)(int32_t)((float)from[i] * factor); /* of 25500 at most */
+        const int16_t level = (int16_t)(int32_t)((float)from[i] * factor); /* at most 25500 */
         to[i] = narrowed(level);
     }
 }
@@ -35,7 +35,7 @@ VECTORISED static void posterize_row(const uint8_t *restrict from, uint8_t *rest
     for (ptrdiff_t i = 0; i < count; i++) to[i] = from[i] & kept;
 }
 
-/* The upper `bits` of each level. */
+/* Keep the upper `bits` of each level. */
 void posterize(const Image *from, const Image *to, int bits) {
     for (ptrdiff_t y = 0; y < to->height; y++)
         posterize_row(row_of(from, y), row_of(to, y), 3 * to->width, (uint8_t)(256 - (1 << (8 - bits))));
@@ -46,7 +46,7 @@ VECTORISED static void solarize_row(const uint8_t *restrict from, uint8_t *restr
     for (ptrdiff_t i = 0; i < count; i++) to[i] = from[i] >= least ? from[i] ^ turned : from[i];
 }
 
-/* Levels from `least` on inverted; of 256, none. */
+/* Invert levels from `least` up; none for 256. */
 void solarize(const Image *from, const Image *to, int least) {
     for (ptrdiff_t y = 0; y < to->height; y++)
         solarize_row(row_of(from, y), row_of(to, y), 3 * to->width, (uint8_t)least, least < 256 ? 255 : 0);
@@ -78,14 +78,14 @@ VECTORISED static void extremes(const uint8_t *restrict row, ptrdiff_t count, ui
     }
 }
 
-/* A float level to uint8 as torchvision has it: the fraction cut off. */
+/* Convert a float level to uint8 as torchvision does: the fraction is cut off. */
 static inline uint8_t truncated(float level) {
     level = level > 0.0f ? level : 0.0f;
     level = level < 255.0f ? level : 255.0f;
     return (uint8_t)(int32_t)level;
 }
 
-/* Each channel stretched to 0 ... 255; a reciprocal first, as torch divides a number by a tensor. */
+/* Stretch each channel to 0 ... 255; by a reciprocal, as torch divides a number by a tensor. */
 void autocontrast(const Image *from, const Image *to) {
     uint8_t low[PERIOD], high[PERIOD], levels[3][256];
     memset(low, 255, sizeof low);
@@ -106,7 +106,7 @@ void autocontrast(const Image *from, const Image *to) {
     three_tables(from, to, levels);
 }
 
-/* How often each level comes in a channel; twice, so that equal neighbours do not wait for each other. */
+/* Counts of each level of a channel; two of them, so that equal neighbours do not wait for each other. */
 SCALAR static void count_levels(const uint8_t *restrict row, ptrdiff_t width,
                                 uint32_t counts[restrict 2][3][256]) {
     for (; width >= 2; width -= 2, row += 6) {
@@ -116,7 +116,7 @@ SCALAR static void count_levels(const uint8_t *restrict row, ptrdiff_t width,
     if (width) counts[0][0][row[0]]++, counts[0][1][row[1]]++, counts[0][2][row[2]]++;
 }
 
-/* Pillow's and torchvision's histogram equalisation. */
+/* Equalise the histogram as Pillow and torchvision do. */
 void equalize(const Image *from, const Image *to) {
     uint32_t counts[2][3][256];
     uint8_t levels[3][256];

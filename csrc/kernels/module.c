@@ -1,10 +1,10 @@
-/* The kernels as a Python module: what they are given is checked here, and the interpreter's lock is let go. */
+/* The kernels as a Python module, which checks their arguments and releases the interpreter's lock. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include "kernels.h"
 
-/* The two images of a call, and the buffers to give back after it. */
+/* The two images of a call, and the buffers to release after it. */
 typedef struct {
     Py_buffer buffers[2];
     Image from, to;
@@ -47,7 +47,7 @@ static int open_call(PyObject *const *args, Py_ssize_t given, Py_ssize_t wanted,
     return 0;
 }
 
-/* `count` numbers of one type, side by side; their memory is the object's own. */
+/* `count` contiguous numbers of one type, in the memory of the object itself. */
 static const void *numbers_of(PyObject *object, const char *format, Py_ssize_t count, Py_buffer *buffer) {
     if (PyObject_GetBuffer(object, buffer, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)) return NULL;
     if (strcmp(buffer->format, format) == 0 && (count < 0 || buffer->len / buffer->itemsize == count))
@@ -60,7 +60,7 @@ static const void *numbers_of(PyObject *object, const char *format, Py_ssize_t c
     return NULL;
 }
 
-/* A number within `low` ... `high`. */
+/* Read a number from `low` to `high`. */
 static int number_of(PyObject *object, double low, double high, double *number) {
     *number = PyFloat_AsDouble(object);
     if (PyErr_Occurred()) return -1;
@@ -69,7 +69,7 @@ static int number_of(PyObject *object, double low, double high, double *number) 
     return -1;
 }
 
-/* Runs a kernel without the interpreter's lock, and ends the call. */
+/* Run a kernel without the interpreter's lock, and end the call. */
 #define RUN_AND_RETURN(call, kernel)           \
     do {                                       \
         Py_BEGIN_ALLOW_THREADS;                \
@@ -89,7 +89,7 @@ static int number_of(PyObject *object, double low, double high, double *number) 
 
 #define FIXED(bits) floor(number * (1 << (bits)) + 0.5)
 
-/* A kernel is given a number in a type of its own. */
+/* Each kernel takes its number in its own type. */
 #define WITH_A_NUMBER(name, low, high, type, converted)                                        \
     static PyObject *call_##name(PyObject *module, PyObject *const *args, Py_ssize_t given) {  \
         (void)module;                                                                          \
@@ -200,7 +200,7 @@ static PyObject *call_warp(PyObject *module, PyObject *const *args, Py_ssize_t g
     const double area = m[0] * m[4] - m[1] * m[3];
     const double inverse[6] = {m[4] / area,  -m[1] / area, (m[1] * m[5] - m[2] * m[4]) / area,
                                -m[3] / area, m[0] / area,  (m[2] * m[3] - m[0] * m[5]) / area};
-    /* Whatever is sampled lies so near that Q32 holds it; what is no number lies nowhere. */
+    /* All places that are sampled must fit in Q32; NaN does not pass this check. */
     const double width = (double)call.to.width + 1, height = (double)call.to.height + 1, limit = 1 << 28;
     const int near_by =
         fabs(inverse[0]) * width + fabs(inverse[1]) * height + fabs(inverse[2]) < limit &&

@@ -1,4 +1,4 @@
-/* A pixel's neighbours are mixed: sharpness and blur. */
+/* Kernels that mix a pixel with its neighbours: sharpness and blur. */
 #include "kernels.h"
 
 VECTORISED static void sharpen_row(const uint8_t *restrict above, const uint8_t *restrict row,
@@ -12,7 +12,7 @@ VECTORISED static void sharpen_row(const uint8_t *restrict above, const uint8_t 
     }
 }
 
-/* The distance from an image smoothed by (1 1 1, 1 5 1, 1 1 1) / 13, times a factor; borders stay. */
+/* Multiply the distance from an image smoothed by (1 1 1, 1 5 1, 1 1 1) / 13 by a factor; borders stay. */
 void sharpness(const Image *from, const Image *to, int16_t factor) {
     for (ptrdiff_t y = 0; y < from->height; y++) {
         memcpy(row_of(to, y), row_of(from, y), (size_t)from->width * 3);
@@ -22,7 +22,7 @@ void sharpness(const Image *from, const Image *to, int16_t factor) {
     }
 }
 
-/* Places mirrored at the first and the last one, which are not repeated. */
+/* Mirror places at the first and the last one, which are not repeated. */
 static ptrdiff_t reflected(ptrdiff_t place, ptrdiff_t count) {
     if (count == 1) return 0;
     const ptrdiff_t period = 2 * (count - 1);
@@ -31,7 +31,7 @@ static ptrdiff_t reflected(ptrdiff_t place, ptrdiff_t count) {
     return place < count ? place : period - place;
 }
 
-/* `reach` more pixels before and after a row. */
+/* Extend a row by `reach` pixels at both ends. */
 static void reflect_ends(int16_t *row, ptrdiff_t width, ptrdiff_t reach) {
     for (ptrdiff_t k = 1; k <= reach; k++) {
         memcpy(row - 3 * k, row + 3 * reflected(-k, width), 3 * sizeof(int16_t));
@@ -40,8 +40,8 @@ static void reflect_ends(int16_t *row, ptrdiff_t width, ptrdiff_t reach) {
     }
 }
 
-/* Levels in Q6 that weigh alike, in pairs whose sums are below 2^15, weighted in Q15 and added, to what
- * is there or to the centre, whose weight is in Q14. Inlined where `pairs` and `more` are known. */
+/* Add pairs of levels in Q6 with equal weights in Q15, whose sums are below 2^15, to the result so far or
+ * to the centre, whose weight is in Q14. Inlined where `pairs` and `more` are constants. */
 static inline ALWAYS void blur_some(int16_t *restrict sums, const int16_t *restrict centre,
                                     int16_t of_centre, const int16_t *const *restrict places,
                                     const int16_t *restrict weights, int pairs, int more,
@@ -54,7 +54,7 @@ static inline ALWAYS void blur_some(int16_t *restrict sums, const int16_t *restr
     }
 }
 
-/* Rows, or one row at as many places, weighted and added; `reach` is even, the centre comes first. */
+/* Weighted sum of rows, or of one row at several places; `reach` is even, the centre comes first. */
 VECTORISED static void blur_places(int16_t *restrict sums, const int16_t *const *restrict places,
                                    const int16_t *restrict weights, ptrdiff_t reach, ptrdiff_t count) {
     const int16_t *centre = places[0], of_centre = weights[0];
@@ -70,7 +70,7 @@ VECTORISED static void narrow_row(uint8_t *restrict to, const int16_t *restrict 
     for (ptrdiff_t i = 0; i < count; i++) to[i] = narrowed((int16_t)((int16_t)(from[i] + 32) >> 6));
 }
 
-enum { LONG = 42 }; /* from a longer reach on, sums are kept in 32 bits: roundings would add up */
+enum { LONG = 42 }; /* for a longer reach, sums are kept in 32 bits: rounding errors would add up */
 
 VECTORISED static void add_pair_of_rows(int32_t *restrict sums, const uint8_t *restrict one,
                                         const uint8_t *restrict other, int32_t weight,
@@ -83,7 +83,7 @@ VECTORISED static void add_pair_of_columns(int32_t *restrict sums, const int16_t
     for (ptrdiff_t i = 0; i < count; i++) sums[i] += (centre[i - apart] + centre[i + apart]) * weight;
 }
 
-/* `blur` with weights in Q16. Halves of the centre make a pair of it. */
+/* `blur` with weights in Q16. The centre is a pair of two halves. */
 static int blur_long(const Image *from, const Image *to, const float *taps, ptrdiff_t reach) {
     const ptrdiff_t across = 3 * from->width;
     int32_t *weights = malloc((size_t)(reach + 1 + across) * sizeof(int32_t) +
@@ -113,7 +113,7 @@ static int blur_long(const Image *from, const Image *to, const float *taps, ptrd
     return 0;
 }
 
-/* Separable and symmetric: `taps` are the 2 * given + 1 weights of a row, which add up to 1. */
+/* Separable, symmetric blur: `taps` are the 2 * given + 1 weights of a row, of sum 1. */
 int blur(const Image *from, const Image *to, const float *taps, ptrdiff_t given) {
     if (given > LONG) return blur_long(from, to, taps, given);
     const ptrdiff_t across = 3 * from->width, reach = given > 2 ? (given + 1) / 2 * 2 : 2;
@@ -131,7 +131,7 @@ int blur(const Image *from, const Image *to, const float *taps, ptrdiff_t given)
         widened.rows = part(&memory, (size_t)(widened.held * widened.stride) * sizeof(int16_t));
     }
     own += before;
-    int32_t left = 1 << 14; /* of the centre, in Q14, so that what is flat stays flat */
+    int32_t left = 1 << 14; /* of the centre, in Q14, so that a flat image stays flat */
     for (ptrdiff_t k = 1; k <= reach; k++) {
         weights[k] = k <= given ? (int16_t)floor((double)taps[given + k] * (1 << 15) + 0.5) : 0;
         left -= weights[k];

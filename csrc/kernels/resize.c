@@ -1,21 +1,21 @@
-/* Cuts are brought to the size of a view. */
+/* Resize. */
 #include "kernels.h"
 
 enum {
     LANES = 16, /* rows that are resized together, four times four of them */
     APART = 3 * LANES,
-    MANY = 32, /* from so many taps on, sums are kept in 32 bits: roundings would add up */
+    MANY = 32, /* from this many taps, sums are kept in 32 bits: rounding errors would add up */
 };
 
-/* For each pixel of the result: where its taps begin, 6 of them or a multiple of 4. Weights are in Q14,
- * first those of all pixels' first taps. */
+/* For each pixel of the result, the start of its taps, 6 of them or a multiple of 4. Weights are in Q14,
+ * those of all pixels' first taps first. */
 typedef struct {
     int32_t *first;
     int16_t *weights;
     ptrdiff_t taps, pixels;
 } Filter;
 
-/* Catmull-Rom (a = -0.5), as Pillow and torch have it when they antialias; both branches, then one. */
+/* Catmull-Rom (a = -0.5), as Pillow and torch use when they antialias; both branches, then one. */
 static inline double bicubic(double x) {
     x = x < 0.0 ? -x : x;
     const double inner = (1.5 * x - 2.5) * x * x + 1.0, outer = ((2.5 - 0.5 * x) * x - 4.0) * x + 2.0;
@@ -29,7 +29,7 @@ static ptrdiff_t taps_of(ptrdiff_t from, ptrdiff_t to) {
     return taps == 5 || taps == 6 ? 6 : (taps + 3) / 4 * 4;
 }
 
-/* One tap of every pixel of the result; what lies outside the image has no weight. */
+/* One tap of every pixel of the result; taps outside the image have no weight. */
 VECTORISED static void weigh_tap(double *restrict weights, double *restrict sums,
                                  const double *restrict offsets, const double *restrict taps,
                                  double k, double narrower, ptrdiff_t to) {
@@ -40,13 +40,13 @@ VECTORISED static void weigh_tap(double *restrict weights, double *restrict sums
     }
 }
 
-/* One tap in Q14; what is left of 1, and which tap weighs most, are carried on. */
+/* One tap in Q14; the remainder to a sum of 1 and the largest tap are carried on. */
 VECTORISED static void round_tap(int16_t *restrict weights, int32_t *restrict left,
                                  int32_t *restrict most, int32_t *restrict largest,
                                  const double *restrict exact, const double *restrict units, int32_t k,
                                  ptrdiff_t to) {
     for (ptrdiff_t i = 0; i < to; i++) {
-        /* From half a unit up the fraction is cut off; the rest keeps it from being below 0. */
+        /* Adding a half rounds; the offset keeps the number from being below 0. */
         const int32_t weight = (int32_t)(exact[i] * units[i] + ((1 << 14) + 0.5)) - (1 << 14);
         weights[i] = (int16_t)weight;
         left[i] -= weight;
@@ -55,7 +55,7 @@ VECTORISED static void round_tap(int16_t *restrict weights, int32_t *restrict le
     }
 }
 
-/* Pillow's weights: a bicubic that is as much wider as the image shrinks, cut off at the borders.
+/* Pillow's weights: a bicubic kernel widened by the factor of reduction, cut off at the borders.
  * `scratch` holds taps + 5 numbers for each pixel of the result. */
 static void weigh(const Filter *filter, ptrdiff_t from, double *scratch) {
     const ptrdiff_t to = filter->pixels;
@@ -80,12 +80,12 @@ static void weigh(const Filter *filter, ptrdiff_t from, double *scratch) {
     for (ptrdiff_t i = 0; i < to; i++) sums[i] = (1 << 14) / sums[i];
     for (ptrdiff_t k = 0; k < filter->taps; k++)
         round_tap(filter->weights + k * to, left, most, largest, exact + k * to, sums, (int32_t)k, to);
-    for (ptrdiff_t i = 0; i < to; i++) /* what is flat stays flat */
+    for (ptrdiff_t i = 0; i < to; i++) /* a flat image stays flat */
         filter->weights[largest[i] * to + i] = (int16_t)(filter->weights[largest[i] * to + i] + left[i]);
 }
 
-/* `taps` rows, weighted and added, to what is there or not; inlined where these two are known. Weights
- * lie `apart`. Q7 times Q14 is Q6. */
+/* Weighted sum of `taps` rows, added to the result so far or not; inlined where these two are constants.
+ * Weights are `apart` numbers apart. Q7 times Q14 is Q6. */
 static inline ALWAYS void add_some(int16_t *restrict sums, const int16_t *const *restrict rows,
                                    const int16_t *restrict weights, ptrdiff_t apart, int taps, int more,
                                    ptrdiff_t count) {
@@ -114,7 +114,7 @@ VECTORISED static void add_many_rows(int32_t *restrict sums, const int16_t *rest
     for (ptrdiff_t i = 0; i < count; i++) sums[i] += row[i] * weight;
 }
 
-/* Four of LANES rows at a time become columns: four numbers side by side, which then are moved as one. */
+/* Transpose four of LANES rows at a time: four contiguous numbers, which then are moved as one. */
 typedef uint64_t __attribute__((may_alias)) FourNumbers;
 typedef uint32_t __attribute__((may_alias)) FourBytes;
 
@@ -130,7 +130,7 @@ VECTORISED static void turn_fours(FourNumbers *restrict to, const FourNumbers *r
         for (int four = 0; four < 4; four++) to[4 * i + four] = from[four * stride + i];
 }
 
-/* And back again. */
+/* Transpose back. */
 VECTORISED static void return_fours(FourBytes *restrict to, const FourBytes *restrict from,
                                     ptrdiff_t count) {
     for (ptrdiff_t i = 0; i < count; i++)
@@ -147,7 +147,7 @@ VECTORISED static void return_rows(uint8_t *restrict a, uint8_t *restrict b, uin
     }
 }
 
-/* Pixels of LANES rows, whose taps lie APART. Q6 times Q14 is Q5, then uint8. */
+/* Weighted sums of pixels of LANES rows, whose taps are APART. Q6 times Q14 is Q5, then uint8. */
 static inline ALWAYS void add_across(uint8_t *restrict to, const int16_t *restrict from,
                                      const Filter *filter, ptrdiff_t side, ptrdiff_t step, int taps) {
     for (ptrdiff_t x = 0; x < side; x++, to += step) {
@@ -185,7 +185,7 @@ VECTORISED static void add_many_columns(uint8_t *restrict to, const int16_t *res
     }
 }
 
-/* What a resize works on beside the images. */
+/* Buffers of a resize. */
 typedef struct {
     Filter rows, columns;
     Widened widened;
@@ -193,7 +193,7 @@ typedef struct {
     double *scratch;
     int32_t *sums;
     int16_t *four_rows, *fours, *turned;
-    uint8_t *done, *apart, *spare; /* `spare` for rows of a four that the result does not have */
+    uint8_t *done, *apart, *spare; /* `spare` for rows beyond the last one of the result */
 } Resizing;
 
 static void lay_out(Resizing *own, Memory *memory) {
@@ -216,7 +216,7 @@ static void lay_out(Resizing *own, Memory *memory) {
 }
 
 /* Down first, then across: LANES rows of the result at a time, so that all of it stays in the cache.
- * Across, the taps of a pixel lie side by side, which vectors cannot use; so these rows are transposed. */
+ * Across, the taps of a pixel are contiguous, which vectors cannot use; so these rows are transposed. */
 int resize(const Image *from, const Image *to, int mirrored) {
     const ptrdiff_t side = to->width, across = 3 * from->width;
     Resizing own = {.rows = {.taps = taps_of(from->height, to->height), .pixels = to->height},
@@ -229,7 +229,7 @@ int resize(const Image *from, const Image *to, int mirrored) {
     const Filter rows = own.rows;
     weigh(&rows, from->height, own.scratch);
     weigh(&own.columns, from->width, own.scratch);
-    /* Beyond the last pixel lie taps of weight 0; nothing is read that was not written. */
+    /* Taps beyond the last pixel have weight 0; no unwritten memory is read. */
     memset(own.turned + across * LANES, 0, (size_t)own.columns.taps * APART * sizeof(int16_t));
     for (ptrdiff_t top = 0; top < to->height; top += LANES) {
         for (ptrdiff_t y = top; y < top + LANES && y < to->height; y++) {

@@ -1,4 +1,4 @@
-/* Rows in fixed point, which the kernels that weigh and add rows begin with. */
+/* Rows in fixed point, the input of kernels that compute weighted sums of rows. */
 #include "kernels.h"
 
 VECTORISED static void widen(int16_t *restrict to, const uint8_t *restrict from, ptrdiff_t count,

@@ -261,9 +261,9 @@ def test_jpeg_is_decoded_at_a_reduced_scale_in_its_own_colours(times, photo, enc
 def test_file_whose_end_was_never_written_is_refused(form, share, photo, encode):
     """Guards copies that were cut off: the room is there, the bytes are zeros, half the picture grey."""
     encoded = encode(cv2.resize(photo, (320, 240)), form, quality=90)
-    kept = encoded[: int(len(encoded) * share)]
+    start = encoded[: int(len(encoded) * share)]
     with pytest.raises(ImageError, match="its end is zeros"):
-        decode(kept + bytes(len(encoded) - len(kept)))
+        decode(start + bytes(len(encoded) - len(start)))
     assert decode(encoded).shape == (240, 320, 3)
 
 

@@ -7,7 +7,7 @@ Tolerances, in grey levels of 0-255 and over all pixels of a view. For one opera
 * warp: the CPU executor places samples on 1/128 of a pixel; mean 0.25 at most.
 
 For whole programs of a policy: mean 1 for every view, 0.25 for 99 of 100, and at most one pixel in a
-thousand more than 8 levels apart, since a level that lies at the threshold of a solarisation may fall
+thousand more than 8 levels apart, since a level at the threshold of a solarisation may fall
 to either side of it.
 """
 

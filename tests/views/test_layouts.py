@@ -167,7 +167,7 @@ def test_resolve_layout_without_changes_is_the_named_layout() -> None:
 
 
 def test_layout_takes_any_number_of_policies_and_crops() -> None:
-    """Guards the issue's promise: any number of strategies and of views."""
+    """Guards the issue's promise: any number of policies and of views."""
     one = resolve_layout(ViewsConfig(layout="massrl-sampled", num_crops=7, policies=("weak",)))
     assert one.num_views == 7
     many = resolve_layout(ViewsConfig(layout="massrl", num_crops=5, policies=("weak",) * 6))
@@ -222,7 +222,7 @@ def test_strong_view_of_a_stacked_layout_begins_as_its_standard_view() -> None:
             assert (view.box, view.flip) == (base.box, base.flip)
             assert view.steps[: len(base.steps)] == base.steps
             longer += len(view.steps) - len(base.steps)
-        # Its own part is what the same strategy would have drawn alone.
+        # Its own part is what the same policy would have drawn alone.
         alone = drawn(shared, index=index).views[1]
         assert strong.steps[len(standard.steps) :] == alone.steps
         assert standard.steps != second.steps

@@ -157,9 +157,9 @@ def test_large_jpeg_decoded_at_a_reduced_scale_gives_nearly_the_same_views(
     scales = []
     original = view_maker.decode
 
-    def watched(encoded: Any, *, reduction: int = 1, **said: Any) -> np.ndarray:
+    def watched(encoded: Any, *, reduction: int = 1, **options: Any) -> np.ndarray:
         scales.append(reduction)
-        return original(encoded, reduction=reduction, **said)
+        return original(encoded, reduction=reduction, **options)
 
     coarse = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
     photo = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)

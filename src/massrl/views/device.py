@@ -146,7 +146,7 @@ def _mirror(images: Tensor, values: Tensor) -> Tensor:
 
 def _warp(images: Tensor, values: Tensor) -> Tensor:
     fill = column(values, 6)
-    channels = images.permute(0, 3, 1, 2).float() - fill  # so that what lies outside is 0
+    channels = images.permute(0, 3, 1, 2).float() - fill  # so that pixels from outside are 0
     maps = values[:, :6].reshape(-1, 2, 3)
     grid = F.affine_grid(maps, list(channels.shape), align_corners=False)
     warped = F.grid_sample(channels, grid, padding_mode="zeros", align_corners=False)

@@ -1,7 +1,7 @@
 """Contrast, saturation and grayscale against torchvision's functional operations.
 
 Tolerance 1 grey level: torchvision cuts fractions off where we round, and a mean grey of cut values
-lies half a level lower; saturation does so twice, hence 2.
+is half a level lower; saturation does so twice, hence 2.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def test_trivialaugment_draws_torchvisions_operations_at_torchvisions_values(sid
 
 
 def test_trivialaugment_on_a_tiny_view_keeps_its_shift_within_the_side() -> None:
-    """Guards against a plan whose number lies outside the operation's range: 32 px on 8."""
+    """Guards against a plan with a value outside the operation's range: 32 px on 8."""
     found = values_by_operation(sequences("trivialaugment", 3000, 8))
     assert max(map(abs, found["translate_x"] + found["translate_y"])) == 1.0
 
