@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from massrl.registry import TABLES
+from massrl.registry.table import all_entry_points
 
 # What a backbone's file says of it; the smallest network of all.
 ABOUT = {
@@ -107,6 +108,7 @@ def plugin(tmp_path: Path) -> Iterator[Plugin]:
 
 def _forget_parts() -> None:
     """Let every table look again for other packages' rows."""
+    all_entry_points.cache_clear()
     for table in TABLES:
         table.__dict__.pop("_rows", None)
         table.parts.clear()

@@ -87,7 +87,8 @@ def test_name_that_is_taken_is_logged_and_ignored(
     plugin(CIRCLES, {"massrl.shapes": {"square": "my_plugin:circle"}})
     table = shapes_table()
     with caplog.at_level(logging.WARNING, "massrl"):
-        assert table["square"].package == "massrl"
+        assert list(table) == ["square", "triangle"]
+    assert table["square"].package == "massrl"
     assert "shape 'square' of package my_plugin is ignored" in caplog.text
 
 

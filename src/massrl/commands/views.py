@@ -106,14 +106,12 @@ def _planned_rows(config: SheetConfig) -> tuple[list[SheetRow], str]:
     """Return the rows and the title of a sheet of a layout."""
     from massrl.data.build import open_images
     from massrl.views.build import make_view_maker
-    from massrl.views.layouts import resolve_layout
 
     source = open_images(config.images, root=config.root)
-    layout = resolve_layout(config.views)
     size = config.views.size or default_side(source)
     maker = make_view_maker(config.views, size=size, seed=config.seed)
     rows = _rows(config, source, maker=maker, epoch=config.epoch, indices=None)
-    return rows, f"{layout.name}: {layout.summary}"
+    return rows, f"{maker.layout.name}: {maker.layout.summary}"
 
 
 def _replayed_rows(config: SheetConfig) -> tuple[list[SheetRow], str]:

@@ -180,7 +180,7 @@ LAYOUT_FIELDS = tuple(
 
 
 def resolve_layout(config: ViewsConfig) -> Layout:
-    """Return the layout that a configuration asks for: a named one, with the fields that it sets.
+    """Return the layout of a configuration: a named one, with the fields that it sets.
 
     Raises:
         ConfigError: if a name is unknown or the parts do not fit.

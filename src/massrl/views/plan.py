@@ -25,7 +25,7 @@ class ViewPlan(NamedTuple):
     """How one view is made: its part of the image, mirrored or not, then its steps in order.
 
     Attributes:
-        policy: the policy that drew the steps, as the user asks for it.
+        policy: the policy that drew the steps, as in ``Layout.policies``.
         crop: number of the crop; views with the same number show the same part of the image.
         box: that part, in pixels of the image.
         flip: whether the crop is mirrored left to right.

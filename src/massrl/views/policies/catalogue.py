@@ -1,4 +1,4 @@
-"""Policies as a user asks for them: by a name of ``massrl.registry.POLICIES``, or by a YAML file.
+"""Policies by name, from ``massrl.registry.POLICIES``, or by the path of a YAML file.
 
 ``parse_policy("randaugment(2,9)")`` gives a policy. Another package adds its own by an entry point of
 the group ``massrl.policies`` that names a function, or a class, whose result draws steps::
@@ -21,7 +21,7 @@ from massrl.views.policies.files import read_policy_file
 
 
 def parse_policy(text: str) -> Policy:
-    """Build the policy that a user asks for.
+    """Build a policy from its name or its file.
 
     Args:
         text: a name, a name with arguments, or the path of a YAML file.
@@ -43,12 +43,12 @@ def parse_policy(text: str) -> Policy:
 
 
 def short_name(policy: str) -> str:
-    """Return what a policy is called where space is short: a file's name without folder and ending."""
+    """Return a short name of a policy: the name itself, or a file's without folder and ending."""
     return Path(policy).stem if is_policy_file(policy) else policy
 
 
 def policy_signature(name: str) -> str:
-    """Return how a policy is asked for: its name, and its arguments with their defaults or choices.
+    """Return a policy's name, and its arguments with their defaults or choices.
 
     Example:
         >>> policy_signature("randaugment")
