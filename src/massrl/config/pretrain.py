@@ -56,7 +56,7 @@ class TrainConfig:
     """Optimiser steps between checkpoints; by default one every five minutes."""
     log_every: int = option(1, resume=True)
     """Optimiser steps between rows of `metrics.csv`."""
-    loggers: tuple[str, ...] = option((), choices=LOGGERS, resume=True)
+    loggers: tuple[str, ...] = option((), choices=LOGGERS, arguments=True, resume=True)
     """Experiment trackers that metrics and pictures are sent to, besides the run folder."""
     probe_every: float = option(5.0, resume=True)
     """Epochs between k-NN probes, where there are labels; 0 for none."""
