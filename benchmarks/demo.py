@@ -30,8 +30,8 @@ def main() -> None:
         "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {name} | {results['steps'].get(name, 0)} | {results['training_seconds'].get(name, 0):.0f} | "
-        f"{accuracy:.1f} | {results['linear'][name]:.1f} |"
+        f"| {name.replace('_', ' ')} | {results['steps'].get(name, 0)} | "
+        f"{results['training_seconds'].get(name, 0):.0f} | {accuracy:.1f} | {results['linear'][name]:.1f} |"
         for name, accuracy in results["knn"].items()
     ]
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")

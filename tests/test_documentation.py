@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+import massrl
 from massrl.commands import COMMANDS
 from massrl.config.parser import flags
+from massrl.config.renamed import FIELDS, METRICS_COLUMNS, RESULT_KEYS, TASKS
 from massrl.recipes import about_recipe, recipe_names
 from massrl.registry import TABLES
 from tests.test_house import MODULES, REMAINING, imports, package
@@ -244,3 +246,20 @@ def test_headings_of_a_results_file_are_those_of_its_script(script: Path) -> Non
     assert title in source
     for cell in {cell.strip() for head in heads for cell in head.strip("|").split("|")}:
         assert f" {cell} |" in source or not cell or cell.isdigit(), cell
+
+
+def test_changelog_lists_every_renamed_name() -> None:
+    """Guards users of version 0.1.0 against a rename that the changelog does not tell."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    news = text[text.index("## Unreleased") : text.index("## 0.1.0")]
+    tables = (*FIELDS.values(), TASKS, RESULT_KEYS, METRICS_COLUMNS)
+    pairs = [pair for table in tables for pair in table.items()]
+    assert len(pairs) >= 12
+    for pair in pairs:
+        assert all(re.search(rf"`(--)?{re.escape(name)}`", news) for name in pair), pair
+
+
+def test_every_public_name_is_mentioned() -> None:
+    """Guards functions against being offered without a word in README or changelog."""
+    text = README + (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert [name for name in massrl.__all__ if not re.search(rf"\b{name}\b", text)] == []
