@@ -27,13 +27,13 @@ def test_image_error_survives_the_trip_from_a_worker() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "known", "wanted"),
+    ("name", "known", "hint"),
     [
         ("simcl", ["simclr", "weak"], "did you mean 'simclr'?"),
         ("zzz", ["b", "a"], "known: a, b"),
         ("byol", ["byol-1", "byol-2"], "did you mean 'byol-2' or 'byol-1'?"),
     ],
 )
-def test_suggestion_names_the_nearest_or_else_all(name: str, known: list[str], wanted: str) -> None:
+def test_suggestion_names_the_nearest_or_else_all(name: str, known: list[str], hint: str) -> None:
     """Guards the help in every message about a name."""
-    assert errors.suggest(name, known) == wanted
+    assert errors.suggest(name, known) == hint

@@ -49,7 +49,7 @@ def half_written(error: BaseException) -> Any:
 def test_writer_that_fails_leaves_the_old_file_and_no_part(
     tmp_path: Path, error: BaseException, raised: type[BaseException], message: str, old: bool
 ) -> None:
-    """Guards the last good checkpoint: half a file must never bear its name, nor litter lie about."""
+    """Guards the last good checkpoint: half a file must never have its name, and no temporary file remain."""
     path = tmp_path / "last.ckpt"
     if old:
         path.write_bytes(b"old")

@@ -181,8 +181,8 @@ def test_old_results_are_compared_with_present_ones(workplace: Path) -> None:
     folders = [str(workplace / "simclr-done"), str(present)]
     page, comparison = massrl.compare({"folders": folders, "out": str(workplace / "out")})
     assert page.is_file()
-    assert set(comparison.tasks["present"]) == set(comparison.tasks["simclr-done"])
-    rows = {row[0]: row[1:] for row in comparison.first_rows()}
+    assert set(comparison.backbones["present"]) == set(comparison.backbones["simclr-done"])
+    rows = {row[0]: row[1:] for row in comparison.headline_rows()}
     assert rows["present"] == rows["simclr-done"]
 
 

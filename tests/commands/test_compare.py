@@ -33,16 +33,16 @@ def test_each_backbone_has_a_row_and_differences_are_named(tmp_path: Path) -> No
     options = {"folders": folders, "out": str(tmp_path / "both")}
     page, comparison = compare(options)
     assert [row[0] for row in comparison.rows("acc1")] == ["a", "b"]
-    assert comparison.outcomes == ["knn", "linear"]
-    assert comparison.sanity_warnings == []
+    assert comparison.result_names == ["knn", "linear"]
+    assert comparison.differences == []
     assert page == tmp_path / "both" / "report.html"
     for number, folder in enumerate(folders):
         tasks = json.loads((Path(folder) / "results.json").read_text(encoding="utf-8"))["tasks"]
         assert f"{tasks['knn']['acc1']:.2f}" in comparison.lines()[1 + number]
     evaluated(tmp_path / "b", seed=1, task=["knn"], k=3)
     evaluated(tmp_path / "b", seed=1, task=["linear"], data={**SHAPES, "val": "shapes(count=30)"})
-    warnings = compare(options)[1].sanity_warnings
-    assert warnings == ["settings of k-NN", "images judged by of linear probe"]
+    differences = compare(options)[1].differences
+    assert differences == ["settings of k-NN", "test images of linear probe"]
 
 
 def test_folder_without_results_or_beside_itself_is_refused(tmp_path: Path) -> None:

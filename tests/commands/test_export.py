@@ -19,7 +19,7 @@ from massrl.weights.load import load_backbone
 
 
 def test_file_and_card_are_written_beside_the_backbone_or_where_out_says(tmp_path: Path) -> None:
-    """Guards ``--out``, and an existing file against an export that was not asked to replace it."""
+    """Guards ``--out``, and the place and the name of both files."""
     path = trained(tmp_path, "resnet10-tiny", "small")
     file, card = export_backbone({"backbone": str(path)})
     assert file == tmp_path / "backbone-safetensors.safetensors"
@@ -54,7 +54,7 @@ def test_backbone_of_a_library_is_written_under_its_name(
 
 
 def test_name_that_does_not_fit_the_format_is_refused(tmp_path: Path) -> None:
-    """Guards an export that would lie about its format."""
+    """Guards an export whose name says another format."""
     path = trained(tmp_path, "resnet10-tiny", "small")
     with pytest.raises(ConfigError, match=r"ends in \.safetensors"):
         export_backbone({"backbone": str(path), "out": str(tmp_path / "x.pth")})

@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 from massrl.errors import ConfigError
-from massrl.models.backbones import TORCHVISION_RESNETS, build_backbone
+from massrl.models.backbones import TORCHVISION_RESNETS, build_backbone, seeded_backbone
 
 
 def _images(side: int = 32) -> Tensor:
@@ -49,10 +49,10 @@ def test_torchvision_resnet_takes_torchvisions_weights() -> None:
 def test_torchvision_names_all_exist_and_are_all_of_the_family() -> None:
     """A name that torchvision does not know, or a ResNet of torchvision's that falls to timm."""
     family = [name for name in torchvision.models.list_models() if "resne" in name]
-    wanted = [name for name in family if "/" not in name and not name.endswith("_v2")]
-    wanted = [name for name in wanted if not name.startswith(("deeplab", "fcn", "fasterrcnn"))]
+    expected = [name for name in family if "/" not in name and not name.endswith("_v2")]
+    expected = [name for name in expected if not name.startswith(("deeplab", "fcn", "fasterrcnn"))]
     classifiers = set(torchvision.models.list_models(module=torchvision.models))
-    assert set(TORCHVISION_RESNETS) == classifiers & set(wanted)
+    assert set(TORCHVISION_RESNETS) == classifiers & set(expected)
 
 
 def test_narrow_resnet_has_the_stated_size() -> None:
@@ -90,7 +90,7 @@ def test_stem_is_small_below_64_pixels_unless_said(
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_small_050", "resnet26d"])
-def test_stem_that_cannot_be_small_is_refused_when_asked_for(name: str) -> None:
+def test_stem_that_cannot_be_small_is_refused_when_calls_for(name: str) -> None:
     """``--model.stem small`` silently ignored."""
     assert build_backbone(name, image_side=32).stem_used == "standard"
     with pytest.raises(ConfigError, match=r"no small stem.*--model\.stem"):
@@ -107,7 +107,7 @@ def test_vision_transformer_is_built_for_the_size_of_the_views() -> None:
 def test_resnet_in_channels_last_gives_the_same_features(name: str) -> None:
     """A stage that falls back to the slow layout, or a reshape that mixes channels."""
     backbone = build_backbone(name, image_side=32).eval()
-    wanted = backbone(_images())
+    expected = backbone(_images())
     backbone = backbone.to(memory_format=torch.channels_last)
     layouts: list[bool] = []
     backbone.layer4.register_forward_hook(
@@ -117,7 +117,7 @@ def test_resnet_in_channels_last_gives_the_same_features(name: str) -> None:
     )
     got = backbone(_images().to(memory_format=torch.channels_last))
     assert layouts == [True]
-    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_backbone_with_equal_seeds_has_equal_weights() -> None:
@@ -214,15 +214,31 @@ def test_users_backbone_without_pooled_output_is_refused(
         build_backbone(f"my_networks:{name}", image_side=8)
 
 
-def test_timm_is_never_asked_for_pretrained_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timm_is_never_calls_for_pretrained_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     """Supervised weights under a self-supervised result."""
-    asked: list[bool] = []
+    calls: list[bool] = []
     create = timm.create_model
 
     def record(name: str, *, pretrained: bool, **options: object) -> nn.Module:
-        asked.append(pretrained)
+        calls.append(pretrained)
         return create(name, pretrained=pretrained, **options)
 
     monkeypatch.setattr(timm, "create_model", record)
     build_backbone("convnext_atto", image_side=32)
-    assert asked == [False]
+    assert calls == [False]
+
+
+def test_seeded_backbone_repeats_its_weights_and_leaves_the_generator_behind_them() -> None:
+    """Guards a run's start: the baseline of an evaluation, and the heads that are drawn next."""
+    states, after = [], []
+    for _ in range(2):
+        torch.rand(3)
+        network = seeded_backbone("resnet10-tiny", stem="small", image_side=32, seed=4)
+        states.append(network.state_dict())
+        after.append(torch.rand(3))
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert torch.equal(after[0], after[1])
+    torch.manual_seed(4)
+    plain = build_backbone("resnet10-tiny", stem="small", image_side=32)
+    assert torch.equal(plain.state_dict()["conv1.weight"], states[0]["conv1.weight"])
+    assert states[0]["layer2.0.conv1.weight"].is_contiguous(memory_format=torch.channels_last)

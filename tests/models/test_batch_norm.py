@@ -54,7 +54,7 @@ def test_half_precision_input_is_normalised_in_32_bits() -> None:
 
 
 def test_parameters_are_shared_with_the_replaced_batch_norm() -> None:
-    """Guards an optimiser that was made before: it must go on training the same tensors."""
+    """Guards an optimiser that was made before: it must train the same tensors afterwards."""
     norm = nn.BatchNorm1d(3).eval()
     new = AllReduceBatchNorm.convert(norm)
     assert new.weight is norm.weight

@@ -29,13 +29,13 @@ def test_target_after_an_update_is_the_weighted_mean(tau: float) -> None:
     """τ and 1 - τ exchanged; an online network that is changed too; buffers that are averaged."""
     online, target = _network(), copy_as_target(_network())
     online(torch.randn(8, 3))  # moves the online network's statistics only
-    wanted = [
+    averages = [
         tau * old.double() + (1 - tau) * new.double()
         for old, new in zip(target.parameters(), online.parameters(), strict=True)
     ]
     before = [item.detach().clone() for item in online.parameters()]
     update_target(target, online, tau=tau)
-    for got, expected in zip(target.parameters(), wanted, strict=True):
+    for got, expected in zip(target.parameters(), averages, strict=True):
         torch.testing.assert_close(got.double(), expected.detach(), rtol=1e-6, atol=1e-7)
     assert all(map(torch.equal, online.parameters(), before))
     assert torch.equal(target[1].running_mean, torch.zeros(4))

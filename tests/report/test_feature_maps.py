@@ -76,15 +76,15 @@ def test_page_is_one_file_with_maps_gallery_and_table(page: Path) -> None:
     for words in (
         "PCA of the features",
         "t-SNE",
-        "How far the features are moved",
-        "Nearest images",
+        "Invariance of the features",
+        "Nearest training images",
     ):
         assert words in text
     assert not re.search(r"(?:src|href)=\"(?!data:|#)", text)
     assert text.count("background-image:url(data:image/jpeg") == 1  # all maps show the same sheet
 
 
-def test_pages_without_maps_carry_no_program() -> None:
+def test_page_without_maps_has_no_script() -> None:
     """Guards the plain page against what it does not need."""
     assert "<script" not in render_report(ReportContent(title="x"))
 
@@ -97,7 +97,7 @@ BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 def test_page_runs_in_a_browser_and_shows_the_image_that_is_pointed_at(
     page: Path, tmp_path: Path, width: int
 ) -> None:
-    """Guards the program on the page, and its width on a telephone."""
+    """Guards the script on the page, and its width on a phone."""
     probe = """<script>window.onerror = function (what) { parent.postMessage('error: ' + what, '*'); };
     </script>"""
     then = """<script>

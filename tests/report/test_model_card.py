@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conftest import ABOUT
+from tests.conftest import ABOUT, Plugin
 
 from massrl.commands.export import export_backbone
+from massrl.config.files import read_layers
+from massrl.config.parser import make_config
 from massrl.evaluation.feature_cache import network_fingerprint
 from massrl.report.model_card import Card, card_text, stored_metrics
 from massrl.weights.load import load_backbone
@@ -78,6 +80,31 @@ def test_card_of_a_run_tells_data_policies_metrics_and_licences(tmp_path: Path) 
         "Measured with torch 2.9.",
     ):
         assert words in text
+
+
+POLICY = """
+from massrl.views.policies.colour import weak
+
+
+class Tables:
+    notice = "Somebody's tables: CC-BY 4.0"
+
+    def draw(self, stream, side):
+        return weak().draw(stream, side)
+"""
+
+
+def test_notice_of_another_packages_policy_is_on_the_card(plugin: Plugin) -> None:
+    """Guards the licence of data that a policy brings along: the card knows no policy by its name."""
+    plugin(POLICY, {"massrl.policies": {"tables": "my_plugin:Tables"}})
+    config = make_config(
+        read_layers("shapes-massrl"),
+        {"views": {"policies": ["tables", "fast-autoaugment(cifar10)", "weak", "tables()"]}},
+    ).to_dict()
+    text = card_text(card(config=config))
+    assert text.count("- Somebody's tables: CC-BY 4.0\n") == 1
+    assert text.count("- Fast AutoAugment's tables: MIT, © 2019 Ildoo Kim; searched") == 1
+    assert "- AutoAugment's tables" not in text
 
 
 @pytest.mark.parametrize("content", [{}, {"backbone": {}, "tasks": {}}])

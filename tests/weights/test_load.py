@@ -115,7 +115,7 @@ def test_file_that_names_code_is_not_followed_unless_trusted(
 def test_checkpoint_of_another_project_is_loaded_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Guards images that are prepared as nobody said: the size and the way to change it are logged."""
+    """Guards images prepared by assumption: the size and the way to change it are logged."""
     caplog.set_level("INFO")
     network = random_backbone({**ABOUT, "seed": 3})
     weights = {f"encoder.{name}": item for name, item in network.state_dict().items()}

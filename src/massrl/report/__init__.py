@@ -1,17 +1,26 @@
-"""The page of a run: one HTML file that a person can read, keep and send."""
+"""Reports: one HTML page of a run, of an evaluation or of a comparison."""
 
 from __future__ import annotations
 
-from massrl.report.content import Bars, Curve, Gallery, Matrix, Picture, ReportContent, Table
+from massrl.report.charts import Curve
+from massrl.report.content import Block, Details, PageContext, ReportContent, Section
 from massrl.report.page import render_report, write_report
+from massrl.report.pictures import Gallery, Picture
+from massrl.report.scatter import Scatter
+from massrl.report.tables import Bars, Matrix, Table
 
 __all__ = [
     "Bars",
+    "Block",
     "Curve",
+    "Details",
     "Gallery",
     "Matrix",
+    "PageContext",
     "Picture",
     "ReportContent",
+    "Scatter",
+    "Section",
     "Table",
     "render_report",
     "write_report",

@@ -1,95 +1,149 @@
 """Line charts as SVG.
 
-The plot stretches to whatever width there is, and its labels are text of the page beside it, so
-that they stay as large on a telephone as on a desk.
+The plot stretches to the available width. Its labels are text of the page beside it, so that they have the
+same size on a phone and on a desktop.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from massrl.report.content import Curve
+from massrl.report.content import Block, PageContext
 
 Values = NDArray[np.float64]
+Line = tuple[str, Values, Values]  # name, xs, ys
 
 _WIDTH, _HEIGHT = 1000.0, 400.0  # of the plot, in its own units
-_MOST_POINTS = 600  # of a line: more would not be seen and make the file large
+_MAX_POINTS = 600  # of a line: more cannot be seen and make the file large
 _SMOOTHED_FROM = 40  # points; shorter series show every point as a dot
-NUM_COLOURS = 8
-
-Colours = Mapping[str, int]  # name of a series -> its colour, the same in all charts of a page
 
 
-def line_chart(curve: Curve, colours: Colours) -> str:
-    """One curve as an HTML figure."""
-    lines = [(name, *_pairs(xs, ys)) for name, xs, ys in curve.series]
-    shown = [(xs, ys) for _, xs, ys in lines if np.isfinite(ys).any()]
-    title = f"<figcaption><h3>{escape(curve.title)}</h3><p>{escape(curve.y_label)}</p></figcaption>"
-    if not shown:
-        return f'<figure class="card">{title}<p class="empty">No values.</p></figure>'
-    x_low, x_high = _x_range([xs[np.isfinite(ys)] for xs, ys in shown])
-    y_low, y_high = _y_range([ys for _, ys in shown], smooth=curve.smooth)
+@dataclass(frozen=True, kw_only=True)
+class Curve(Block):
+    """A line chart of what changes over a run.
 
-    def place(xs: Values, ys: Values) -> tuple[Values, Values]:
-        across = (xs - x_low) / (x_high - x_low) * _WIDTH
-        return across, (y_high - ys) / (y_high - y_low) * _HEIGHT
+    Attributes:
+        title: of the chart.
+        y_label: what is measured, with its unit.
+        x_label: what it is measured over.
+        series: name, xs and ys of each line; a line breaks where a value is not finite.
+        smooth: whether long series get a smoothed line over a faint raw one.
+    """
 
-    x_ticks, y_ticks = nice_ticks(x_low, x_high, 5), nice_ticks(y_low, y_high, 5)
-    grid = "".join(
-        f'<path class="gridline" d="M0 {_number(y)}H{_WIDTH:g}"/>'
-        for y in place(np.zeros(len(y_ticks)), np.array(y_ticks))[1]
-    )
-    paths = "".join(
-        _line_paths(colours.get(name, 0), *place(xs, ys), smooth=curve.smooth)
-        for name, xs, ys in lines
-    )
-    labels = "".join(
-        f'<span style="top:{100 * (y_high - tick) / (y_high - y_low):.2f}%">{text}</span>'
-        for tick, text in zip(y_ticks, tick_texts(y_ticks), strict=True)
-    )
-    below = "".join(
-        f'<span style="left:{100 * (tick - x_low) / (x_high - x_low):.2f}%">{text}</span>'
-        for tick, text in zip(x_ticks, tick_texts(x_ticks), strict=True)
-    )
-    says = escape(_in_words(curve, lines), quote=True)
-    return (
-        f'<figure class="card">{title}{_legend(lines, colours)}'
-        f'<div class="chart"><div class="y" aria-hidden="true">{labels}</div>'
-        f'<svg role="img" aria-label="{says}" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" '
-        f'preserveAspectRatio="none">{grid}{paths}</svg>'
-        f'<div class="x" aria-hidden="true">{below}</div></div>'
-        f'<p class="axis">{escape(curve.x_label)}</p></figure>'
-    )
+    title: str
+    y_label: str
+    x_label: str = "optimiser step"
+    series: Sequence[tuple[str, Sequence[float], Sequence[float]]]
+    smooth: bool = True
+
+    def series_names(self) -> Sequence[str]:
+        """Return the lines' names; a single line needs no colour of its own."""
+        return [name for name, _, _ in self.series] if len(self.series) > 1 else []
+
+    def html(self, page: PageContext) -> str:
+        """Return the chart as a figure with legend and axes."""
+        lines = [(name, *_pairs(xs, ys)) for name, xs, ys in self.series]
+        title = (
+            f"<figcaption><h3>{escape(self.title)}</h3><p>{escape(self.y_label)}</p></figcaption>"
+        )
+        if not any(np.isfinite(ys).any() for _, _, ys in lines):
+            return f'<figure class="card">{title}<p class="empty">No values.</p></figure>'
+        axes = _Axes.around(lines, smooth=self.smooth)
+        paths = "".join(
+            _line_paths(*axes.place(xs, ys), colour=page.colour(name), smooth=self.smooth)
+            for name, xs, ys in lines
+        )
+        label = escape(self._alt_text(lines), quote=True)
+        return (
+            f'<figure class="card">{title}{_legend(lines, page)}'
+            f'<div class="chart"><div class="y" aria-hidden="true">{axes.y_labels()}</div>'
+            f'<svg role="img" aria-label="{label}" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" '
+            f'preserveAspectRatio="none">{axes.grid()}{paths}</svg>'
+            f'<div class="x" aria-hidden="true">{axes.x_labels()}</div></div>'
+            f'<p class="axis">{escape(self.x_label)}</p></figure>'
+        )
+
+    def _alt_text(self, lines: Sequence[Line]) -> str:
+        parts = []
+        for name, _, ys in lines:
+            finite = ys[np.isfinite(ys)]
+            if len(finite):
+                parts.append(f"{name} from {finite[0]:.4g} to {finite[-1]:.4g}")
+        return f"{self.title}, {self.y_label} over {self.x_label}: {'; '.join(parts)}"
+
+
+@dataclass(frozen=True)
+class _Axes:
+    """Ranges of both axes, and how values become places in the plot."""
+
+    x_low: float
+    x_high: float
+    y_low: float
+    y_high: float
+
+    @classmethod
+    def around(cls, lines: Sequence[Line], *, smooth: bool) -> _Axes:
+        shown = [(xs, ys) for _, xs, ys in lines if np.isfinite(ys).any()]
+        x_range = _x_range([xs[np.isfinite(ys)] for xs, ys in shown])
+        return cls(*x_range, *_y_range([ys for _, ys in shown], smooth=smooth))
+
+    def place(self, xs: Values, ys: Values) -> tuple[Values, Values]:
+        across = (xs - self.x_low) / (self.x_high - self.x_low) * _WIDTH
+        return across, (self.y_high - ys) / (self.y_high - self.y_low) * _HEIGHT
+
+    def grid(self) -> str:
+        ticks = np.array(nice_ticks(self.y_low, self.y_high, count=5))
+        return "".join(
+            f'<path class="gridline" d="M0 {_number(y)}H{_WIDTH:g}"/>'
+            for y in self.place(np.zeros(len(ticks)), ticks)[1]
+        )
+
+    def y_labels(self) -> str:
+        ticks = nice_ticks(self.y_low, self.y_high, count=5)
+        return "".join(
+            f'<span style="top:{100 * (self.y_high - tick) / (self.y_high - self.y_low):.2f}%">'
+            f"{text}</span>"
+            for tick, text in zip(ticks, tick_texts(ticks), strict=True)
+        )
+
+    def x_labels(self) -> str:
+        ticks = nice_ticks(self.x_low, self.x_high, count=5)
+        return "".join(
+            f'<span style="left:{100 * (tick - self.x_low) / (self.x_high - self.x_low):.2f}%">'
+            f"{text}</span>"
+            for tick, text in zip(ticks, tick_texts(ticks), strict=True)
+        )
 
 
 def smoothed(values: Values) -> Values:
-    """A running mean over about a thirtieth of the series, taken twice.
+    """Return a centred running mean over about a thirtieth of the series, applied twice.
 
-    It looks both ways, so that it does not lag behind a steep start. Values that are not finite
-    neither count nor are filled in.
+    It is centred so that it does not lag behind a steep start. Non-finite values are ignored and stay
+    as they are.
     """
     half = max(1, len(values) // 60)
     position = np.arange(len(values))
     first = position - np.minimum(half, position)
     last = np.minimum(position + np.minimum(half, position), len(values) - 1) + 1
-    known = np.isfinite(values)
-    counts = np.concatenate([[0], np.cumsum(known)])
+    finite = np.isfinite(values)
+    counts = np.concatenate([[0], np.cumsum(finite)])
     result = values
     for _ in range(2):
-        sums = np.concatenate([[0.0], np.cumsum(np.where(known, result, 0.0))])
+        sums = np.concatenate([[0.0], np.cumsum(np.where(finite, result, 0.0))])
         means = (sums[last] - sums[first]) / np.maximum(counts[last] - counts[first], 1)
-        result = np.where(known, means, np.nan)
+        result = np.where(finite, means, np.nan)
     return result
 
 
-def nice_ticks(low: float, high: float, count: int) -> list[float]:
-    """About ``count`` round numbers from ``low`` to ``high``: multiples of 1, 2 or 5 · 10ⁿ."""
+def nice_ticks(low: float, high: float, *, count: int) -> list[float]:
+    """Return about ``count`` round numbers from ``low`` to ``high``: multiples of 1, 2 or 5 · 10ⁿ."""
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
@@ -101,7 +155,7 @@ def nice_ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def tick_texts(ticks: Sequence[float]) -> list[str]:
-    """Ticks as text, all with as many decimals as tell them apart."""
+    """Return ticks as text, with the number of decimals that tells them apart."""
     largest = max((abs(tick) for tick in ticks), default=0.0)
     step = min((b - a for a, b in pairwise(ticks)), default=largest or 1.0)
     if 0 < largest < 1e-3 or largest >= 1e9:
@@ -114,8 +168,8 @@ def tick_texts(ticks: Sequence[float]) -> list[str]:
 
 def _pairs(xs: Sequence[float], ys: Sequence[float]) -> tuple[Values, Values]:
     across, up = np.asarray(xs, np.float64), np.asarray(ys, np.float64)
-    known = np.isfinite(across)
-    return across[known], np.where(np.isfinite(up[known]), up[known], np.nan)
+    finite = np.isfinite(across)
+    return across[finite], np.where(np.isfinite(up[finite]), up[finite], np.nan)
 
 
 def _x_range(series: Sequence[Values]) -> tuple[float, float]:
@@ -124,53 +178,53 @@ def _x_range(series: Sequence[Values]) -> tuple[float, float]:
 
 
 def _y_range(series: Sequence[Values], *, smooth: bool) -> tuple[float, float]:
-    """Where the lines lie; single outliers of a long raw series may leave the plot."""
+    """Return the range of the lines; single outliers of a long raw series may leave the plot."""
     ends: list[float] = []
     for ys in series:
-        known = ys[np.isfinite(ys)]
+        finite = ys[np.isfinite(ys)]
         if smooth and len(ys) > _SMOOTHED_FROM:
-            ends += [*np.nanquantile(known, (0.005, 0.995)), *_ends(smoothed(ys))]
+            ends += [*np.nanquantile(finite, (0.005, 0.995)), *_ends(smoothed(ys))]
         else:
-            ends += _ends(known)
+            ends += _ends(finite)
     low, high = min(ends), max(ends)
-    room = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
-    return low - room if low < 0 or low >= room else min(low, 0.0), high + room
+    margin = 0.06 * (high - low) or 0.1 * abs(high) or 1.0
+    return low - margin if low < 0 or low >= margin else min(low, 0.0), high + margin
 
 
 def _ends(values: Values) -> tuple[float, float]:
     return float(np.nanmin(values)), float(np.nanmax(values))
 
 
-def _line_paths(number: int, xs: Values, ys: Values, *, smooth: bool) -> str:
-    """A series: raw and smoothed line where it is long, line and dots where it is short."""
+def _line_paths(xs: Values, ys: Values, *, colour: int, smooth: bool) -> str:
+    """Return the raw and the smoothed line of a long series, the line and the dots of a short one."""
     if smooth and len(ys) > _SMOOTHED_FROM:
-        raw = f'<path class="raw s{number}" d="{_path(*_thinned(xs, ys))}"/>'
-        return f'{raw}<path class="line s{number}" d="{_path(*_thinned(xs, smoothed(ys)))}"/>'
-    drawn = f'<path class="line s{number}" d="{_path(*_thinned(xs, ys))}"/>'
+        raw = f'<path class="raw s{colour}" d="{_path(*_thinned(xs, ys))}"/>'
+        return f'{raw}<path class="line s{colour}" d="{_path(*_thinned(xs, smoothed(ys)))}"/>'
+    drawn = f'<path class="line s{colour}" d="{_path(*_thinned(xs, ys))}"/>'
     if len(ys) <= _SMOOTHED_FROM:
-        known = np.isfinite(ys)
-        dots = "".join(_dot(x, y) for x, y in zip(xs[known], ys[known], strict=True))
-        drawn += f'<path class="dot s{number}" d="{dots}"/>'
+        finite = np.isfinite(ys)
+        dots = "".join(_dot(x, y) for x, y in zip(xs[finite], ys[finite], strict=True))
+        drawn += f'<path class="dot s{colour}" d="{dots}"/>'
     return drawn
 
 
 def _dot(x: float, y: float) -> str:
     place = f"{_number(x)} {_number(y)}"
-    return f"M{place}L{place}"  # a line of no length has round ends, and so is a dot at any scale
+    return f"M{place}L{place}"  # a line of length 0 with round ends is a dot at any scale
 
 
 def _thinned(xs: Values, ys: Values) -> tuple[Values, Values]:
-    """The lowest and the highest point of every stretch, which look the same as all of them."""
-    if len(xs) <= _MOST_POINTS:
+    """Return the lowest and the highest point of every interval, which look the same as all points."""
+    if len(xs) <= _MAX_POINTS:
         return xs, ys
-    kept = {0, len(xs) - 1}
-    for stretch in np.array_split(np.arange(len(xs)), _MOST_POINTS // 2):
-        known = stretch[np.isfinite(ys[stretch])]
-        if len(known) < len(stretch):
-            kept.add(int(stretch[~np.isfinite(ys[stretch])][0]))  # a break stays a break
-        if len(known):
-            kept |= {int(known[np.argmin(ys[known])]), int(known[np.argmax(ys[known])])}
-    order = sorted(kept)
+    selected = {0, len(xs) - 1}
+    for interval in np.array_split(np.arange(len(xs)), _MAX_POINTS // 2):
+        finite = interval[np.isfinite(ys[interval])]
+        if len(finite) < len(interval):
+            selected.add(int(interval[~np.isfinite(ys[interval])][0]))  # the line still breaks here
+        if len(finite):
+            selected |= {int(finite[np.argmin(ys[finite])]), int(finite[np.argmax(ys[finite])])}
+    order = sorted(selected)
     return xs[order], ys[order]
 
 
@@ -187,21 +241,12 @@ def _number(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def _legend(lines: Sequence[tuple[str, Values, Values]], colours: Colours) -> str:
-    """Name and last value of every series."""
+def _legend(lines: Sequence[Line], page: PageContext) -> str:
+    """Return name and last value of every series."""
     items = []
     for name, _, ys in lines:
-        known = ys[np.isfinite(ys)]
-        last = f"{known[-1]:.4g}".replace("-", "−") if len(known) else "no values"
-        key = f'<i class="s{colours.get(name, 0)}"></i>'
+        finite = ys[np.isfinite(ys)]
+        last = f"{finite[-1]:.4g}".replace("-", "−") if len(finite) else "no values"
+        key = f'<i class="s{page.colour(name)}"></i>'
         items.append(f'<li>{key}{escape(name)} <b title="last value">{last}</b></li>')
     return f'<ul class="legend">{"".join(items)}</ul>'
-
-
-def _in_words(curve: Curve, lines: Sequence[tuple[str, Values, Values]]) -> str:
-    parts = []
-    for name, _, ys in lines:
-        known = ys[np.isfinite(ys)]
-        if len(known):
-            parts.append(f"{name} from {known[0]:.4g} to {known[-1]:.4g}")
-    return f"{curve.title}, {curve.y_label} over {curve.x_label}: {'; '.join(parts)}"

@@ -1,7 +1,8 @@
-"""The figures of several backbones side by side."""
+"""Compare the results of several backbones."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,169 +19,195 @@ from massrl.evaluation.results import (
 )
 from massrl.evaluation.task import task_of
 from massrl.files import write_json
-from massrl.report.content import ReportContent, Table, Tasks
-from massrl.report.figures import accuracy_bars, are_figures, invariance_tables
+from massrl.report.content import ReportContent, Section
+from massrl.report.figures import (
+    BackboneResults,
+    Results,
+    are_results,
+    invariance_tables,
+    result_sections,
+)
 from massrl.report.page import write_report
 from massrl.report.run_page import metric_curves
+from massrl.report.tables import Table
 from massrl.runs.folder import RunFolder
 from massrl.runs.metrics import read_metrics
+
+# Options of an evaluation that no metric depends on.
+_NOT_SETTINGS = ("task", "data", "random_init", "cache", "out")
+# Settings that list what is evaluated, one result each.
+_LISTS = ("fractions", "lists", "sets")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Figures of several backbones.
+    """Results of several backbones.
 
     Attributes:
-        tasks: figures by task, by the name of the backbone.
-        doubts: why some of them may not be compared.
+        backbones: results by name, by the name of the backbone.
+        differences: what else differs between the results of one task, so that they are not comparable.
     """
 
-    tasks: Tasks
-    sanity_warnings: list[str]
+    backbones: BackboneResults
+    differences: list[str]
 
     @property
-    def outcomes(self) -> list[str]:
-        """Every task that has figures of at least one backbone."""
-        return list(
-            dict.fromkeys(
-                name
-                for items in self.tasks.values()
-                for name, item in items.items()
-                if headline_metrics(item)
-            )
-        )
+    def result_names(self) -> list[str]:
+        """Names of the results that any of the backbones has metrics of."""
+        names = [
+            name
+            for results in self.backbones.values()
+            for name, item in results.items()
+            if headline_metrics(item)
+        ]
+        return list(dict.fromkeys(names))
 
-    def rows(self, figure: str) -> list[list[str]]:
-        """A row for each backbone: its name, and the figure for each task."""
+    def rows(self, metric: str) -> list[list[str]]:
+        """Return a row for each backbone: its name, and a metric of each result in percent."""
         return [
-            [backbone, *(_text(figures.get(name, {}).get(figure)) for name in self.outcomes)]
-            for backbone, figures in self.tasks.items()
+            [backbone, *(_text(results.get(name, {}).get(metric)) for name in self.result_names)]
+            for backbone, results in self.backbones.items()
         ]
 
-    def first_rows(self) -> list[list[str]]:
-        """The same with the figure that each task is known by."""
+    def headline_rows(self) -> list[list[str]]:
+        """Return a row for each backbone: its name, and the headline metric of each result."""
         return [
-            [
-                backbone,
-                *(
-                    _text(next(iter(headline_metrics(figures.get(name, {})).values()), None))
-                    for name in self.outcomes
-                ),
-            ]
-            for backbone, figures in self.tasks.items()
+            [backbone, *(_text(_headline(results.get(name, {}))) for name in self.result_names)]
+            for backbone, results in self.backbones.items()
         ]
 
     def lines(self) -> list[str]:
-        """The figures that tasks are known by, for a person, line by line."""
-        table = [["percent", *self.outcomes], *self.first_rows()]
+        """Return the headline metrics as an aligned table, line by line, and the differences."""
+        table = [["percent", *self.result_names], *self.headline_rows()]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
             "  ".join(
-                cell.rjust(width) if place else cell.ljust(width)
-                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+                cell.rjust(width) if column else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
             )
             for row in table
         ]
-        return [*lines, *(f"not the same: {warning}" for warning in self.sanity_warnings)]
+        return [*lines, *(f"different: {difference}" for difference in self.differences)]
 
 
-def compare_folders(wanted: CompareConfig) -> tuple[Path, Comparison]:
-    """See ``massrl.compare``."""
-    folders = [RunFolder(Path(folder).expanduser()) for folder in wanted.folders]
-    names = _names(folders)
-    tasks: Tasks = {}
+def compare_folders(options: CompareConfig) -> tuple[Path, Comparison]:
+    """Compare the results in several folders, and write a page and ``comparison.json``.
+
+    Args:
+        options: the folders, and where to write.
+
+    Returns:
+        The path of the page, and its content.
+
+    Raises:
+        DataError: if a folder has no results, or is given twice.
+    """
+    folders = [RunFolder(Path(folder).expanduser()) for folder in options.folders]
+    names = _short_names([folder.path.resolve() for folder in folders])
+    backbones: dict[str, Results] = {}
     for name, folder in zip(names, folders, strict=True):
-        found = {
-            f"{name}{word}": items
-            for word, random_init in ((", untrained", True), ("", False))
-            if (items := _tasks(folder.path, random_init=random_init)) is not None
-        }
-        if not found:
-            raise DataError(f"{folder.path} holds no figures: massrl evaluate makes them")
-        tasks |= found
-    comparison = Comparison(tasks, _doubts(tasks))
-    out = Path(wanted.out).expanduser()
-    write_json(out / "comparison.json", {"tasks": tasks, "doubts": comparison.sanity_warnings})
-    curves = [
-        (name, read_metrics(folder.metrics))
-        for name, folder in zip(names, folders, strict=True)
-        if folder.metrics.is_file()
-    ]
-    tables = [
-        Table(
-            title=metric_label(key),
-            header=["backbone", *map(task_title, comparison.outcomes)],
-            rows=comparison.rows(key),
-            note="Percent.",
-        )
-        for key in metric_keys(item for items in tasks.values() for item in items.values())
-    ]
+        backbones |= _backbones(name, folder.path)
+    comparison = Comparison(backbones, _differences(backbones))
+    out = Path(options.out).expanduser()
+    write_json(
+        out / "comparison.json",
+        {"tasks": dict(backbones), "differences": comparison.differences},
+    )
+    curves = metric_curves(
+        [(name, read_metrics(folder.metrics)) for name, folder in zip(names, folders, strict=True)]
+    )
+    differences = ", ".join(comparison.differences)
     content = ReportContent(
         title="Comparison",
-        lead=f"Not the same: {', '.join(comparison.sanity_warnings)}."
-        if comparison.sanity_warnings
-        else "",
-        bars=accuracy_bars(tasks),
-        tables=[*tables, *invariance_tables(tasks)],
-        curves=metric_curves(curves),
+        lead=f"Not comparable in every respect: different {differences}." if differences else "",
+        sections=[
+            *result_sections(
+                backbones, [*_metric_tables(comparison), *invariance_tables(backbones)]
+            ),
+            Section("Training", curves, columns=True),
+        ],
     )
     return write_report(out, content), comparison
 
 
-def _names(folders: list[RunFolder]) -> list[str]:
-    """The folders' own names, with as much of their paths as tells them apart."""
-    paths = [folder.path.resolve() for folder in folders]
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    """Return the folders' names, with as much of their paths as distinguishes them."""
     if len(set(paths)) < len(paths):
-        raise DataError("a folder is compared with itself: different ones are wanted")
+        raise DataError("a folder is compared with itself: different folders are wanted")
     depth = 1
     while len({path.parts[-depth:] for path in paths}) < len(paths):
         depth += 1
     return ["/".join(path.parts[-depth:]) for path in paths]
 
 
-def _tasks(folder: Path, *, random_init: bool) -> dict[str, Any] | None:
+def _backbones(name: str, folder: Path) -> dict[str, Results]:
+    """Return the results in a folder: of random weights, of the trained ones, or both."""
+    found = {}
+    for suffix, random_init in ((", untrained", True), ("", False)):
+        results = _read(folder, random_init=random_init)
+        if results is not None:
+            found[f"{name}{suffix}"] = results
+    if not found:
+        raise DataError(f"{folder} has no results: massrl evaluate writes them")
+    return found
+
+
+def _read(folder: Path, *, random_init: bool) -> Results | None:
     try:
-        tasks = dict(read_results(folder, random_init=random_init)["tasks"])
-        known = are_figures(tasks)
+        results = read_results(folder, random_init=random_init)["tasks"]
+        valid = are_results(results)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        known = False
-    if not known:
+        valid = False
+    if not valid:
         name = results_name(random_init=random_init)
-        raise DataError(f"{folder / name} holds no figures of massrl")
-    return tasks
+        raise DataError(f"{folder / name} has no results of massrl")
+    return dict(results)
 
 
-def _doubts(tasks: Tasks) -> list[str]:
-    """What differs between figures of one task, beside the backbone."""
-    sanity_warnings = []
-    for outcome in dict.fromkeys(name for figures in tasks.values() for name in figures):
-        items = [figures[outcome] for figures in tasks.values() if outcome in figures]
-        for what, key in (("images learnt from", "train"), ("images judged by", "val")):
-            if len({item["data"][key]["fingerprint"] for item in items}) > 1:
-                sanity_warnings.append(f"{what} of {task_title(outcome)}")
-        settings = [_settings(outcome, item["config"]) for item in items]
+def _metric_tables(comparison: Comparison) -> list[Table]:
+    """Return a table for each metric: a row for each backbone, a column for each result."""
+    keys = metric_keys(
+        item for results in comparison.backbones.values() for item in results.values()
+    )
+    header = ["backbone", *map(task_title, comparison.result_names)]
+    return [
+        Table(title=metric_label(key), header=header, rows=comparison.rows(key), note="Percent.")
+        for key in keys
+    ]
+
+
+def _differences(backbones: BackboneResults) -> list[str]:
+    """Return what differs between the results of one name, other than the backbone."""
+    differences = []
+    for name in dict.fromkeys(name for results in backbones.values() for name in results):
+        items = [results[name] for results in backbones.values() if name in results]
+        for images, part in (("training images", "train"), ("test images", "val")):
+            if len({item["data"][part]["fingerprint"] for item in items}) > 1:
+                differences.append(f"{images} of {task_title(name)}")
+        settings = [_settings(name, item["config"]) for item in items]
         if any(item != settings[0] for item in settings):
-            sanity_warnings.append(f"settings of {task_title(outcome)}")
-    return sanity_warnings
+            differences.append(f"settings of {task_title(name)}")
+    return differences
 
 
-def _own(setting: Any) -> Any:
-    """A setting without the list of what else was judged by it."""
+def _settings(name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a result depends on: all of them for a task that is not installed."""
+    found = task_of(name)
+    keys = found[1].settings if found else [key for key in config if key not in _NOT_SETTINGS]
+    return {key: _without_lists(config.get(key)) for key in keys}
+
+
+def _without_lists(setting: Any) -> Any:
+    """Return a section of settings without the list of everything that was evaluated with it."""
     if not isinstance(setting, dict):
         return setting
-    return {
-        key: value for key, value in setting.items() if key not in ("fractions", "lists", "sets")
-    }
+    return {key: value for key, value in setting.items() if key not in _LISTS}
 
 
-def _settings(outcome: str, config: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that a result depends on; all of them for a task that is not installed."""
-    found = task_of(outcome)
-    elsewhere = ("task", "data", "random_init", "cache", "out")
-    keys = found[1].settings if found else [key for key in config if key not in elsewhere]
-    return {key: _own(config.get(key)) for key in keys}
+def _headline(result: Mapping[str, Any]) -> float | None:
+    return next(iter(headline_metrics(result).values()), None)
 
 
 def _text(value: float | None) -> str:

@@ -1,177 +1,121 @@
-"""What a report shows: words, numbers and pictures, nothing of how they look."""
+"""What a page is made of: a title, a few facts, and sections of blocks.
+
+A block is a chart, a table or a picture that renders itself. The page knows no kind of block, so a further
+kind is one class with a method ``html``, and a further chart is one more block in a section.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
 
-import numpy as np
-from numpy.typing import NDArray
+from massrl.report.style import NUM_COLOURS
 
 
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """An image with a caption.
+class PageContext:
+    """What the blocks of one page share: the colours of names, styles and scripts.
 
-    Attributes:
-        image: uint8 ``(H, W, 3)``, RGB, or the path of a PNG or JPEG file.
-        caption: what stands under it; may be empty.
-        alt: what it shows, for those who cannot see it; the caption where empty.
+    Args:
+        names: series that are told apart by colour, in the order of the colours.
     """
 
-    image: NDArray[np.uint8] | Path
-    caption: str = ""
-    alt: str = ""
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        distinct = dict.fromkeys(names)
+        self._colours = {name: number % NUM_COLOURS for number, name in enumerate(distinct)}
+        self._styles: dict[str, None] = {}
+        self._scripts: dict[str, None] = {}
+
+    def colour(self, name: str) -> int:
+        """Return the number of a series' colour, the same in all blocks of the page."""
+        return self._colours.get(name, 0)
+
+    def add_style(self, css: str) -> None:
+        """Add style rules to the page, once however many blocks add them."""
+        self._styles[css] = None
+
+    def add_script(self, html: str) -> None:
+        """Add a ``<script>`` element to the page, once however many blocks add it."""
+        self._scripts[html] = None
+
+    @property
+    def styles(self) -> str:
+        """All added style rules."""
+        return "".join(self._styles)
+
+    @property
+    def scripts(self) -> str:
+        """All added scripts."""
+        return "".join(self._scripts)
+
+
+class Block(ABC):
+    """A part of a page."""
+
+    def series_names(self) -> Sequence[str]:
+        """Return the names that this block tells apart by colour."""
+        return ()
+
+    @abstractmethod
+    def html(self, page: PageContext) -> str:
+        """Return the block as HTML; every text in it is escaped.
+
+        Args:
+            page: colours of series, and where styles and scripts of the block go.
+
+        Raises:
+            DataError: if a picture of the block cannot be read.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
-    """Something that changes over a run.
+class Details(Block):
+    """Preformatted text that is shown when its title is clicked.
 
     Attributes:
-        title: name of the chart.
-        y_label: what is measured, with its unit.
-        x_label: what it is measured over.
-        series: name, xs and ys of each line; a line breaks where a value is not finite.
-        smooth: whether long series get a smoothed line over a faint raw one.
-    """
-
-    title: str
-    y_label: str
-    x_label: str = "optimiser step"
-    series: Sequence[tuple[str, Sequence[float], Sequence[float]]]
-    smooth: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bars:
-    """Percentages side by side.
-
-    Attributes:
-        title: name of the chart.
-        groups: names of the groups, e.g. ``("k-NN", "linear")``.
-        series: name and one percentage per group, e.g. ``("MASSRL", (71.2, 74.0))``; ``None`` where
-            there is none.
-        chance: percentage of guessing, drawn as a line; ``None`` for no line.
-        note: one sentence under the chart.
-    """
-
-    title: str
-    groups: Sequence[str]
-    series: Sequence[tuple[str, Sequence[float | None]]]
-    chance: float | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Matrix:
-    """A number for every ordered pair.
-
-    Attributes:
-        title: name of the chart.
-        names: names of the rows, which are those of the columns too.
-        rows: the numbers, ``None`` where there is none.
-        note: one sentence under it.
-        decimals: of the numbers as they are shown.
-    """
-
-    title: str = "Loss of every ordered pair of views"
-    names: Sequence[str]
-    rows: Sequence[Sequence[float | None]]
-    note: str = ""
-    decimals: int = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """Rows of words and numbers, shown as they are given.
-
-    Attributes:
-        title: name of the table.
-        header: names of the columns.
-        rows: the cells; the first of a row names it, a column of numbers stands to the right.
-        note: one sentence under it.
+        title: of the text.
+        text: the text.
     """
 
     title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
+    text: str
+
+    def html(self, page: PageContext) -> str:
+        """Return the text in a closed ``<details>`` element."""
+        return (
+            f'<details class="card"><summary><h2>{escape(self.title)}</h2></summary>'
+            f"<pre>{escape(self.text)}</pre></details>"
+        )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Gallery:
-    """Images with the images that are nearest to them.
+@dataclass(frozen=True)
+class Section:
+    """Blocks under a heading; a section without blocks is left out.
 
     Attributes:
-        title: name of the gallery.
-        rows: a query and its nearest images, each with whether it is right; ``None``: not known.
-        note: one sentence under the title.
+        title: heading; none where empty, which continues the section before.
+        blocks: in the order in which they are shown.
+        columns: whether they are placed side by side where there is room.
     """
 
     title: str
-    rows: Sequence[tuple[Picture, Sequence[tuple[Picture, bool | None]]]]
-    note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scatter:
-    """Images as points of a map.
-
-    Attributes:
-        title: name of the map.
-        points: across and up, in [0, 1].
-        groups: class of each point, from 0.
-        names: of the classes.
-        texts: name of each point's image.
-        sheet: JPEG file of the images' thumbnails, row by row in the order of the points.
-        thumb: side of a thumbnail, pixels.
-        per_row: thumbnails in a row of the sheet.
-    """
-
-    title: str
-    points: Sequence[tuple[float, ...]]
-    groups: Sequence[int]
-    names: Sequence[str]
-    texts: Sequence[str]
-    sheet: Path
-    thumb: int
-    per_row: int
+    blocks: Sequence[Block]
+    columns: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportContent:
-    """All that a report shows; parts that are empty are left out.
+    """Content of a page.
 
     Attributes:
-        title: name of the run.
-        lead: one sentence that says what came out.
-        facts: label and value of the few numbers that matter most.
-        config_text: the configuration, as in ``config.yaml``.
-        curves: what changed over the run.
-        matrix: the losses of the pairs of views.
-        confusion: which classes are taken for which.
-        tables: further results.
-        bars: results side by side.
-        images: pictures, such as the contact sheet.
-        maps: images as points.
-        galleries: nearest neighbours.
+        title: of the page.
+        lead: one sentence with the main result.
+        facts: label and value of the few most important numbers.
+        sections: everything else.
     """
 
     title: str
     lead: str = ""
     facts: Sequence[tuple[str, str]] = ()
-    config_text: str = ""
-    curves: Sequence[Curve] = ()
-    matrix: Matrix | None = None
-    confusion: Matrix | None = None
-    tables: Sequence[Table] = ()
-    bars: Sequence[Bars] = ()
-    images: Sequence[Picture] = ()
-    maps: Sequence[Scatter] = ()
-    galleries: Sequence[Gallery] = ()
-
-
-Tasks = dict[str, dict[str, Any]]  # figures by task, by the name of the weights
+    sections: Sequence[Section] = ()

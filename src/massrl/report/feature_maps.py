@@ -1,31 +1,38 @@
-"""The feature report as blocks of a run's page."""
+"""The feature report of ``--task features`` as blocks of a page."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from massrl.evaluation.tasks.feature_maps import THUMBNAIL, THUMBNAILS_PER_ROW, TILE
-from massrl.report.content import Gallery, Picture, Scatter
+from massrl.report.pictures import Gallery, Picture
+from massrl.report.scatter import Scatter
+
+_FILES = ("features.json", "look.json")  # the second one is of version 0.1.0
 
 
 def load_feature_report(folder: Path, title: str) -> tuple[list[Scatter], list[Gallery]]:
-    """Maps and gallery of a folder that ``--task features`` wrote; empty where there is none."""
-    files = [folder / name for name in ("features.json", "look.json")]  # the latter: version 0.1.0
-    file = next((file for file in files if file.is_file()), None)
+    """Return the maps and the nearest neighbours in a folder; nothing where there is no report.
+
+    Args:
+        folder: that ``--task features`` wrote.
+        title: name of the backbone, which is added to the titles.
+    """
+    file = next((folder / name for name in _FILES if (folder / name).is_file()), None)
     if file is None:
         return [], []
     content = json.loads(file.read_text(encoding="utf-8"))
-    classes = content["classes"]
     maps = [
         Scatter(
             title=f"{name} of the features, {title}",
             points=[tuple(point) for point in points],
             groups=content["labels"],
-            names=classes,
+            names=content["classes"],
             texts=content["names"],
             sheet=folder / "map.jpg",
             thumb=THUMBNAIL,
@@ -33,20 +40,24 @@ def load_feature_report(folder: Path, title: str) -> tuple[list[Scatter], list[G
         )
         for name, points in content["maps"].items()
     ]
-    pixels = cv2.cvtColor(cv2.imread(str(folder / "neighbours.jpg")), cv2.COLOR_BGR2RGB)
-    rows = []
-    for number, row in enumerate(content["rows"]):
-        cells = [
-            pixels[
-                number * TILE : (number + 1) * TILE,
-                place * TILE : (place + 1) * TILE,
-            ]
-            for place in range(1 + len(row["near"]))
-        ]
-        query = Picture(image=np.asarray(cells[0]), alt=classes[row["label"]])
-        near = [
-            (Picture(image=np.asarray(cell), alt=classes[label]), label == row["label"])
-            for cell, label in zip(cells[1:], row["near"], strict=True)
-        ]
-        rows.append((query, near))
-    return maps, [Gallery(title=f"Nearest images that were learnt from, {title}", rows=rows)]
+    sheet = cv2.cvtColor(cv2.imread(str(folder / "neighbours.jpg")), cv2.COLOR_BGR2RGB)
+    rows = [
+        _gallery_row(
+            row, np.asarray(sheet[number * TILE : (number + 1) * TILE]), content["classes"]
+        )
+        for number, row in enumerate(content["rows"])
+    ]
+    return maps, [Gallery(title=f"Nearest training images, {title}", rows=rows)]
+
+
+def _gallery_row(
+    row: dict[str, Any], strip: np.ndarray, classes: list[str]
+) -> tuple[Picture, list[tuple[Picture, bool | None]]]:
+    """Return a query and its neighbours from one row of the sheet."""
+    query, *near = (
+        Picture(image=strip[:, number * TILE : (number + 1) * TILE], alt=classes[label])
+        for number, label in enumerate([row["label"], *row["near"]])
+    )
+    return query, [
+        (picture, label == row["label"]) for picture, label in zip(near, row["near"], strict=True)
+    ]

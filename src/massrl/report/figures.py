@@ -1,39 +1,75 @@
-"""Charts and tables of a run's page, made from ``results.json``."""
+"""Charts and tables of evaluation results, made from ``results.json``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from massrl.evaluation.data import SETS
 from massrl.evaluation.results import headline_metrics, metric_keys, metric_label, task_title
 from massrl.evaluation.task import task_of
-from massrl.report.content import Bars, Matrix, Table, Tasks
+from massrl.report.content import Block, Section
+from massrl.report.tables import Bars, Matrix, Table
 
-_MOST_CLASSES = 30  # in a table or a matrix that is to be read
+Results = Mapping[str, dict[str, Any]]
+"""Results of one backbone by name, as ``tasks`` in ``results.json`` has them."""
 
+BackboneResults = Mapping[str, Results]
+"""Results by the name of the backbone; of one run, ``trained`` and ``untrained``."""
 
-def are_figures(tasks: Any) -> bool:
-    """Whether these are figures by task, with what they rest on, as massrl writes them."""
-    return bool(tasks) and all("data" in item and "config" in item for item in tasks.values())
-
-
-def _judged(tasks: Tasks) -> dict[str, Any]:
-    """Figures of the trained weights, of the untrained where there are no others."""
-    items = tasks.get("trained") or tasks.get("untrained") or {}
-    return {name: item for name, item in items.items() if headline_metrics(item)}
+_MAX_CLASSES = 30  # in a table or a matrix, so that it can be read
 
 
-def _asked(figures: dict[str, Any]) -> str:
-    """What the judged images are to the backbone: those held out of a run's own are not new to it."""
-    if figures["data"].get("held_out"):
-        return "images that were held out of the judging, not of the pre-training"
-    return "images of another part"
+def are_results(results: Any) -> bool:
+    """Return whether these are results of massrl, with their provenance."""
+    return bool(results) and all("data" in item and "config" in item for item in results.values())
 
 
-def _grouped(outcomes: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Sort results by what their metrics are of: images, other data sets, objects, or something else."""
+def main_results(backbones: BackboneResults) -> Results:
+    """Return the results with metrics of the trained weights, else of the untrained."""
+    results = backbones.get("trained") or backbones.get("untrained") or {}
+    return {name: item for name, item in results.items() if headline_metrics(item)}
+
+
+def describe_test_images(result: Mapping[str, Any]) -> str:
+    """Return what the test images are to the backbone, which may have been pre-trained on them."""
+    if result["data"].get("held_out"):
+        return "images held out from the classifier, but not from pre-training"
+    return "the test images"
+
+
+def result_sections(backbones: BackboneResults, tables: Sequence[Block]) -> list[Section]:
+    """Return the charts of all results, and tables below them, as the sections called Results."""
+    bars = accuracy_bars(backbones)
+    return [
+        Section("Results", bars, columns=len(bars) > 1),
+        Section("" if bars else "Results", tables),
+    ]
+
+
+def accuracy_bars(backbones: BackboneResults) -> list[Bars]:
+    """Return bar charts with a group for each result and a bar for each backbone."""
+    results: dict[str, dict[str, Any]] = {}
+    for items in backbones.values():
+        results |= {name: item for name, item in items.items() if name not in results}
+    results = {name: item for name, item in results.items() if headline_metrics(item)}
+    titles = {
+        "images": "",
+        "sets": "Other data sets, each by its own metric",
+        "objects": "Objects in images",
+        "others": "Other metrics",
+    }
+    return [
+        _bars(group, backbones, title=titles[name])
+        for name, group in _grouped(results).items()
+        if group
+    ]
+
+
+def _grouped(results: Results) -> dict[str, Results]:
+    """Group results by what their metrics are of: images, other data sets, objects, or something else."""
     groups: dict[str, dict[str, Any]] = {"images": {}, "sets": {}, "objects": {}, "others": {}}
-    for name, item in outcomes.items():
+    for name, item in results.items():
         found = task_of(name)
         needs = found[1].needs if found else "images"
         if needs == SETS:
@@ -43,153 +79,142 @@ def _grouped(outcomes: dict[str, Any]) -> dict[str, dict[str, Any]]:
         else:
             group = "objects"
         groups[group][name] = item
-    return groups
+    return dict(groups)
 
 
-def accuracy_bars(tasks: Tasks) -> list[Bars]:
-    """Figures side by side: a group for each task, a bar for each backbone.
-
-    Args:
-        tasks: figures by task, by the name of the backbone.
-    """
-    outcomes: dict[str, dict[str, Any]] = {}
-    for items in tasks.values():
-        outcomes |= {name: item for name, item in items.items() if name not in outcomes}
-    first = {name: next(iter(headline_metrics(item)), "") for name, item in outcomes.items()}
-    groups = _grouped({name: item for name, item in outcomes.items() if first[name]})
-    bars = []
-    for group, title in (
-        ("images", ""),
-        ("sets", "Other data sets, each by its own metric"),
-        ("objects", "Objects in images"),
-        ("others", "Other metrics"),
-    ):
-        names = list(groups[group])
-        if not names:
-            continue
-        about = outcomes[names[0]]["data"]
-        same = len({outcomes[name]["data"]["val"]["fingerprint"] for name in names}) == 1
-        series = [
-            (backbone, [items.get(name, {}).get(first[name]) for name in names])
-            for backbone, items in tasks.items()
-        ]
-        judged = f"{about['val']['num_images']:,} images of {about['val']['name']}"
-        bars.append(
-            Bars(
-                title=title
-                or (f"Accuracy on {_asked(outcomes[names[0]])}" if same else "Accuracy"),
-                groups=[
-                    f"{task_title(n)}, {metric_label(first[n])}" if title else task_title(n)
-                    for n in names
-                ],
-                series=series,
-                chance=None if title or not same else 100 / max(1, about["train"]["num_classes"]),
-                note=f"{judged}, {'' if title else 'top-1 '}percent."
-                if same
-                else "Percent; each task has images of its own.",
-            )
-        )
-    return bars
+def _bars(results: Results, backbones: BackboneResults, *, title: str) -> Bars:
+    """Return the chart of one group; without a title, of accuracies on images."""
+    first = next(iter(results.values()))
+    metrics = {name: next(iter(headline_metrics(item))) for name, item in results.items()}
+    fingerprints = {item["data"]["val"]["fingerprint"] for item in results.values()}
+    groups = [
+        f"{task_title(name)}, {metric_label(key)}" if title else task_title(name)
+        for name, key in metrics.items()
+    ]
+    note, chance = "Percent; the tasks have different test images.", None
+    accuracy = "Accuracy"
+    if len(fingerprints) == 1:
+        data = first["data"]
+        note = f"{data['val']['num_images']:,} images of {data['val']['name']}, percent."
+        if not title:
+            note = note.replace("percent", "top-1 percent")
+            accuracy = f"Accuracy on {describe_test_images(first)}"
+            chance = 100 / max(1, data["train"]["num_classes"])
+    return Bars(
+        title=title or accuracy,
+        groups=groups,
+        series=[
+            (backbone, [items.get(name, {}).get(key) for name, key in metrics.items()])
+            for backbone, items in backbones.items()
+        ],
+        chance=chance,
+        note=note,
+    )
 
 
-def _figures(tasks: Tasks) -> list[Table]:
-    groups = _grouped(_judged(tasks))
+def metric_tables(results: Results) -> list[Table]:
+    """Return tables of all metrics: a row for each result, a column for each metric."""
+    titles = {
+        "images": "All metrics",
+        "sets": "Other data sets",
+        "objects": "All metrics of objects",
+        "others": "Other metrics",
+    }
     tables = []
-    for group, title in (
-        ("images", "All metrics"),
-        ("sets", "Other data sets"),
-        ("objects", "All metrics of objects"),
-        ("others", "Other metrics"),
-    ):
-        outcomes = groups[group]
-        keys = metric_keys(outcomes.values())
-        if not keys:
-            continue
+    for name, group in _grouped(results).items():
+        keys = metric_keys(group.values())
         rows = [
             [
-                task_title(name),
+                task_title(result),
                 *(_percent(headline_metrics(item).get(key)) for key in keys),
                 f"{item.get('labelled_images', item['data']['train']['num_images']):,}",
                 f"{item['seconds']:.1f}",
             ]
-            for name, item in outcomes.items()
+            for result, item in group.items()
         ]
-        header = ["task", *map(metric_label, keys), "images learnt from", "seconds"]
-        tables.append(Table(title=title, header=header, rows=rows))
+        if keys:
+            header = ["task", *map(metric_label, keys), "training images", "seconds"]
+            tables.append(Table(title=titles[name], header=header, rows=rows))
     return tables
 
 
-def invariance_tables(tasks: Tasks) -> list[Table]:
-    """How far each strategy moves the features of each backbone, where that was measured."""
-    moved = {
+def invariance_tables(backbones: BackboneResults) -> list[Table]:
+    """Return a table of how far each policy moves the features of each backbone, if that was measured."""
+    measured = {
         name: item["invariance"]
-        for name, items in tasks.items()
+        for name, items in backbones.items()
         for item in items.values()
         if "invariance" in item
     }
-    if not moved:
+    if not measured:
         return []
-    ways = list(dict.fromkeys(way for values in moved.values() for way in values))
+    transforms = dict.fromkeys(key for distances in measured.values() for key in distances)
     return [
         Table(
-            title="How far the features are moved",
-            header=["by", *moved],
+            title="Invariance of the features",
+            header=["transform", *measured],
             rows=[
-                [way, *("–" if v.get(way) is None else f"{v[way]:.2f}" for v in moved.values())]
-                for way in ways
+                [name, *(_number(distances.get(name)) for distances in measured.values())]
+                for name in transforms
             ],
-            note="0: the backbone does not see it; 1: as far as to another image. A strategy is "
-            "compared with the plain view of the same crop.",
+            note="Distance between the features of two views of an image: 0 is invariant, 1 is the distance "
+            "between different images. A policy is compared with the plain view of the same crop.",
         )
     ]
 
 
-def _per_class(tasks: Tasks) -> list[Table]:
+def per_class_tables(results: Results) -> list[Table]:
+    """Return tables of the metrics by class, hardest first, of classification and of segmentation."""
     tables = []
-    for what, judged in (
-        ("Accuracy", _grouped(_judged(tasks))["images"]),
-        ("Intersection over union", {n: i for n, i in _judged(tasks).items() if "miou" in i}),
+    for metric, group in (
+        ("Accuracy", _grouped(results)["images"]),
+        ("Intersection over union", {n: item for n, item in results.items() if "miou" in item}),
     ):
-        if not judged:
+        if not group:
             continue
-        first = next(iter(judged.values()))["per_class"]
+        first = next(iter(group.values()))["per_class"]
         hardest = sorted((name for name in first if first[name] is not None), key=first.__getitem__)
-        most = len(hardest) > _MOST_CLASSES
-        which = f"the {_MOST_CLASSES} hardest first" if most else "hardest first"
+        which = (
+            f"the {_MAX_CLASSES} hardest first" if len(hardest) > _MAX_CLASSES else "hardest first"
+        )
         tables.append(
             Table(
-                title=f"{what} by class, {which}",
-                header=["class", *map(task_title, judged)],
+                title=f"{metric} by class, {which}",
+                header=["class", *map(task_title, group)],
                 rows=[
-                    [name, *(_percent(item["per_class"].get(name)) for item in judged.values())]
-                    for name in hardest[:_MOST_CLASSES]
+                    [name, *(_percent(item["per_class"].get(name)) for item in group.values())]
+                    for name in hardest[:_MAX_CLASSES]
                 ],
             )
         )
     return tables
 
 
-def _confusion(tasks: Tasks) -> Matrix | None:
-    """What is taken for what, by the best of the tasks that say so."""
+def confusion_matrices(results: Results) -> list[Matrix]:
+    """Return the confusion matrix of the most accurate result, if it has few enough classes to be read."""
     counted = {
-        name: item
-        for name, item in _grouped(_judged(tasks))["images"].items()
-        if item.get("confusion")
+        name: item for name, item in _grouped(results)["images"].items() if item.get("confusion")
     }
     if not counted:
-        return None
-    name, item = max(counted.items(), key=lambda pair: pair[1]["acc1"])
-    names, rows = list(item["per_class"]), item["confusion"]
-    if len(names) > _MOST_CLASSES:
-        return None
-    return Matrix(
-        title=f"What is taken for what, {task_title(name)}",
-        names=names,
-        rows=[[100 * count / max(1, sum(row)) for count in row] for row in rows],
-        note="Percent of each class (row) that is taken for a class (column).",
-        decimals=1,
-    )
+        return []
+    name, item = max(counted.items(), key=lambda pair: float(pair[1]["acc1"]))
+    classes = list(item["per_class"])
+    if len(classes) > _MAX_CLASSES:
+        return []
+    return [
+        Matrix(
+            title=f"Confusion matrix, {task_title(name)}",
+            names=classes,
+            rows=[[100 * count / max(1, sum(row)) for count in row] for row in item["confusion"]],
+            note="Percent of each class (row) that is predicted as a class (column).",
+            decimals=1,
+        )
+    ]
 
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""The losses of all pairs of views as a picture, for where no page can be shown."""
+"""The loss matrix as a picture, for loggers and documents."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from massrl.report.content import Matrix
+from massrl.report.tables import Matrix
 
 _CELL = 0.62  # inches
-_MOST_NUMBERS = 12  # views; with more, the numbers would not be read
+_MAX_NUMBERS = 12  # views; with more, the numbers are too small to read
 
 
 def draw_matrix(matrix: Matrix) -> NDArray[np.uint8]:
-    """A cell for every pair: a row learns from its columns, dark where it is hard.
+    """Draw a cell for every pair of views, dark where the loss is high.
 
     Returns:
         uint8 ``(height, width, 3)``, RGB.
@@ -34,9 +34,9 @@ def draw_matrix(matrix: Matrix) -> NDArray[np.uint8]:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(matrix.title, loc="left", fontsize=11)
-    known = values[np.isfinite(values)]
-    if len(known) and count <= _MOST_NUMBERS:
-        middle = (known.min() + known.max()) / 2
+    finite = values[np.isfinite(values)]
+    if len(finite) and count <= _MAX_NUMBERS:
+        middle = (finite.min() + finite.max()) / 2
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
                 ink = "white" if value > middle else "#1f2328"

@@ -17,11 +17,7 @@ from massrl.evaluation.results import (
     same_weights,
     task_title,
 )
-
-LICENCES = {
-    "autoaugment": "AutoAugment's tables: BSD 3-Clause, © Soumith Chintala 2016 (torchvision)",
-    "fast-autoaugment": "Fast AutoAugment's tables: MIT, © 2019 Ildoo Kim",
-}
+from massrl.registry import POLICIES
 
 TaskMetrics = dict[str, tuple[dict[str, float], str]]
 """Title of a task -> its metrics in percent by their names, and the images they were measured on."""
@@ -157,12 +153,7 @@ def _metrics(card: Card) -> list[str]:
 
 def _licences(card: Card) -> str:
     policies = card.config["views"]["policies"] or () if card.config is not None else ()
-    names = {policy.partition("(")[0] for policy in policies}
-    lines = [f"- {text}" for name, text in LICENCES.items() if name in names]
-    if lines:
-        lines.append(
-            "- these tables were searched **with labels** of the data set they are named after"
-        )
+    lines = [f"- {notice}" for notice in _notices(policies)]
     if card.about.get("source"):
         lines.append("- the weights: see their source")
     else:
@@ -170,6 +161,13 @@ def _licences(card: Card) -> str:
             "- massrl, whose code trained the weights: MIT; the images' licences are their owners'"
         )
     return "\n".join(lines)
+
+
+def _notices(policies: Sequence[str]) -> list[str]:
+    """Return the notices of policies that contain data of others, each once."""
+    names = dict.fromkeys(policy.partition("(")[0] for policy in policies)
+    notices = (getattr(POLICIES.load(name), "notice", "") for name in names if name in POLICIES)
+    return [notice for notice in notices if notice]
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -1,8 +1,10 @@
-"""Pictures inside the page: files and arrays as data, galleries of nearest neighbours."""
+"""Pictures, embedded in the page as data, and galleries of nearest neighbours."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -11,69 +13,102 @@ import numpy as np
 from numpy.typing import NDArray
 
 from massrl.errors import DataError
-from massrl.report.content import Gallery, Picture
+from massrl.report.content import Block, PageContext
 
-_THUMBNAIL = 160  # pixels: twice what is shown, for screens with small pixels
-_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+_THUMBNAIL = 160  # pixels: twice the size on the page, for high-resolution screens
+_MIME_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
-def figure(picture: Picture) -> str:
-    """A picture with its caption; what is wider than the screen is scrolled, not shrunk away."""
-    data, width, height = _embedded(picture.image, limit=None)
-    alt = picture.alt or picture.caption or "picture"
-    caption = f"<figcaption>{escape(picture.caption)}</figcaption>" if picture.caption else ""
-    size = f'width="{width}" height="{height}" style="min-width:{min(width, 720)}px"'
-    return (
-        f'<figure class="card picture">{scroll_box(alt)}<img src="{data}" {size} '
-        f'alt="{escape(alt, quote=True)}"></div>{caption}</figure>'
-    )
+@dataclass(frozen=True, kw_only=True)
+class Picture(Block):
+    """An image with a caption.
+
+    Attributes:
+        image: uint8 ``(H, W, 3)``, RGB, or the path of a PNG or JPEG file.
+        caption: text under it; may be empty.
+        alt: what it shows, for those who cannot see it; the caption where empty.
+    """
+
+    image: NDArray[np.uint8] | Path
+    caption: str = ""
+    alt: str = ""
+
+    def html(self, page: PageContext) -> str:
+        """Return a figure that scrolls where it is wider than the screen, rather than shrinks."""
+        data, width, height = _embedded(self.image, limit=None)
+        alt = self.alt or self.caption or "picture"
+        caption = f"<figcaption>{escape(self.caption)}</figcaption>" if self.caption else ""
+        size = f'width="{width}" height="{height}" style="min-width:{min(width, 720)}px"'
+        return (
+            f'<figure class="card picture">{scroll_box(alt)}<img src="{data}" {size} '
+            f'alt="{escape(alt, quote=True)}"></div>{caption}</figure>'
+        )
+
+
+_MARKS = {
+    True: ("right", "✓ ", "right"),
+    False: ("wrong", "✗ ", "wrong"),
+    None: ("", "", "nearest"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery(Block):
+    """Images with their nearest neighbours.
+
+    Attributes:
+        title: of the gallery.
+        rows: a query and its nearest images, each with whether it is right; ``None``: not known.
+        note: one sentence under the title.
+    """
+
+    title: str
+    rows: Sequence[tuple[Picture, Sequence[tuple[Picture, bool | None]]]]
+    note: str = ""
+
+    def html(self, page: PageContext) -> str:
+        """Return a row for each query; right and wrong are told apart by colour and mark."""
+        rows = []
+        for query, nearest in self.rows:
+            items = [_thumbnail(query, kind="query", mark="", role="query")]
+            for picture, right in nearest:
+                kind, mark, role = _MARKS[right]
+                items.append(_thumbnail(picture, kind=kind, mark=mark, role=role))
+            rows.append(f'<li><ul class="row">{"".join(items)}</ul></li>')
+        note = f'<p class="note">{escape(self.note)}</p>' if self.note else ""
+        return (
+            f'<section class="card"><h3>{escape(self.title)}</h3>{note}'
+            f'<ul class="gallery">{"".join(rows)}</ul></section>'
+        )
 
 
 def scroll_box(name: str) -> str:
-    """The start of a box whose content may be wider than the screen; keyboards reach it too."""
+    """Return the start tag of a scrollable box, which the keyboard can reach too."""
     label = escape(name, quote=True)
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">'
 
 
-def gallery(content: Gallery) -> str:
-    """Rows of a query and its nearest images, right and wrong told apart by colour and mark."""
-    rows = []
-    for query, nearest in content.rows:
-        items = [_thumbnail(query, kind="query", mark="", says="query")]
-        for picture, right in nearest:
-            kind, mark, says = {
-                True: ("right", "✓ ", "right"),
-                False: ("wrong", "✗ ", "wrong"),
-                None: ("", "", "nearest"),
-            }[right]
-            items.append(_thumbnail(picture, kind=kind, mark=mark, says=says))
-        rows.append(f'<li><ul class="row">{"".join(items)}</ul></li>')
-    note = f'<p class="note">{escape(content.note)}</p>' if content.note else ""
-    return (
-        f'<section class="card"><h3>{escape(content.title)}</h3>{note}'
-        f'<ul class="gallery">{"".join(rows)}</ul></section>'
-    )
-
-
-def _thumbnail(picture: Picture, *, kind: str, mark: str, says: str) -> str:
+def _thumbnail(picture: Picture, *, kind: str, mark: str, role: str) -> str:
     data, width, height = _embedded(picture.image, limit=_THUMBNAIL)
     tiny = " tiny" if max(width, height) <= 72 else ""
-    alt = escape(f"{says}: {picture.alt or picture.caption or 'image'}", quote=True)
+    alt = escape(f"{role}: {picture.alt or picture.caption or 'image'}", quote=True)
     name = f"<span>{mark}{escape(picture.caption)}</span>" if mark or picture.caption else ""
     return f'<li class="thumb {kind}{tiny}"><img src="{data}" alt="{alt}">{name}</li>'
 
 
 def _embedded(image: NDArray[np.uint8] | Path, *, limit: int | None) -> tuple[str, int, int]:
-    """An image as a data address, with its width and height; shrunk to ``limit`` pixels."""
+    """Return an image as a ``data:`` URL with its width and height, at most ``limit`` pixels."""
     if isinstance(image, Path):
         try:
             content = image.read_bytes()
         except OSError as error:
             raise DataError(f"cannot read {image}: {error.strerror or error}") from None
-        kind = next((kind for start, kind in _TYPES.items() if content.startswith(start)), None)
+        kind = next(
+            (kind for start, kind in _MIME_TYPES.items() if content.startswith(start)), None
+        )
         decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if kind else None
         if decoded is None:
-            raise DataError(f"{image} is no picture that a page can show: PNG or JPEG is wanted")
+            raise DataError(f"{image} cannot be shown: a PNG or JPEG file is wanted")
         if limit is None:
             height, width = decoded.shape[:2]
             return f"data:{kind};base64,{base64.b64encode(content).decode()}", width, height

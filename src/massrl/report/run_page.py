@@ -1,106 +1,103 @@
-"""From a run folder to its page: everything is read from the files that the run left."""
+"""The report of a run, or of a backbone's evaluations, from the files in its folder."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from massrl.config.files import load_config
-from massrl.evaluation.results import (
-    headline_metrics,
-    metric_label,
-    read_results,
-    task_title,
-)
+from massrl.evaluation.results import headline_metrics, metric_label, read_results, task_title
 from massrl.evaluation.task import task_of
 from massrl.images.pictures import save_picture
-from massrl.report.content import Curve, Matrix, Picture, ReportContent, Tasks
+from massrl.report.charts import Curve
+from massrl.report.content import Block, Details, ReportContent, Section
 from massrl.report.feature_maps import load_feature_report
 from massrl.report.figures import (
-    _asked,
-    _confusion,
-    _figures,
-    _judged,
-    _per_class,
-    accuracy_bars,
-    are_figures,
+    BackboneResults,
+    Results,
+    are_results,
+    confusion_matrices,
+    describe_test_images,
     invariance_tables,
+    main_results,
+    metric_tables,
+    per_class_tables,
+    result_sections,
 )
 from massrl.report.matrix_picture import draw_matrix
 from massrl.report.page import write_report
+from massrl.report.pictures import Picture
+from massrl.report.tables import Matrix
 from massrl.runs.folder import RunFolder
 from massrl.runs.log import duration
 from massrl.runs.metrics import read_metrics
 
-_CURVES = (
-    ("loss", "Loss", "mean over the pairs of views"),
-    ("knn", "k-NN accuracy while training", "percent"),
-    ("embedding_std", "Spread of the projections", "1 at random, 0 when collapsed"),
-    ("feature_std", "Spread of the features", "1 at random, 0 when collapsed"),
-    ("prediction_std", "Spread of the predictions", "1 at random, 0 when collapsed"),
-    ("effective_rank", "Effective rank of the projections", "dimensions"),
-    ("lr", "Learning rate", "per step"),
-    ("gradient_norm", "Length of the gradient", "all networks together"),
-    ("data_wait", "Waiting for data", "share of a step's time"),
-    ("tau", "Momentum of the target", "τ"),
-)
+Rows = Sequence[Mapping[str, str]]  # of metrics.csv
+
+# Columns of metrics.csv with a chart, in their order: its title and what it shows.
+_CURVES = {
+    "loss": ("Loss", "mean over the pairs of views"),
+    "knn": ("k-NN accuracy while training", "percent"),
+    "embedding_std": ("Standard deviation of the projections", "1 at random, 0 when collapsed"),
+    "feature_std": ("Standard deviation of the features", "1 at random, 0 when collapsed"),
+    "prediction_std": ("Standard deviation of the predictions", "1 at random, 0 when collapsed"),
+    "effective_rank": ("Effective rank of the projections", "dimensions"),
+    "lr": ("Learning rate", "per optimiser step"),
+    "gradient_norm": ("Gradient norm", "L2 norm over all networks"),
+    "data_wait": ("Waiting for data", "fraction of a step's time"),
+    "tau": ("Momentum of the target", "τ"),
+}
+_NOT_SMOOTHED = ("knn", "lr", "tau")
 
 
 def report_run(folder: RunFolder) -> Path:
-    """Write ``report.html`` of a run, or of a backbone's evaluations, from the files in its folder."""
-    config = load_config(folder.config) if folder.config.is_file() else None
-    rows = read_metrics(folder.metrics) if folder.metrics.is_file() else []
-    results = {
-        name: item
+    """Write ``report.html`` of a run, or of a backbone's evaluations.
+
+    Args:
+        folder: the folder; every part of the page is made from a file in it, and left out without it.
+
+    Returns:
+        The path of the page.
+    """
+    backbones = {
+        name: results
         for name, random_init in (("untrained", True), ("trained", False))
-        if (item := _results(folder.path, random_init=random_init)) is not None
+        if (results := _read_results(folder.path, random_init=random_init))
     }
-    tasks = {
-        name: item["tasks"] for name, item in results.items() if are_figures(item.get("tasks"))
-    }
-    total = (config.train.max_steps or 0) if config is not None else None
-    maps, galleries = [], []
-    for name in ("trained", "untrained"):
-        for result in tasks.get(name, {}).values():
-            if "folder" in result:  # other feature reports are of other weights
-                seen, near = load_feature_report(folder.path / result["folder"], name)
-                maps += seen
-                galleries += near
+    rows, matrices = read_metrics(folder.metrics), loss_matrices(folder)
+    results = main_results(backbones)
+    tables = [
+        *metric_tables(results),
+        *invariance_tables(backbones),
+        *per_class_tables(results),
+        *confusion_matrices(results),
+    ]
     content = ReportContent(
         title=folder.path.resolve().name,
-        lead=_lead(tasks, rows, total),
-        facts=_facts(rows, tasks),
-        config_text=folder.config.read_text(encoding="utf-8") if config is not None else "",
-        curves=metric_curves([("", rows)]),
-        matrix=loss_matrix(folder),
-        tables=[*_figures(tasks), *invariance_tables(tasks), *_per_class(tasks)],
-        confusion=_confusion(tasks),
-        bars=accuracy_bars(tasks),
-        images=_pictures(folder, tasks),
-        maps=maps,
-        galleries=galleries,
+        lead=_lead(folder, results, rows),
+        facts=[*_run_facts(rows), *_result_facts(results)],
+        sections=[
+            *result_sections(backbones, tables),
+            Section("Training", metric_curves([("", rows)]), columns=True),
+            Section("Pictures", [*_pictures(folder, backbones), *matrices]),
+            *_feature_sections(folder, backbones),
+            configuration_section(folder),
+        ],
     )
-    if content.matrix is not None:
-        save_picture(draw_matrix(content.matrix), folder.matrix_picture)
+    for matrix in matrices:
+        save_picture(draw_matrix(matrix), folder.matrix_picture)
     return write_report(folder.path, content)
 
 
-def _results(folder: Path, *, random_init: bool) -> dict[str, Any] | None:
-    try:
-        return read_results(folder, random_init=random_init)
-    except FileNotFoundError:
-        return None
-
-
-def metric_curves(runs: list[tuple[str, list[dict[str, str]]]]) -> list[Curve]:
-    """A chart for every column of ``metrics.csv`` that has numbers, a line for every run.
+def metric_curves(runs: Sequence[tuple[str, Rows]]) -> list[Curve]:
+    """Return a chart for each column of ``metrics.csv`` that has values, with a line for each run.
 
     Args:
         runs: name and rows of each run.
     """
     curves = []
-    for column, title, label in _CURVES:
+    for column, (title, label) in _CURVES.items():
         series = []
         for name, rows in runs:
             points = [(float(row["step"]), float(row[column])) for row in rows if row.get(column)]
@@ -108,76 +105,111 @@ def metric_curves(runs: list[tuple[str, list[dict[str, str]]]]) -> list[Curve]:
                 xs, ys = zip(*points, strict=True)
                 series.append((name or title, xs, ys))
         if series:
-            smooth = column not in ("knn", "lr", "tau")
+            smooth = column not in _NOT_SMOOTHED
             curves.append(Curve(title=title, y_label=label, series=series, smooth=smooth))
     return curves
 
 
-def loss_matrix(folder: RunFolder) -> Matrix | None:
-    """The loss of every pair of views at the end of a run, ``None`` before that."""
+def loss_matrices(folder: RunFolder) -> list[Matrix]:
+    """Return the loss of every pair of views at the end of a run; nothing before that."""
     if not folder.matrix.is_file():
-        return None
+        return []
     content = json.loads(folder.matrix.read_text(encoding="utf-8"))
-    return Matrix(
-        names=content["views"],
-        rows=content["loss"],
-        note="Mean over about the last fifty steps: a row learns from its columns, and a low number "
-        "says that the one view tells much about the other.",
+    note = (
+        "Mean over about the last fifty steps. A row is trained to match its columns; a low loss means that "
+        "one view is easily predicted from the other."
     )
+    return [Matrix(names=content["views"], rows=content["loss"], note=note)]
 
 
-def _lead(tasks: Tasks, rows: list[dict[str, str]], total: int | None) -> str:
-    for name, item in _judged(tasks).items():
+def configuration_section(folder: RunFolder) -> Section:
+    """Return the configuration of a run, closed; nothing where there is no run."""
+    if not folder.config.is_file():
+        return Section("", [])
+    text = folder.config.read_text(encoding="utf-8")
+    return Section("", [Details(title="Configuration", text=text)])
+
+
+def _read_results(folder: Path, *, random_init: bool) -> Results:
+    try:
+        results = read_results(folder, random_init=random_init).get("tasks")
+    except FileNotFoundError:
+        return {}
+    return results if isinstance(results, dict) and are_results(results) else {}
+
+
+def _lead(folder: RunFolder, results: Results, rows: Rows) -> str:
+    """Return the first result, or else how far training is, in one sentence."""
+    for name, item in results.items():
         key, value = next(iter(headline_metrics(item).items()))
         if key != "acc1":
             return f"{task_title(name).capitalize()}: {metric_label(key)} {value:.1f} %."
         found = task_of(name)
-        how = " from frozen features" if found and found[1].frozen else ""
-        return f"{task_title(name)} classifies {value:.1f} % of {_asked(item)}{how}."
-    if total is None:
+        how = ", from frozen features" if found and found[1].frozen else ""
+        images = describe_test_images(item)
+        return f"{task_title(name)} classifies {value:.1f} % of {images} correctly{how}."
+    if not folder.config.is_file():
         return ""
+    total = load_config(folder.config).train.max_steps or 0
     done = int(rows[-1]["step"]) + 1 if rows else 0
-    return "Pre-training is complete." if done >= total else f"{done} of {total} steps are made."
+    return "Pre-training is complete." if done >= total else f"{done} of {total} steps are done."
 
 
-def _facts(rows: list[dict[str, str]], tasks: Tasks) -> list[tuple[str, str]]:
-    facts: list[tuple[str, str]] = []
-    if rows:
-        last = rows[-1]
-        facts += [
-            ("optimiser steps", f"{int(last['step']) + 1:,}"),
-            ("epochs", f"{float(last['epoch']):.3g}"),
-            ("training time", duration(float(last["seconds"]))),
-        ]
-        if last["images_per_second"]:
-            facts.append(("images per second", f"{float(last['images_per_second']):.0f}"))
-        if int(last.get("skipped") or 0):
-            facts.append(("broken images skipped", last["skipped"]))
-    for name, item in _judged(tasks).items():
-        key, value = next(iter(headline_metrics(item).items()))
-        what = "top 1" if key == "acc1" else metric_label(key)
-        facts.append((f"{task_title(name)}, {what}", f"{value:.1f} %"))
+def _run_facts(rows: Rows) -> list[tuple[str, str]]:
+    if not rows:
+        return []
+    last = rows[-1]
+    facts = [
+        ("optimiser steps", f"{int(last['step']) + 1:,}"),
+        ("epochs", f"{float(last['epoch']):.3g}"),
+        ("training time", duration(float(last["seconds"]))),
+    ]
+    if last["images_per_second"]:
+        facts.append(("images per second", f"{float(last['images_per_second']):.0f}"))
+    if int(last.get("skipped") or 0):
+        facts.append(("broken images skipped", last["skipped"]))
     return facts
 
 
-def _caption(name: str, weights: str) -> str:
-    found = task_of(name)
-    caption = found[1].caption if found else ""
-    return f"{task_title(name)}, {weights}{f': {caption}' if caption else ''}"
+def _result_facts(results: Results) -> list[tuple[str, str]]:
+    facts = []
+    for name, item in results.items():
+        key, value = next(iter(headline_metrics(item).items()))
+        label = "top 1" if key == "acc1" else metric_label(key)
+        facts.append((f"{task_title(name)}, {label}", f"{value:.1f} %"))
+    return facts
 
 
-def _pictures(folder: RunFolder, tasks: Tasks) -> list[Picture]:
-    """What was found in the first images, and the views that were learnt from."""
-    pictures = [
-        Picture(
-            image=folder.path / item["picture"],
-            caption=_caption(name, weights),
-        )
-        for weights, items in tasks.items()
-        for name, item in items.items()
-        if "picture" in item and (folder.path / item["picture"]).is_file()
-    ]
+def _pictures(folder: RunFolder, backbones: BackboneResults) -> list[Block]:
+    """Return the pictures that tasks drew, and the contact sheet of the run."""
+    pictures: list[Block] = []
+    for backbone, results in backbones.items():
+        for name, item in results.items():
+            if "picture" in item and (folder.path / item["picture"]).is_file():
+                found = task_of(name)
+                caption = f": {found[1].caption}" if found and found[1].caption else ""
+                pictures.append(
+                    Picture(
+                        image=folder.path / item["picture"],
+                        caption=f"{task_title(name)}, {backbone}{caption}",
+                    )
+                )
     if folder.views.is_file():
-        caption = "The views of the first images, as they were planned"
-        pictures.append(Picture(image=folder.views, caption=caption))
+        pictures.append(Picture(image=folder.views, caption="Planned views of the first images"))
     return pictures
+
+
+def _feature_sections(folder: RunFolder, backbones: BackboneResults) -> list[Section]:
+    """Return the maps of the features, and the nearest neighbours."""
+    maps: list[Block] = []
+    galleries: list[Block] = []
+    for backbone in ("trained", "untrained"):
+        for item in backbones.get(backbone, {}).values():
+            if "folder" in item:  # other feature reports in the folder are of other weights
+                shown, nearest = load_feature_report(folder.path / item["folder"], backbone)
+                maps += shown
+                galleries += nearest
+    return [
+        Section("Maps of the features", maps, columns=True),
+        Section("Nearest neighbours", galleries),
+    ]

@@ -1,18 +1,21 @@
-"""Maps of points, each of which shows its image when it is pointed at."""
+"""Scatter plots of images, each of which is shown when its point is hovered or tapped."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 from massrl.errors import DataError
-from massrl.report.content import Scatter
+from massrl.report.content import Block, PageContext
 
 _SIDE, _RADIUS, _MARGIN = 1000, 9, 12
 
-# One for the page: whichever point is under the pointer, or has the focus, shows its thumbnail.
-SCRIPT = """<script>
+# Shows the thumbnail of the point under the pointer; one script serves all plots of a page.
+_SCRIPT = """<script>
 (function () {
   var tip = document.createElement('div');
   tip.className = 'tip'; tip.hidden = true; document.body.appendChild(tip);
@@ -37,63 +40,82 @@ SCRIPT = """<script>
 </script>"""
 
 
-def sheets_style(maps: Sequence[Scatter]) -> str:
-    """The thumbnails, each sheet once however many maps show it."""
-    rules = []
-    for number, sheet in enumerate(dict.fromkeys(item.sheet for item in maps)):
-        try:
-            data = base64.b64encode(sheet.read_bytes()).decode()
-        except OSError as error:
-            raise DataError(f"cannot read {sheet}: {error.strerror or error}") from None
-        rules.append(f".sheet{number}{{background-image:url(data:image/jpeg;base64,{data})}}")
-    return "".join(rules)
+@dataclass(frozen=True, kw_only=True)
+class Scatter(Block):
+    """Images as points of a map.
 
-
-def scatter(content: Scatter, maps: Sequence[Scatter]) -> str:
-    """One map as an HTML figure.
-
-    Args:
-        content: what it shows.
-        maps: all maps of the page, which say which sheet is whose.
+    Attributes:
+        title: of the map.
+        points: x and y, in [0, 1].
+        groups: class of each point, from 0.
+        names: of the classes.
+        texts: name of each point's image.
+        sheet: JPEG file of the images' thumbnails, row by row in the order of the points.
+        thumb: side of a thumbnail, pixels.
+        per_row: thumbnails in a row of the sheet.
     """
-    sheets = list(dict.fromkeys(item.sheet for item in maps))
-    points = "".join(
-        f'<circle data-i="{number}" cx="{_place(x)}" cy="{_place(1 - y)}" r="{_RADIUS}" '
-        f'fill="{_colour(group, len(content.names))}" '
-        f'aria-label="{escape(content.names[group] + ", " + text, quote=True)}"/>'
-        for number, ((x, y), group, text) in enumerate(
-            zip(content.points, content.groups, content.texts, strict=True)
+
+    title: str
+    points: Sequence[tuple[float, ...]]
+    groups: Sequence[int]
+    names: Sequence[str]
+    texts: Sequence[str]
+    sheet: Path
+    thumb: int
+    per_row: int
+
+    def html(self, page: PageContext) -> str:
+        """Return the map as a figure; plots of one page that share a sheet embed it once."""
+        sheet = self._embed_sheet(page)
+        page.add_script(_SCRIPT)
+        points = "".join(
+            f'<circle data-i="{number}" cx="{_place(x)}" cy="{_place(1 - y)}" r="{_RADIUS}" '
+            f'fill="{_colour(group, len(self.names))}" '
+            f'aria-label="{escape(self.names[group] + ", " + text, quote=True)}"/>'
+            for number, ((x, y), group, text) in enumerate(
+                zip(self.points, self.groups, self.texts, strict=True)
+            )
         )
-    )
-    used = sorted(set(content.groups))
-    legend = "".join(
-        f'<li><i style="background:{_colour(group, len(content.names))}"></i>'
-        f"{escape(content.names[group])}</li>"
-        for group in used
-    )
-    says = f"{content.title}: {len(content.points)} images of {len(used)} classes"
-    return (
-        f'<figure class="card map" data-sheet="sheet{sheets.index(content.sheet)}" '
-        f'data-thumb="{content.thumb}" data-row="{content.per_row}">'
-        f"<figcaption><h3>{escape(content.title)}</h3></figcaption>"
-        f'<svg role="img" aria-label="{escape(says, quote=True)}" '
-        f'viewBox="{_frame(content)}">{points}</svg>'
-        f'<ul class="legend dots">{legend}</ul></figure>'
-    )
+        used = sorted(set(self.groups))
+        legend = "".join(
+            f'<li><i style="background:{_colour(group, len(self.names))}"></i>'
+            f"{escape(self.names[group])}</li>"
+            for group in used
+        )
+        label = f"{self.title}: {len(self.points)} images of {len(used)} classes"
+        return (
+            f'<figure class="card map" data-sheet="{sheet}" '
+            f'data-thumb="{self.thumb}" data-row="{self.per_row}">'
+            f"<figcaption><h3>{escape(self.title)}</h3></figcaption>"
+            f'<svg role="img" aria-label="{escape(label, quote=True)}" '
+            f'viewBox="{_view_box(self.points)}">{points}</svg>'
+            f'<ul class="legend dots">{legend}</ul></figure>'
+        )
+
+    def _embed_sheet(self, page: PageContext) -> str:
+        """Add the thumbnails to the page's style; return the class that shows them."""
+        try:
+            content = self.sheet.read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot read {self.sheet}: {error.strerror or error}") from None
+        name = f"sheet-{hashlib.blake2b(content, digest_size=6).hexdigest()}"
+        data = base64.b64encode(content).decode()
+        page.add_style(f".{name}{{background-image:url(data:image/jpeg;base64,{data})}}")
+        return name
 
 
-def _frame(content: Scatter) -> str:
-    """Where the points lie, so that a flat map leaves no empty space above and below."""
-    highest, lowest = (pick(1 - y for _, y in content.points) * _SIDE for pick in (min, max))
+def _view_box(points: Sequence[tuple[float, ...]]) -> str:
+    """Return a view box that ends where the points end, so that a flat map leaves no empty space."""
+    highest, lowest = (pick(1 - y for _, y in points) * _SIDE for pick in (min, max))
     height = lowest - highest + 2 * _MARGIN
     return f"{-_MARGIN} {highest - _MARGIN:.0f} {_SIDE + 2 * _MARGIN} {height:.0f}"
 
 
-def _place(share: float) -> str:
-    return f"{share * _SIDE:.1f}".removesuffix(".0")
+def _place(fraction: float) -> str:
+    return f"{fraction * _SIDE:.1f}".removesuffix(".0")
 
 
 def _colour(group: int, count: int) -> str:
-    """Hues evenly around the circle, their lightness in turn, so that neighbours differ in both."""
+    """Return one of ``count`` hues; neighbours differ in lightness too."""
     hue = 360 * group / max(1, count)
     return f"hsl({hue:.0f} 65% {(45, 60, 35)[group % 3]}%)"

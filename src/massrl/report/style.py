@@ -1,9 +1,11 @@
-"""The look of the page: one style sheet, light and dark, from a telephone's width up."""
+"""Style sheet of the page: light and dark, from a phone's width up."""
 
 from __future__ import annotations
 
 _LIGHT = ("#2563a8", "#c2410c", "#15803d", "#7e3fa8", "#b4235a", "#0e7490", "#806500", "#4b5563")
 _DARK = ("#79b0f2", "#f2955c", "#6fce8b", "#c79bea", "#f07ba2", "#5cc8dc", "#dcbf4d", "#aab4bf")
+
+NUM_COLOURS = len(_LIGHT)
 
 
 def _colours(colours: tuple[str, ...]) -> str:
@@ -33,7 +35,7 @@ main{max-width:1120px;margin:0 auto;padding:40px 20px 64px}
 h1{font-size:1.9rem;line-height:1.2;margin:0;overflow-wrap:anywhere}
 h2{font-size:1.3rem;line-height:1.3;margin:0 0 12px}
 h3{font-size:1rem;line-height:1.35;margin:0;overflow-wrap:anywhere}
-section{margin-top:36px}section:has(>h2+.stack)+section:not(:has(>h2)){margin-top:16px}
+section{margin-top:36px}section:has(>h2+.stack)+section:not(:has(h2)){margin-top:16px}
 .lead{font-size:1.12rem;color:var(--muted);margin:10px 0 0;max-width:46em}
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;
 margin:28px 0 0}

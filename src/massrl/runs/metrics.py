@@ -22,7 +22,7 @@ COLUMNS = {
     "gradient_norm": "L2 norm of all gradients together",
     "images_per_second": "training speed, unique images",
     "views_per_second": "the same in views",
-    "data_wait": "fraction of the time spent waiting for data",
+    "data_wait": "fraction of a step's time spent waiting for data",
     "embedding_std": "std of the L2-normalised projections, 1 at random, 0 when collapsed",
     "feature_std": "the same of the backbone's features",
     "prediction_std": "the same of the predictor's output",

@@ -9,7 +9,7 @@ from shlex import quote
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from massrl.config.pretrain import Config
 from massrl.errors import CheckpointError, ConfigError
@@ -83,26 +83,7 @@ def load_backbone(
         loaded = load_library_backbone(str(backbone), random_init=random_init)
         return _ready(loaded.network, loaded.about)
     file = _backbone_file(Path(backbone))
-    if file.is_file() and backbone_about(file) is None:
-        imported, about = foreign_backbone(file)
-        logger.warning(
-            "%s was not written by massrl: its images are prepared as for ImageNet, %d px; "
-            "massrl import %s with --size, --mean and --std changes that",
-            file,
-            about["size"],
-            quote(str(file)),
-        )
-        for line in imported.lines():
-            logger.info("%s", line)
-        state = imported.state
-    else:
-        state, about = load_backbone_file(file)
-        trust = trust or Path(backbone).is_dir()
-        if is_users_code(about["backbone"]) and not trust:
-            raise CheckpointError(
-                f"{file} names {about['backbone']}, code of yours that would be run: load its run "
-                f"folder, or pass load_backbone(…, trust=True)"
-            )
+    state, about = _read_file(file, trust=trust or Path(backbone).is_dir())
     network = random_backbone(about)
     if not random_init:
         try:
@@ -184,6 +165,29 @@ def _backbone_file(path: Path) -> Path:
             f"massrl pretrain --resume {quote(str(path))} completes it"
         )
     return file
+
+
+def _read_file(file: Path, *, trust: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the weights in a file of massrl or of another project, and their description."""
+    if file.is_file() and backbone_about(file) is None:
+        imported, about = foreign_backbone(file)
+        logger.warning(
+            "%s was not written by massrl: its images are prepared as for ImageNet, %d px; "
+            "massrl import %s with --size, --mean and --std changes that",
+            file,
+            about["size"],
+            quote(str(file)),
+        )
+        for line in imported.lines():
+            logger.info("%s", line)
+        return imported.state, about
+    state, about = load_backbone_file(file)
+    if is_users_code(about["backbone"]) and not trust:
+        raise CheckpointError(
+            f"{file} names {about['backbone']}, code of yours that would be run: load its run "
+            f"folder, or pass load_backbone(…, trust=True)"
+        )
+    return state, about
 
 
 def _ready(network: nn.Module, about: dict[str, Any]) -> nn.Module:

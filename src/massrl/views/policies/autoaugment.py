@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from massrl.errors import ConfigError, suggest
 from massrl.randomness import Stream
@@ -15,12 +15,15 @@ from massrl.views.policies.tables import NAMES, policy_table
 
 Dataset = Literal["imagenet", "cifar10", "svhn"]
 
+_SEARCHED = "searched **with labels** of the data set they are named after"
+
 
 @dataclass(frozen=True)
 class AutoAugment:
     """One sub-policy of two operations, drawn uniformly; each applied with its own probability.
 
     Attributes:
+        notice: licence and origin of the table.
         dataset: which data set the policy was searched on.
 
     Raises:
@@ -29,6 +32,9 @@ class AutoAugment:
     Source: arXiv 1805.09501; table and ranges as in torchvision's ``AutoAugment`` (10 bins).
     """
 
+    notice: ClassVar[str] = (
+        f"AutoAugment's tables: BSD 3-Clause, © Soumith Chintala 2016 (torchvision); {_SEARCHED}"
+    )
     dataset: Dataset = "imagenet"
 
     def __post_init__(self) -> None:
@@ -52,6 +58,7 @@ class FastAutoAugment:
     mirrored in sign with probability ½.
 
     Attributes:
+        notice: licence and origin of the table.
         dataset: which data set the policy was searched on.
 
     Raises:
@@ -60,6 +67,7 @@ class FastAutoAugment:
     Source: arXiv 1905.00397, kakaobrain/fast-autoaugment.
     """
 
+    notice: ClassVar[str] = f"Fast AutoAugment's tables: MIT, © 2019 Ildoo Kim; {_SEARCHED}"
     dataset: Dataset = "imagenet"
 
     def __post_init__(self) -> None:

@@ -18,7 +18,11 @@ from massrl.views.operations.base import Operation, Step, operations
 
 @runtime_checkable
 class Policy(Protocol):
-    """Anything that draws steps."""
+    """Anything that draws steps.
+
+    One that contains data of others may have an attribute ``notice``, one line with its licence and origin,
+    which is printed in model cards.
+    """
 
     def draw(self, stream: Stream, side: int) -> tuple[Step, ...]:
         """Draw the steps of one view of ``side`` × ``side`` pixels."""

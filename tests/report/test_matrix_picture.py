@@ -1,0 +1,44 @@
+"""The loss matrix as a picture."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from massrl.report.matrix_picture import draw_matrix
+from massrl.report.tables import Matrix
+
+
+def matrix(count: int, value: float | None = None) -> Matrix:
+    rows = [
+        [None if i == j else (i + j / 10 if value is None else value) for j in range(count)]
+        for i in range(count)
+    ]
+    return Matrix(names=[f"view {number}" for number in range(count)], rows=rows)
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 20])
+def test_picture_grows_with_the_number_of_views(count: int) -> None:
+    """Fails when many views are squeezed into cells that nobody can see."""
+    picture = draw_matrix(matrix(count))
+    assert picture.dtype == np.uint8
+    assert picture.shape[2] == 3
+    assert min(picture.shape[:2]) > 110 * 0.62 * count
+
+
+def test_low_losses_are_pale_and_high_ones_dark() -> None:
+    """Fails when the scale is turned around."""
+    picture = draw_matrix(Matrix(names=["a", "b"], rows=[[0.0, 0.0], [0.0, 9.0]])).astype(int)
+    darkest = np.argwhere(picture.sum(axis=2) < 250)
+    blue = darkest[[picture[y, x, 2] > picture[y, x, 0] + 40 for y, x in darkest]]
+    assert len(blue) > 500
+    assert (blue[:, 0] > 0.4 * picture.shape[0]).all()
+    assert (blue[:, 1] > 0.4 * picture.shape[1]).all()
+
+
+@pytest.mark.parametrize("value", [0.5, math.nan])
+def test_equal_and_missing_values_can_be_drawn(value: float) -> None:
+    """Fails when a range of zero divides by it, or a run without losses has no picture."""
+    assert draw_matrix(matrix(3, value)).std() > 0
