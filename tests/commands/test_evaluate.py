@@ -71,7 +71,7 @@ def test_all_tasks_have_metrics_and_a_part_of_the_page(tmp_path: Path) -> None:
         "linear probe",
         "linear, trained on crops",
         "fine-tuned on 50 %",
-        "taken for",
+        "Confusion matrix",
         "mean IoU",
         "mask AP",
     ):

@@ -17,7 +17,7 @@ from massrl.config.files import load_config
 from massrl.config.parser import make_config
 from massrl.errors import ConfigError
 from massrl.registry import LOGGERS
-from massrl.report.content import Matrix
+from massrl.report.tables import Matrix
 from massrl.report.matrix_picture import draw_matrix
 from massrl.runs.folder import RunFolder
 from massrl.runs.metrics import read_metrics

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from massrl.data.source import Source
     from massrl.evaluation.context import EvaluationContext
-    from massrl.report.content import Bars, Gallery, Picture, ReportContent
+    from massrl.report.content import ReportContent
+    from massrl.report.pictures import Gallery, Picture
+    from massrl.report.tables import Bars
     from massrl.train.session import PretrainResult
 
 _DATA = "shapes"
@@ -195,8 +197,9 @@ def _to_dict(results: _Results) -> dict[str, Any]:
 
 
 def _content(results: _Results, folder: Path) -> ReportContent:
-    from massrl.report.content import Picture, ReportContent
-    from massrl.report.run_page import loss_matrix, metric_curves
+    from massrl.report.content import ReportContent, Section
+    from massrl.report.pictures import Picture
+    from massrl.report.run_page import configuration_section, loss_matrices, metric_curves
     from massrl.runs.folder import RunFolder
     from massrl.runs.log import duration
     from massrl.runs.metrics import read_metrics
@@ -208,6 +211,9 @@ def _content(results: _Results, folder: Path) -> ReportContent:
         ("MASSRL", read_metrics(run.metrics)),
         ("BYOL", read_metrics(RunFolder(byol.folder).metrics)),
     ]
+    sheet = Picture(
+        image=folder / "views.png", caption="Views of the first images by the four policies"
+    )
     return ReportContent(
         title="massrl demo",
         lead=f"Without a single label, {duration(seconds[0])} of pre-training raised k-NN accuracy on ten "
@@ -217,22 +223,21 @@ def _content(results: _Results, folder: Path) -> ReportContent:
             ("seconds, MASSRL / BYOL", f"{seconds[0]:.0f} / {seconds[1]:.0f}"),
             ("steps, MASSRL / BYOL", f"{massrl.session.step} / {byol.session.step}"),
         ],
-        config_text=run.config.read_text(encoding="utf-8"),
-        curves=metric_curves(curves),
-        matrix=loss_matrix(run),
-        bars=[_bars(results)],
-        images=[
-            Picture(
-                image=folder / "views.png", caption="Views of the first images by the four policies"
-            )
+        sections=[
+            Section("Results", [_bars(results)]),
+            Section("Training", metric_curves(curves), columns=True),
+            Section("Pictures", [sheet, *loss_matrices(run)]),
+            Section(
+                "Nearest neighbours", [_gallery(results, "untrained"), _gallery(results, "massrl")]
+            ),
+            configuration_section(run),
         ],
-        galleries=[_gallery(results, "untrained"), _gallery(results, "massrl")],
     )
 
 
 def _bars(results: _Results) -> Bars:
     from massrl.evaluation.results import task_title
-    from massrl.report.content import Bars
+    from massrl.report.tables import Bars
 
     test = results.networks["massrl"].context.test
     return Bars(
@@ -253,7 +258,7 @@ def _bars(results: _Results) -> Bars:
 def _gallery(results: _Results, name: str) -> Gallery:
     """Return the first test images with their nearest training images."""
     from massrl.evaluation.embedding import nearest
-    from massrl.report.content import Gallery
+    from massrl.report.pictures import Gallery
 
     context = results.networks[name].context
     train, test = context.train_features, context.test_features
@@ -273,7 +278,7 @@ def _gallery(results: _Results, name: str) -> Gallery:
 
 def _picture(source: Source, index: int) -> Picture:
     from massrl.images.decode import decode
-    from massrl.report.content import Picture
+    from massrl.report.pictures import Picture
 
     assert source.labels is not None
     label = source.class_names[int(source.labels[index])]
