@@ -1,4 +1,4 @@
-# The targets below are all a newcomer needs; each makes .venv first if it is not there.
+# Each target makes .venv first if it does not exist.
 
 PYTHON ?= python3
 VENV := .venv
@@ -24,7 +24,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed  # make bench DATA=folder with CIFAR-10 as train/CLASS/*.jpg, test/CLASS/*.jpg
+bench: $(VENV)/.installed  # make bench DATA=DIR, a folder with CIFAR-10 as train/CLASS/*.jpg and test/CLASS/*.jpg
 	@test -n "$(DATA)" || { echo "make bench DATA=DIR: a folder with train/ and test/ of CIFAR-10"; exit 2; }
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/cifar10_cpu.py --data "$(DATA)"
 

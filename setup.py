@@ -1,10 +1,10 @@
-"""Builds what is in C; all else about the package stands in pyproject.toml."""
+"""Build the C extensions; all other settings of the package are in pyproject.toml."""
 
 from pathlib import Path
 
 from setuptools import Extension, setup
 
-# Floats are neither contracted nor reordered: every processor is to come to the same pixels.
+# Floating-point operations are neither fused nor reordered: pixels must be equal on every processor.
 EXACT = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 OPTIONS = [*EXACT, "-fvisibility=hidden"]
 KERNELS = Path("csrc/kernels")
