@@ -167,13 +167,10 @@ def _evaluate(name: str, run: Path, console: Console) -> _Evaluated:
 
     console.print(f"evaluating {_NETWORKS[name]} …")
     network: Any = load_backbone(run, random_init=name == "untrained")
+    data = EvaluationData(open_source(_DATA, split="train"), open_source(_DATA, split="val"))
+    parts: Any = {"network": network, "about": network.about, "hardware": detect_hardware("cpu")}
     with TaskProgress(console) as progress:
-        context = EvaluationContext(
-            network=network,
-            about=network.about,
-            hardware=detect_hardware("cpu"),
-            progress=progress,
-        ).on(EvaluationData(open_source(_DATA, split="train"), open_source(_DATA, split="val")))
+        context = EvaluationContext(**parts, progress=progress).on(data)
         results = run_tasks(context, EvaluateConfig(task=_TASKS))
         return _Evaluated(context, {result.name: result.to_dict() for result in results})
 
@@ -183,11 +180,12 @@ def _to_dict(results: _Results) -> dict[str, Any]:
     from massrl.runs.environment import detect_hardware, environment_info
 
     runs = {"massrl": results.massrl, "byol": results.byol}
+    acc1 = {
+        task: {name: round(value, 2) for name, value in results.acc1(task).items()}
+        for task in _TASKS
+    }
     return {
-        **{
-            task: {name: round(value, 2) for name, value in results.acc1(task).items()}
-            for task in _TASKS
-        },
+        **acc1,
         "seconds": round(results.seconds, 1),
         "training_seconds": {name: round(run.session.seconds, 1) for name, run in runs.items()},
         "steps": {name: run.session.step for name, run in runs.items()},
@@ -207,10 +205,7 @@ def _content(results: _Results, folder: Path) -> ReportContent:
     massrl, byol = results.massrl, results.byol
     run, knn = RunFolder(massrl.folder), results.acc1("knn")
     seconds = massrl.session.seconds, byol.session.seconds
-    curves = [
-        ("MASSRL", read_metrics(run.metrics)),
-        ("BYOL", read_metrics(RunFolder(byol.folder).metrics)),
-    ]
+    metrics = [read_metrics(RunFolder(item.folder).metrics) for item in (massrl, byol)]
     sheet = Picture(
         image=folder / "views.png", caption="Views of the first images by the four policies"
     )
@@ -225,7 +220,11 @@ def _content(results: _Results, folder: Path) -> ReportContent:
         ],
         sections=[
             Section("Results", [_bars(results)]),
-            Section("Training", metric_curves(curves), columns=True),
+            Section(
+                "Training",
+                metric_curves(list(zip(("MASSRL", "BYOL"), metrics, strict=True))),
+                columns=True,
+            ),
             Section("Pictures", [sheet, *loss_matrices(run)]),
             Section(
                 "Nearest neighbours", [_gallery(results, "untrained"), _gallery(results, "massrl")]

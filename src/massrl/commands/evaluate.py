@@ -46,48 +46,59 @@ def evaluate(
     """
     from rich.console import Console
 
-    from massrl.evaluation.data import with_skip_hint
     from massrl.evaluation.results import earlier_results
-    from massrl.evaluation.run import run_tasks
-    from massrl.files import write_json
-    from massrl.report.run_page import report_run
-    from massrl.runs.folder import RunFolder
     from massrl.runs.log import TaskProgress
 
     options = config if isinstance(config, EvaluateConfig) else make(EvaluateConfig, config or {})
     name = str(backbone) if isinstance(backbone, str | Path) else None
     path = results_path(name or "", options) if name is not None or options.out else None
-    done = 0
     with TaskProgress(console or Console(stderr=True)) as progress:
         context, fingerprint = _open_context(backbone, options, path, progress)
-        results: dict[str, Any] = {
-            "backbone": {
-                "name": name,
-                "fingerprint": fingerprint,
-                "random_init": options.random_init,
-                **context.about,
-            },
-            "run": context.run.to_dict() if context.run is not None else None,
-            "tasks": {},
+        about = {
+            "name": name,
+            "fingerprint": fingerprint,
+            "random_init": options.random_init,
+            **context.about,
         }
-        if path is not None:
-            results["tasks"] = earlier_results(path.parent, results["backbone"])
-        try:
-            with with_skip_hint():
-                for result in run_tasks(context, options):
-                    assert result.context is not None
-                    provenance = result.context.provenance(options)
-                    results["tasks"].pop(result.name, None)  # the latest come last
-                    results["tasks"][result.name] = {**result.to_dict(), **provenance}
-                    if path is not None:  # after every task, since the next one may fail
-                        write_json(path, results)
-                    done += 1
-        finally:
-            if path is not None and done:
-                report_run(RunFolder(path.parent))
-    if not done:
-        raise ConfigError("no task could be run: see above (--task)")
+        results = {
+            "backbone": about,
+            "run": context.run.to_dict() if context.run is not None else None,
+            "tasks": {} if path is None else earlier_results(path.parent, about),
+        }
+        if not _run_and_write(context, options, results, path):
+            raise ConfigError("no task could be run: see above (--task)")
     return results
+
+
+def _run_and_write(
+    context: EvaluationContext, options: EvaluateConfig, results: dict[str, Any], path: Path | None
+) -> int:
+    """Run the tasks, add their results to the others, and write them and the page.
+
+    Returns:
+        The number of new results.
+    """
+    from massrl.evaluation.data import with_skip_hint
+    from massrl.evaluation.run import run_tasks
+    from massrl.files import write_json
+    from massrl.report.run_page import report_run
+    from massrl.runs.folder import RunFolder
+
+    done = 0
+    try:
+        with with_skip_hint():
+            for result in run_tasks(context, options):
+                assert result.context is not None
+                provenance = result.context.provenance(options)
+                results["tasks"].pop(result.name, None)  # the latest come last
+                results["tasks"][result.name] = {**result.to_dict(), **provenance}
+                if path is not None:  # after every task, since the next one may fail
+                    write_json(path, results)
+                done += 1
+    finally:
+        if path is not None and done:
+            report_run(RunFolder(path.parent))
+    return done
 
 
 def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:

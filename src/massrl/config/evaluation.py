@@ -39,6 +39,11 @@ class EvaluationDataConfig:
     def __post_init__(self) -> None:
         raise_faults(*field_faults(self, "--data."))
 
+    @property
+    def skips_broken(self) -> bool:
+        """Whether broken images are left out."""
+        return self.on_error == "skip"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SgdConfig:
@@ -220,17 +225,17 @@ class EvaluateConfig:
     temperature: float = 0.07
     """Temperature of their votes."""
     sgd: SgdConfig = field(default_factory=SgdConfig)
-    """Of `linear-sgd`."""
+    """Settings of `--task linear-sgd`."""
     semi: SemiConfig = field(default_factory=SemiConfig)
-    """Of `semi-supervised`."""
+    """Settings of `--task semi-supervised`."""
     transfer: TransferConfig = field(default_factory=TransferConfig)
-    """Of `transfer`."""
+    """Settings of `--task transfer`."""
     detect: DetectConfig = field(default_factory=DetectConfig)
-    """Of `detect`."""
+    """Settings of `--task detect`."""
     segment: SegmentConfig = field(default_factory=SegmentConfig)
-    """Of `segment`."""
+    """Settings of `--task segment`."""
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
-    """Of `features`."""
+    """Settings of `--task features`."""
     seed: int = 0
     """Seed of hold-out splits, label subsets, crops and orders."""
     cache: bool = True

@@ -1,1 +1,1 @@
-"""Judging a frozen backbone: features, k-NN, linear probe, and signs of collapse."""
+"""Evaluation of a backbone: tasks, their images and features, metrics, and measures of collapse."""

@@ -212,7 +212,7 @@ def open_images(need: str, data: EvaluationDataConfig, run: Config | None) -> Ev
         DataError: if there are none.
     """
     opened = _OPENERS[need](data, run)
-    return _without_broken(opened, annotated=need != "images") if _skips(data) else opened
+    return _without_broken(opened, annotated=need != "images") if data.skips_broken else opened
 
 
 def transfer_images(spec: str, data: EvaluationDataConfig, *, name: str) -> EvaluationData:
@@ -236,12 +236,8 @@ def transfer_images(spec: str, data: EvaluationDataConfig, *, name: str) -> Eval
         count = min(data.limit or len(opened.train), len(opened.train))
         subset = balanced_subset(None, count, seed=0, total=len(opened.train))
         opened = replace(opened, train=Subset(opened.train, subset))
-    opened = _without_broken(opened, annotated=False) if _skips(data) else opened
+    opened = _without_broken(opened, annotated=False) if data.skips_broken else opened
     return replace(opened, name=name)
-
-
-def _skips(data: EvaluationDataConfig) -> bool:
-    return data.on_error == "skip"
 
 
 def short_names(specs: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,110 @@
+"""``massrl demo``: its files, its numbers, and the folders that it leaves alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from massrl.commands import demo
+from massrl.commands.demo import DemoConfig, run_demo
+from massrl.commands.pretrain import pretrain
+from massrl.config.files import read_layers
+from massrl.config.parser import make_config
+from massrl.errors import ConfigError
+from massrl.evaluation.features import extract_features
+from massrl.evaluation.tasks.knn import knn_predict
+from massrl.train.session import PretrainResult
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pre-train for two steps on a few shapes, and evaluate on a few others."""
+
+    def short(name: str, config: DemoConfig, folder: Path, **options: Any) -> PretrainResult:
+        changes = {
+            "out": str(folder / name),
+            "data": {"train": "shapes(count=80)", "batch_size": 40, "workers": 0},
+            "train": {"max_steps": 2, "accelerator": "cpu", "probe_every": 0},
+        }
+        settings = make_config(read_layers(f"shapes-{name}"), changes)
+        return pretrain(settings, console=options["console"], title=name)
+
+    monkeypatch.setattr(demo, "_pretrain", short)
+    monkeypatch.setattr(demo, "_DATA", "shapes(count=60)")
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_results_report_and_sheet_are_written_again_and_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Guards the names that others rely on, and a second demonstration in the same folder."""
+    for _ in range(2):
+        folder = run_demo(DemoConfig(out=str(tmp_path / "demo")), console=Console(width=200))
+    said = capsys.readouterr().out
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    for task in ("knn", "linear"):
+        assert list(results[task]) == ["untrained", "byol", "massrl"]
+        for name, value in results[task].items():
+            assert value == round(results["details"][name][task]["acc1"], 2)
+            assert f"{value:.1f}" in said
+    assert results["steps"] == {"massrl": 2, "byol": 2}
+    assert {"seconds", "training_seconds", "software", "hardware", "commit"} <= set(results)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    for words in ("k-NN, untrained", "Nearest neighbours, MASSRL", "linear probe", "four policies"):
+        assert words in page
+    for name in ("report.html", "views.png", "results.json"):
+        assert (folder / name).stat().st_size > 500
+        assert str(folder / name) in said
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_networks_are_evaluated_on_images_they_were_not_trained_on(tmp_path: Path) -> None:
+    """Guards the comparison: three different networks, the same images, the run's normalisation."""
+    console = Console(quiet=True)
+    run = demo._pretrain("massrl", DemoConfig(), tmp_path, seconds=1.0, console=console).folder
+    untrained = demo._evaluate("untrained", run, console)
+    trained = demo._evaluate("massrl", run, console)
+    assert (
+        untrained.context.network.state_dict().keys() == trained.context.network.state_dict().keys()
+    )
+    weights = [item.context.network.state_dict()["conv1.weight"] for item in (untrained, trained)]
+    assert (weights[0] != weights[1]).any()
+    context = trained.context
+    assert context.train.fingerprint() != context.test.fingerprint()
+    train, test = (
+        extract_features(context.network, source, side=32)
+        for source in (context.train, context.test)
+    )
+    scores = knn_predict(train.values, train.labels, test.values, num_classes=10, k=20)
+    wanted = 100 * float((scores.argmax(1) == test.labels).float().mean())
+    assert trained.metrics["knn"]["acc1"] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("content", ["thesis.txt", "massrl/thesis.txt"])
+def test_folder_that_holds_something_else_is_refused_and_left_alone(
+    tmp_path: Path, content: str
+) -> None:
+    """Guards a folder of one's own that has the name of one of the demonstration's runs."""
+    file = tmp_path / "work" / content
+    file.parent.mkdir(parents=True)
+    file.write_text("years")
+    with pytest.raises(ConfigError, match="something else"):
+        run_demo(DemoConfig(out=str(tmp_path / "work")), console=Console(quiet=True))
+    assert file.read_text() == "years"
+
+
+def test_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    """Guards against an error from the middle of a library."""
+    (tmp_path / "demo").write_text("")
+    with pytest.raises(ConfigError, match="is a file"):
+        run_demo(DemoConfig(out=str(tmp_path / "demo")), console=Console(quiet=True))
+
+
+def test_duration_must_be_a_second_or_more() -> None:
+    """Guards a demonstration without a single step."""
+    with pytest.raises(ConfigError, match="--seconds is 0.5"):
+        DemoConfig(seconds=0.5)
