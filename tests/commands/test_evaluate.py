@@ -257,7 +257,7 @@ def test_results_on_images_of_another_size_do_not_stay(tmp_path: Path) -> None:
 
 
 def test_broken_images_of_objects_are_counted(tmp_path: Path) -> None:
-    """Guards ``--data.on_error skip`` against figures on fewer images than it says."""
+    """Guards ``--data.on_error skip`` against metrics on fewer images than it says."""
     root = voc(tmp_path / "set")
     (root / "ImageSets" / "Main" / "train.txt").write_text("i0\ni1\ni3\n")
     (root / "JPEGImages" / "i1.png").write_bytes(b"broken")

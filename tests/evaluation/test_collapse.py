@@ -1,4 +1,4 @@
-"""Signs of collapse on features whose answer is known."""
+"""Measures of collapse on features for which they are known."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ def _gaussian(count: int, width: int) -> torch.Tensor:
     return torch.randn(count, width, generator=torch.Generator().manual_seed(0))
 
 
-def test_deviation_of_a_gaussian_is_one() -> None:
+def test_std_of_a_gaussian_is_one() -> None:
     """A scale that depends on the width, so that no threshold means the same for two backbones."""
     for width in (16, 256):
         assert embedding_std(_gaussian(4000, width)) == pytest.approx(1.0, abs=0.01)
 
 
-def test_deviation_does_not_depend_on_length() -> None:
-    """Features that shrink taken for features that collapse."""
+def test_std_does_not_depend_on_norms() -> None:
+    """Features that shrink mistaken for features that collapse."""
     features = _gaussian(100, 8)
     lengths = torch.linspace(0.1, 9.0, 100)[:, None]
     assert embedding_std(features * lengths) == pytest.approx(embedding_std(features))
 
 
-def test_deviation_of_one_direction_is_zero() -> None:
-    """A collapse that is not seen: equal features, and equal but for their length."""
+def test_std_of_one_direction_is_zero() -> None:
+    """A collapse that is missed: equal features, and equal but for their norm."""
     row = _gaussian(1, 8)
     assert embedding_std(row.repeat(50, 1)) == pytest.approx(0.0, abs=1e-7)
     lengths = torch.linspace(0.1, 9.0, 50)[:, None]
@@ -35,7 +35,7 @@ def test_deviation_of_one_direction_is_zero() -> None:
     assert embedding_std(torch.zeros(50, 8)) == 0.0
 
 
-def test_deviation_of_four_points_is_worked_out_by_hand() -> None:
+def test_std_of_four_points_is_worked_out_by_hand() -> None:
     """A mean over the wrong axis, or a variance instead of a deviation."""
     points = torch.tensor([[2.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     # each dimension holds 1, -1, 0, 0: deviation √½, times √2
@@ -47,7 +47,7 @@ def test_rank_of_an_isotropic_gaussian_is_its_width() -> None:
     assert effective_rank(_gaussian(8000, 32)) == pytest.approx(32, rel=0.01)
 
 
-def test_rank_of_one_direction_is_one_and_of_nothing_zero() -> None:
+def test_rank_of_one_direction_is_one_and_of_zeros_zero() -> None:
     """Rounding that counts as a dimension; 0/0."""
     row = _gaussian(1, 64)
     assert effective_rank(row * torch.linspace(-1, 1, 40)[:, None]) == pytest.approx(1.0, abs=1e-3)
@@ -64,7 +64,7 @@ def test_rank_equals_the_formula() -> None:
     assert effective_rank(torch.tensor(left @ np.diag(values) @ right)) == pytest.approx(wanted)
 
 
-def test_health_of_too_few_features_is_refused() -> None:
+def test_measure_of_too_few_features_is_refused() -> None:
     """One image, whose deviation is 0 like a collapse's."""
     with pytest.raises(ValueError, match="n > 1"):
         embedding_std(torch.ones(1, 8))

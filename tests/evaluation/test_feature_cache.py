@@ -1,4 +1,4 @@
-"""Features on disk: the right ones, or none."""
+"""Features cached on disk: the right ones, or none."""
 
 from __future__ import annotations
 
@@ -24,57 +24,57 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "features"
 
 
-class Asked:
-    """Extracts features, and counts how often it had to."""
+class Extractor:
+    """Extracts features through the cache, and counts extractions."""
 
     def __init__(self, seed: int = 0) -> None:
         torch.manual_seed(seed)
         self.network = Backbone().eval()
-        self.times = 0
+        self.calls = 0
 
     def __call__(self, source: Source, *, side: int = 8) -> Features:
-        """Features of a source, from the cache or anew."""
+        """Return the features of a source, from the cache or extracted."""
 
         def extract() -> Features:
-            self.times += 1
+            self.calls += 1
             return extract_features(self.network, source, side=side)
 
         fingerprint = network_fingerprint(self.network)
         return cached_features(fingerprint, source, side=side, extract=extract)
 
 
-def test_features_are_made_once_and_are_the_same() -> None:
-    """Guards the figure: the second evaluation rests on the same numbers, bit for bit."""
-    asked, source = Asked(), colours(20, seed=0)
-    first, second = asked(source), asked(source)
-    assert asked.times == 1
+def test_features_are_extracted_once_and_are_the_same() -> None:
+    """Guards the metrics: the second evaluation uses the same numbers, bit for bit."""
+    extractor, source = Extractor(), colours(20, seed=0)
+    first, second = extractor(source), extractor(source)
+    assert extractor.calls == 1
     assert torch.equal(first.values, second.values)
     assert torch.equal(first.labels, second.labels)
 
 
-def test_anything_that_changes_features_makes_them_anew() -> None:
-    """Guards against features of another network, other images, or images prepared otherwise."""
-    asked, source = Asked(), colours(20, seed=0)
-    asked(source)
+def test_features_are_extracted_again_after_any_change() -> None:
+    """Guards against features of another network, of other images, or at another size."""
+    extractor, source = Extractor(), colours(20, seed=0)
+    extractor(source)
     for number, change in enumerate(
         ("statistics", "weights", "size", "constants", "images"), start=2
     ):
         other = source
         if change == "statistics":
-            asked.network.layers[1].running_mean += 0.1  # type: ignore[operator, union-attr]
+            extractor.network.layers[1].running_mean += 0.1  # type: ignore[operator, union-attr]
         elif change == "weights":
             with torch.no_grad():
-                asked.network.layers[0].weight[0, 0, 0, 0] += 1e-3  # type: ignore[index]
+                extractor.network.layers[0].weight[0, 0, 0, 0] += 1e-3  # type: ignore[index]
         elif change == "constants":
             other = colours(20, seed=0)
             other.normalization = Normalization(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
         elif change == "images":
             other = colours(20, seed=0, name="others")
-        asked(other, side=9 if change == "size" else 8)
-        assert asked.times == number, change
+        extractor(other, side=9 if change == "size" else 8)
+        assert extractor.calls == number, change
 
 
-def test_layers_that_no_weight_tells_apart_count_too() -> None:
+def test_fingerprint_depends_on_layers_without_weights() -> None:
     """Guards networks that differ in padding alone, as two small stems do."""
     first, second = Backbone(), Backbone()
     second.load_state_dict(first.state_dict())
@@ -83,46 +83,46 @@ def test_layers_that_no_weight_tells_apart_count_too() -> None:
     assert network_fingerprint(first) != network_fingerprint(second)
 
 
-def test_labels_are_the_sources_own() -> None:
-    """Guards classes that are counted otherwise: the same images, other numbers for their classes."""
-    asked, source = Asked(), colours(20, seed=0)
+def test_labels_are_those_of_the_source() -> None:
+    """Guards renumbered classes: the same images, other labels."""
+    extractor, source = Extractor(), colours(20, seed=0)
     renumbered = remap_classes(source, ("zero", *source.class_names))
-    plain, moved = asked(remap_classes(source, source.class_names)), asked(renumbered)
-    assert asked.times == 1
-    assert torch.equal(moved.labels, plain.labels + 1)
+    plain, shifted = extractor(remap_classes(source, source.class_names)), extractor(renumbered)
+    assert extractor.calls == 1
+    assert torch.equal(shifted.labels, plain.labels + 1)
 
 
-def test_file_that_is_damaged_is_made_anew(cache: Path) -> None:
+def test_damaged_file_is_replaced(cache: Path) -> None:
     """Guards an evaluation against what a full disk or another program left."""
-    asked, source = Asked(), colours(20, seed=0)
-    first = asked(source)
+    extractor, source = Extractor(), colours(20, seed=0)
+    first = extractor(source)
     (file,) = cache.iterdir()
     assert cache_folder("features") == cache
     file.write_bytes(file.read_bytes()[:50])
-    assert torch.equal(asked(source).values, first.values)
-    assert asked.times == 2
-    assert torch.equal(asked(source).values, first.values)
-    assert asked.times == 2
+    assert torch.equal(extractor(source).values, first.values)
+    assert extractor.calls == 2
+    assert torch.equal(extractor(source).values, first.values)
+    assert extractor.calls == 2
 
 
-def test_cache_that_cannot_be_written_costs_a_word(
+def test_cache_that_cannot_be_written_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Guards hours of extraction against a full disk."""
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MASSRL_CACHE", str(tmp_path / "file"))
-    features = Asked()(colours(20, seed=0))
+    features = Extractor()(colours(20, seed=0))
     assert features.values.shape == (20, 6)
     assert np.isfinite(features.values.numpy()).all()
     assert "features are not cached" in caplog.text
 
 
-def test_file_that_was_written_again_is_another_image(tmp_path: Path) -> None:
+def test_image_file_that_was_modified_is_another_image(tmp_path: Path) -> None:
     """Guards bitmaps, which have one size whatever they show."""
     photos(tmp_path / "photos", "a", "b", count=3)
-    source, asked = open_source(tmp_path / "photos"), Asked()
-    first = asked(source)
+    source, extractor = open_source(tmp_path / "photos"), Extractor()
+    first = extractor(source)
     path = Path(source.describe(0))
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 1_000_000))
-    assert torch.equal(asked(source).values, first.values)
-    assert asked.times == 2
+    assert torch.equal(extractor(source).values, first.values)
+    assert extractor.calls == 2

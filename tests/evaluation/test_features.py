@@ -39,11 +39,11 @@ class FakeSource(Source):
         return self.images[index]
 
     def describe(self, index: int) -> str:
-        """Name the image."""
+        """Return the name of the image."""
         return f"fake[{index}]"
 
     def fingerprint(self) -> str:
-        """No test asks for it."""
+        """Return a constant: no test depends on it."""
         return "0" * 16
 
 
@@ -121,7 +121,7 @@ def test_features_can_be_trained_on() -> None:
 
 
 def test_features_are_float32_inside_autocast() -> None:
-    """A probe called by a mixed-precision run that judges another network than the saved one."""
+    """A probe in a mixed-precision run that evaluates another network than the saved one."""
     backbone = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4))
     plain = extract_features(backbone, _constant(4), side=8)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -44,7 +44,7 @@ def recall(labels: torch.Tensor, scores: torch.Tensor) -> float:
     return float(recall_score(labels, scores.argmax(1), labels=present, average="macro"))
 
 
-def test_table_of_confusion_is_left_out_where_nobody_could_read_it() -> None:
+def test_confusion_matrix_is_left_out_above_a_hundred_classes() -> None:
     """A million numbers in the results of ImageNet."""
     names = [str(number) for number in range(101)]
     assert (
@@ -95,7 +95,7 @@ def test_metrics_can_be_written_as_json() -> None:
         (torch.full((2, 3), torch.nan), torch.tensor([0, 1]), "scores contain NaN"),
     ],
 )
-def test_metrics_of_what_does_not_fit_are_refused(
+def test_metrics_of_arguments_that_do_not_fit_are_refused(
     scores: torch.Tensor, labels: torch.Tensor, message: str
 ) -> None:
     """NaN, which is below nothing, counted as 100 %; unlabelled images counted as wrong."""
