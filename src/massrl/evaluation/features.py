@@ -172,6 +172,9 @@ def normalize_images(
 ) -> Tensor:
     """Normalise images.
 
+    Training's ``NormalizedViews`` computes the same from constants for 0-255, with other rounding: one
+    formula for both would change the weights of resumed runs, or features that are cached.
+
     Args:
         images: uint8 ``(B, H, W, 3)``.
         normalization: constants of the channels, for values in [0, 1].

@@ -93,10 +93,10 @@ def _timed(task: Task, context: EvaluationContext, config: EvaluateConfig) -> It
     own = [] if set(task.headline) <= set(METRICS) else list(task.headline)
     begin = time.perf_counter()
     for result in task.run(context, config):
-        yield replace(
-            result,
-            metrics={**result.metrics, "headline": own} if own else result.metrics,
-            context=context,
-            seconds=round(time.perf_counter() - begin, 2),
-        )
+        metrics = dict(result.metrics)
+        metrics.setdefault("num_images", len(context.test))
+        if own:
+            metrics["headline"] = own
+        seconds = round(time.perf_counter() - begin, 2)
+        yield replace(result, metrics=metrics, context=context, seconds=seconds)
         begin = time.perf_counter()

@@ -28,7 +28,7 @@ class TaskResult:
 
     Attributes:
         name: the task's own name, or one that begins with it, such as ``semi-supervised-10``.
-        metrics: metrics in percent, what they consist of, and ``num_images``.
+        metrics: metrics in percent and what they consist of; ``num_images`` of the test set by default.
         settings: settings in use, those that were selected among them; nothing of the test images.
         scores: ``(n, num_classes)`` of the test images, higher is better; ``None`` where there are none.
         context: the backbone and the images that the metrics were measured with.
