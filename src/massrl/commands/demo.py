@@ -35,6 +35,7 @@ _FILES = {
     "report.html",
     "views.png",
 }  # of an earlier demonstration
+_GALLERIES = ("untrained", "massrl")
 _GALLERY_ROWS = 6
 _NUM_NEIGHBOURS = 5
 
@@ -205,10 +206,10 @@ def _content(results: _Results, folder: Path) -> ReportContent:
     massrl, byol = results.massrl, results.byol
     run, knn = RunFolder(massrl.folder), results.acc1("knn")
     seconds = massrl.session.seconds, byol.session.seconds
-    metrics = [read_metrics(RunFolder(item.folder).metrics) for item in (massrl, byol)]
-    sheet = Picture(
-        image=folder / "views.png", caption="Views of the first images by the four policies"
-    )
+    runs = {"MASSRL": massrl, "BYOL": byol}
+    metrics = [(name, read_metrics(RunFolder(item.folder).metrics)) for name, item in runs.items()]
+    caption = "Views of the first images by the four policies"
+    sheet = Picture(image=folder / "views.png", caption=caption)
     return ReportContent(
         title="massrl demo",
         lead=f"Without a single label, {duration(seconds[0])} of pre-training raised k-NN accuracy on ten "
@@ -220,15 +221,9 @@ def _content(results: _Results, folder: Path) -> ReportContent:
         ],
         sections=[
             Section("Results", [_bars(results)]),
-            Section(
-                "Training",
-                metric_curves(list(zip(("MASSRL", "BYOL"), metrics, strict=True))),
-                columns=True,
-            ),
+            Section("Training", metric_curves(metrics), columns=True),
             Section("Pictures", [sheet, *loss_matrices(run)]),
-            Section(
-                "Nearest neighbours", [_gallery(results, "untrained"), _gallery(results, "massrl")]
-            ),
+            Section("Nearest neighbours", [_gallery(results, name) for name in _GALLERIES]),
             configuration_section(run),
         ],
     )
@@ -262,16 +257,11 @@ def _gallery(results: _Results, name: str) -> Gallery:
     context = results.networks[name].context
     train, test = context.train_features, context.test_features
     indices = nearest(test.values[:_GALLERY_ROWS], train.values, count=_NUM_NEIGHBOURS)
-    rows = [
-        (
-            _picture(context.test, query),
-            [
-                (_picture(context.train, index), bool(train.labels[index] == test.labels[query]))
-                for index in neighbours
-            ],
-        )
-        for query, neighbours in enumerate(indices.tolist())
-    ]
+    rows = []
+    for query, neighbours in enumerate(indices.tolist()):
+        same_class = (train.labels[neighbours] == test.labels[query]).tolist()
+        pictures = [_picture(context.train, index) for index in neighbours]
+        rows.append((_picture(context.test, query), list(zip(pictures, same_class, strict=True))))
     return Gallery(title=f"Nearest neighbours, {_NETWORKS[name]}", rows=rows)
 
 

@@ -170,6 +170,7 @@ def per_class_tables(results: Results) -> list[Table]:
         ("Accuracy", _grouped(results)["images"]),
         ("Intersection over union", {n: item for n, item in results.items() if "miou" in item}),
     ):
+        group = {name: item for name, item in group.items() if "per_class" in item}
         if not group:
             continue
         first = next(iter(group.values()))["per_class"]
