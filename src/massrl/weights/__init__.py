@@ -1,1 +1,1 @@
-"""Backbones from elsewhere and for elsewhere: other projects' files read, files written that they load."""
+"""Backbone weights: load them from any project or library, and export them to other tools."""

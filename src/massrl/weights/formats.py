@@ -73,9 +73,7 @@ def write_backbone(path: Path, network: nn.Module, *, about: About, name: str) -
     kind: Format = FORMATS.load(name)
     if not kind.supports(about):
         others = ", ".join(_formats_for(about))
-        raise ConfigError(
-            f"{name} has no {about['backbone']}: --format {others} can hold it (--format)"
-        )
+        raise ConfigError(f"--format {name} cannot hold {about['backbone']}, but {others} can")
     missing = [item for item in kind.packages if importlib.util.find_spec(item) is None]
     if missing:
         wanted = f"'massrl[{kind.extra}]'" if kind.extra else " ".join(missing)
