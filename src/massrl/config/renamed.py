@@ -131,18 +131,16 @@ def translate_results(content: dict[str, Any]) -> dict[str, Any]:
     Args:
         content: as version 0.1.0 wrote it, or a present one.
     """
-    from massrl.config.evaluation import EvaluateConfig
-    from massrl.config.pretrain import Config
-
+    evaluation = FIELDS["EvaluateConfig"]
     result, random_init = dict(content), False
     backbone = content.get("backbone")
     if isinstance(backbone, dict):
         if "random_init" in backbone:  # written by the present version
             return result
         random_init = bool(backbone.get("untrained"))
-        result["backbone"] = translate_fields(backbone, EvaluateConfig)
+        result["backbone"] = _translated(backbone, evaluation)
     if isinstance(content.get("run"), dict):
-        result["run"] = translate_fields(content["run"], Config)
+        result["run"] = _translated(content["run"], FIELDS["Config"])
     if not isinstance(content.get("tasks"), dict):
         return result
     result["tasks"] = {}
@@ -152,7 +150,7 @@ def translate_results(content: dict[str, Any]) -> dict[str, Any]:
             if name == "look":  # results name their folder since they may have different ones
                 outcome["folder"] = "look-untrained" if random_init else "look"
             if isinstance(outcome.get("config"), dict):
-                config = translate_fields(outcome["config"], EvaluateConfig)
+                config = _translated(outcome["config"], evaluation)
                 if isinstance(config.get("task"), list):
                     config["task"] = [renamed_task(str(task)) for task in config["task"]]
                 outcome["config"] = config
