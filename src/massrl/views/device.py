@@ -74,16 +74,17 @@ def group_instructions(
     groups: list[Group] = []
     members: list[int] = []
     rows: list[np.ndarray] = [np.empty(0, np.float32)]
+    kinds: dict[str, str] = {}  # of instructions -> of their group
     for position in range(max(map(len, programs), default=0)):
-        found: dict[str, tuple[list[int], list[Instruction]]] = {}
+        found: dict[str, list[int]] = {}
         for number, program in enumerate(programs):
             if position < len(program):
-                instruction = _for_device(program[position])
-                numbers, instructions = found.setdefault(instruction.kind, ([], []))
-                numbers.append(number)
-                instructions.append(instruction)
+                own = program[position].kind
+                kind = kinds.get(own) or kinds.setdefault(own, _group_kind(own))
+                found.setdefault(kind, []).append(number)
         for kind in sorted(found):
-            numbers, instructions = found[kind]
+            numbers = found[kind]
+            instructions = [programs[number][position] for number in numbers]
             flat = _rows(kind, instructions, side=side).astype(np.float32).reshape(-1)
             groups.append(Group(kind, len(numbers), flat.size // len(numbers)))
             members += numbers
@@ -91,20 +92,18 @@ def group_instructions(
     return groups, torch.tensor(members, dtype=torch.int64), torch.from_numpy(np.concatenate(rows))
 
 
-def _for_device(instruction: Instruction) -> Instruction:
-    """Return a lookup as its table, so that all lookups are one group; others as they are."""
-    if instruction.kind in _RUN or operations[instruction.kind].kind != "lookup":
-        return instruction
-    return Instruction(TABLE, table_of(instruction))
+def _group_kind(kind: str) -> str:
+    """Return the kind of group of an instruction: all lookups are tables here, so that they are one."""
+    return TABLE if kind not in _RUN and operations[kind].kind == "lookup" else kind
 
 
 def _rows(kind: str, instructions: Sequence[Instruction], *, side: int) -> np.ndarray:
     """Return the numbers of a group's instructions, ``(n, …)``."""
+    if kind == TABLE:
+        return np.stack([table_of(instruction) for instruction in instructions])
     values = [value for _, value in instructions]
     if kind == WARP:
         return _samplings(values, side)
-    if kind == TABLE:
-        return np.stack(values)
     return np.zeros(len(values)) if kind == MIRROR else operations[kind].numbers(values)
 
 

@@ -49,7 +49,7 @@ def compile_view(view: ViewPlan, *, height: int, width: int, fill: int) -> Progr
         kind = operation.kind
         if kind == "none":
             continue
-        if kind != "geometric":
+        if kind != "geometric" and (mirrored or map_ is not None):
             program += _geometry(mirrored, map_, width=width, fill=fill)
             mirrored, map_ = False, None
         if lookups and kind != "lookup":
@@ -85,8 +85,11 @@ def _fused(lookups: Program) -> Program:
     return [Instruction(TABLE, table)]
 
 
-def table_of(lookup: Instruction) -> LookupTable:
-    """Return the table of a ``lookup`` operation's instruction, uint8 ``(256,)``."""
-    table = operations[lookup.kind].table
-    assert table is not None
-    return table(lookup.value)
+def table_of(instruction: Instruction) -> LookupTable:
+    """Return uint8 ``(256,)`` of a ``TABLE`` or of a ``lookup`` operation's instruction."""
+    if instruction.kind == TABLE:
+        table: LookupTable = instruction.value
+        return table
+    make_table = operations[instruction.kind].table
+    assert make_table is not None
+    return make_table(instruction.value)
