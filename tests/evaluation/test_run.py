@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +78,25 @@ def test_images_of_a_need_are_opened_once_and_shared(
     first, second = run_tasks(without_data(context), config)
     assert opened == ["images"]
     assert first.context is second.context
+
+
+def test_images_are_given_up_after_the_last_task_that_needs_them(
+    context: EvaluationContext, plugin: Callable[..., Path]
+) -> None:
+    """Guards memory: features of a large data set must not outlive the tasks on it."""
+    plugin(PLUGIN.replace("NEED", "'objects'"), {"massrl.tasks": {"counts": "my_plugin:Counts"}})
+    data = EvaluationDataConfig(train="shapes(count=20,size=16)", val="shapes(count=10,size=16)")
+    config = EvaluateConfig(task=("knn", "linear", "counts"), data=data)
+    alive = []
+    used: weakref.ref[EvaluationContext] | None = None
+    for result in run_tasks(without_data(context), config):
+        if used is None:
+            assert result.context is not None
+            used = weakref.ref(result.context)
+        del result
+        gc.collect()
+        alive.append(used() is not None)
+    assert alive == [True, True, False]
 
 
 def test_images_that_are_missing_are_an_error_before_any_task_runs(

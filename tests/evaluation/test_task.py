@@ -85,8 +85,10 @@ def test_task_of_another_package_takes_arguments_and_is_named_by_them(
     assert "constant" in [task.name for task in build_tasks(["all"])]
 
 
-def test_part_of_another_package_that_is_no_task_is_refused(plugin: Callable[..., Path]) -> None:
-    """Guards a run against an object that fails in its middle."""
+def test_part_of_another_package_that_is_no_task_is_refused(
+    plugin: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards a run against an object that fails in its middle, and ``all`` against such a package."""
     rows = {"unfit": "my_plugin:Unfit", "none": "my_plugin:no_task", "lost": "my_plugin:nothing"}
     plugin(PLUGIN, {"massrl.tasks": rows})
     with pytest.raises(ConfigError, match="task 'unfit' needs 'sounds': known: images"):
@@ -97,6 +99,8 @@ def test_part_of_another_package_that_is_no_task_is_refused(plugin: Callable[...
         build_tasks(["lost"])
     assert task_of("none") is None
     assert task_of("lost") is None
+    assert len(build_tasks(["all"])) == len(TASKS) - 3
+    assert caplog.text.count("is skipped") == 3
 
 
 @pytest.mark.parametrize(

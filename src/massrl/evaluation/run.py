@@ -35,10 +35,12 @@ def run_tasks(context: EvaluationContext, config: EvaluateConfig) -> Iterator[Ta
         for task in tasks:
             task.check(context.network)
     opened = _open_needs(tasks, context, config)
-    for task in tasks:
+    for number, task in enumerate(tasks, start=1):
         if task.needs in opened:
             with skip_on_error(task.name, config):
                 yield from _timed(task, opened[task.needs], config)
+            if all(later.needs != task.needs for later in tasks[number:]):
+                del opened[task.needs]  # with the features, which may take gigabytes
         elif task.needs == SETS:
             yield from _run_on_sets(task, context, config)
 

@@ -123,13 +123,22 @@ def build_tasks(texts: Iterable[str]) -> list[Task]:
     """Make the tasks that a user asks for, each of them once.
 
     Args:
-        texts: names, with arguments in brackets; ``all`` for every task of the table.
+        texts: names, with arguments in brackets; ``all`` for every task of the table that can be made
+            without arguments.
 
     Raises:
         ConfigError: if a task is unknown or cannot be used.
     """
-    names = [name for text in texts for name in (TASKS if text == ALL else [text])]
-    tasks = [_build_task(name) for name in names]
+    tasks: list[Task] = []
+    for text in texts:
+        if text != ALL:
+            tasks.append(_build_task(text))
+            continue
+        for name in TASKS:
+            try:
+                tasks.append(_build_task(name))
+            except ConfigError as error:  # in another package
+                logger.warning("%s is skipped: %s", name, error)
     return list({task.name: task for task in tasks}.values())
 
 
