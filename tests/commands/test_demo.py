@@ -47,14 +47,19 @@ def test_results_report_and_sheet_are_written_again_and_again(
     said = capsys.readouterr().out
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     for task in ("knn", "linear"):
-        assert list(results[task]) == ["untrained", "byol", "massrl"]
+        assert list(results[task]) == ["random_init", "byol", "massrl"]
         for name, value in results[task].items():
             assert value == round(results["details"][name][task]["acc1"], 2)
             assert f"{value:.1f}" in said
     assert results["steps"] == {"massrl": 2, "byol": 2}
     assert {"seconds", "training_seconds", "software", "hardware", "commit"} <= set(results)
     page = (folder / "report.html").read_text(encoding="utf-8")
-    for words in ("k-NN, untrained", "Nearest neighbours, MASSRL", "linear probe", "four policies"):
+    for words in (
+        "k-NN, random init",
+        "Nearest neighbours, MASSRL",
+        "linear probe",
+        "four policies",
+    ):
         assert words in page
     for name in ("report.html", "views.png", "results.json"):
         assert (folder / name).stat().st_size > 500
@@ -66,12 +71,10 @@ def test_networks_are_evaluated_on_images_they_were_not_trained_on(tmp_path: Pat
     """Guards the comparison: three different networks, the same images, the run's normalisation."""
     console = Console(quiet=True)
     run = demo._pretrain("massrl", DemoConfig(), tmp_path, seconds=1.0, console=console).folder
-    untrained = demo._evaluate("untrained", run, console)
+    random = demo._evaluate("random_init", run, console)
     trained = demo._evaluate("massrl", run, console)
-    assert (
-        untrained.context.network.state_dict().keys() == trained.context.network.state_dict().keys()
-    )
-    weights = [item.context.network.state_dict()["conv1.weight"] for item in (untrained, trained)]
+    assert random.context.network.state_dict().keys() == trained.context.network.state_dict().keys()
+    weights = [item.context.network.state_dict()["conv1.weight"] for item in (random, trained)]
     assert (weights[0] != weights[1]).any()
     context = trained.context
     assert context.train.fingerprint() != context.test.fingerprint()

@@ -56,7 +56,7 @@ def test_random_weights_in_a_folder_are_a_backbone_of_their_own(tmp_path: Path) 
     written(tmp_path / "a", {"knn": result()})
     other = written(tmp_path / "b", {"knn": result()})
     assert [row[0] for row in compared(tmp_path, folder, other).rows("acc1")] == [
-        "a, untrained",
+        "a, random init",
         "a",
         "b",
     ]

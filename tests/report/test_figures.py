@@ -36,19 +36,19 @@ def test_results_without_provenance_are_not_taken_for_results() -> None:
 
 def test_results_of_the_trained_weights_are_preferred() -> None:
     """Guards the facts of a page against the baseline's numbers."""
-    trained, untrained = {"knn": result()}, {"knn": result(acc1=20.0)}
-    assert main_results({"untrained": untrained, "trained": trained}) == trained
-    assert main_results({"untrained": untrained}) == untrained
+    trained, random_init = {"knn": result()}, {"knn": result(acc1=20.0)}
+    assert main_results({"random init": random_init, "trained": trained}) == trained
+    assert main_results({"random init": random_init}) == random_init
     assert main_results({"trained": {"features": result(acc1=None, mean_per_class=None)}}) == {}
 
 
 def test_bars_have_a_group_for_each_result_and_a_bar_for_each_backbone() -> None:
     """Guards the chart: a number under another task or backbone would be believed."""
     results = {"knn": result(), "linear": result(acc1=80.0)}
-    (bars,) = accuracy_bars({"untrained": {"knn": result(acc1=20.0)}, "trained": results})
+    (bars,) = accuracy_bars({"random init": {"knn": result(acc1=20.0)}, "trained": results})
     assert bars.title == "Accuracy on the test images"
     assert list(bars.groups) == ["k-NN", "linear probe"]
-    assert bars.series == [("untrained", [20.0, None]), ("trained", [75.0, 80.0])]
+    assert bars.series == [("random init", [20.0, None]), ("trained", [75.0, 80.0])]
     assert bars.chance == 50.0
     assert bars.note == "12 images of pets/val, top-1 percent."
 

@@ -73,12 +73,12 @@ def test_lead_of_another_metric_names_it(folder: RunFolder) -> None:
     assert ": AP 12.5 %." in page_of(folder).text
 
 
-def test_untrained_weights_stand_beside_the_trained_ones(folder: RunFolder) -> None:
+def test_random_weights_stand_beside_the_trained_ones(folder: RunFolder) -> None:
     """Guards the baseline: both are on the page, and the facts are of the trained weights."""
     write_results(folder, {"knn": result(acc1=20.0)}, name="results-random-init.json")
     write_results(folder, {"knn": result()})
     text = page_of(folder).text
-    assert "untrained20.0 %trained75.0 %" in text
+    assert "random init20.0 %trained75.0 %" in text
     assert "k-NN, top 175.0 %" in text
 
 

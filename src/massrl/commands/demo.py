@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _DATA = "shapes"
 _TASKS = ("knn", "linear")
-_NETWORKS = {"untrained": "untrained", "byol": "BYOL", "massrl": "MASSRL"}
+_NETWORKS = {"random_init": "random init", "byol": "BYOL", "massrl": "MASSRL"}
 _FILES = {
     "massrl",
     "byol",
@@ -35,7 +35,7 @@ _FILES = {
     "report.html",
     "views.png",
 }  # of an earlier demonstration
-_GALLERIES = ("untrained", "massrl")
+_GALLERIES = ("random_init", "massrl")
 _GALLERY_ROWS = 6
 _NUM_NEIGHBOURS = 5
 
@@ -105,7 +105,7 @@ def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
     )
     massrl = _pretrain("massrl", config, folder, seconds=config.seconds, console=console)
     byol = _pretrain("byol", config, folder, seconds=massrl.session.seconds, console=console)
-    runs = {"untrained": massrl, "byol": byol, "massrl": massrl}
+    runs = {"random_init": massrl, "byol": byol, "massrl": massrl}
     networks = {name: _evaluate(name, run.folder, console) for name, run in runs.items()}
     results = _Results(networks, massrl, byol, time.perf_counter() - begin)
     write_json(folder / "results.json", _to_dict(results))
@@ -167,7 +167,7 @@ def _evaluate(name: str, run: Path, console: Console) -> _Evaluated:
     from massrl.weights.load import load_backbone
 
     console.print(f"evaluating {_NETWORKS[name]} …")
-    network: Any = load_backbone(run, random_init=name == "untrained")
+    network: Any = load_backbone(run, random_init=name == "random_init")
     data = EvaluationData(open_source(_DATA, split="train"), open_source(_DATA, split="val"))
     parts: Any = {"network": network, "about": network.about, "hardware": detect_hardware("cpu")}
     with TaskProgress(console) as progress:
@@ -213,7 +213,7 @@ def _content(results: _Results, folder: Path) -> ReportContent:
     return ReportContent(
         title="massrl demo",
         lead=f"Without a single label, {duration(seconds[0])} of pre-training raised k-NN accuracy on ten "
-        f"shapes from {knn['untrained']:.1f} % to {knn['massrl']:.1f} %.",
+        f"shapes from {knn['random_init']:.1f} % to {knn['massrl']:.1f} %.",
         facts=[
             *((f"k-NN, {name}", f"{knn[key]:.1f} %") for key, name in _NETWORKS.items()),
             ("seconds, MASSRL / BYOL", f"{seconds[0]:.0f} / {seconds[1]:.0f}"),
@@ -285,8 +285,8 @@ def _print_results(results: _Results, folder: Path, console: Console) -> None:
         values = results.acc1(task).values()
         table.add_row(task_title(task), *(f"{value:.1f}" for value in values))
     console.print(table)
-    if results.acc1("knn")["massrl"] <= results.acc1("knn")["untrained"]:
-        console.print("MASSRL is no better than the untrained network yet: try --seconds 180")
+    if results.acc1("knn")["massrl"] <= results.acc1("knn")["random_init"]:
+        console.print("MASSRL is no better than random weights yet: try --seconds 180")
     console.print(f"done in {duration(results.seconds)}; open these:")
     for file in ("report.html", "views.png", "results.json"):
         console.print(f"  {folder / file}", highlight=False, soft_wrap=True)

@@ -165,7 +165,7 @@ def _load_network(
         if random_init or not isinstance(getattr(backbone, "about", None), dict):
             raise ConfigError(
                 "a module to evaluate must come from massrl.load_backbone, which tells how images are "
-                "prepared; load_backbone(…, random_init=True) returns the untrained one"
+                "prepared; load_backbone(…, random_init=True) returns its random weights"
             )
         return backbone
     network = load_backbone(backbone, random_init=random_init)

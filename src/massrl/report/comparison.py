@@ -143,7 +143,7 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
 def _backbones(name: str, folder: Path) -> dict[str, Results]:
     """Return the results in a folder: of random weights, of the trained ones, or both."""
     found = {}
-    for suffix, random_init in ((", untrained", True), ("", False)):
+    for suffix, random_init in ((", random init", True), ("", False)):
         results = _read(folder, random_init=random_init)
         if results is not None:
             found[f"{name}{suffix}"] = results

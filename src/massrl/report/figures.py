@@ -15,7 +15,7 @@ Results = Mapping[str, dict[str, Any]]
 """Results of one backbone by name, as ``tasks`` in ``results.json`` has them."""
 
 BackboneResults = Mapping[str, Results]
-"""Results by the name of the backbone; of one run, ``trained`` and ``untrained``."""
+"""Results by the name of the backbone; of one run, ``trained`` and ``random init``."""
 
 _MAX_CLASSES = 30  # in a table or a matrix, so that it can be read
 
@@ -26,8 +26,8 @@ def are_results(results: Any) -> bool:
 
 
 def main_results(backbones: BackboneResults) -> Results:
-    """Return the results with metrics of the trained weights, else of the untrained."""
-    results = backbones.get("trained") or backbones.get("untrained") or {}
+    """Return the results with metrics of the trained weights, else of the random ones."""
+    results = backbones.get("trained") or backbones.get("random init") or {}
     return {name: item for name, item in results.items() if headline_metrics(item)}
 
 

@@ -62,7 +62,7 @@ def report_run(folder: RunFolder) -> Path:
     """
     backbones = {
         name: results
-        for name, random_init in (("untrained", True), ("trained", False))
+        for name, random_init in (("random init", True), ("trained", False))
         if (results := _read_results(folder.path, random_init=random_init))
     }
     rows, matrices = read_metrics(folder.metrics), loss_matrices(folder)
@@ -203,7 +203,7 @@ def _feature_sections(folder: RunFolder, backbones: BackboneResults) -> list[Sec
     """Return the maps of the features, and the nearest neighbours."""
     maps: list[Block] = []
     galleries: list[Block] = []
-    for backbone in ("trained", "untrained"):
+    for backbone in ("trained", "random init"):
         for item in backbones.get(backbone, {}).values():
             if "folder" in item:  # other feature reports in the folder are of other weights
                 shown, nearest = load_feature_report(folder.path / item["folder"], backbone)
