@@ -8,10 +8,10 @@ from html import escape
 import pytest
 from tests.report.conftest import HOSTILE, Page, assert_hostile_words_are_text, rendered
 
-from massrl.report.charts import Curve
+from massrl.report.bar_chart import Bars
 from massrl.report.content import Block, Details, PageContext
+from massrl.report.line_chart import Curve
 from massrl.report.style import NUM_COLOURS
-from massrl.report.tables import Bars
 
 
 class Quote(Block):

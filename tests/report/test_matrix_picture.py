@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from massrl.report.heat_map import Matrix
 from massrl.report.matrix_picture import draw_matrix
-from massrl.report.tables import Matrix
 
 
 def matrix(count: int, value: float | None = None) -> Matrix:

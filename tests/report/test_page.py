@@ -8,11 +8,13 @@ from typing import Any
 
 from tests.report.conftest import HOSTILE, Page, picture
 
-from massrl.report.charts import Curve
+from massrl.report.bar_chart import Bars
 from massrl.report.content import Details, ReportContent, Section
+from massrl.report.heat_map import Matrix
+from massrl.report.line_chart import Curve
 from massrl.report.page import render_report, write_report
 from massrl.report.pictures import Gallery
-from massrl.report.tables import Bars, Matrix, Table
+from massrl.report.tables import Table
 
 
 def full_content(**changes: Any) -> ReportContent:

@@ -12,8 +12,8 @@ from tests.train.conftest import run, tiny
 
 from massrl.config.parser import make_config
 from massrl.errors import ConfigError, ImageError
-from massrl.lightning import PretrainModule, ViewsDataModule
 from massrl.runs.metrics import read_metrics
+from massrl.train.lightning_module import PretrainModule, ViewsDataModule
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::UserWarning:lightning.*", "ignore:.*:FutureWarning"

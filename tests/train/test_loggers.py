@@ -17,8 +17,8 @@ from massrl.config.files import load_config
 from massrl.config.parser import make_config
 from massrl.errors import ConfigError
 from massrl.registry import LOGGERS
+from massrl.report.heat_map import Matrix
 from massrl.report.matrix_picture import draw_matrix
-from massrl.report.tables import Matrix
 from massrl.runs.folder import RunFolder
 from massrl.runs.metrics import read_metrics
 from massrl.train import loggers as module

@@ -11,13 +11,7 @@ from torchvision.transforms import RandomResizedCrop
 from massrl.errors import ConfigError
 from massrl.randomness import Stream
 from massrl.registry import CROPS
-from massrl.views.crops import (
-    Box,
-    inception_crop,
-    on_multiples,
-    reduction_for,
-    uniform_side_crop,
-)
+from massrl.views.crops import Box, inception_crop, on_multiples, reduction_for, uniform_side_crop
 
 RATIO = (3 / 4, 4 / 3)
 

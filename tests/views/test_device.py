@@ -24,9 +24,9 @@ from massrl.views import cpu
 from massrl.views.crops import Box
 from massrl.views.device import Crops, execute, group_instructions
 from massrl.views.layouts import Layout
-from massrl.views.operations.base import Step
+from massrl.views.operations.base import Program, Step
 from massrl.views.plan import Planner, ViewPlan
-from massrl.views.program import Program, compile_view
+from massrl.views.program import compile_view
 
 EXACT = {"brightness", "posterize", "solarize", "invert", "autocontrast", "equalize", "cutout"}
 EXACT |= {"translate_x", "translate_y", "identity"}

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from massrl.data.source import Source
     from massrl.evaluation.context import EvaluationContext
+    from massrl.report.bar_chart import Bars
     from massrl.report.content import ReportContent
     from massrl.report.pictures import Gallery, Picture
-    from massrl.report.tables import Bars
     from massrl.train.session import PretrainResult
 
 _DATA = "shapes"
@@ -231,7 +231,7 @@ def _content(results: _Results, folder: Path) -> ReportContent:
 
 def _bars(results: _Results) -> Bars:
     from massrl.evaluation.results import task_title
-    from massrl.report.tables import Bars
+    from massrl.report.bar_chart import Bars
 
     test = results.networks["massrl"].context.test
     return Bars(

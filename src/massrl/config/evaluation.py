@@ -5,12 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from massrl.config.checks import MANY, in_range, raise_faults, require
-from massrl.config.choices import (
-    DETECTION_HEADS,
-    ON_ERROR,
-    SEGMENTATION_HEADS,
-    SEMI_PROTOCOLS,
-)
+from massrl.config.choices import DETECTION_HEADS, ON_ERROR, SEGMENTATION_HEADS, SEMI_PROTOCOLS
 from massrl.config.fields import field_faults, option
 from massrl.registry import TASKS
 

@@ -15,13 +15,7 @@ from massrl.config.checks import MANY, in_range, raise_faults, require
 from massrl.config.choices import ACCELERATORS, MEMORIES, PRECISIONS
 from massrl.config.fields import field_faults, option
 from massrl.config.layers import plain
-from massrl.config.sections import (
-    DataConfig,
-    MethodConfig,
-    ModelConfig,
-    OptimConfig,
-    ViewsConfig,
-)
+from massrl.config.sections import DataConfig, MethodConfig, ModelConfig, OptimConfig, ViewsConfig
 from massrl.errors import ConfigError
 from massrl.registry import LOGGERS
 

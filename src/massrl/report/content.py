@@ -6,6 +6,7 @@ kind is one class with a method ``html``, and a further chart is one more block 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -119,3 +120,13 @@ class ReportContent:
     lead: str = ""
     facts: Sequence[tuple[str, str]] = ()
     sections: Sequence[Section] = ()
+
+
+def finite_values(values: Iterable[float | None]) -> list[float]:
+    """Return the values that are finite numbers."""
+    return [value for value in values if value is not None and math.isfinite(value)]
+
+
+def note_html(text: str) -> str:
+    """Return a note below a block, nothing where the text is empty."""
+    return f'<p class="note">{escape(text)}</p>' if text else ""

@@ -8,8 +8,10 @@ from typing import Any
 from massrl.evaluation.data import SETS
 from massrl.evaluation.results import headline_metrics, metric_keys, metric_label, task_title
 from massrl.evaluation.task import task_of
+from massrl.report.bar_chart import Bars
 from massrl.report.content import Block, Section
-from massrl.report.tables import Bars, Matrix, Table
+from massrl.report.heat_map import Matrix
+from massrl.report.tables import Table
 
 Results = Mapping[str, dict[str, Any]]
 """Results of one backbone by name, as ``tasks`` in ``results.json`` has them."""

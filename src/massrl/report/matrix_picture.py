@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from massrl.report.tables import Matrix
+from massrl.report.heat_map import Matrix
 
 _CELL = 0.62  # inches
 _MAX_NUMBERS = 12  # views; with more, the numbers are too small to read

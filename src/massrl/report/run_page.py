@@ -10,7 +10,6 @@ from massrl.config.files import load_config
 from massrl.evaluation.results import headline_metrics, metric_label, read_results, task_title
 from massrl.evaluation.task import task_of
 from massrl.images.pictures import save_picture
-from massrl.report.charts import Curve
 from massrl.report.content import Block, Details, ReportContent, Section
 from massrl.report.feature_maps import load_feature_report
 from massrl.report.figures import (
@@ -25,10 +24,11 @@ from massrl.report.figures import (
     per_class_tables,
     result_sections,
 )
+from massrl.report.heat_map import Matrix
+from massrl.report.line_chart import Curve
 from massrl.report.matrix_picture import draw_matrix
 from massrl.report.page import write_report
 from massrl.report.pictures import Picture
-from massrl.report.tables import Matrix
 from massrl.runs.folder import RunFolder
 from massrl.runs.log import duration
 from massrl.runs.metrics import read_metrics

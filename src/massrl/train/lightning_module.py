@@ -17,13 +17,7 @@ from massrl.config.files import read_layers
 from massrl.config.parser import make_config
 from massrl.config.pretrain import Config
 from massrl.data.build import training_source
-from massrl.data.loader import (
-    SampleKey,
-    StepBatchSampler,
-    ViewBatch,
-    build_loader,
-    steps_per_epoch,
-)
+from massrl.data.loader import SampleKey, StepBatchSampler, ViewBatch, build_loader, steps_per_epoch
 from massrl.errors import ConfigError, ImageError
 from massrl.optim.build import build_optimizer
 from massrl.optim.groups import parameter_groups

@@ -26,12 +26,7 @@ from massrl.methods.base import Method
 from massrl.runs.environment import detect_hardware
 from massrl.train.initialize import make_method
 from massrl.train.resolve import make_schedule, resolve_config
-from massrl.train.session import (
-    cache_in_memory,
-    make_loader,
-    make_run_views,
-    prepare_networks,
-)
+from massrl.train.session import cache_in_memory, make_loader, make_run_views, prepare_networks
 from massrl.train.step import StepObserver, TrainingStep
 from massrl.views.view_maker import ViewMaker
 

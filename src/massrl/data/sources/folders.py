@@ -9,12 +9,7 @@ import numpy as np
 
 from massrl.data.source import IMAGENET_NORMALIZATION, Normalization, Source, digest
 from massrl.data.sources.base import OpenOptions, SourceKind, Spec
-from massrl.data.sources.find_images import (
-    SUFFIXES,
-    enter_split,
-    find_images,
-    has_validation_part,
-)
+from massrl.data.sources.find_images import SUFFIXES, enter_split, find_images, has_validation_part
 from massrl.data.sources.string_array import StringArray
 from massrl.errors import DataError, ImageError
 

@@ -15,12 +15,7 @@ from massrl.data.annotated import ObjectSource, Scene
 from massrl.evaluation.average_precision import AveragePrecision
 from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.detectors import build_detector
-from massrl.evaluation.object_batches import (
-    SMALL_IMAGE,
-    fitting_side,
-    flipped_batches,
-    num_batches,
-)
+from massrl.evaluation.object_batches import SMALL_IMAGE, fitting_side, flipped_batches, num_batches
 from massrl.evaluation.overlays import detection_sheet
 from massrl.evaluation.sgd import SgdSchedule, train_sgd
 from massrl.evaluation.stages import Stages, seeded

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.report.conftest import HOSTILE, Page, assert_hostile_words_are_text, rendered
 
-from massrl.report.charts import Curve, nice_ticks, smoothed, tick_texts
+from massrl.report.line_chart import Curve, nice_ticks, smoothed, tick_texts
 
 
 def path_numbers(text: str) -> list[float]:
