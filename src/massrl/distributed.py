@@ -1,8 +1,8 @@
-"""The processes that train one run together: their ranks, and what they exchange.
+"""Collective operations over the processes of a run: data parallelism.
 
-The main process writes the run folder and logs. All processes hold the same weights, and each sees its
-own part of every batch. Without a process group, as in most runs, there is one process, and every
-exchange returns what it was given.
+All processes hold the same weights, and each computes its own part of every batch. The main process
+writes the run folder and the log. Without a process group there is one process, and every collective
+returns its argument.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """One process's place among those of a run.
+    """Ranks of this process, and its collective operations with the other processes of a run.
 
     Attributes:
-        rank: number of this process, from 0.
+        rank: index of this process, from 0.
         size: number of processes.
-        local_rank: number of this process on its own machine.
-        local_size: number of processes on its machine.
+        local_rank: index of this process on its machine.
+        local_size: number of processes on this machine.
     """
 
     rank: int = 0
@@ -36,7 +36,7 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes and logs."""
+        """Whether this process writes the run folder and the log."""
         return self.rank == 0
 
     @property
@@ -45,21 +45,21 @@ class World:
         return self.size // self.local_size
 
     def broadcast(self, content: Any = None) -> Any:
-        """Return, in every process, what the main process gives."""
+        """Return the main process's content, in every process."""
         box = [content]
         if self.size > 1:
             dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
     def all_gather_object(self, content: Any) -> list[Any]:
-        """Return what each process gives, in the order of their ranks."""
+        """Return the contents of all processes, in the order of their ranks."""
         boxes = [content] * self.size
         if self.size > 1:
             dist.all_gather_object(boxes, content)
         return boxes
 
-    def exchange(self, values: Sequence[float]) -> Tensor:
-        """All-gather a few numbers: float64 ``(size, len(values))``."""
+    def all_gather_numbers(self, values: Sequence[float]) -> Tensor:
+        """All-gather a few numbers and return float64 ``(size, len(values))``."""
         own = torch.tensor(values, dtype=torch.float64)
         rows = [torch.empty_like(own) for _ in range(self.size)]
         if self.size == 1:
@@ -68,7 +68,7 @@ class World:
         return torch.stack(rows)
 
     def mean(self, tensor: Tensor) -> Tensor:
-        """Return the mean over all processes, without an autograd graph."""
+        """Return the mean over all processes, detached."""
         if self.size == 1:
             return tensor.detach()
         total = tensor.detach().clone()
@@ -91,7 +91,7 @@ _ALONE: ContextVar[bool] = ContextVar("alone", default=False)
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Run something in this process alone, such as timing a step, while the others wait."""
+    """Compute in this process alone within this context, while the others wait."""
     before = _ALONE.set(True)
     try:
         yield
@@ -107,21 +107,24 @@ def world() -> World:
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:
-    """Return the sum over all processes; gradients of all of them flow back to each."""
+    """Return the sum over all processes; differentiable."""
     return _AllReduceSum.apply(tensor) if world().size > 1 else tensor
 
 
 def all_gather_cat(tensor: Tensor, dim: int) -> tuple[Tensor, int]:
-    """Concatenate the tensors of all processes along a dimension, the only one in which they may differ.
+    """Concatenate the tensors of all processes along a dimension; differentiable.
+
+    Args:
+        tensor: this process's part; sizes may differ between processes along ``dim`` only.
+        dim: the dimension.
 
     Returns:
-        The concatenation, through which gradients of all processes flow back to each; and where this
-        process's part begins.
+        The concatenation, and the index at which this process's part begins.
     """
     here = world()
     if here.size == 1:
         return tensor, 0
-    lengths = here.exchange([tensor.shape[dim]]).int().flatten().tolist()
+    lengths = here.all_gather_numbers([tensor.shape[dim]]).int().flatten().tolist()
     return _AllGatherCat.apply(tensor, dim, lengths, here.rank), sum(lengths[: here.rank])
 
 
@@ -142,7 +145,7 @@ class _AllReduceSum(torch.autograd.Function):
 class _AllGatherCat(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tensor: Tensor, dim: int, lengths: list[int], rank: int) -> Tensor:
-        ctx.place = dim, sum(lengths[:rank]), lengths[rank]
+        ctx.own_part = dim, sum(lengths[:rank]), lengths[rank]
         shape = list(tensor.shape)
         shape[dim] = max(lengths)
         own = tensor.new_zeros(shape)
@@ -156,4 +159,4 @@ class _AllGatherCat(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         total = grads[0].contiguous().clone()
         dist.all_reduce(total)
-        return total.narrow(*ctx.place), None, None, None
+        return total.narrow(*ctx.own_part), None, None, None

@@ -1,4 +1,4 @@
-"""Pre-training for people who have a Lightning Trainer of their own.
+"""Pre-training with your own Lightning Trainer.
 
     import lightning
     from massrl.lightning import PretrainModule, ViewsDataModule
@@ -8,8 +8,8 @@
     lightning.Trainer(max_epochs=100).fit(module, data)
     backbone = module.method.backbone
 
-``massrl.pretrain`` trains the same objective on the same views with a loop of its own, which adds
-bit-exact resume, streamed views and the run folder.
+``massrl.pretrain`` trains the same objective on the same views, and adds bit-exact resume, streamed views
+and the run folder.
 """
 
 from massrl.train.lightning_module import PretrainModule, ViewsDataModule

@@ -1,1 +1,1 @@
-"""Objectives: what is learnt from N views, as plain modules that read like their papers."""
+"""Self-supervised objectives on N views."""

@@ -1,4 +1,4 @@
-"""The base class of objectives: networks, the pairs of views they compare, a forward pass over N views."""
+"""Base class of the objectives: networks, pairs of views, and forward passes over N views."""
 
 from __future__ import annotations
 
@@ -18,22 +18,20 @@ from massrl.models.heads import build_head
 from massrl.views.layouts import ViewSpec
 
 Views = Tensor | Sequence[Tensor]
-"""N views, each float ``(B, 3, H, W)``: one tensor, or a sequence that makes them when indexed."""
-
-
+"""N normalised views, each float ``(B, 3, H, W)``: one tensor, or a sequence that computes them lazily."""
 Outputs = tuple[Tensor, ...]
 
 
 class MethodOutput(NamedTuple):
-    """What an objective returns for N views.
+    """Loss and embeddings of N views.
 
     Attributes:
-        loss: scalar, float32; with its autograd graph from ``forward``, without one from
+        loss: scalar, float32; with an autograd graph from ``forward``, without one from
             ``forward_backward``.
-        matrix: ``(N, N)``, the loss of view i against view j, without gradient.
-        features: ``(N·B, D)``, the backbone's features, without gradient.
-        projections: ``(N·B, P)``, the projections, without gradient.
-        predictions: ``(N·B, P)``, of objectives with a predictor, without gradient.
+        matrix: ``(N, N)``, the loss of view i against view j, detached.
+        features: ``(N·B, D)``, output of the backbone, detached.
+        projections: ``(N·B, P)``, output of the projector, detached.
+        predictions: ``(N·B, P)``, output of the predictor, where there is one, detached.
     """
 
     loss: Tensor
@@ -44,7 +42,7 @@ class MethodOutput(NamedTuple):
 
 
 class LazyViews(Sequence[Tensor]):
-    """Some of the views, each made when it is indexed."""
+    """A selection of views, each computed when it is indexed."""
 
     def __init__(self, views: Views, numbers: Sequence[int]) -> None:
         self._views, self._numbers = views, numbers
@@ -52,22 +50,25 @@ class LazyViews(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def __getitem__(self, place: Any) -> Any:
-        """Float ``(B, 3, H, W)``."""
-        return self._views[self._numbers[place]]
+    def __getitem__(self, index: Any) -> Any:
+        """Return a view, float ``(B, 3, H, W)``."""
+        return self._views[self._numbers[index]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewSettings:
-    """Which views an objective compares, and how it computes them.
+    """Which pairs of views an objective compares, and how it computes them.
 
     Attributes:
-        views: one per view, in the order of the batch.
+        views: policy, crop and role of each view, in the order of the batch.
         pairs: which views are compared, see ``pair_mask``.
         reduction: ``mean`` or ``sum`` over the pairs, see ``reduce_pairs``.
         batch_norm: ``per-view`` (each view is a forward pass of its own, as published) or ``joint``.
-        memory: ``joint`` holds the activations of all views for the backward pass, ``streamed`` those
-            of one view at a time; gradients are the same up to rounding.
+        memory: ``joint`` keeps the activations of all views for one backward pass, ``streamed`` those
+            of one view at a time; the gradients are equal up to rounding.
+
+    Raises:
+        ConfigError: for streamed memory with joint batch norm.
     """
 
     views: Sequence[ViewSpec]
@@ -79,14 +80,14 @@ class ViewSettings:
     def __post_init__(self) -> None:
         if self.memory == "streamed" and self.batch_norm == "joint":
             raise ConfigError(
-                "--train.memory streamed makes one view after the other, but --method.batch_norm joint "
-                "needs all of them at once: --train.memory joint fits it"
+                "--train.memory streamed computes one view at a time, but --method.batch_norm joint "
+                "needs all of them at once: use --train.memory joint"
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodParts:
-    """What an objective is built from.
+    """Backbone and settings that an objective is built from.
 
     Attributes:
         backbone: images ``(B, 3, H, W)`` to features ``(B, num_features)``.
@@ -103,7 +104,7 @@ class MethodParts:
     settings: ViewSettings
 
     def projector(self) -> nn.Module:
-        """Build the projector that the configuration describes, with fresh weights."""
+        """Build the configured projector with random weights."""
         config = self.model.projector
         return build_head(
             self.num_features,
@@ -114,7 +115,7 @@ class MethodParts:
         )
 
     def predictor(self) -> nn.Module:
-        """Build one predictor, from projections to predictions of the same width."""
+        """Build the configured predictor with random weights; its output is as wide as its input."""
         config = self.model.predictor
         return build_head(
             self.projection_width,
@@ -126,23 +127,27 @@ class MethodParts:
 
     @property
     def projection_width(self) -> int:
-        """Width of the projections; without a projector, that of the features."""
+        """Number of columns of the projections; those of the features without a projector."""
         return self.model.projector.out if self.model.projector.layers else self.num_features
 
 
 class Method(nn.Module):
     """Base class of the objectives.
 
-    A subclass with its row in ``registry.OBJECTIVES`` is all that an objective needs: the facts below
-    are read by configuration, log and checks, so that none of them knows an objective by name.
+    A new objective is a subclass and its row in ``registry.OBJECTIVES``: configuration, log and checks
+    read the attributes and class methods below.
 
     Args:
         backbone: images ``(B, 3, H, W)`` to features ``(B, D)``.
-        settings: which views are compared, and how they are computed.
+        settings: which pairs of views are compared, and how they are computed.
 
     Attributes:
-        has_target: whether a moving average of the online network gives the targets.
-        streams_free: whether ``memory: streamed`` costs no extra computation with batch norm per view.
+        has_target: whether the targets come from a moving average of the online network.
+        streams_free: whether ``memory: streamed`` needs no extra computation with batch norm per view.
+        mask: bool ``(N, N)``, the pairs in use.
+        pair_weight: weight of each pair's loss.
+        online: indices of the views that the online network computes.
+        targets: indices of the views that serve as targets.
     """
 
     has_target: ClassVar[bool] = False
@@ -168,34 +173,34 @@ class Method(nn.Module):
     @classmethod
     @abstractmethod
     def build(cls, parts: MethodParts) -> Method:
-        """Build the objective with its heads; further parameters are what a user may set.
+        """Build the objective with its heads; further parameters are settings of the user.
 
         ``--method.name "mine(alpha=2)"`` calls ``build(parts, alpha=2)``.
         """
 
     @classmethod
     def describe(cls, method: MethodConfig, model: ModelConfig) -> str:
-        """Return what the log says of the objective: its name and its own numbers."""
+        """Return the objective's name and its hyper-parameters, for the log."""
         return cls.__name__
 
     @classmethod
     def sanity_warnings(cls, method: MethodConfig, model: ModelConfig) -> list[str]:
-        """Return one line, with what to try, for each setting that is accepted and likely a mistake."""
+        """Return one line, with a suggestion, for each valid setting that is likely a mistake."""
         return []
 
     @abstractmethod
     def forward(self, views: Views) -> MethodOutput:
-        """Return the loss of normalised views, with the autograd graph of all of them."""
+        """Return the loss of N views, with an autograd graph over all of them."""
 
     def forward_backward(self, views: Views, backward: Callable[[Tensor], object]) -> MethodOutput:
-        """Compute and back-propagate the loss of normalised views.
+        """Compute the loss of N views and back-propagate it.
 
         Args:
-            views: normalised.
-            backward: called with the loss, or with one part of it after the other; adds to the gradients.
+            views: the views.
+            backward: adds the gradients of a loss; called with the loss, or with each part of it in turn.
 
         Returns:
-            Everything without an autograd graph.
+            The output, detached.
         """
         output: MethodOutput = self(views)
         backward(output.loss)
@@ -203,25 +208,25 @@ class Method(nn.Module):
 
     @torch.no_grad()
     def update_target(self, tau: float) -> None:
-        """Move the target network, where there is one, towards the online network."""
+        """Update the target network, where there is one, with momentum τ."""
 
     @torch.no_grad()
     def reset_target(self) -> None:
-        """Make the target network, where there is one, a copy of the online network."""
+        """Copy the online network's weights into the target network, where there is one."""
 
     def trainable(self) -> list[nn.Module]:
-        """Return the modules that the optimiser trains: all but those whose name begins with ``target``."""
+        """Return the modules to optimise: all except those whose name begins with ``target``."""
         return [module for name, module in self.named_children() if not name.startswith("target")]
 
     def per_view(self, network: Callable[[Tensor], Outputs], views: Views) -> Outputs:
-        """Apply networks to N views, one by one or all at once, as ``settings.batch_norm`` says.
+        """Apply a network to N views, one by one or in one batch, depending on ``settings.batch_norm``.
 
         Args:
-            network: from ``(B, …)`` to several tensors ``(B, …)``.
+            network: maps ``(B, …)`` to a tuple of tensors ``(B, …)``.
             views: N tensors ``(B, …)``.
 
         Returns:
-            The several tensors, each ``(N, B, …)``.
+            The tuple, each tensor ``(N, B, …)``.
         """
         if self.settings.batch_norm == "joint":
             together = network(torch.cat(list(views)))

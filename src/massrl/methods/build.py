@@ -1,4 +1,4 @@
-"""Build an objective with its networks and seeded weights."""
+"""Build an objective and its networks from seeded weights."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def build_method(
     """Build an objective with its networks; equal seeds give equal weights.
 
     Args:
-        method: which objective.
-        model: which networks; ``backbone`` must be set.
-        views: one per view.
+        method: objective and its settings.
+        model: backbone and heads; ``backbone`` must be set.
+        views: policy, crop and role of each view.
         image_side: side of the views, pixels.
         seed: seed of the weights.
         memory: ``joint`` or ``streamed``, see ``ViewSettings``.

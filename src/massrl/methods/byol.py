@@ -1,4 +1,4 @@
-"""BYOL on N views: predict the target network's view of an image from each of its other views."""
+"""BYOL on N views: predict the target network's projection of a view from every other view."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from massrl.views.layouts import ViewSpec
 class BYOL(Method):
     """Online network = backbone + projector + predictor; target = moving average of the first two.
 
-    Source: Grill et al. 2020 (arXiv 2006.07733), on the pairs of N views of MASSRL (arXiv 2205.11772).
-
-    With ``memory: streamed`` nothing is computed twice: targets carry no gradient, so the loss of a view
-    is known, and back-propagated, before the next view is computed.
+    Targets carry no gradient. With ``memory: streamed`` the loss of each view is therefore
+    back-propagated before the next view is computed, and nothing is computed twice.
 
     Args:
         backbone: images to features.
         projector: features to projections.
-        predictor: projections to predictions of the target's projections; a ``ModuleList`` of one for
-            each policy of the online views, in their order.
-        settings: which views are compared, and how they are computed.
-        target_statistics: whether the target keeps its ``own`` batch-norm statistics, or copies those
-            of the ``online`` network at every update.
-        target_reduction: what a view predicts: ``each`` of the target's views that it is paired with,
-            or their ``mean``.
+        predictor: projections to predictions; or a ``ModuleList`` with one for each policy of the
+            online views, in the order of ``policies_of``.
+        settings: which pairs of views are compared, and how they are computed.
+        target_statistics: ``own`` batch-norm statistics of the target, or a copy of the ``online``
+            network's at every update.
+        target_reduction: whether a view predicts ``each`` target view that it is paired with, or their
+            ``mean``.
 
     Raises:
-        ConfigError: if a predictor per policy is configured and the policies are not known, or share
-            their batch statistics.
+        ConfigError: for predictors per policy with a layout that samples policies, or with joint batch
+            norm.
+
+    Source: Grill et al. 2020 (arXiv 2006.07733), with the pairs of N views of MASSRL (arXiv 2205.11772).
     """
 
     has_target = True
@@ -104,10 +104,10 @@ class BYOL(Method):
     def sanity_warnings(cls, method: MethodConfig, model: ModelConfig) -> list[str]:
         """See ``Method.sanity_warnings``."""
         found = {
-            "the target is the online network itself (τ 0): --method.target_momentum 0.99": (
+            "the target equals the online network (τ 0): --method.target_momentum 0.99": (
                 method.target_momentum == 0
             ),
-            "the target never moves (τ 1): --method.target_momentum 0.99": (
+            "the target is never updated (τ 1): --method.target_momentum 0.99": (
                 method.target_momentum == 1
             ),
             "without a predictor BYOL collapses: --model.predictor.layers 2": (
@@ -117,13 +117,12 @@ class BYOL(Method):
         return [text for text, applies in found.items() if applies]
 
     def _number_predictors(self, views: Sequence[ViewSpec]) -> list[int] | None:
-        """Return the number of the predictor of each online view, ``None`` where one serves all."""
+        """Return the index of each online view's predictor, ``None`` with one predictor for all."""
         if not isinstance(self.predictor, nn.ModuleList):
             return None
         if self.settings.batch_norm == "joint":
             raise ConfigError(
-                "--model.predictor.per_policy makes predictions view by view: --method.batch_norm "
-                "per-view fits it"
+                "--model.predictor.per_policy predicts view by view: use --method.batch_norm per-view"
             )
         policies = policies_of([views[number] for number in self.online])
         return [policies.index(str(views[number].policy)) for number in self.online]
@@ -134,31 +133,31 @@ class BYOL(Method):
         if self.settings.batch_norm == "joint":
             y, z, p = self.per_view(self._embed, [views[number] for number in self.online])
         else:
-            parts = [self._embed(views[number], place) for place, number in enumerate(self.online)]
+            parts = [self._embed(views[number], row) for row, number in enumerate(self.online)]
             y, z, p = map(torch.stack, zip(*parts, strict=True))
         loss, rows = self._losses(p, z_target, self.used)
         return self._output(loss, rows, y, z, p)
 
     def forward_backward(self, views: Views, backward: Callable[[Tensor], object]) -> MethodOutput:
-        """See ``Method.learn``."""
+        """See ``Method.forward_backward``."""
         if self.settings.memory == "joint":
             return super().forward_backward(views, backward)
         z_target = self._target(views)
         parts = []
-        for place, number in enumerate(self.online):
-            y, z, p = self._embed(views[number], place)
-            loss, row = self._losses(p[None], z_target, self.used[place : place + 1])
+        for row, number in enumerate(self.online):
+            y, z, p = self._embed(views[number], row)
+            loss, losses = self._losses(p[None], z_target, self.used[row : row + 1])
             backward(loss)
-            parts.append((loss.detach(), row[0], y.detach(), z.detach(), p.detach()))
-        losses, rows, y, z, p = map(torch.stack, zip(*parts, strict=True))
-        return self._output(losses.sum(), rows, y, z, p)
+            parts.append((loss.detach(), losses[0], y.detach(), z.detach(), p.detach()))
+        loss_parts, rows, y, z, p = map(torch.stack, zip(*parts, strict=True))
+        return self._output(loss_parts.sum(), rows, y, z, p)
 
-    def _embed(self, view: Tensor, place: int = 0) -> Outputs:
+    def _embed(self, view: Tensor, row: int = 0) -> Outputs:
         y = self.backbone(view)  # B × D
         z = self.projector(y)  # B × P
         predictor = self.predictor
         if self._predictor_numbers is not None:
-            predictor = self.predictor.get_submodule(str(self._predictor_numbers[place]))
+            predictor = self.predictor.get_submodule(str(self._predictor_numbers[row]))
         return y, z, predictor(z)
 
     @torch.no_grad()
@@ -171,7 +170,7 @@ class BYOL(Method):
         return z
 
     def _losses(self, p: Tensor, z_target: Tensor, used: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of predictions ``(M, B, P)``, and that against each target view ``(M, T)``."""
+        """Return the loss of predictions ``(M, B, P)``, and the matrix against all targets ``(M, T)``."""
         matrix = regression_matrix(p, z_target)
         if self.target_reduction == "each":
             return reduce_pairs(matrix, used, self.pair_weight), matrix.detach()
@@ -186,7 +185,7 @@ class BYOL(Method):
 
     @torch.no_grad()
     def update_target(self, tau: float) -> None:
-        """ξ ← τ ξ + (1 - τ) θ for every parameter."""
+        """Update the target: ξ ← τ ξ + (1 - τ) θ for every parameter."""
         copied = self.target_statistics == "online"
         update_target(self.target_backbone, self.backbone, tau=tau, copy_buffers=copied)
         update_target(self.target_projector, self.projector, tau=tau, copy_buffers=copied)

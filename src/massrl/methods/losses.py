@@ -1,7 +1,7 @@
 """The losses of N views, as pure functions in float32.
 
-Each gives a matrix: entry (i, j) is the mean over the batch of the loss of view i against view j. What
-is trained on is a mean over the pairs in use; the matrix itself shows which strategies agree.
+Each returns a matrix: entry (i, j) is the mean over the batch of the loss of view i against view j. The
+training loss is its mean over the pairs in use; the matrix itself shows which policies agree.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def regression_matrix(predictions: Tensor, projections: Tensor) -> Tensor:
-    """BYOL's loss of every prediction against every target projection, 2 - 2 · cosine.
+    """Return BYOL's loss, 2 - 2 · cosine, of every prediction against every target projection.
 
     Args:
         predictions: ``(N, B, D)``, of the online network.
@@ -31,10 +31,10 @@ def regression_matrix(predictions: Tensor, projections: Tensor) -> Tensor:
 
 
 def mean_target_losses(predictions: Tensor, projections: Tensor, mask: Tensor) -> Tensor:
-    """BYOL's loss of every prediction against the mean of the target projections it is paired with.
+    """Return BYOL's loss of every prediction against the mean of its paired target projections.
 
-    The mean is of unit vectors and is brought to unit length again: an image whose views the target
-    disagrees about counts as much as any other.
+    The mean of unit vectors is normalised again, so that an image whose target projections disagree has
+    the same weight as any other.
 
     Args:
         predictions: ``(M, B, D)``, of the online network.
@@ -42,7 +42,7 @@ def mean_target_losses(predictions: Tensor, projections: Tensor, mask: Tensor) -
         mask: bool ``(M, N)``, the pairs in use.
 
     Returns:
-        float32 ``(M,)``, mean over B; without meaning where no pair is in use.
+        float32 ``(M,)``, mean over B; undefined in rows without a pair in use.
 
     Source: mean of the views' embeddings as their common target, EMP-SSL, arXiv 2304.03977.
     """
@@ -56,20 +56,20 @@ def mean_target_losses(predictions: Tensor, projections: Tensor, mask: Tensor) -
 def contrastive_matrix(
     projections: Tensor, temperature: float, *, others: Tensor | None = None, start: int = 0
 ) -> Tensor:
-    """InfoNCE of every pair of views: positives are the image's other views, negatives other images.
+    """Return InfoNCE of every pair of views; negatives are the views of all other images.
 
-    For view i of image b and its view j, the one positive is set against **all** views of all other
-    images; further views of image b itself are in neither place. With two views this is SimCLR's
-    NT-Xent exactly.
+    For view i of image b, its view j is the one positive and **all** views of all other images are the
+    negatives; further views of image b are neither. With two views this is SimCLR's NT-Xent exactly.
 
     Args:
         projections: ``(N, B, D)``.
         temperature: divisor of the cosines.
-        others: ``(N, T, D)``, those of all processes, one's own among them.
-        start: where one's own begin among them.
+        others: ``(N, T, D)``, projections of all processes, including this one's; ``projections`` by
+            default.
+        start: index in ``others`` of this process's first image.
 
     Returns:
-        float32 ``(N, N)``, mean over B; the diagonal has no meaning.
+        float32 ``(N, N)``, mean over B; the diagonal is undefined.
 
     Source: arXiv 2002.05709, equation 1.
     """
@@ -89,27 +89,27 @@ def contrastive_matrix(
 
 
 def in_float32(tensor: Tensor) -> torch.autocast:
-    """Where autocast would make a product of float32 tensors a half-precision one: not here."""
+    """Return a context without autocast, which would compute float32 products in half precision."""
     return torch.autocast(tensor.device.type, enabled=False)
 
 
 def pair_weight(count: int, reduction: str) -> float:
-    """What the loss of each pair is multiplied with.
+    """Return the weight of each pair's loss.
 
     Args:
         count: number of pairs in use.
-        reduction: ``mean`` over them, times 2, so that two views give exactly BYOL's symmetric loss
-            whatever N is; ``sum`` as the released MASSRL code has it, N (N - 1) / 2 times as large,
-            which moves every parameter that LARS does not rescale that much faster.
+        reduction: ``mean`` over the pairs, times 2, so that two views give exactly BYOL's symmetric
+            loss; ``sum`` as in the released MASSRL code, N (N - 1) / 2 times as large for all pairs,
+            and so are the updates of parameters that LARS does not rescale.
     """
     return 2 / count if reduction == "mean" else 1.0
 
 
 def reduce_pairs(matrix: Tensor, mask: Tensor, weight: float) -> Tensor:
-    """One loss from the matrix of all pairs, or a part of it from some of its rows.
+    """Return the weighted sum of the losses of the pairs in use.
 
     Args:
-        matrix: float ``(M, N)``.
+        matrix: float ``(M, N)``, all or some rows of the loss matrix.
         mask: bool ``(M, N)``, the pairs in use.
         weight: from ``pair_weight``.
 

@@ -1,4 +1,4 @@
-"""SimCLR on N views: tell an image's other views from the views of all other images."""
+"""SimCLR on N views: contrast views of an image with the views of all other images."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from massrl.models.batch_norm import preserve_buffers
 class SimCLR(Method):
     """One network = backbone + projector, trained by InfoNCE over the pairs of views.
 
-    Source: Chen et al. 2020 (arXiv 2002.05709).
-
-    With ``memory: streamed`` each view is computed a second time when it is back-propagated, since every
-    view needs all the others.
+    Each view's loss depends on all other views. With ``memory: streamed`` every view is therefore computed
+    a second time in the backward pass.
 
     Args:
         backbone: images to features.
         projector: features to projections.
         temperature: divisor of the cosines.
-        settings: which views are compared, and how they are computed.
+        settings: which pairs of views are compared, and how they are computed.
 
     Raises:
-        ConfigError: if views are for a target network alone.
+        ConfigError: for a layout with views for a target network.
+
+    Source: Chen et al. 2020 (arXiv 2002.05709).
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class SimCLR(Method):
         super().__init__(backbone, settings)
         if any(view.role == "target" for view in settings.views):
             raise ConfigError(
-                "--views.target_policy makes views for a target network: --method.name byol has one"
+                "--views.target_policy needs an objective with a target network: --method.name byol"
             )
         self.projector = projector
         self.temperature = temperature
@@ -86,7 +86,7 @@ class SimCLR(Method):
         return h, self.projector(h)
 
     def _embed_again(self, views: Views, number: int) -> Outputs:
-        """``_embed`` without keeping activations: they are recomputed in the backward pass."""
+        """Return ``_embed`` of a view, whose activations are recomputed in the backward pass."""
         outputs: Outputs = checkpoint(
             lambda: self._embed(views[number]),
             use_reentrant=False,

@@ -1,1 +1,1 @@
-"""How weights are changed: optimisers, parameter groups and schedules."""
+"""Optimisers, parameter groups and schedules."""

@@ -1,4 +1,4 @@
-"""Parameter groups: which parameters have weight decay and a trust ratio, and which have not."""
+"""Parameter groups: with and without weight decay and LARS's trust ratio."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from torch import nn
 def parameter_groups(
     modules: nn.Module | Iterable[nn.Module], *, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """Sort trainable parameters into adapted and excluded ones, each exactly once.
+    """Split trainable parameters into adapted and excluded ones.
 
     Tensors of two or more dimensions, the weights of convolutions and linear layers, are adapted.
-    Biases and the scales and shifts of norms have one dimension and are excluded from weight decay
-    and LARS's trust ratio alike.
+    Biases and the scales and shifts of norms have one dimension and are excluded both from weight
+    decay and from LARS's trust ratio.
 
     Args:
-        modules: one module or several; what they share is taken once, where it is met first.
-        weight_decay: weight decay of the adapted ones.
+        modules: one module or several; shared parameters are listed once.
+        weight_decay: weight decay of the adapted parameters.
 
     Returns:
-        Up to two groups for an optimiser, with ``name``, ``params``, ``weight_decay`` and ``adapt``
-        (which only LARS reads); an empty one is left out.
+        Up to two optimiser groups with ``name``, ``params``, ``weight_decay`` and ``adapt`` (read by
+        LARS only); empty groups are omitted.
 
     Source: BYOL, arXiv 2006.07733, section 3.3.
     """
     modules = [modules] if isinstance(modules, nn.Module) else list(modules)
-    # A dict keeps the order, on which a saved optimiser's state relies; equality is identity here.
+    # A dict preserves the order, on which a saved optimiser state depends; tensors hash by identity.
     every = dict.fromkeys(item for module in modules for item in module.parameters())
     trainable = [item for item in every if item.requires_grad]
     groups: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""LARS: a learning rate for every tensor, in proportion to the size of its weights."""
+"""LARS: the update of each tensor is scaled by the norm of its weights."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class LARS(Optimizer):
     For a tensor ``w`` with gradient ``g``, in a group with ``adapt=True``::
 
         u = g + weight_decay * w
-        u = u * trust_coefficient * |w| / |u|      (left as it is where |w| or |u| is 0)
+        u = u * trust_coefficient * |w| / |u|      (skipped where |w| or |u| is 0)
         m = momentum * m + u
         w = w - lr * m
 
-    A group with ``adapt=False`` leaves out the second line; ``parameter_groups`` puts biases and
-    norms there. The learning rate is applied after the momentum: a changed rate acts at once.
+    Groups with ``adapt=False`` skip the second line; ``parameter_groups`` puts biases and norms there.
+    The learning rate is applied after the momentum, so that a new rate takes effect at once.
 
     Args:
-        params: parameters or groups; a group may set ``adapt`` and each argument below.
+        params: parameters or groups; a group may set ``adapt`` and any argument below.
         lr: learning rate.
         momentum: momentum, in [0, 1).
-        weight_decay: weight decay, a part of the gradient.
-        trust_coefficient: size of a step at ``lr = 1``, relative to that of the weights.
-        clip: replace the trust ratio ``r`` by ``min(r / lr, 1)``, so that a tensor's rate is
-            ``min(r, lr)``: solo-learn's clipping, in its recipes for CIFAR.
+        weight_decay: L2 penalty, added to the gradient.
+        trust_coefficient: norm of an update at ``lr = 1``, relative to the norm of the weights.
+        clip: replace the trust ratio ``r`` by ``min(r / lr, 1)``, so that a tensor's learning rate is
+            ``min(r, lr)``, as in solo-learn's recipes for CIFAR.
 
     Raises:
         ConfigError: if an argument is out of range.
@@ -80,13 +80,13 @@ class LARS(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Change every parameter that has a gradient; the others are left alone.
+        """Update every parameter that has a gradient.
 
         Args:
-            closure: computes the loss and the gradients again.
+            closure: recomputes and returns the loss.
 
         Returns:
-            What the closure returned, or None.
+            The closure's loss, ``None`` without one.
         """
         loss = None
         if closure is not None:
@@ -117,7 +117,7 @@ class LARS(Optimizer):
 def _trust_ratios(
     parameters: list[Tensor], updates: list[Tensor], group: dict[str, Any]
 ) -> list[Tensor]:
-    """One number per tensor; stays on the device, because reading it here would stall the step."""
+    """Return one ratio per tensor, on the device: reading it here would stall the step."""
     weight_norms = torch.stack(list(torch._foreach_norm(parameters)))
     update_norms = torch.stack(list(torch._foreach_norm(updates)))
     ratios = group["trust_coefficient"] * weight_norms / update_norms

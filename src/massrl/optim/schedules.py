@@ -1,4 +1,4 @@
-"""Schedules: pure functions of the optimiser step, the same for any devices and accumulation."""
+"""Schedules: pure functions of the optimiser step, independent of devices and accumulation."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from massrl.errors import ConfigError
 
 
 def warmup_cosine(step: int, *, base: float, warmup_steps: int, total_steps: int) -> float:
-    """Linear warm-up to ``base``, then a cosine to 0.
+    """Return the value of a linear warm-up to ``base`` followed by a cosine decay to 0.
 
     ``base · (step + 1) / warmup_steps`` for ``step < warmup_steps``, and after it
     ``base · (1 + cos(π · progress)) / 2`` with
     ``progress = (step - warmup_steps) / (total_steps - warmup_steps)``.
 
-    DeepMind's warm-up is ``base · step / warmup_steps``, whose step 0 changes nothing; ours is one
-    step ahead, so that no batch is computed for a rate of 0.
+    DeepMind's warm-up is ``base · step / warmup_steps``, whose step 0 has no effect; ours is one step
+    ahead, so that no batch is computed for a rate of 0.
 
     Args:
-        step: optimiser steps done before this one, 0 … ``total_steps``.
+        step: number of optimiser steps made before, 0 … ``total_steps``.
         base: value at the end of the warm-up.
-        warmup_steps: optimiser steps of the warm-up, 0 for none.
-        total_steps: optimiser steps of the whole run.
+        warmup_steps: number of warm-up steps, 0 for none.
+        total_steps: number of optimiser steps of the whole run.
 
     Raises:
-        ConfigError: if the counts do not fit.
+        ConfigError: if a count is out of range.
 
     Source: deepmind-research, byol/utils/schedules.py (``learning_schedule``).
 
@@ -48,14 +48,14 @@ def warmup_cosine(step: int, *, base: float, warmup_steps: int, total_steps: int
 
 
 def cosine_momentum(step: int, *, base: float, total_steps: int) -> float:
-    """Momentum τ of the target network: from ``base`` to 1 along a cosine.
+    """Return the target network's momentum τ, which rises from ``base`` to 1 along a cosine.
 
     ``1 - (1 - base) · (cos(π · step / total_steps) + 1) / 2``.
 
     Args:
-        step: optimiser steps done before, 0 … ``total_steps``.
+        step: number of optimiser steps made before, 0 … ``total_steps``.
         base: momentum at step 0, in [0, 1].
-        total_steps: optimiser steps of the whole run.
+        total_steps: number of optimiser steps of the whole run.
 
     Raises:
         ConfigError: if a number is out of range.
@@ -82,7 +82,7 @@ def _check_step(step: int, total_steps: int) -> None:
         )
     if not 0 <= step <= total_steps:
         raise ConfigError(
-            f"optimiser step {step} lies outside the run, which has {total_steps} "
+            f"optimiser step {step} is outside the run, which has {total_steps} "
             "(--train.epochs, --train.max_steps)"
         )
 
@@ -104,11 +104,11 @@ class Schedule:
     target_momentum: float
 
     def lr(self, step: int) -> float:
-        """Learning rate that this step's update is made with."""
+        """Return the learning rate of this step's update."""
         return warmup_cosine(
             step, base=self.peak_lr, warmup_steps=self.warmup_steps, total_steps=self.total_steps
         )
 
     def tau(self, step: int) -> float:
-        """Momentum of the target's update right after this step."""
+        """Return the momentum of the target update after this step."""
         return cosine_momentum(step, base=self.target_momentum, total_steps=self.total_steps)

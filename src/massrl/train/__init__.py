@@ -1,1 +1,1 @@
-"""Training: the steps, the schedules in use, and everything that watches a run."""
+"""Training: runs, sessions, steps, processes and callbacks."""

@@ -1,6 +1,6 @@
-"""Write and read checkpoints.
+"""Save and load training checkpoints.
 
-No code from a file is ever run: checkpoints are read with ``weights_only``.
+They are loaded with ``weights_only``, so that no code in a file is ever executed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ FORMAT = 2
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Save everything that a run needs to continue: tensors, numbers and strings only."""
-    whole = io.BytesIO()  # in memory first: torch's own writer hides what the disk says
-    torch.save({"format": FORMAT, **content}, whole)
-    write_atomically(path, lambda file: file.write(whole.getbuffer()))
+    """Save the state of a run: nested dictionaries and lists of tensors, numbers and strings."""
+    buffer = io.BytesIO()  # in memory first: torch's own writer hides the disk's error messages
+    torch.save({"format": FORMAT, **content}, buffer)
+    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint that ``save_checkpoint`` wrote, onto the CPU.
+    """Load a checkpoint of ``save_checkpoint`` onto the CPU.
 
     Raises:
         CheckpointError: if it is missing, damaged or of another format.
@@ -37,29 +37,29 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"there is no checkpoint {path}")
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen kinds, all of them "not readable"
+    except Exception as error:  # torch raises many types, all meaning "not readable"
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: it is damaged, or holds more than weights "
+            f"{path} cannot be read as a checkpoint: it is damaged, or contains more than weights "
             f"({type(error).__name__})"
         ) from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is no checkpoint of massrl (format {FORMAT} is expected)")
+        raise CheckpointError(f"{path} is not a checkpoint of massrl (format {FORMAT} is expected)")
     return content
 
 
 def restore_point(folder: RunFolder, source: Source) -> dict[str, Any] | None:
-    """Return the last checkpoint of a run, ``None`` before its first.
+    """Return the content of a run's last checkpoint, ``None`` if there is none yet.
 
     Raises:
-        CheckpointError: if it cannot be read, or the run trained on other images.
+        CheckpointError: if it cannot be read, or the run was trained on other images.
     """
     if not folder.data.is_file():
         raise CheckpointError(
-            f"{folder.path} does not say which images the run trains on: no data.json"
+            f"{folder.path} has no data.json, which records the images of the run"
         )
     if json.loads(folder.data.read_text(encoding="utf-8"))["fingerprint"] != source.fingerprint():
         raise CheckpointError(
-            f"{folder.path}: {source.name} is not what the run was trained on (names, sizes or "
-            f"labels differ); a new run can start with another --out"
+            f"{folder.path}: {source.name} differs from the images that the run was trained on (names, "
+            f"sizes or labels); start a new run with another --out"
         )
     return load_checkpoint(folder.checkpoint) if folder.checkpoint.is_file() else None

@@ -1,4 +1,4 @@
-"""Build the objective and networks of a run, from seeded weights or from another run's."""
+"""Build a run's objective and networks, from seeded weights or with ``--init-from``."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ logger = logging.getLogger("massrl")
 
 
 def make_method(config: Config) -> Method:
-    """Return the objective of a resolved configuration, with its networks as the run starts with them.
+    """Return the objective of a resolved configuration, with its initial weights.
 
     Raises:
-        ConfigError: if the parts do not fit.
-        CheckpointError: if the weights to start from cannot be read, or do not fit the backbone.
+        ConfigError: if its parts do not fit together.
+        CheckpointError: if the weights of ``model.init_from`` cannot be read, or do not fit the backbone.
     """
     layout = resolve_layout(config.views)
     if layout.local_crops and config.method.batch_norm == "joint":
         raise ConfigError(
-            "--views.local_crops makes views of another size, which --method.batch_norm joint cannot take "
-            "together with the others: per-view fits it"
+            "--views.local_crops makes views of another size, which --method.batch_norm joint cannot batch "
+            "together with the others: use --method.batch_norm per-view"
         )
     method = build_method(
         config.method,
@@ -48,23 +48,23 @@ def make_method(config: Config) -> Method:
 
 
 def drop_init_from(config: Config) -> Config:
-    """Return the configuration without ``--init-from``: a resumed run has the weights of its checkpoint."""
+    """Return the configuration without ``init_from``: a resumed run loads its checkpoint instead."""
     return replace(config, model=replace(config.model, init_from=None))
 
 
 def _load_initial_weights(path: Path, method: Method) -> None:
-    """Load weights: of a run all networks that fit, of a backbone file the backbone alone.
+    """Load all networks of a run that fit, or the backbone of a backbone file.
 
-    The target starts as a copy of the online network, as in any run.
+    The target starts as a copy of the online network, as in every new run.
     """
-    state = _weights(path)
-    loaded, fresh = [], []
+    weights = _load_weights(path)
+    loaded, random = [], []
     for name, network in method.named_children():
         if name.startswith("target"):
             continue
         own = {
             key.removeprefix(f"{name}."): item
-            for key, item in state.items()
+            for key, item in weights.items()
             if key.startswith(f"{name}.")
         }
         shapes = {key: item.shape for key, item in network.state_dict().items()}
@@ -74,23 +74,21 @@ def _load_initial_weights(path: Path, method: Method) -> None:
         elif name == "backbone":
             backbone, stem = backbone_of_weights(path)
             raise CheckpointError(
-                f"{path} holds weights of another network: --model.backbone {backbone} --model.stem {stem} "
-                f"is theirs"
+                f"{path} holds weights of another backbone: use --model.backbone {backbone} "
+                f"--model.stem {stem}"
             )
         else:
-            fresh.append(name)
+            random.append(name)
     method.reset_target()
-    rest = (
-        f"; {', '.join(fresh)} start{'s' * (len(fresh) == 1)} from fresh weights" if fresh else ""
-    )
+    rest = f"; {', '.join(random)} with random weights" if random else ""
     logger.info("%-8s %s from %s%s", "weights", ", ".join(loaded), path, rest)
 
 
 def backbone_of_weights(path: Path) -> tuple[str, str]:
-    """Return name and stem of the backbone of a run, or of a backbone file.
+    """Return name and stem of the backbone of a run or of a backbone file.
 
     Raises:
-        CheckpointError: if there are none.
+        CheckpointError: if there is neither at this path.
     """
     if path.is_dir():
         model = load_config(RunFolder.existing(path, flag="--init-from").config).model
@@ -99,8 +97,8 @@ def backbone_of_weights(path: Path) -> tuple[str, str]:
     return about["backbone"], about["stem"]
 
 
-def _weights(path: Path) -> dict[str, Tensor]:
-    """Return the weights by name; those of a backbone file with ``backbone.`` before each."""
+def _load_weights(path: Path) -> dict[str, Tensor]:
+    """Return the weights by name, as in ``Method.state_dict``; a backbone file has the backbone's only."""
     if path.is_dir():
         folder = RunFolder.existing(path, flag="--init-from")
         if folder.checkpoint.is_file():

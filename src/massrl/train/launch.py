@@ -1,7 +1,7 @@
 """Connect the processes of a run, started by massrl itself, by torchrun or by SLURM.
 
-Whatever starts them, each reads its rank from the variables that torchrun sets. Without a launcher the
-process that the user started is the main one, and starts one more for each further device.
+Every process reads its rank from torchrun's environment variables. Without a launcher the user's process is
+the main one, and spawns a worker process for each additional device.
 """
 
 from __future__ import annotations
@@ -29,13 +29,18 @@ from massrl.config.pretrain import TrainConfig
 from massrl.distributed import World
 from massrl.errors import ConfigError, TrainingError
 from massrl.runs.environment import detect_hardware
-from massrl.train.launchers import PLACE_VARIABLES, launched_place, place_of
+from massrl.train.launchers import (
+    LAUNCH_VARIABLES,
+    ignore_time_limit_signal,
+    launch_variables,
+    world_of,
+)
 
 logger = logging.getLogger("massrl")
 
 _LOST = "another process of the run has ended, or cannot be reached"
-_TIMEOUT = timedelta(minutes=60)  # of one exchange: others may still be opening the images
-_GRACE_PERIOD = 20.0  # seconds that the other processes are given to end
+_TIMEOUT = timedelta(minutes=60)  # of a collective: other processes may still be opening the images
+_GRACE_PERIOD = 20.0  # seconds for the other processes to exit
 
 
 class LostError(TrainingError):
@@ -44,24 +49,24 @@ class LostError(TrainingError):
 
 @contextmanager
 def process_group(train: TrainConfig, *, gpu: bool) -> Iterator[World]:
-    """Connect the processes of a run within this context, and yield this process's place among them.
+    """Connect the processes of a run within this context, and yield the ranks of this process.
 
     Args:
-        train: how many devices and machines are configured.
+        train: the configured number of devices and machines.
         gpu: whether the devices are GPUs.
 
     Raises:
         ConfigError: if a launcher has started another number of processes, or is missing.
-        TrainingError: if one of the processes ends before the run does.
+        TrainingError: if another process ends before the run does.
     """
-    place = launched_place()
-    with ExitStack() as stack:
-        if place is None:
+    variables = launch_variables()
+    with ignore_time_limit_signal(), ExitStack() as stack:
+        if variables is None:
             devices = train.devices or 1
             if (train.nodes or 1) > 1:
                 raise ConfigError(
-                    f"--train.nodes is {train.nodes}, but this process was started alone: scripts/ shows "
-                    f"how torchrun or srun starts one for every device of every machine"
+                    f"--train.nodes is {train.nodes}, but no launcher started this process: scripts/ shows "
+                    f"how torchrun or srun starts one process for every device of every machine"
                 )
             if devices == 1:
                 yield World()
@@ -70,15 +75,15 @@ def process_group(train: TrainConfig, *, gpu: bool) -> Iterator[World]:
                 raise ConfigError(
                     f"--train.devices is {devices}, but this machine has {torch.cuda.device_count()} GPUs"
                 )
-            place = _local_variables(devices)
-            stack.enter_context(_environment(place))
-            stack.enter_context(_local_workers(place, gpu=gpu))
+            variables = _local_variables(devices)
+            stack.enter_context(_environment(variables))
+            stack.enter_context(_local_workers(variables, gpu=gpu))
         else:
-            stack.enter_context(_environment(place))
-        here = place_of(place)
-        _check_numbers(here, train)
-        stack.enter_context(_group(here, gpu=gpu))
-        yield here
+            stack.enter_context(_environment(variables))
+        world = world_of(variables)
+        _check_numbers(world, train)
+        stack.enter_context(_connected(world, gpu=gpu))
+        yield world
 
 
 def _local_variables(devices: int) -> dict[str, str]:
@@ -86,25 +91,25 @@ def _local_variables(devices: int) -> dict[str, str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     values = ("0", str(devices), "0", str(devices), "127.0.0.1", str(port))
-    return dict(zip(PLACE_VARIABLES, values, strict=True))
+    return dict(zip(LAUNCH_VARIABLES, values, strict=True))
 
 
-def _check_numbers(here: World, train: TrainConfig) -> None:
-    for flag, configured, found in (
-        ("devices", train.devices, here.local_size),
-        ("nodes", train.nodes, here.nodes),
+def _check_numbers(world: World, train: TrainConfig) -> None:
+    for flag, configured, launched in (
+        ("devices", train.devices, world.local_size),
+        ("nodes", train.nodes, world.nodes),
     ):
-        if configured is not None and configured != found:
+        if configured is not None and configured != launched:
             raise ConfigError(
-                f"--train.{flag} is {configured}, but the launcher has started processes for {found}: "
-                f"leave it out, or start as many"
+                f"--train.{flag} is {configured}, but the launcher has started processes for {launched}: "
+                f"omit the flag, or start {configured}"
             )
 
 
 @contextmanager
-def _environment(place: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in place}
-    os.environ.update(place)
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
@@ -116,10 +121,10 @@ def _environment(place: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _local_workers(place: Mapping[str, str], *, gpu: bool) -> Iterator[None]:
-    """Spawn the other local worker processes and wait for them to exit."""
-    devices = int(place["WORLD_SIZE"])
-    shared = {**os.environ, **place, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+def _local_workers(variables: Mapping[str, str], *, gpu: bool) -> Iterator[None]:
+    """Spawn the worker processes of this machine, and wait for them to exit."""
+    devices = int(variables["WORLD_SIZE"])
+    shared = {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-m", "massrl", "join", "gpu" if gpu else "cpu", str(os.getpid())]
     outputs = [tempfile.TemporaryFile() for _ in range(1, devices)]  # noqa: SIM115 (closed below)
     workers = [
@@ -156,7 +161,7 @@ def _wait_for(workers: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 def _cause(outputs: Sequence[IO[bytes]]) -> str | None:
-    """Return the last line that a worker wrote about an error of its own, ``None`` if it was killed."""
+    """Return the last line of a worker that reported its own error, ``None`` if there is none."""
     for rank, output in enumerate(outputs, start=1):
         output.seek(0)
         lines = output.read().decode(errors="replace").strip().splitlines()
@@ -166,52 +171,52 @@ def _cause(outputs: Sequence[IO[bytes]]) -> str | None:
 
 
 def end_without(parent: int) -> None:
-    """End this process once the one that started it is gone."""
+    """Exit this process once its parent process is gone."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)
 
 
 def end_with(workers: Sequence[subprocess.Popen[bytes]], ended: Event) -> None:
-    """End this process when a worker has failed and the connection does not report it.
+    """Exit this process when a worker has failed and the connection does not report it.
 
-    On a CPU a lost connection is an error at once. A GPU waits for the others inside its driver, where no
-    error and no signal reaches it.
+    On a CPU a lost connection raises an error at once. A GPU waits inside its driver, where neither errors
+    nor signals arrive.
     """
     while not ended.wait(1.0):
         failed = [worker for worker in workers if worker.poll()]
         if failed and not ended.wait(_GRACE_PERIOD):
             logger.error(
-                "a process of the run has ended with code %d; massrl pretrain --resume RUN continues from "
-                "the last checkpoint, if there is one",
+                "a process of the run exited with code %d; massrl pretrain --resume RUN continues from the "
+                "last checkpoint, if there is one",
                 failed[0].returncode,
             )
             os._exit(2)
 
 
 @contextmanager
-def _group(here: World, *, gpu: bool) -> Iterator[None]:
-    """Connect all processes; an error of the connection becomes one line."""
+def _connected(world: World, *, gpu: bool) -> Iterator[None]:
+    """Initialise torch's process group, and turn connection errors into ``LostError``."""
     threads = torch.get_num_threads()
     if gpu:
-        torch.cuda.set_device(here.local_rank)
+        torch.cuda.set_device(world.local_rank)
     elif "OMP_NUM_THREADS" not in os.environ:
-        # One for each core, over all processes of the machine.
-        torch.set_num_threads(max(1, detect_hardware("cpu").cores // here.local_size))
+        # One thread per core, over all processes of this machine.
+        torch.set_num_threads(max(1, detect_hardware("cpu").cores // world.local_size))
     try:
-        if here.size > 1:
+        if world.size > 1:
             backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
-            store, _, _ = next(rendezvous("env://", here.rank, here.size, timeout=_TIMEOUT))
+            store, _, _ = next(rendezvous("env://", world.rank, world.size, timeout=_TIMEOUT))
             dist.init_process_group(
                 backend,
-                store=fresh_store(store, here),
-                rank=here.rank,
-                world_size=here.size,
+                store=fresh_store(store, world),
+                rank=world.rank,
+                world_size=world.size,
                 timeout=_TIMEOUT,
             )
         yield
-    except RuntimeError as error:  # torch's errors of a connection are of this kind
-        if here.size == 1 or not _is_lost(error):
+    except RuntimeError as error:  # the type of torch's connection errors
+        if world.size == 1 or not _is_lost(error):
             raise
         raise LostError(f"{_LOST} ({str(error).strip().splitlines()[0]})") from None
     finally:
@@ -220,26 +225,25 @@ def _group(here: World, *, gpu: bool) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def fresh_store(store: Store, here: World) -> Store:
-    """Return a part of the store that no earlier attempt of this run has written to.
+def fresh_store(store: Store, world: World) -> Store:
+    """Return a prefix of the store that no earlier attempt of this run has written to.
 
-    torchrun keeps one store over its restarts, and the addresses of dead processes would be taken for
-    those of live ones. So each process asks with a token of its own, which only a live main process
-    can answer.
+    torchrun keeps one store over its restarts, which still holds the addresses of dead processes. Each
+    process therefore sends a unique token, to which only a live main process can reply.
     """
-    if not here.is_main:
+    if not world.is_main:
         token = uuid4().hex
-        store.set(f"massrl/ask/{here.rank}", token)
-        attempt = store.get(f"massrl/answer/{token}").decode()
-        store.set(f"massrl/{attempt}/{here.rank}", "here")
+        store.set(f"massrl/request/{world.rank}", token)
+        attempt = store.get(f"massrl/reply/{token}").decode()
+        store.set(f"massrl/{attempt}/{world.rank}", "connected")
         return PrefixStore(f"massrl/{attempt}", store)
     attempt, answered = uuid4().hex, set[str]()
-    others = range(1, here.size)
+    others = range(1, world.size)
     while not all(store.check([f"massrl/{attempt}/{rank}"]) for rank in others):
-        for key in (f"massrl/ask/{rank}" for rank in others):
+        for key in (f"massrl/request/{rank}" for rank in others):
             token = store.get(key).decode() if store.check([key]) else ""
             if token and token not in answered:
-                store.set(f"massrl/answer/{token}", attempt)
+                store.set(f"massrl/reply/{token}", attempt)
                 answered.add(token)
         time.sleep(0.02)
     return PrefixStore(f"massrl/{attempt}", store)

@@ -1,11 +1,14 @@
-"""What torchrun and SLURM tell a process of a run: its rank, restarts, requeueing."""
+"""Launchers: ranks and restarts under torchrun and SLURM, and SLURM's time limit."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from massrl.distributed import World
 from massrl.errors import ConfigError
@@ -13,7 +16,9 @@ from massrl.train.fabric import SLURMEnvironment
 
 logger = logging.getLogger("massrl")
 
-PLACE_VARIABLES = (
+TIME_LIMIT_SIGNAL = signal.SIGUSR1
+"""What SLURM sends before a job's time limit, with ``--signal=SIGUSR1@…``."""
+LAUNCH_VARIABLES = (
     "RANK",
     "WORLD_SIZE",
     "LOCAL_RANK",
@@ -23,12 +28,12 @@ PLACE_VARIABLES = (
 )
 
 
-def launched_place(variables: Mapping[str, str] = os.environ) -> dict[str, str] | None:
+def launch_variables(variables: Mapping[str, str] = os.environ) -> dict[str, str] | None:
     """Return torchrun's variables for a process that torchrun or SLURM started, else ``None``."""
     if "RANK" in variables and "WORLD_SIZE" in variables and "MASTER_ADDR" in variables:
         size = variables["WORLD_SIZE"]
         return {"LOCAL_WORLD_SIZE": size} | {
-            name: variables[name] for name in PLACE_VARIABLES if name in variables
+            name: variables[name] for name in LAUNCH_VARIABLES if name in variables
         }
     if "SLURM_PROCID" in variables and SLURMEnvironment.detect():
         try:
@@ -47,28 +52,55 @@ def launched_place(variables: Mapping[str, str] = os.environ) -> dict[str, str] 
     return None
 
 
-def place_of(place: Mapping[str, str]) -> World:
-    """Return the place that a launcher's variables describe."""
+def world_of(variables: Mapping[str, str]) -> World:
+    """Return the ranks in torchrun's variables."""
     return World(
-        rank=int(place["RANK"]),
-        size=int(place["WORLD_SIZE"]),
-        local_rank=int(place["LOCAL_RANK"]),
-        local_size=int(place["LOCAL_WORLD_SIZE"]),
+        rank=int(variables["RANK"]),
+        size=int(variables["WORLD_SIZE"]),
+        local_rank=int(variables["LOCAL_RANK"]),
+        local_size=int(variables["LOCAL_WORLD_SIZE"]),
     )
 
 
-def started_again() -> bool:
+def is_restart() -> bool:
     """Return whether a launcher has restarted this run, after a failure or a preemption."""
     counts = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
     return any(int(os.environ.get(name, "0")) > 0 for name in counts)
 
 
+def stop_signals() -> list[signal.Signals]:
+    """Return SIGINT and SIGTERM; under SLURM also SIGUSR1, which it sends before the time limit."""
+    slurm = [TIME_LIMIT_SIGNAL] if "SLURM_JOB_ID" in os.environ else []
+    return [signal.SIGINT, signal.SIGTERM, *slurm]
+
+
+@contextmanager
+def ignore_time_limit_signal() -> Iterator[None]:
+    """Ignore SLURM's signal within this context, unless it has a handler.
+
+    By default it would end the process. ``SignalHandler`` handles it during training; before and after
+    that there is nothing to save.
+    """
+    ignored = (
+        TIME_LIMIT_SIGNAL in stop_signals()
+        and threading.current_thread() is threading.main_thread()  # only this one sets handlers
+        and signal.getsignal(TIME_LIMIT_SIGNAL) == signal.SIG_DFL
+    )
+    if ignored:
+        signal.signal(TIME_LIMIT_SIGNAL, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        if ignored:
+            signal.signal(TIME_LIMIT_SIGNAL, signal.SIG_DFL)
+
+
 def requeue() -> None:
-    """Ask SLURM to requeue this job, which then resumes: its time was nearly up."""
+    """Requeue this SLURM job, which then resumes the run."""
     job = os.environ["SLURM_JOB_ID"]
     try:
         subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, timeout=60)
     except (OSError, subprocess.SubprocessError) as error:
         logger.warning("SLURM did not requeue job %s: %s", job, error)
     else:
-        logger.info("job %s is requeued, and will resume from here", job)
+        logger.info("SLURM has requeued job %s, which will resume from here", job)

@@ -1,4 +1,4 @@
-"""Pre-training as an ordinary LightningModule and LightningDataModule, for a Trainer of one's own."""
+"""Pre-training as a LightningModule and a LightningDataModule, for your own Trainer."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from massrl.views.layouts import resolve_layout
 class PretrainModule(lightning.LightningModule):
     """An objective with its networks, trained by automatic optimisation.
 
-    The loss of N views, the schedules of learning rate and τ, and the update of the target after every
-    optimiser step are those of ``massrl.pretrain``. Precision, devices, accumulation, checkpoints and
-    logging are the Trainer's. With several devices the Trainer needs ``use_distributed_sampler=False``.
+    Loss, schedules and target updates are those of ``massrl.pretrain``. The Trainer is responsible for
+    precision, devices, accumulation, checkpoints and logging. With several devices it needs
+    ``use_distributed_sampler=False``.
 
     Args:
         config: a resolved configuration, such as ``ViewsDataModule.config``.
 
     Attributes:
-        method: the objective; ``method.backbone`` is what is trained for.
+        method: the objective; ``method.backbone`` is the network to use afterwards.
     """
 
     mean: Tensor
@@ -51,7 +51,7 @@ class PretrainModule(lightning.LightningModule):
     def __init__(self, config: Config) -> None:
         super().__init__()
         if config.data.mean is None or config.data.std is None:
-            raise ConfigError("the configuration is not resolved: ViewsDataModule(…).config is")
+            raise ConfigError("the configuration is not resolved: use ViewsDataModule(…).config")
         self.config = config
         self.method = make_method(config)
         self._sides = resolve_layout(config.views).sides(config.view_size)
@@ -60,7 +60,7 @@ class PretrainModule(lightning.LightningModule):
         self._schedule: Schedule | None = None
 
     def training_step(self, batch: ViewBatch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch of views; logs ``loss``.
+        """Return the loss of a batch of views, and log it as ``loss``.
 
         Raises:
             ImageError: if an image is broken and ``data.on_error`` is ``stop``.
@@ -74,7 +74,7 @@ class PretrainModule(lightning.LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """Return the optimiser that the configuration names, and its schedule by optimiser step."""
+        """Return the configured optimiser, and its schedule by optimiser step."""
         schedule = self._make_schedule()
         groups = parameter_groups(
             self.method.trainable(), weight_decay=self.config.optim.weight_decay
@@ -88,7 +88,7 @@ class PretrainModule(lightning.LightningModule):
         }
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
-        """Make the optimiser step, then move the target network, where there is one."""
+        """Make the optimiser step, then update the target network, where there is one."""
         step = self.trainer.global_step
         super().optimizer_step(*arguments, **named)
         assert self._schedule is not None
@@ -103,12 +103,12 @@ class PretrainModule(lightning.LightningModule):
 
 
 class ViewsDataModule(lightning.LightningDataModule):
-    """Batches of N views of unlabelled images, those that ``massrl.pretrain`` trains on.
+    """Batches of N views of unlabelled images, the same as in ``massrl.pretrain``.
 
     Args:
-        config: what ``massrl.pretrain`` takes: a ``Config``, nested mappings such as
+        config: as for ``massrl.pretrain``: a ``Config``, nested mappings such as
             ``{"recipe": "default", "data": {"train": "photos"}}``, the path of a YAML file, or the name
-            of a recipe. ``data.batch_size`` is the number of images of an optimiser step, over all
+            of a recipe. ``data.batch_size`` is the number of images per optimiser step, over all
             devices and accumulated batches.
 
     Attributes:
@@ -118,17 +118,17 @@ class ViewsDataModule(lightning.LightningDataModule):
 
     def __init__(self, config: Config | dict[str, Any] | str | Path) -> None:
         super().__init__()
-        asked = config if isinstance(config, Config) else make_config(read_layers(config))
-        source = training_source(asked.data)
-        hardware = detect_hardware(asked.train.accelerator)
-        self.config, _ = resolve_config(asked, source, hardware)
+        requested = config if isinstance(config, Config) else make_config(read_layers(config))
+        source = training_source(requested.data)
+        hardware = detect_hardware(requested.train.accelerator)
+        self.config, _ = resolve_config(requested, source, hardware)
         self.source = cache_in_memory(source, self.config)
 
     def train_dataloader(self) -> DataLoader[ViewBatch]:
-        """Return a loader of one epoch; every epoch has an order and views of its own.
+        """Return a loader of one epoch; order and views differ from epoch to epoch.
 
         Raises:
-            ConfigError: if the batch size does not divide by the Trainer's devices and accumulation.
+            ConfigError: if the batch size is not divisible by the Trainer's devices × accumulation.
         """
         trainer, config = self.trainer, self.config
         world, rank, parts = 1, 0, config.train.accumulate
@@ -137,7 +137,7 @@ class ViewsDataModule(lightning.LightningDataModule):
             parts = trainer.accumulate_grad_batches
         if config.batch_size % (world * parts):
             raise ConfigError(
-                f"data.batch_size is {config.batch_size}, which does not divide by the Trainer's "
+                f"data.batch_size is {config.batch_size}, which is not divisible by the Trainer's "
                 f"{world} devices × {parts} accumulated batches"
             )
         batches = _EpochBatches(
@@ -158,17 +158,17 @@ class ViewsDataModule(lightning.LightningDataModule):
 
 
 class _EpochBatches(StepBatchSampler):
-    """The batches of one epoch, which a Trainer sets by ``batch_sampler.sampler.set_epoch``."""
+    """The batches of one epoch; a Trainer calls ``batch_sampler.sampler.set_epoch``."""
 
     epoch = 0
 
     @property
     def sampler(self) -> Sampler[Any]:
-        """What a Trainer looks for ``set_epoch`` in."""
+        """The object whose ``set_epoch`` a Trainer calls."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Use the order and the views of this epoch."""
+        """Select the order and the views of an epoch."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[SampleKey]]:

@@ -1,7 +1,7 @@
-"""Where a run's metrics and pictures go beside its own files: TensorBoard, Weights & Biases, MLflow.
+"""Log metrics and pictures to TensorBoard, Weights & Biases or MLflow, through Lightning's loggers.
 
-Lightning's loggers do the work. None of them may hold a run up: Weights & Biases writes into the run
-folder unless a key for its service is there, and MLflow does unless it is told of a server.
+Both services are optional: Weights & Biases logs offline into the run folder without an API key, MLflow
+without a tracking server.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
 
 
 class RunLogger:
-    """Base class of the loggers; a subclass with its row in ``registry.LOGGERS`` is all that one needs.
+    """Base class of the loggers; a new one is a subclass and its row in ``registry.LOGGERS``.
 
     Args:
         folder: the run folder.
-        record: what the logger called this run in an earlier session, ``None`` for a new run.
+        record: the logger's id of this run from an earlier session, ``None`` for a new run.
 
     Attributes:
-        package: what must be importable; the extra of its name installs it.
-        record: what to pass when the run is resumed; ``None`` where the folder says it all.
-        inner: a logger of Lightning, or anything with its ``log_hyperparams``, ``log_metrics`` and
+        package: the package that must be installed; massrl has an extra of the same name.
+        record: the logger's id of this run, which a resumed run passes again; ``None`` for no id.
+        inner: a logger of Lightning, or any object with its ``log_hyperparams``, ``log_metrics`` and
             ``finalize``.
     """
 
@@ -60,15 +60,15 @@ class RunLogger:
         self.inner.log_metrics(values, step=step)
 
     def picture(self, title: str, pixels: Pixels, step: int) -> None:
-        """Log a picture, uint8 ``(height, width, 3)``."""
+        """Log a picture, uint8 ``(height, width, 3)``; ignored by default."""
 
     def close(self, status: str) -> None:
-        """Write everything out; ``status`` is ``success`` or ``failed``."""
+        """Finish writing; ``status`` is ``success`` or ``failed``."""
         self.inner.finalize(status)
 
 
 class TensorBoard(RunLogger):
-    """TensorBoard's event files, in the run folder."""
+    """TensorBoard event files in the run folder."""
 
     package = "tensorboard"
 
@@ -83,7 +83,7 @@ class TensorBoard(RunLogger):
 
 
 class WeightsAndBiases(RunLogger):
-    """Weights & Biases, offline unless a key is there."""
+    """Weights & Biases, offline without an API key."""
 
     package = "wandb"
 
@@ -112,7 +112,7 @@ class WeightsAndBiases(RunLogger):
 
 
 class MLflow(RunLogger):
-    """MLflow, in a database in the run folder unless ``MLFLOW_TRACKING_URI`` names a server."""
+    """MLflow, with a database in the run folder unless ``MLFLOW_TRACKING_URI`` is set."""
 
     package = "mlflow"
 
@@ -137,7 +137,7 @@ class MLflow(RunLogger):
 
 
 def has_wandb_key() -> bool:
-    """Return whether Weights & Biases has a key for its service, and is not switched off."""
+    """Return whether an API key of Weights & Biases is configured, and ``WANDB_MODE`` allows its use."""
     if "WANDB_MODE" in os.environ:
         return os.environ["WANDB_MODE"] == "online"
     if "WANDB_API_KEY" in os.environ:
@@ -149,10 +149,10 @@ def has_wandb_key() -> bool:
 
 
 def check_loggers(names: Sequence[str]) -> None:
-    """Refuse a logger whose package is not installed, before a run is started.
+    """Check that the packages of these loggers are installed.
 
     Raises:
-        ConfigError: with the command that installs it.
+        ConfigError: for an unknown logger or a missing package, with the command that installs it.
     """
     for name in names:
         package = LOGGERS.load_call(name).package
@@ -165,8 +165,8 @@ def check_loggers(names: Sequence[str]) -> None:
 class Loggers:
     """The loggers of a run; each receives every row and every picture.
 
-    What each logger calls the run is saved in the run folder, and a resumed run continues it. A logger
-    that fails is dropped with a warning; the run goes on.
+    Their ids of the run are saved in the run folder, and a resumed run continues them. A logger that
+    fails is dropped with a warning.
 
     Args:
         config: the resolved configuration.
@@ -175,8 +175,8 @@ class Loggers:
 
     def __init__(self, config: Config, folder: RunFolder) -> None:
         self._open: dict[str, RunLogger] = {}
-        known = folder.loggers.is_file()
-        self._records = json.loads(folder.loggers.read_text(encoding="utf-8")) if known else {}
+        saved = folder.loggers.is_file()
+        self._records = json.loads(folder.loggers.read_text(encoding="utf-8")) if saved else {}
         for name in config.train.loggers:
             self._try(name, partial(self._add, name, config, folder))
         if self._records:
@@ -215,6 +215,6 @@ class Loggers:
     def _try(self, name: str, work: Callable[[], object]) -> None:
         try:
             work()
-        except Exception as error:  # of another package: whatever it is, the run goes on
+        except Exception as error:  # any error of another package: training continues
             logger.warning("--train.loggers %s is dropped: %s", name, " ".join(str(error).split()))
             self._open.pop(name, None)

@@ -1,4 +1,4 @@
-"""The training loop, whole: batches to optimiser steps, and what happens after each."""
+"""The training loop: optimiser steps, each followed by the callbacks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def train(
     """Train until the last step, or until a signal asks all processes to stop.
 
     Args:
-        step: networks, optimiser and position; changed in place.
-        batches: those of all steps that are still to be made, ``train.accumulate`` for each.
-        callbacks: run after each step, in their order.
+        step: networks, optimiser and step counter; changed in place.
+        batches: batches of all remaining steps, ``train.accumulate`` for each.
+        callbacks: called after each step, in this order.
 
     Raises:
-        MassrlError: if the run cannot continue; the last checkpoint is kept.
+        MassrlError: if the run cannot continue; its last checkpoint stays valid.
     """
     try:
         for callback in callbacks:

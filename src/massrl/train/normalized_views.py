@@ -1,4 +1,4 @@
-"""Normalised views, made one at a time."""
+"""Views that are normalised one at a time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from torch import Tensor
 
 
 class NormalizedViews(Sequence[Tensor]):
-    """N views, each normalised when it is indexed: in float32 all of them take four times the memory.
+    """N views, each normalised when it is indexed: all of them in float32 would need four times the memory.
 
     Args:
         views: uint8 ``(N, B, H, W, 3)``.
-        mean: of the channels, float32 ``(3,)``, for values of 0-255.
-        std: likewise.
-        sides: height and width of each view, which lies in the upper left corner; all of it by default.
+        mean: mean of each channel, float32 ``(3,)``, on the scale 0-255.
+        std: standard deviation of each channel, likewise.
+        sides: height and width of each view in pixels, measured from its upper left corner; H and W by
+            default.
     """
 
     def __init__(

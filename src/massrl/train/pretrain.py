@@ -1,10 +1,9 @@
-"""Pre-train: from a configuration to a run folder with trained weights, in one session or several."""
+"""Start and resume runs: from a configuration to a run folder with trained weights."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from rich.console import Console
@@ -28,7 +27,7 @@ from massrl.runs.log import logging_to
 from massrl.train.checkpoint import restore_point
 from massrl.train.initialize import make_method
 from massrl.train.launch import process_group
-from massrl.train.launchers import launched_place, requeue, started_again
+from massrl.train.launchers import TIME_LIMIT_SIGNAL, is_restart, launch_variables, requeue
 from massrl.train.loggers import Loggers, check_loggers
 from massrl.train.resolve import changed_fields, resolve_config, resolve_resumed
 from massrl.train.session import (
@@ -61,7 +60,7 @@ def start_run(requested: Config, *, console: Console, title: str) -> PretrainRes
         if not world.is_main:
             return run_worker(world)
         existing = RunFolder(requested.out)
-        if requested.out and started_again() and existing.config.is_file():
+        if requested.out and is_restart() and existing.config.is_file():
             return _continue(
                 existing, load_config(existing.config), world, console=console, title=title
             )
@@ -75,35 +74,28 @@ def resume_run(
     before = load_config(folder.config)
     requested = config or before
     check_loggers(requested.train.loggers)
-    devices, nodes = (
-        None
-        if launched_place() and asked == had
-        else asked  # the launcher's, unless asked for anew
-        for asked, had in (
-            (requested.train.devices, before.train.devices),
-            (requested.train.nodes, before.train.nodes),
-        )
-    )
+    devices, nodes = requested.train.devices, requested.train.nodes
+    if launch_variables() is not None:  # a launcher's numbers replace the run's, but not the user's
+        devices = None if devices == before.train.devices else devices
+        nodes = None if nodes == before.train.nodes else nodes
     with _process_group(replace(requested.train, devices=devices, nodes=nodes)) as world:
         if not world.is_main:
             return run_worker(world)
         return _continue(folder, requested, world, console=console, title=title)
 
 
-@contextmanager
-def _process_group(train: TrainConfig) -> Iterator[World]:
-    with process_group(train, gpu=detect_hardware(train.accelerator).has_gpu) as world:
-        yield world
+def _process_group(train: TrainConfig) -> AbstractContextManager[World]:
+    return process_group(train, gpu=detect_hardware(train.accelerator).has_gpu)
 
 
 def _begin(requested: Config, world: World, *, console: Console, title: str) -> PretrainResult:
-    """Resolve a new run's configuration, write its folder, and train."""
+    """Resolve the configuration of a new run, write its folder, and train."""
     source = training_source(requested.data)
     requested = _on_devices(requested, world)
     resolved, notes = resolve_config(
         requested, source, detect_hardware(requested.train.accelerator)
     )
-    method = make_method(resolved)  # refuses what does not fit before anything is written
+    method = make_method(resolved)  # raises for what does not fit before anything is written
     if resolved.data.val:
         validation_source(resolved.data)
     _check_out(requested)
@@ -134,7 +126,7 @@ def _begin(requested: Config, world: World, *, console: Console, title: str) -> 
 def _continue(
     folder: RunFolder, requested: Config, world: World, *, console: Console, title: str
 ) -> PretrainResult:
-    """Continue a run from its last checkpoint, or from its start where it has none."""
+    """Continue a run from its last checkpoint, or from its start if it has none."""
     before = load_config(folder.config)
     config = resolve_resumed(before, _on_devices(requested, world))
     config = replace(config, out=str(folder.path))
@@ -142,8 +134,8 @@ def _continue(
     with folder.lock(), logging_to(folder.log, console):
         checkpoint = restore_point(folder, source)
         for flag, value in changed_fields(replace(before, out=config.out), config).items():
-            logger.info("from here on: --%s %s", flag, value)
-        # Everything that can fail to open is open before the folder is changed.
+            logger.info("changed on resume: --%s %s", flag, value)
+        # Open everything that may be missing before the folder is changed.
         measure = make_probe(config, source, world)
         save_config(folder, config)
         source = cache_in_memory(source, config)
@@ -152,7 +144,7 @@ def _continue(
 
 
 def _on_devices(config: Config, world: World) -> Config:
-    """Return the configuration with the devices and machines that the run has."""
+    """Return the configuration with the devices and machines in use."""
     return replace(config, train=replace(config.train, devices=world.local_size, nodes=world.nodes))
 
 
@@ -160,8 +152,8 @@ def _check_out(config: Config) -> None:
     out = config.out or "runs"
     if contains(config.data.train, out):
         raise ConfigError(
-            f"the run folder {out} would lie among the images {config.data.train}, and its pictures "
-            f"would be trained on: another --out is needed"
+            f"the run folder {out} is inside the images {config.data.train}, and its pictures would be "
+            f"trained on: choose another --out"
         )
 
 
@@ -174,7 +166,7 @@ def _resolve_stem(config: Config, method: Method) -> Config:
 
 
 def _run_main(run: Run, folder: RunFolder, *, console: Console, title: str) -> PretrainResult:
-    """Run one session as the main process; write the backbone and the page."""
+    """Run one session as the main process; write the backbone and the report."""
     run.world.broadcast((run.config, run.checkpoint))
     check_same_images(run.world, run.source)
     loggers = Loggers(run.config, folder)
@@ -192,6 +184,6 @@ def _run_main(run: Run, folder: RunFolder, *, console: Console, title: str) -> P
         logger.info("%s", resume_hint(folder))
         raise
     loggers.close("success")
-    if session.stopped_by == "SIGUSR1":
+    if session.stopped_by == TIME_LIMIT_SIGNAL.name:
         requeue()
     return PretrainResult(folder.path, run.config, session)

@@ -1,4 +1,4 @@
-"""Fill in what a configuration leaves open, from the data and the hardware, and note each choice."""
+"""Resolve a configuration: select every open value from the data and the hardware."""
 
 from __future__ import annotations
 
@@ -25,43 +25,39 @@ from massrl.views.layouts import LAYOUT_FIELDS, Layout, resolve_layout
 
 T = TypeVar("T")
 
-_SMALL_IMAGE = (
-    64  # pixels; below this a view is as large as the image, and ResNets get a small stem
-)
-
-
+_SMALL_IMAGE = 64  # pixels; up to this a view is as large as the image
 _MAX_WARMUP = 0.1  # of the run
 
 
 class _Notes(list[str]):
-    """One line for each value that was selected for the user."""
+    """One line for each selected value."""
 
-    def choose(self, given: T | None, flag: str, value: T, why: str) -> T:
-        """Return what was given, else the value, with a note of it."""
-        if given is not None:
-            return given
+    def select(self, configured: T | None, flag: str, value: T, why: str) -> T:
+        """Return the configured value; if it is open, return ``value`` and add a note."""
+        if configured is not None:
+            return configured
         self.append(f"{flag} {value}: {why}")
         return value
 
 
 def resolve_config(config: Config, source: Source, hardware: Hardware) -> tuple[Config, list[str]]:
-    """Select a value for everything that was left open.
+    """Select a value for every open field.
 
     Args:
         config: the user's configuration.
         source: the training images.
-        hardware: what there is to train on.
+        hardware: the machine.
 
     Returns:
-        The configuration with nothing left open but ``train.max_steps`` where ``train.time_budget`` is
-        to decide it, and one line for each choice.
+        The resolved configuration, in which only ``train.max_steps`` may be open, with
+        ``train.time_budget``; and one line for each selected value.
 
     Raises:
         ConfigError: if the parts do not fit together.
     """
     notes = _Notes()
     if config.data.limit is not None and config.data.limit > len(source):
-        notes.append(f"all {len(source):,} images: --data.limit {config.data.limit:,} is more")
+        notes.append(f"all {len(source):,} images: --data.limit {config.data.limit:,} is larger")
     layout = resolve_layout(config.views)
     config = replace(
         config,
@@ -75,25 +71,26 @@ def resolve_config(config: Config, source: Source, hardware: Hardware) -> tuple[
 
 
 def resolve_resumed(before: Config, after: Config) -> Config:
-    """Return the configuration that a resumed run continues with.
+    """Return the configuration of a resumed run.
 
     Args:
-        before: the run's own.
+        before: the run's configuration so far.
         after: the requested one.
 
     Raises:
-        ConfigError: if they differ in a field that may not change on resume.
+        ConfigError: if they differ in a field that cannot change on resume, or the batch is too small for
+            the new number of devices.
     """
     changeable = changeable_on_resume(Config)
     other = [flag for flag in changed_fields(before, after) if flag not in changeable]
     if other:
         raise ConfigError(
-            f"--resume continues the same run, and --{', --'.join(other)} would make it another one: "
-            f"only --{', --'.join(changeable)} may change"
+            f"--resume continues the same run, in which --{', --'.join(other)} cannot change; "
+            f"these can: --{', --'.join(changeable)}"
         )
     if after.device_batch_size < 2:
         raise ConfigError(
-            f"--data.batch_size is {after.batch_size}: over --train.devices × --train.nodes × "
+            f"--data.batch_size is {after.batch_size}: divided by --train.devices × --train.nodes × "
             f"--train.accumulate that is {after.device_batch_size} image at a time, but 2 or more are wanted"
         )
     hardware = detect_hardware(after.train.accelerator)
@@ -107,7 +104,7 @@ def resolve_resumed(before: Config, after: Config) -> Config:
 
 
 def changed_fields(before: Config, after: Config) -> dict[str, Any]:
-    """Return the fields that differ, as ``section.field``, with their later values."""
+    """Return the fields that differ, as ``section.field`` -> new value."""
     old, new = flat(before.to_dict()), flat(after.to_dict())
     return {key: value for key, value in new.items() if old[key] != value}
 
@@ -123,7 +120,7 @@ def _absolute(data: DataConfig) -> DataConfig:
 
 
 def fitting_size(source: Source, hardware: Hardware) -> int:
-    """Return the default side of a run's views, pixels."""
+    """Return the default side of the views, pixels."""
     large = 224 if hardware.has_gpu else 96
     return source.typical_side if _is_small(source) else large
 
@@ -140,7 +137,7 @@ def _resolve_views(
     why += "" if _is_small(source) else f" on {hardware.name}"
     return replace(
         views,
-        size=notes.choose(views.size, "--views.size", fitting_size(source, hardware), why),
+        size=notes.select(views.size, "--views.size", fitting_size(source, hardware), why),
         **{name: getattr(layout, name) for name in LAYOUT_FIELDS},
         executor=executor if executor != "auto" else "device" if on_device else "cpu",
     )
@@ -151,23 +148,23 @@ def _resolve_model(
 ) -> ModelConfig:
     on_cpu = "resnet10-narrow" if _is_small(source) else "resnet18"
     backbone = "resnet50" if hardware.has_gpu else on_cpu
-    why, stem, start = f"for {hardware.name}", model.stem, None
+    why, stem, path = f"for {hardware.name}", model.stem, None
     if model.init_from:
-        start = Path(model.init_from).expanduser().resolve()
+        path = Path(model.init_from).expanduser().resolve()
         if model.backbone is None:
-            backbone, stem = backbone_of_weights(start)
-            why = f"as the weights of {start}"
+            backbone, stem = backbone_of_weights(path)
+            why = f"the backbone of {path}"
     return replace(
         model,
-        backbone=notes.choose(model.backbone, "--model.backbone", backbone, why),
+        backbone=notes.select(model.backbone, "--model.backbone", backbone, why),
         stem=stem if model.stem == "auto" else model.stem,
-        init_from=str(start) if start else None,
+        init_from=str(path) if path else None,
     )
 
 
 def _resolve_data(config: Config, source: Source, hardware: Hardware, notes: _Notes) -> DataConfig:
     data, parts = config.data, config.train.num_devices * config.train.accumulate
-    batch_size = notes.choose(
+    batch_size = notes.select(
         data.batch_size,
         "--data.batch_size",
         _batch_size(len(source), 256 if hardware.has_gpu or _is_small(source) else 64, parts),
@@ -176,7 +173,7 @@ def _resolve_data(config: Config, source: Source, hardware: Hardware, notes: _No
     per_device = batch_size // parts
     if per_device < 2:
         raise ConfigError(
-            f"--data.batch_size is {batch_size}: in {parts} parts (--train.devices × --train.nodes × "
+            f"--data.batch_size is {batch_size}: divided by {parts} (--train.devices × --train.nodes × "
             f"--train.accumulate) that is {per_device} image at a time, but 2 or more are wanted"
         )
     spare = max(1, min(16, hardware.cores // (config.train.devices or 1) - 1))
@@ -184,29 +181,27 @@ def _resolve_data(config: Config, source: Source, hardware: Hardware, notes: _No
     return replace(
         _absolute(data),
         batch_size=batch_size,
-        workers=notes.choose(data.workers, "--data.workers", spare, hardware.name),
+        workers=notes.select(data.workers, "--data.workers", spare, hardware.name),
         cache=_cache(data.cache, source, notes),
         mean=normalization.mean,
         std=normalization.std,
     )
 
 
-def _cache(wanted: str, source: Source, notes: _Notes) -> str:
-    if wanted != "auto":
-        return wanted
-    chosen = "memory" if fits_in_memory(source) else "none"
-    if chosen == "memory":
-        notes.append(
-            f"--data.cache memory: {len(source):,} images of about {source.typical_side} px"
-        )
-    return chosen
+def _cache(configured: str, source: Source, notes: _Notes) -> str:
+    if configured != "auto":
+        return configured
+    if not fits_in_memory(source):
+        return "none"
+    notes.append(f"--data.cache memory: {len(source):,} images of about {source.typical_side} px")
+    return "memory"
 
 
 def _resolve_train(config: Config, per_epoch: int, hardware: Hardware) -> TrainConfig:
-    """``max_steps`` goes before ``seconds``, and ``seconds`` before ``epochs``."""
+    """Resolve the section; ``max_steps`` overrides ``time_budget``, which overrides ``epochs``."""
     train, method = config.train, config.method
     objective: type[Method] = OBJECTIVES.load_call(method.name)
-    free = objective.streams_free and method.batch_norm == "per-view"
+    streams_free = objective.streams_free and method.batch_norm == "per-view"
     steps = train.max_steps
     if steps is None and train.time_budget is None:
         steps = max(1, round(train.epochs * per_epoch))
@@ -214,13 +209,13 @@ def _resolve_train(config: Config, per_epoch: int, hardware: Hardware) -> TrainC
         train,
         max_steps=steps,
         accelerator=hardware.accelerator,
-        memory=train.memory or ("streamed" if free else "joint"),
+        memory=train.memory or ("streamed" if streams_free else "joint"),
         precision=train.precision or ("bf16-mixed" if hardware.has_gpu else "32-true"),
     )
 
 
 def _batch_size(count: int, most: int, parts: int) -> int:
-    """Return ``most``, halved until it is at most a quarter of a small folder."""
+    """Return ``most``, halved until it is at most a quarter of the ``count`` images."""
     size = most
     while size > 2 * parts and size > count / 4:
         size //= 2
@@ -228,7 +223,7 @@ def _batch_size(count: int, most: int, parts: int) -> int:
 
 
 def make_schedule(config: Config, per_epoch: int) -> Schedule:
-    """Return learning rate and τ by step; the number of steps must be known."""
+    """Return learning rate and τ by step, for a configuration with ``max_steps``."""
     total = config.train.max_steps or 1
     warmup = min(config.optim.warmup_epochs * per_epoch, _MAX_WARMUP * total)
     return Schedule(

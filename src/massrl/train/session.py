@@ -1,4 +1,4 @@
-"""One session of a run: from a start or a checkpoint to trained weights, in every process alike."""
+"""One session of a run: train from the start or a checkpoint, in every process of the run."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ logger = logging.getLogger("massrl")
 
 @dataclass(frozen=True)
 class SessionResult:
-    """What a session has reached.
+    """Result of a session.
 
     Attributes:
         step: optimiser steps made, over all sessions of the run.
-        seconds: seconds spent on them, over all sessions.
-        stopped_by: name of the signal that stopped it, ``None`` if the run is complete.
-        skipped: images that could not be decoded, with the reasons.
+        seconds: seconds of these steps, over all sessions.
+        stopped_by: name of the signal that stopped the session, ``None`` if the run is complete.
+        skipped: names of images that could not be decoded -> reasons.
     """
 
     step: int
@@ -62,13 +62,13 @@ class SessionResult:
 
 @dataclass(frozen=True)
 class PretrainResult:
-    """What ``pretrain`` returns.
+    """Result of ``massrl.pretrain``.
 
     Attributes:
         folder: the run folder.
         config: the resolved configuration.
         session: steps, seconds, and whether a signal stopped the run.
-        is_main: whether this process wrote the folder; of a run's several processes one does.
+        is_main: whether this process wrote the run folder; one process of a run does.
     """
 
     folder: Path
@@ -79,14 +79,14 @@ class PretrainResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What every process of a run knows.
+    """What every process of a run needs.
 
     Attributes:
         config: the resolved configuration.
         source: the training images.
-        checkpoint: where to continue from, ``None`` for the start.
-        world: this process's place among those of the run.
-        measure: returns the k-NN accuracy of a backbone; ``None`` for no probes.
+        checkpoint: content of the checkpoint to resume from, ``None`` for a new run.
+        world: ranks of this process.
+        measure: returns the k-NN accuracy of a backbone in percent; ``None`` for no probes.
     """
 
     config: Config
@@ -98,13 +98,13 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class MainProcess:
-    """What the one process has that writes and shows.
+    """What the main process needs to write and show the run.
 
     Attributes:
         folder: the run folder.
-        loggers: receive what ``metrics.csv`` receives.
-        console: where progress is shown.
-        title: what progress calls the run.
+        loggers: receive the rows of ``metrics.csv``.
+        console: shows the progress line.
+        title: name of the run on the progress line.
     """
 
     folder: RunFolder
@@ -117,14 +117,14 @@ def run_session(run: Run, main: MainProcess | None) -> tuple[SessionResult, Meth
     """Train until the last step or a signal.
 
     Args:
-        run: what all processes know.
-        main: what the main process has; ``None`` in the others.
+        run: configuration, images, checkpoint and ranks.
+        main: folder, loggers and console of the main process; ``None`` in the others.
 
     Returns:
-        What was reached, and the trained networks.
+        The session's result, and the trained networks.
 
     Raises:
-        MassrlError: if the run cannot continue; the last checkpoint is kept.
+        MassrlError: if the run cannot continue; its last checkpoint stays valid.
     """
     config, source, checkpoint = run.config, run.source, run.checkpoint
     method = make_method(config if checkpoint is None else drop_init_from(config))
@@ -162,10 +162,10 @@ def run_session(run: Run, main: MainProcess | None) -> tuple[SessionResult, Meth
 def _callbacks(
     run: Run, main: MainProcess | None, clock: Clock, signals: SignalHandler
 ) -> list[StepCallback]:
-    """List them in the order in which they act after a step: measure, write, save, show.
+    """Return the callbacks in the order in which they run after a step: measure, write, save, show.
 
-    The clock comes last, so that it sees the whole step. Processes other than the main one take part in
-    measuring and in stopping.
+    The clock comes last, so that it measures the whole step. Processes other than the main one only
+    probe and stop.
     """
     config = run.config
     per_epoch = steps_per_epoch(len(run.source), config.batch_size)
@@ -193,7 +193,7 @@ def _callbacks(
 
 
 def prepare_networks(method: Method, config: Config, world: World) -> None:
-    """Compile the networks, and synchronise their batch norm, as configuration and processes ask."""
+    """Compile the networks if configured; with several processes, synchronise their batch norm."""
     if config.train.compile:
         for network in method.children():
             network.compile()
@@ -205,7 +205,7 @@ def prepare_networks(method: Method, config: Config, world: World) -> None:
 def make_loader(
     config: Config, source: Source, maker: ViewMaker, *, start_step: int, world: World
 ) -> DataLoader[ViewBatch]:
-    """Return a loader of this process's batches of all steps from ``start_step`` on."""
+    """Return a loader of this process's batches, for all steps from ``start_step`` on."""
     batches = StepBatchSampler(
         len(source),
         config.batch_size,
@@ -230,22 +230,22 @@ def make_run_views(config: Config) -> ViewMaker:
 
 
 def cache_in_memory(source: Source, config: Config) -> Source:
-    """Return the images decoded and in memory, if ``data.cache`` says so, else as they are."""
+    """Return the images decoded in memory with ``data.cache`` ``memory``, else unchanged."""
     in_memory = config.data.cache == "memory"
     return CachedSource(source, view_size=config.view_size) if in_memory else source
 
 
 def check_same_images(world: World, source: Source) -> None:
-    """Refuse a run whose processes would train on different images.
+    """Raise if the processes would train on different images.
 
     Raises:
-        DataError: in all processes.
+        DataError: in all processes alike.
     """
-    found = world.all_gather_object((source.fingerprint(), None))
-    for rank, (_, problem) in enumerate(found):
+    gathered = world.all_gather_object((source.fingerprint(), None))
+    for rank, (_, problem) in enumerate(gathered):
         if problem is not None:
             raise DataError(f"process {rank}: {problem}")
-    if len(set(found)) > 1:
+    if len(set(gathered)) > 1:
         raise DataError(
             f"{source.name} is not the same for all {world.size} processes (names, sizes or labels "
             f"differ from one machine to another)"
@@ -255,7 +255,7 @@ def check_same_images(world: World, source: Source) -> None:
 def save_nonfinite_plans(
     error: NonFiniteError, folder: RunFolder, source: Source, maker: ViewMaker, *, batch_size: int
 ) -> None:
-    """Save the view plans of the images that gave a non-finite loss, for ``massrl views --replay``."""
+    """Save the view plans of the images with a non-finite loss, for ``massrl views --replay``."""
     epoch = error.step // steps_per_epoch(len(source), batch_size)
     plans = []
     for index in error.indices:
@@ -265,7 +265,7 @@ def save_nonfinite_plans(
     content = {"step": error.step, "epoch": epoch, "loss": error.loss, "indices": error.indices}
     write_json(folder.non_finite, {**content, "plans": plans})
     logger.warning(
-        "its images and views are saved in %s: massrl views --replay %s --step %d shows them",
+        "the images and views of this step are saved in %s: massrl views --replay %s --step %d shows them",
         folder.non_finite.name,
         quote(str(folder.path)),
         error.step,

@@ -1,4 +1,4 @@
-"""What is logged before a run starts: its settings, and warnings of likely mistakes."""
+"""Log a run's settings and warn of likely mistakes before it starts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,12 @@ from massrl.views.layouts import resolve_layout
 
 logger = logging.getLogger("massrl")
 
-_FEW_FOR_BATCH_NORM = 16  # images of one forward pass
-
-
+_FEW_FOR_BATCH_NORM = 16  # images of a forward pass
 _NUM_COMPARED = 8  # images
 
 
 def sanity_warnings(config: Config, source: Source) -> list[str]:
-    """Return one line for each setting that is accepted and likely a mistake, with what to try.
+    """Return one line, with a suggestion, for each valid setting that is likely a mistake.
 
     Args:
         config: a resolved configuration.
@@ -37,14 +35,14 @@ def sanity_warnings(config: Config, source: Source) -> list[str]:
     largest_lr = getattr(OPTIMIZERS.load_call(optim.name), "largest_lr", math.inf)
     images = config.batch_size // config.train.accumulate
     found = {
-        f"the learning rate in use is {config.scaled_lr:g}, far above what {optim.name} is used with: "
-        f"a lower --optim.lr": config.scaled_lr > largest_lr,
+        f"the scaled learning rate is {config.scaled_lr:g}, far above the usual range of {optim.name}: "
+        f"lower --optim.lr": config.scaled_lr > largest_lr,
         "the learning rate is 0, so nothing will be learned: --optim.lr": optim.lr == 0,
-        f"batch norm sees {images} images at a time, and its statistics will be noise: a larger "
-        f"--data.batch_size or a lower --train.accumulate": images < _FEW_FOR_BATCH_NORM,
-        "the views of an image do not differ at all: other --views.policies, --views.crop_scale or "
+        f"batch norm statistics of {images} images at a time are noisy: raise --data.batch_size or lower "
+        f"--train.accumulate": images < _FEW_FOR_BATCH_NORM,
+        "the views of an image are identical: change --views.policies, --views.crop_scale or "
         "--views.flip_prob": _views_are_equal(config),
-        f"the first {_NUM_COMPARED} images are all the same: --data.train": _images_are_equal(
+        f"the first {_NUM_COMPARED} images are identical: check --data.train": _images_are_equal(
             source
         ),
     }
@@ -70,13 +68,13 @@ def _images_are_equal(source: Source) -> bool:
     for index in range(min(_NUM_COMPARED, len(source))):
         try:
             images.append(decode(source.read(index)))
-        except ImageError:  # reported when it is trained on
+        except ImageError:  # reported during training
             continue
     return len(images) > 1 and all(np.array_equal(image, images[0]) for image in images)
 
 
 def log_config(config: Config, source: Source, notes: Sequence[str]) -> None:
-    """Log what a run will do: every number in use, and every value that was selected for it."""
+    """Log the resolved settings of a run, and a line for each selected value."""
     layout = resolve_layout(config.views)
     method, optim, train = config.method, config.optim, config.train
     labelled = f"{len(source.class_names)} classes" if source.labels is not None else "no labels"

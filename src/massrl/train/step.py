@@ -1,4 +1,4 @@
-"""One optimiser step of a run: views to loss, gradients to weights, weights to target."""
+"""One optimiser step: forward and backward passes, weight update, target update."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from massrl.views.layouts import resolve_layout
 logger = logging.getLogger("massrl")
 
 _NEW_RUN_HINT = (
-    "a new run with a lower --optim.lr, or with --train.precision 32-true, "
-    "may help: massrl pretrain --config RUN/config.yaml --optim.lr …"
+    "start a new run with a lower --optim.lr, or with --train.precision 32-true: "
+    "massrl pretrain --config RUN/config.yaml --optim.lr …"
 )
 
 
 class StepObserver:
-    """Base class of what measures the stages of a step; this one measures nothing."""
+    """Base class of observers, which measure the stages of a step; this one does nothing."""
 
     def stage(self, name: str) -> AbstractContextManager[Any]:
         """Return a context around ``data``, ``forward``, ``backward``, ``optimiser`` or ``target``."""
@@ -43,26 +43,26 @@ class StepObserver:
 
 
 class TrainingStep:
-    """Networks, optimiser and position of a run; calling it makes one optimiser step.
-
-    The position is ``step``, the number of optimiser steps made; it continues from a checkpoint.
+    """Training state: networks, optimiser and step counter; a call makes one optimiser step.
 
     Args:
         method: networks and objective; moved to the device.
         config: the resolved configuration.
         schedule: learning rate and τ by step.
         normalization: mean and std of the images.
-        world: this process's place among those of the run.
+        world: ranks of this process; a single process by default.
         observer: measures the stages of each step.
 
     Attributes:
+        step: number of optimiser steps made, over all sessions of the run.
         loss: mean loss of the last step, over all processes.
         gradient_norm: L2 norm of the last step's gradients.
-        output: what the method gave for the last batch, its loss matrix averaged over processes.
-        skipped: images that could not be decoded, with the reasons.
+        output: output for the last batch, its loss matrix averaged over processes.
+        skipped: names of images that could not be decoded -> reasons.
         stop_requested: number of the signal that this process has received, 0 for none.
-        stop_signal: number of the signal to stop at after the last step, 0 for none; the same in all
-            processes, and set by a step alone, so that all that follows it sees the same.
+        stop_signal: number of the signal to stop for after the last step, 0 for none. Only a call sets
+            it, from ``stop_requested`` of all processes: they stop after the same step, and every
+            callback of that step sees it.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class TrainingStep:
         self._indices: list[int] = []
 
     def __call__(self, batches: Iterator[ViewBatch]) -> None:
-        """Make one optimiser step on the next ``train.accumulate`` batches, then move the target.
+        """Make one optimiser step on the next ``train.accumulate`` batches, then update the target.
 
         Raises:
             ImageError: if an image is broken and ``--data.on_error`` is ``stop``.
@@ -123,15 +123,17 @@ class TrainingStep:
         with stage("target"):
             self.method.update_target(self.schedule.tau(self.step))
         self.step += 1
-        if self.world.size == 1:  # nobody to agree with: not a step later
+        if (
+            self.world.size == 1
+        ):  # also for a signal during this step; several processes stop one later
             self.stop_signal = self.stop_requested
 
     def _add_gradients(self, batch: ViewBatch, part: int) -> None:
-        """Add the gradients of one batch, which is number ``part`` of its optimiser step."""
-        weight = self._agree(batch)
+        """Add the gradients of batch number ``part`` of this optimiser step."""
+        weight = self._synchronise(batch)
         self._indices += batch.indices.tolist()
         parts, world = self.config.train.accumulate, self.world
-        # Networks with random layers draw the same numbers at the same step of every run.
+        # Random layers such as dropout draw the same numbers in a resumed run.
         number = (self.config.train.seed * 1_000_003 + self.step) * parts + part
         torch.manual_seed(number * world.size + world.rank)
         pixels = execute(batch.views) if isinstance(batch.views, Crops) else batch.views
@@ -150,47 +152,45 @@ class TrainingStep:
         self.output = output._replace(matrix=torch.tensor(matrix).view(output.matrix.shape))
 
     def normalize(self, views: Tensor) -> NormalizedViews:
-        """Return normalised views of uint8 ``(N, B, H, W, 3)``."""
+        """Return the normalised views of uint8 ``(N, B, H, W, 3)``."""
         return NormalizedViews(views, self._mean, self._std, self._sides)
 
-    def _agree(self, batch: ViewBatch) -> float:
-        """All-gather image counts, decode failures and stop requests, for one decision of all.
+    def _synchronise(self, batch: ViewBatch) -> float:
+        """All-gather image counts, decode failures and stop requests, so that all processes decide alike.
 
         Returns:
-            The weight of this process's mean loss in that of all images: 1 unless some were skipped.
+            The weight of this process's mean loss in the mean over all images: 1 unless some were skipped.
 
         Raises:
             ImageError: if an image is broken and ``--data.on_error`` is ``stop``.
             TrainingError: if a process has fewer than two images.
         """
         own = [len(batch.indices), len(batch.failures), self.stop_requested]
-        counts, failures, stops = self.world.exchange(own).T
+        counts, failures, stops = self.world.all_gather_numbers(own).T
         self.stop_signal = int(stops.max())
         if failures.any():
             gathered = self.world.all_gather_object(batch.failures)
             self._count_failures([failure for some in gathered for failure in some])
         if counts.min() < 2:
             raise TrainingError(
-                f"step {self.step} has fewer than two images that can be decoded: massrl data check "
-                f"lists them; a larger --data.batch_size leaves more"
+                f"a process has fewer than two images that can be decoded at step {self.step}: massrl data "
+                f"check lists the broken ones; or raise --data.batch_size"
             )
         return float(counts[self.world.rank] / counts.mean())
 
     def _count_failures(self, failures: list[tuple[str, str]]) -> None:
-        """Raise at a broken image or count it, as ``--data.on_error`` says."""
+        """Raise for a broken image or count it, depending on ``--data.on_error``."""
         for name, reason in failures:
             if self.config.data.on_error == "stop":
-                raise ImageError(
-                    name, f"{reason} (--data.on_error skip continues without such images)"
-                )
+                raise ImageError(name, f"{reason} (--data.on_error skip leaves out such images)")
             if name not in self.skipped:
                 logger.warning("skipped %s: %s", name, reason)
             self.skipped[name] = reason
 
     def _check_gradients(self) -> None:
-        """Measure the gradients before they change anything, and raise if they are not finite.
+        """Measure the gradients before they are applied, and raise if they are not finite.
 
-        With 16-bit floats they carry a loss scale, and the scaler skips steps that overflow.
+        With 16-bit floats they are scaled, and the scaler skips steps whose gradients overflow.
         """
         scaler = getattr(self.fabric.strategy.precision, "scaler", None)
         norm = gradient_norm(self.method)
@@ -199,13 +199,13 @@ class TrainingStep:
             self._raise_nonfinite(f"the gradient is {norm}", norm, self._indices)
 
     def _raise_nonfinite(self, what: str, value: float, indices: list[int]) -> NoReturn:
-        """Stop at a number that is not finite; ``indices`` are this process's images that gave it."""
-        named = [index for some in self.world.all_gather_object(indices) for index in some]
+        """Raise for a non-finite number; ``indices`` are the images of this process that caused it."""
+        causes = [index for some in self.world.all_gather_object(indices) for index in some]
         raise NonFiniteError(
-            f"{what} at step {self.step}, on the images of indices {named}; {_NEW_RUN_HINT}",
+            f"{what} at step {self.step}, on the images of indices {causes}; {_NEW_RUN_HINT}",
             step=self.step,
             loss=str(value),
-            indices=named,
+            indices=causes,
         )
 
     @property
@@ -220,7 +220,7 @@ class TrainingStep:
 
     @property
     def num_images(self) -> int:
-        """Images of this process in the last step."""
+        """Number of images of this process in the last step."""
         return len(self._indices)
 
     def _build_optimizer(self) -> Optimizer:
@@ -229,7 +229,7 @@ class TrainingStep:
         return build_optimizer(optim, groups, lr=self.schedule.peak_lr)
 
     def check_finite(self) -> None:
-        """Raise if a weight is not finite, before it is saved over a good checkpoint.
+        """Raise if a weight is not finite, so that the last checkpoint is not overwritten.
 
         Raises:
             TrainingError: if a weight is not finite.
@@ -241,7 +241,7 @@ class TrainingStep:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything needed to continue from here."""
+        """Return everything needed to resume after this step."""
         return {
             "step": self.step,
             "method": self.method.state_dict(),
@@ -251,7 +251,7 @@ class TrainingStep:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what ``state_dict`` gave."""
+        """Restore the state that ``state_dict`` returned."""
         self.step = int(state["step"])
         self.method.load_state_dict(state["method"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -261,6 +261,6 @@ class TrainingStep:
 
 
 def gradient_norm(network: nn.Module) -> float:
-    """Return the L2 norm of all gradients together."""
+    """Return the L2 norm of all gradients, as one vector."""
     gradients = [item.grad for item in network.parameters() if item.grad is not None]
     return float(torch.stack(torch._foreach_norm(gradients)).norm())

@@ -1,4 +1,4 @@
-"""What a training step costs on this machine: milliseconds by stage, and how many steps fit into a budget."""
+"""Measure training steps on this machine, and estimate how many fit into a time budget."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ from massrl.views.view_maker import ViewMaker
 logger = logging.getLogger("massrl")
 
 STAGES = ("data", "target", "forward", "backward", "optimiser")
-_WARMUP = 3  # steps that are slower than all later ones
+_WARMUP = 3  # first steps, which are slower
 _MEASURED_STEPS = 20
-_PEAK_SIDE = 2048  # of the matrices whose product gives the machine's peak
-_BUDGET_SHARE = 0.04  # of a time budget that estimating its steps may take
-_ESTIMATE_WARMUP = 2  # steps that are slower than all later ones
+_PEAK_SIDE = 2048  # of the matrices whose product measures the machine's peak
+_BUDGET_SHARE = 0.04  # of a time budget, spent on estimating its steps
+_ESTIMATE_WARMUP = 2  # first steps, which are slower
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepCost:
-    """Medians over several optimiser steps.
+    """Cost of an optimiser step: medians over several.
 
     Attributes:
         num_views: views of each image.
         batch_size: unique images of a step.
-        stages: milliseconds of each stage; the target's are its forward passes and its update.
-        step: milliseconds of all of them together.
-        memory: peak of the process, or of the GPU, bytes.
-        flops: floating-point operations of a step, those of matrix products and convolutions.
-        peak: floating-point operations a second that this machine was seen to do.
+        stages: milliseconds of each stage; ``target`` is the target's forward passes and its update.
+        step: milliseconds of the whole step.
+        memory: peak memory of the process, or of the GPU, bytes.
+        flops: floating-point operations of the matrix products and convolutions of a step.
+        peak: measured peak of this machine, floating-point operations per second.
     """
 
     num_views: int
@@ -64,16 +64,16 @@ class StepCost:
 
     @property
     def images_per_second(self) -> float:
-        """Unique images."""
+        """Unique images per second."""
         return self.batch_size / self.step * 1000
 
     @property
     def share_of_peak(self) -> float:
-        """Fraction of the machine's peak that a step reaches, its wait for data left out."""
+        """Fraction of the machine's peak that a step reaches, without its wait for data."""
         return self.flops / ((self.step - self.stages["data"]) / 1000) / self.peak
 
     def lines(self) -> list[str]:
-        """Return the figures as lines of text."""
+        """Return the costs as lines of text."""
         rest = self.step - sum(self.stages.values())
         rows = [f"{'stage':<14}ms a step   share"]
         rows += [
@@ -92,32 +92,34 @@ class StepCost:
 
 
 class Stopwatch(StepObserver):
-    """Seconds by stage of a step; waits for the device at every reading.
+    """Measure the seconds of each stage; waits for the device at every reading.
 
-    A stage within another one counts for itself alone: ``forward`` is without the ``backward`` and the
-    ``target`` that run within it.
+    Nested stages are exclusive: ``forward`` does not include the ``backward`` and ``target`` inside it.
+
+    Attributes:
+        seconds: stage -> seconds so far.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._device = device
-        self._open: list[tuple[float, float]] = []  # begin, seconds of stages within
+        self._open: list[tuple[float, float]] = []  # begin, seconds of nested stages
 
     def now(self) -> float:
-        """Return seconds of a clock, once the device has done its work."""
+        """Wait for the device, and return the seconds of a monotonic clock."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.perf_counter()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """See ``StepObserver``."""
+        """See ``StepObserver.stage``."""
         self._begin()
         yield
         self._end(name)
 
     def count_forward(self, name: str, network: nn.Module) -> None:
-        """Count the network's forward passes for this stage."""
+        """Attribute the network's forward passes to a stage."""
         network.register_forward_pre_hook(lambda *_: self._begin())
         network.register_forward_hook(lambda *_: self._end(name))
 
@@ -125,21 +127,21 @@ class Stopwatch(StepObserver):
         self._open.append((self.now(), 0.0))
 
     def _end(self, name: str) -> None:
-        begin, within = self._open.pop()
+        begin, nested = self._open.pop()
         whole = self.now() - begin
-        self.seconds[name] += whole - within
+        self.seconds[name] += whole - nested
         if self._open:
-            outer, others = self._open.pop()
-            self._open.append((outer, others + whole))
+            outer_begin, outer_nested = self._open.pop()
+            self._open.append((outer_begin, outer_nested + whole))
 
 
 def measure_steps(step: TrainingStep, batches: Iterable[ViewBatch], *, count: int) -> StepCost:
-    """Measure optimiser steps of a run's own networks on its own batches.
+    """Measure optimiser steps of a run.
 
     Args:
-        step: networks, optimiser and schedule; its weights are changed, and its observer is replaced.
-        batches: batches for ``count`` steps and three more.
-        count: how many steps are measured.
+        step: networks and optimiser; they are trained, and the observer is replaced.
+        batches: batches of ``count`` steps and three more, for warm-up.
+        count: number of steps to measure.
     """
     config, device = step.config, step.fabric.device
     watch = step.observer = Stopwatch(device)
@@ -181,7 +183,7 @@ def _peak_memory(device: torch.device) -> int:
 
 
 def _peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the best of several products of large matrices, operations a second."""
+    """Return the best operations per second of several products of large matrices."""
     watch = Stopwatch(device)
     one, other = (torch.ones(_PEAK_SIDE, _PEAK_SIDE, device=device, dtype=dtype) for _ in range(2))
     seconds = []
@@ -193,12 +195,12 @@ def _peak_flops(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def cost_of_steps(requested: Config) -> StepCost:
-    """Measure a few steps of a run that is not started; see ``massrl.measure_step``."""
+    """Measure a few steps of a configuration without starting a run; see ``massrl.measure_step``."""
     if not requested.data.train:
         raise ConfigError("no training images: --data.train takes a folder, a list or a name")
     if requested.train.num_devices > 1:
         raise ConfigError(
-            "a step is measured on one device: --train.devices 1, and a --data.batch_size of its share"
+            "a step is measured on one device: use --train.devices 1 and the --data.batch_size of one device"
         )
     source = training_source(requested.data)
     resolved, _ = resolve_config(requested, source, detect_hardware(requested.train.accelerator))
@@ -226,14 +228,17 @@ def estimate_max_steps(
 ) -> Config:
     """Turn ``train.time_budget`` into ``train.max_steps`` by timing a few steps on a copy of the networks.
 
-    Of several processes the main one is timed alone, on its share of the batches.
+    With several processes the main one times its own part of the batches alone.
 
     Args:
         config: a resolved configuration whose ``max_steps`` is still open.
-        method: the networks; they are not changed.
-        source: the images.
-        maker: makes the views of one image.
-        world: this process's place among those of the run.
+        method: the networks; not changed.
+        source: the training images.
+        maker: makes the views of an image.
+        world: ranks of this process.
+
+    Returns:
+        The configuration with ``max_steps``.
     """
     budget = config.train.time_budget
     assert budget is not None
@@ -245,7 +250,7 @@ def estimate_max_steps(
     seconds = sum(times) / len(times)
     steps = max(1, round(budget / seconds))
     logger.info(
-        "--train.max_steps %d: %d steps were timed at %.3f s, for %.0f seconds in all",
+        "--train.max_steps %d: %d steps took %.3f s each, and the budget is %.0f s",
         steps,
         len(times),
         seconds,
@@ -255,13 +260,13 @@ def estimate_max_steps(
 
 
 def time_steps(step: TrainingStep, batches: Iterable[ViewBatch], *, at_most: float) -> list[float]:
-    """Make optimiser steps for some seconds, at least three, and return the seconds of each."""
+    """Make optimiser steps for up to ``at_most`` seconds, at least three, and return the seconds of each."""
     times: list[float] = []
     iterator = iter(batches)
     begin = last = time.perf_counter()
     while len(times) < _ESTIMATE_WARMUP + 3 or last - begin <= at_most:
         step(iterator)
-        float(step.method.mask.sum())  # waits for the device
+        float(step.method.mask.sum())  # wait for the device
         now = time.perf_counter()
         times.append(now - last)
         last = now

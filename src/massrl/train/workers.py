@@ -1,4 +1,4 @@
-"""The processes of a run other than the main one."""
+"""The processes of a run other than the main process."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ logger = logging.getLogger("massrl")
 
 
 def start_worker(*, gpu: bool, parent: int) -> None:
-    """Join a run as the process of a further device; its rank is in the environment."""
+    """Join a run as the process of another device; environment variables hold its rank."""
     Thread(target=end_without, args=(parent,), daemon=True).start()
     with process_group(TrainConfig(), gpu=gpu) as world:
         run_worker(world)
 
 
 def run_worker(world: World) -> PretrainResult:
-    """Take part in a run whose main process is another one."""
+    """Take part in a run as a process other than the main one."""
     logger.disabled = True  # the main process logs
     try:
         config, checkpoint = world.broadcast()

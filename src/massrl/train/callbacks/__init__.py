@@ -1,1 +1,1 @@
-"""What happens after each optimiser step, a subject a module."""
+"""Per-step callbacks of the training loop."""

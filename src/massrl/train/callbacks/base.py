@@ -1,4 +1,4 @@
-"""The base class of what happens after each optimiser step, and the throughput clock."""
+"""Base class of per-step callbacks, and the throughput clock."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ _NEWEST_WEIGHT = 0.05  # of the last step in a smoothed value
 
 
 class StepCallback:
-    """Something to do after each optimiser step."""
+    """Base class of callbacks, which act after each optimiser step."""
 
     def on_start(self, step: TrainingStep) -> None:
-        """Prepare, before the first step of a session."""
+        """Prepare for the first step of a session."""
 
     def after_step(self, step: TrainingStep) -> None:
-        """Act when ``step.step`` steps have been made."""
+        """Act after an optimiser step; ``step.step`` counts it."""
 
     def on_end(self, step: TrainingStep) -> None:
-        """Finish, after the last step of a session that ended without an error."""
+        """Finish a session that ended without an error."""
 
     def close(self) -> None:
-        """Release what ``on_start`` took, whether the session ended well or not."""
+        """Release the resources of ``on_start``; called after errors, too."""
 
 
 class Clock(StepCallback, StepObserver):
-    """Measures the seconds of the steps, and how many of them were spent waiting for data.
+    """Measure the duration of steps, and the time they wait for data.
 
-    It is the step's observer, for the wait, and the last of its callbacks. Probes and checkpoints do not
-    count: they run within ``paused``.
+    It is both the step's observer, for the wait, and the last callback. Probes and checkpoints run within
+    ``paused`` and are not counted.
 
     Attributes:
-        seconds: seconds spent on whole steps, including those of earlier sessions of the run.
-        images_per_second: of the last steps, smoothed; ``None`` before the first has ended.
-        data_wait: fraction of the last steps' time spent waiting for batches, smoothed.
+        seconds: duration of all completed steps, including earlier sessions of the run.
+        images_per_second: throughput of all processes, smoothed; ``None`` before the first step.
+        data_wait: fraction of the time spent waiting for batches, smoothed.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -49,19 +49,19 @@ class Clock(StepCallback, StepObserver):
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave out what runs within this context."""
+        """Stop the clock within this context."""
         begin = time.perf_counter()
         yield
         self._last += time.perf_counter() - begin
 
     @property
     def now(self) -> float:
-        """``seconds``, including those of the step under way."""
+        """``seconds``, plus those of the current step so far."""
         return self.seconds + time.perf_counter() - self._last
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """See ``StepObserver``: measure the wait for data."""
+        """Measure the wait for data; see ``StepObserver.stage``."""
         begin = time.perf_counter()
         yield
         if name == "data":
@@ -72,7 +72,7 @@ class Clock(StepCallback, StepObserver):
         self._last = time.perf_counter()
 
     def after_step(self, step: TrainingStep) -> None:
-        """Count the step that was just made."""
+        """Add the step to the totals."""
         now = time.perf_counter()
         whole = now - self._last
         self._num_steps += 1

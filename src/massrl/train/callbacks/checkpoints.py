@@ -1,4 +1,4 @@
-"""Write checkpoints while a run goes on."""
+"""Save checkpoints during training."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SECONDS_BETWEEN_CHECKPOINTS = 300.0
 
 
 class Checkpoints(StepCallback):
-    """Save the run every few steps, or every five minutes, and at its end.
+    """Save a checkpoint every few steps or every five minutes, and after the last step of a session.
 
     Args:
-        path: the checkpoint's file.
+        path: file of the checkpoint, which each save replaces.
         every: steps between two checkpoints; ``None`` for five minutes.
-        clock: holds the seconds of the run so far.
+        clock: measures the seconds of the run; paused during a save.
         metrics: flushed first, so that no row before the checkpoint is missing.
     """
 
@@ -34,7 +34,7 @@ class Checkpoints(StepCallback):
         self._saved_step = -1
 
     def after_step(self, step: TrainingStep) -> None:
-        """Save, if it is time."""
+        """Save a checkpoint if one is due."""
         if self._every is not None:
             due = step.step % self._every == 0
         else:

@@ -1,4 +1,4 @@
-"""Detect a collapsing representation, and average the loss of every pair of views."""
+"""Detect a collapsing representation, and average the loss matrix over steps."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ from massrl.train.step import TrainingStep
 logger = logging.getLogger("massrl")
 
 _STEPS_BETWEEN = 25
-_MATRIX_DECAY = 0.98  # the loss matrix is a mean over about the last fifty steps
-COLLAPSED_STD = 0.1  # of normalised embeddings, where 1 is as if drawn at random
+_MATRIX_DECAY = 0.98  # of the loss matrix: a mean over about the last fifty steps
+COLLAPSED_STD = 0.1  # of normalised embeddings; 1 for random ones
 
 
 class CollapseMonitor(StepCallback):
     """Monitor the spread of the embeddings and the loss of every pair of views.
 
+    Args:
+        view_names: name of each view.
+        path: the loss matrix is written to this JSON file.
+
     Attributes:
-        embedding_std: spread of the projections: 1 as if drawn at random, 0 when all are the same;
-            ``None`` after a step that did not measure it, like the next three.
-        feature_std: the same of the backbone's features, which are what is used later.
-        prediction_std: the same of the predictions, of objectives with a predictor.
+        embedding_std: spread of the projections, 1 for random ones and 0 for identical ones; like the
+            next three ``None`` after a step that did not measure it.
+        feature_std: spread of the backbone's features.
+        prediction_std: spread of the predictions, of objectives with a predictor.
         effective_rank: effective number of dimensions of the projections.
-        matrix: ``(N, N)``, mean loss of view i against view j over the last steps.
+        matrix: ``(N, N)``, loss of view i against view j, averaged over the last steps.
     """
 
     def __init__(self, view_names: list[str], path: Path) -> None:
@@ -43,7 +47,7 @@ class CollapseMonitor(StepCallback):
         self._warned = False
 
     def after_step(self, step: TrainingStep) -> None:
-        """Add the last batch's losses to the matrix; every 25 steps, measure the embeddings."""
+        """Add the last batch to the loss matrix; every 25 steps, measure the embeddings."""
         output = step.output
         assert output is not None
         matrix = output.matrix.float().cpu()
@@ -63,7 +67,7 @@ class CollapseMonitor(StepCallback):
                 self._warned = True
                 logger.warning(
                     "the representation is collapsing: at step %d the projections of different images "
-                    "are nearly the same (standard deviation %.3f of 1, effective rank %.1f). Try a lower "
+                    "are nearly identical (standard deviation %.3f of 1, effective rank %.1f). Try a lower "
                     "--optim.lr, a higher --method.target_momentum, a larger --data.batch_size, "
                     "or --method.name simclr",
                     step.step,

@@ -1,4 +1,4 @@
-"""Write ``metrics.csv`` while a run goes on."""
+"""Write ``metrics.csv`` during training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from massrl.train.step import TrainingStep
 
 
 class MetricsCallback(StepCallback):
-    """Write ``metrics.csv``, and hand the same values to the loggers."""
+    """Write rows to ``metrics.csv`` and to the loggers.
+
+    Args:
+        path: the CSV file.
+        steps_per_epoch: optimiser steps of an epoch.
+        clock: measures throughput and seconds.
+        monitor: measures the spread of the embeddings.
+        probe: measures k-NN accuracy; ``None`` without labels.
+        loggers: receive the same rows.
+    """
 
     def __init__(
         self,
@@ -34,11 +43,11 @@ class MetricsCallback(StepCallback):
         self._file: MetricsFile | None = None
 
     def on_start(self, step: TrainingStep) -> None:
-        """Open the file, cut at the step that the session starts from."""
+        """Open the file, without rows of steps that the session makes again."""
         self._file = MetricsFile(self._path, step=step.step)
 
     def after_step(self, step: TrainingStep) -> None:
-        """Write the row of the step that was just made."""
+        """Write the row of this step, if one is due."""
         number, monitor, probe = step.step - 1, self._monitor, self._probe
         probed = probe is not None and probe.fresh
         due = number % step.config.train.log_every == 0
@@ -68,7 +77,7 @@ class MetricsCallback(StepCallback):
         self._loggers.row(row, number)
 
     def flush(self) -> None:
-        """Write the rows so far to the disk."""
+        """Flush the rows to the disk."""
         if self._file is not None:
             self._file.flush()
 

@@ -1,4 +1,4 @@
-"""Measure k-NN accuracy while a run goes on."""
+"""Measure k-NN accuracy during training."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ logger = logging.getLogger("massrl")
 
 
 class Probe(StepCallback):
-    """Evaluate the backbone by k-NN every few steps, and after the last.
+    """Evaluate the backbone by k-NN every few steps, and after the last step.
 
     Args:
         measure: returns the k-NN accuracy of a backbone in percent.
         every: steps between two probes.
-        clock: paused meanwhile.
+        clock: paused during a probe.
 
     Attributes:
-        accuracy: k-NN accuracy of the last probe, percent; ``None`` before the first.
-        fresh: whether the probe was made after this very step.
+        accuracy: result of the last probe in percent; ``None`` before the first.
+        fresh: whether the last step was probed.
     """
 
     def __init__(self, measure: Callable[[nn.Module], float], *, every: int, clock: Clock) -> None:
@@ -34,7 +34,7 @@ class Probe(StepCallback):
         self._every = every
 
     def after_step(self, step: TrainingStep) -> None:
-        """Probe, if it is time."""
+        """Probe if it is due."""
         self.fresh = step.step % self._every == 0 or step.is_last
         if self.fresh:
             with self._clock.paused():

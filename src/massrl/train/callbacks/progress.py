@@ -1,4 +1,4 @@
-"""Show loss, k-NN accuracy, speed and time left while a run goes on."""
+"""Show loss, k-NN accuracy, throughput and time left during training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 
 class _TimeLeft(ProgressColumn):
-    """Time left at the speed so far, formatted by ``duration``."""
+    """Time left at the current speed, formatted by ``duration``."""
 
     def render(self, task: Task) -> Text:
         left = task.time_remaining
@@ -33,7 +33,14 @@ class _TimeLeft(ProgressColumn):
 
 
 class ProgressLine(StepCallback):
-    """Show a live line on a terminal; elsewhere print a plain line every fifteen seconds."""
+    """Show a live line on a terminal; print a plain line every fifteen seconds elsewhere.
+
+    Args:
+        console: where to show it.
+        title: name of the run.
+        clock: measures the throughput.
+        probe: measures k-NN accuracy; ``None`` without labels.
+    """
 
     def __init__(self, console: Console, *, title: str, clock: Clock, probe: Probe | None) -> None:
         self._console = console

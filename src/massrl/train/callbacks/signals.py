@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 from types import FrameType
@@ -11,25 +10,18 @@ from typing import Any
 
 from massrl.errors import TrainingError
 from massrl.train.callbacks.base import StepCallback
+from massrl.train.launchers import stop_signals
 from massrl.train.step import TrainingStep
 
 logger = logging.getLogger("massrl")
 
 
-def stop_signals() -> list[signal.Signals]:
-    """Return SIGINT and SIGTERM; in a SLURM job also the signal that it sends before time is up."""
-    slurm = [signal.SIGUSR1] if "SLURM_JOB_ID" in os.environ else []  # as --signal=SIGUSR1@90 asks
-    return [signal.SIGINT, signal.SIGTERM, *slurm]
-
-
 class SignalHandler(StepCallback):
     """Stop at a signal: finish the step, save, stop. A second Ctrl-C stops at once.
 
-    All processes stop after the same step, whichever of them received the signal. The step asks them
-    (``TrainingStep.stop_signal``), and ``Checkpoints`` saves what it is asked to stop at.
-
-    A run whose last step is made has nothing to stop: SLURM's SIGUSR1 is ignored from then on, in place
-    of ending a process that is writing its results.
+    A signal only sets ``TrainingStep.stop_requested``; the next step to end sets ``stop_signal`` in all
+    processes, after which ``Checkpoints`` saves and the loop ends. A signal after the last step has no
+    effect: the run is complete.
 
     Attributes:
         received: name of the signal that stopped the run, ``None`` if none did.
@@ -38,14 +30,14 @@ class SignalHandler(StepCallback):
     def __init__(self) -> None:
         self.received: str | None = None
         self._step: TrainingStep | None = None
-        self._before: dict[signal.Signals, Any] = {}
+        self._handlers_before: dict[signal.Signals, Any] = {}
 
     def on_start(self, step: TrainingStep) -> None:
-        """Listen, if this is the main thread, which alone can."""
+        """Install the handlers, which only the main thread can."""
         self._step = step
         if threading.current_thread() is threading.main_thread():
             for number in stop_signals():
-                self._before[number] = signal.signal(number, self._receive)
+                self._handlers_before[number] = signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         assert self._step is not None
@@ -56,12 +48,13 @@ class SignalHandler(StepCallback):
         logger.info("%s: finishing this step and saving; Ctrl-C again stops at once", name)
 
     def on_end(self, step: TrainingStep) -> None:
-        """Note which signal stopped the run, if one did before its last step."""
+        """Set ``received``, if a signal stopped the run before its last step."""
         if step.stop_signal and not step.is_last:
             self.received = signal.Signals(step.stop_signal).name
 
     def close(self) -> None:
-        """Restore the handlers from before."""
-        for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_IGN if number == signal.SIGUSR1 else handler)
-        self._before.clear()
+        """Restore the previous handlers."""
+        for number, handler in self._handlers_before.items():
+            # A handler of C code is None here, and cannot be restored.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._handlers_before.clear()
