@@ -1,4 +1,4 @@
-"""Building objectives from the table, those of other packages among them."""
+"""Building objectives by name, including those of other packages."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from tests.conftest import Plugin
+from tests.methods.conftest import noise_views, small_method
 
-from massrl.config.sections import MethodConfig, ModelConfig, ProjectorConfig
 from massrl.errors import ConfigError
-from massrl.methods.build import build_method
 from massrl.runs.metrics import read_metrics
 from massrl.views.layouts import ViewSpec
 
@@ -62,20 +62,10 @@ FLAGS = (
 )
 
 
-def small(name: str) -> None:
-    build_method(
-        MethodConfig(name=name),
-        ModelConfig(backbone="resnet10-tiny", projector=ProjectorConfig(hidden=16, out=8)),
-        views=[ViewSpec("a", 0), ViewSpec("b", 1)],
-        image_side=16,
-        seed=0,
-    )
-
-
 def test_objective_of_another_package_trains_from_the_command_line(
     plugin: Plugin, tmp_path: Path
 ) -> None:
-    """Guards the promise that an objective is one file and a row, its settings in call notation."""
+    """Guards the public way: an objective is a class and an entry point, with settings of its own."""
     plugin(ALIGNMENT, {"massrl.objectives": {"alignment": "my_plugin:Alignment"}})
     command = [sys.executable, "-m", "massrl", "pretrain", *FLAGS, "--out", str(tmp_path / "run")]
     for name in ("alignment", "alignment(weight=3.0)"):
@@ -94,17 +84,55 @@ def test_objective_of_another_package_trains_from_the_command_line(
     assert first != second
 
 
-def test_objective_with_an_argument_it_does_not_have_is_refused(plugin: Plugin) -> None:
+def test_unknown_argument_of_an_objective_is_refused(plugin: Plugin) -> None:
     """Guards a setting that would be parsed and ignored."""
     plugin(ALIGNMENT, {"massrl.objectives": {"alignment": "my_plugin:Alignment"}})
     with pytest.raises(
         ConfigError, match=r"no argument 'wieght'.*did you mean 'weight'.*--method.name"
     ):
-        small("alignment(wieght=2.0)")
-    small("alignment(weight=2.0)")
+        small_method("alignment(wieght=2.0)")
+    small_method("alignment(weight=2.0)")
 
 
-def test_objective_that_is_not_registered_is_refused_with_the_nearest() -> None:
+def test_unknown_objective_is_refused_with_a_suggestion() -> None:
     """Guards a typing slip against a traceback."""
     with pytest.raises(ConfigError, match="did you mean 'simclr'"):
-        small("simcrl")
+        small_method("simcrl")
+
+
+@pytest.mark.parametrize("objective", ["byol", "simclr"])
+def test_equal_seeds_give_equal_weights_and_leave_the_global_generator_alone(
+    objective: str,
+) -> None:
+    """Guards §3's randomness: building a network must not change other random numbers."""
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    first, second, other = (small_method(objective, seed=seed) for seed in (5, 5, 6))
+    assert torch.equal(before, torch.get_rng_state())
+    for name, tensor in first.state_dict().items():
+        assert torch.equal(tensor, second.state_dict()[name])
+    assert not torch.equal(first.projector[0].weight, other.projector[0].weight)  # type: ignore[index,union-attr,operator]
+
+
+def test_networks_are_channels_last_like_the_views() -> None:
+    """Guards a third of the throughput."""
+    weight = small_method("byol").backbone.layer1[0].conv1.weight  # type: ignore[union-attr, index]
+    assert weight.is_contiguous(memory_format=torch.channels_last)  # type: ignore[union-attr, operator]
+
+
+def test_every_setting_reaches_the_objective() -> None:
+    """Guards against options that are parsed and ignored."""
+    views = [ViewSpec(name, 0) for name in "abc"]
+    x = noise_views(num_views=3)
+
+    def loss(**settings: object) -> float:
+        return float(small_method("simclr", views, **settings)(x).loss.detach())  # type: ignore[arg-type]
+
+    usual = loss()
+    assert loss(reduction="sum") == pytest.approx(usual * 3)  # N (N - 1) / 2 times the mean
+    assert loss(temperature=0.9) != pytest.approx(usual, rel=1e-3)
+    assert loss(batch_norm="joint") != pytest.approx(usual, rel=1e-3)
+    assert loss(pairs="cross-policy") == pytest.approx(usual)  # all pairs are across policies here
+    assert small_method("simclr", views, memory="streamed").settings.memory == "streamed"
+    pairs = small_method("simclr", [*views, views[0]], pairs="paired").mask
+    assert pairs.nonzero().tolist() == [[0, 1], [1, 0], [2, 3], [3, 2]]

@@ -7,7 +7,13 @@ import pytest
 import torch
 from tests.reference import losses as reference
 
-from massrl.methods.losses import contrastive_matrix, pair_weight, reduce_pairs, regression_matrix
+from massrl.methods.losses import (
+    contrastive_matrix,
+    mean_target_losses,
+    pair_weight,
+    reduce_pairs,
+    regression_matrix,
+)
 
 
 def random_views(num_views: int, batch: int = 5, width: int = 7, seed: int = 0) -> torch.Tensor:
@@ -28,7 +34,7 @@ def test_two_views_with_mean_reduction_are_deepmind_byol() -> None:
 
 
 def test_eight_views_with_sum_reduction_are_the_released_code() -> None:
-    """Guards ``sum``: 56 pairs, each once, none of a view with itself."""
+    """Guards ``sum``: 56 pairs, each once, and no view with itself."""
     p, z = random_views(8, batch=2, seed=1), random_views(8, batch=2, seed=2)
     ours = reduce_pairs(regression_matrix(p, z), off_diagonal(8), pair_weight(56, "sum"))
     assert float(ours) == pytest.approx(reference.released_massrl(p.numpy(), z.numpy()), rel=1e-6)
@@ -81,9 +87,39 @@ def test_contrastive_loss_at_hand_placed_points_is_known() -> None:
     assert float(contrastive_matrix(z, 1.0)[0, 1]) == pytest.approx(expected, rel=1e-6)
 
 
+def test_contrastive_matrix_of_a_part_of_the_batch_is_those_rows_of_the_whole() -> None:
+    """Guards several processes: each sets its own images against those of all."""
+    z = random_views(3, batch=5)
+    whole = np.stack([[contrastive_by_image(z, i, j) for j in range(3)] for i in range(3)])
+    for start, stop in ((0, 2), (2, 5)):
+        part = contrastive_matrix(z[:, start:stop], 0.2, others=z, start=start).numpy()
+        expected = whole[:, :, start:stop].mean(2)
+        assert part[off_diagonal(3)] == pytest.approx(expected[off_diagonal(3)], rel=1e-5)
+
+
+def contrastive_by_image(z: torch.Tensor, i: int, j: int) -> list[float]:
+    """Loss of view i against view j of each image, at temperature 0.2."""
+    unit = z.double().numpy() / np.linalg.norm(z.double().numpy(), axis=2, keepdims=True)
+    losses = []
+    for b in range(z.shape[1]):
+        positive = np.exp(unit[i, b] @ unit[j, b] / 0.2)
+        negatives = np.exp(np.delete(unit, b, axis=1) @ unit[i, b] / 0.2).sum()
+        losses.append(-np.log(positive / (positive + negatives)))
+    return losses
+
+
+def test_mean_target_is_the_normalised_mean_of_the_paired_unit_vectors() -> None:
+    """Guards against a mean of raw vectors, or one over targets that are not paired."""
+    targets = torch.tensor([[[2.0, 0.0]], [[0.0, 5.0]], [[-7.0, 0.0]]])  # 3 views of one image
+    predictions = torch.tensor([[[3.0, 3.0]], [[0.0, 1.0]]])
+    mask = torch.tensor([[True, True, False], [False, False, True]])
+    losses = mean_target_losses(predictions, targets, mask)
+    assert losses.tolist() == pytest.approx([0.0, 2.0], abs=1e-6)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_losses_of_half_precision_inputs_are_float32(dtype: torch.dtype) -> None:
-    """Guards §3's numerics: cosines in half precision lose the difference they are trained on."""
+    """Guards §3's numerics: cosines in half precision round away small differences."""
     p, z = random_views(2, seed=1).to(dtype), random_views(2, seed=2).to(dtype)
     with torch.autocast("cpu", torch.bfloat16):
         regression, contrastive = regression_matrix(p, z), contrastive_matrix(z, 0.1)
