@@ -1,4 +1,4 @@
-"""Building an optimiser by name."""
+"""Building optimisers by name, including those of other packages."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def _network() -> nn.Linear:
     return nn.Linear(3, 2)
 
 
-def test_build_hands_every_argument_on() -> None:
-    """A flag that is read and then ignored."""
+def test_every_setting_reaches_the_optimiser() -> None:
+    """Guards against a flag that is parsed and ignored."""
     network = _network()
     groups = parameter_groups(network, weight_decay=0.3)
     lars = build_optimizer(
@@ -42,8 +42,8 @@ def test_build_hands_every_argument_on() -> None:
     assert [group["weight_decay"] for group in adamw.param_groups] == [0.3, 0.0]
 
 
-def test_adamw_when_fused_steps_as_the_formula() -> None:
-    """The fused kernel doing something other than AdamW (arXiv 1711.05101), written out here."""
+def test_fused_adamw_makes_the_update_of_the_formula() -> None:
+    """Guards the fused kernel against the formula of arXiv 1711.05101."""
     network = _network()
     wanted = copy.deepcopy(network).weight.detach().double()
     optimizer = build_optimizer(
@@ -65,21 +65,21 @@ def test_adamw_when_fused_steps_as_the_formula() -> None:
     torch.testing.assert_close(network.weight.detach().double(), wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_build_with_an_unknown_name_suggests_the_nearest() -> None:
-    """A traceback out of torch for a typing slip."""
+def test_unknown_name_is_refused_with_a_suggestion() -> None:
+    """Guards a typing slip against a traceback."""
     groups = parameter_groups(_network(), weight_decay=0.0)
     with pytest.raises(ConfigError, match=r"'adam'.*did you mean 'adamw'.*--optim.name"):
         OPTIMIZERS.build("adam", groups, 0.1, OptimConfig())
 
 
-def test_build_without_parameters_says_so() -> None:
-    """The message of torch about an empty list names nothing the user knows."""
+def test_networks_without_trainable_parameters_are_refused() -> None:
+    """Guards against torch's message about an empty list, which names no flag."""
     with pytest.raises(ConfigError, match="no trainable parameters"):
         build_optimizer(OptimConfig(name="sgd"), [], lr=0.1)
 
 
 def test_optimiser_of_another_package_is_built_with_its_arguments(plugin: Plugin) -> None:
-    """Guards the promise that an optimiser is a function and a row."""
+    """Guards the public way: an optimiser is a function and an entry point."""
     source = """
 import torch
 

@@ -1,4 +1,4 @@
-"""Parameter groups: every trainable parameter once, in the right one."""
+"""Parameter groups: every trainable parameter once, in the right group."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _network() -> nn.Sequential:
 
 
 def test_groups_put_biases_and_norms_into_excluded() -> None:
-    """Weight decay or a trust ratio on a norm's scale, unlike BYOL."""
+    """Guards against weight decay or a trust ratio on a norm's scale, unlike BYOL."""
     network = _network()
     adapted, excluded = parameter_groups(network, weight_decay=0.1)
     assert [id(item) for item in adapted["params"]] == [
@@ -27,7 +27,7 @@ def test_groups_put_biases_and_norms_into_excluded() -> None:
 
 
 def test_groups_with_shared_weights_hold_each_parameter_once() -> None:
-    """A tied weight, or a module given twice, is stepped twice."""
+    """Guards tied weights, and modules passed twice, against two updates a step."""
     first, second = _network(), nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     second[1].weight = second[0].weight
     groups = parameter_groups([first, second, first], weight_decay=0.1)
@@ -38,15 +38,15 @@ def test_groups_with_shared_weights_hold_each_parameter_once() -> None:
 
 
 def test_groups_leave_out_frozen_parameters() -> None:
-    """A target network that the optimiser decays."""
+    """Guards frozen networks against weight decay."""
     network = _network()
     network[0].requires_grad_(False)
     groups = parameter_groups(iter([network]), weight_decay=0.1)
     assert sum(len(group["params"]) for group in groups) == 4
 
 
-def test_groups_that_are_empty_are_left_out() -> None:
-    """An optimiser refuses a list without groups in a way nobody understands."""
+def test_empty_groups_are_omitted() -> None:
+    """Guards optimisers, which do not accept empty groups."""
     (only,) = parameter_groups(nn.Linear(2, 2, bias=False), weight_decay=0.1)
     assert only["name"] == "adapted"
     assert parameter_groups(nn.ReLU(), weight_decay=0.1) == []

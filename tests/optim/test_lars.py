@@ -56,7 +56,7 @@ def _check(
 @pytest.mark.parametrize("clip", [False, True])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.3])
 def test_lars_over_six_steps_equals_the_transcription(clip: bool, weight_decay: float) -> None:
-    """A wrong order of decay, ratio, momentum and rate, or a step taken without a gradient."""
+    """Guards the order of decay, ratio, momentum and rate, and parameters without a gradient."""
     parameters = _parameters()
     reference = Lars(_numpy(parameters), ADAPT)
     optimizer = LARS(
@@ -68,8 +68,8 @@ def test_lars_over_six_steps_equals_the_transcription(clip: bool, weight_decay: 
         np.testing.assert_allclose(mine, wanted, rtol=1e-12, atol=1e-14)
 
 
-def test_lars_clipping_when_the_ratio_is_above_the_rate_takes_a_plain_step() -> None:
-    """A clip that never bites, which the random steps would not show."""
+def test_lars_with_clipping_makes_a_plain_step_where_the_ratio_exceeds_the_rate() -> None:
+    """Guards against a clip that never applies, which the random steps would not show."""
     parameter = nn.Parameter(torch.tensor([[3.0, 4.0]]))
     parameter.grad = torch.tensor([[0.0, 1.0]])
     LARS([parameter], 0.5, momentum=0.0, trust_coefficient=1.0, clip=True).step()
@@ -77,8 +77,8 @@ def test_lars_clipping_when_the_ratio_is_above_the_rate_takes_a_plain_step() -> 
     assert parameter.tolist() == [[3.0, 3.5]]
 
 
-def test_lars_when_a_norm_is_zero_leaves_the_ratio_out() -> None:
-    """0/0 makes NaN weights, and a ratio of 0 never lets zero weights grow."""
+def test_lars_skips_the_ratio_where_a_norm_is_zero() -> None:
+    """Guards against NaN weights from 0/0, and against zero weights that never grow."""
     zero_weight = nn.Parameter(torch.zeros(2, 2))
     zero_update = nn.Parameter(torch.ones(2, 2))
     zero_weight.grad = torch.full((2, 2), 0.5)
@@ -89,7 +89,7 @@ def test_lars_when_a_norm_is_zero_leaves_the_ratio_out() -> None:
 
 
 def test_lars_does_not_change_gradients() -> None:
-    """Weight decay or the ratio written into ``.grad`` falsifies whoever reads it afterwards."""
+    """Guards gradients, which are read after the step, against decay and ratio."""
     parameters = _parameters()
     for parameter in parameters:
         parameter.grad = torch.ones_like(parameter)
@@ -101,8 +101,8 @@ def test_lars_does_not_change_gradients() -> None:
     )
 
 
-def test_lars_after_a_saved_state_goes_on_as_if_never_stopped() -> None:
-    """Momentum that is lost at a resume."""
+def test_lars_with_a_loaded_state_continues_as_if_never_stopped() -> None:
+    """Guards against momentum that is lost on resume."""
     uninterrupted = _parameters()
     optimizer = LARS(_groups(uninterrupted, 0.1), 0.1)
     generator = np.random.default_rng(2)
@@ -125,7 +125,7 @@ def test_lars_after_a_saved_state_goes_on_as_if_never_stopped() -> None:
 
 
 def test_lars_with_a_closure_returns_its_loss_and_uses_its_gradient() -> None:
-    """Lightning steps through a closure; without enabled gradients it has nothing to step with."""
+    """Guards Lightning's closures, which need gradients enabled."""
     parameter = nn.Parameter(torch.ones(2, 2))
     optimizer = LARS([{"params": [parameter], "adapt": False}], 0.5, momentum=0.0)
 
@@ -148,9 +148,9 @@ def test_lars_with_a_closure_returns_its_loss_and_uses_its_gradient() -> None:
         ({"lr": 0.1, "trust_coefficient": 0.0}, "--optim.trust_coefficient"),
     ],
 )
-def test_lars_with_a_number_out_of_range_names_the_flag(
+def test_lars_with_an_argument_out_of_range_names_the_flag(
     options: dict[str, float], flag: str
 ) -> None:
-    """A sign slip that would silently climb the loss."""
+    """Guards against a wrong sign that would silently increase the loss."""
     with pytest.raises(ConfigError, match=flag):
         LARS(_parameters(), **options)
