@@ -1,4 +1,4 @@
-"""Training checkpoints: read as they were saved, and never run as code."""
+"""Training checkpoints: loaded as they were saved, and never executed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from tests.train.conftest import resolved
 
+from massrl.data.build import training_source
+from massrl.data.source import describe_source
 from massrl.errors import CheckpointError
-from massrl.train.checkpoint import load_checkpoint, save_checkpoint
+from massrl.files import write_json
+from massrl.runs.folder import RunFolder
+from massrl.train.checkpoint import load_checkpoint, restore_point, save_checkpoint
 
 
-def content() -> dict[str, Any]:
+def state() -> dict[str, Any]:
     return {
         "step": 7,
         "seconds": 1.5,
@@ -24,16 +29,16 @@ def content() -> dict[str, Any]:
 
 
 def test_checkpoint_is_loaded_as_it_was_saved(tmp_path: Path) -> None:
-    """Guards resume: numbers, names and tensors to the last bit."""
+    """Guards resume: numbers, strings and tensors to the last bit."""
     path = tmp_path / "checkpoints" / "last.ckpt"
-    save_checkpoint(path, content())
+    save_checkpoint(path, state())
     loaded = load_checkpoint(path)
     assert {key: loaded[key] for key in ("step", "seconds", "names")} == {
         "step": 7,
         "seconds": 1.5,
         "names": ["a", "b"],
     }
-    assert torch.equal(loaded["model"]["w"], content()["model"]["w"])
+    assert torch.equal(loaded["model"]["w"], state()["model"]["w"])
     assert torch.equal(loaded["optim"]["state"][0]["momentum"], torch.ones(2))
 
 
@@ -41,7 +46,7 @@ def test_checkpoint_is_loaded_as_it_was_saved(tmp_path: Path) -> None:
 def test_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path, keep: float) -> None:
     """Guards against a traceback out of torch for a file that was cut off."""
     path = tmp_path / "last.ckpt"
-    save_checkpoint(path, content())
+    save_checkpoint(path, state())
     whole = path.read_bytes()
     path.write_bytes(whole[: int(keep * len(whole)) if isinstance(keep, float) else keep])
     with pytest.raises(CheckpointError, match="cannot be read as a checkpoint") as caught:
@@ -50,18 +55,18 @@ def test_damaged_checkpoint_is_refused_in_one_line(tmp_path: Path, keep: float) 
 
 
 def test_checkpoint_that_is_missing_or_of_another_format_is_refused(tmp_path: Path) -> None:
-    """Guards against a checkpoint of something else that is half understood."""
+    """Guards against a file of another program that would be loaded in part."""
     path = tmp_path / "last.ckpt"
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         load_checkpoint(path)
-    for strange in ({"state_dict": {}}, {"format": 99}, torch.zeros(2)):
-        torch.save(strange, path)
-        with pytest.raises(CheckpointError, match="no checkpoint of massrl"):
+    for content in ({"state_dict": {}}, {"format": 99}, torch.zeros(2)):
+        torch.save(content, path)
+        with pytest.raises(CheckpointError, match="not a checkpoint of massrl"):
             load_checkpoint(path)
 
 
 class Bomb:
-    """Unpickled, it makes a file: what a hostile checkpoint could do."""
+    """Creates a file when it is unpickled, as a hostile checkpoint could."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -71,8 +76,8 @@ class Bomb:
 
 
 @pytest.mark.parametrize("how", ["torch", "pickle"])
-def test_checkpoint_with_code_is_refused_and_not_run(tmp_path: Path, how: str) -> None:
-    """Guards a downloaded checkpoint: loading must never run what it brings along."""
+def test_checkpoint_with_code_is_refused_and_not_executed(tmp_path: Path, how: str) -> None:
+    """Guards a downloaded checkpoint: loading it must never execute code."""
     path, target = tmp_path / "last.ckpt", tmp_path / "executed"
     if how == "torch":
         torch.save({"format": 1, "x": Bomb(target)}, path)
@@ -81,3 +86,20 @@ def test_checkpoint_with_code_is_refused_and_not_run(tmp_path: Path, how: str) -
     with pytest.raises(CheckpointError):
         load_checkpoint(path)
     assert not target.exists()
+
+
+def test_restore_point_is_the_last_checkpoint_of_the_same_images(tmp_path: Path) -> None:
+    """Guards a run against images that were added, and a folder that does not tell its images."""
+    folder = RunFolder.new(tmp_path / "run")
+    source = training_source(resolved().data)
+    with pytest.raises(CheckpointError, match=r"has no data\.json"):
+        restore_point(folder, source)
+    write_json(folder.data, describe_source(source))
+    assert restore_point(folder, source) is None  # before the first checkpoint
+    save_checkpoint(folder.checkpoint, state())
+    restored = restore_point(folder, source)
+    assert restored is not None
+    assert restored["step"] == 7
+    other = training_source(resolved(data={"train": "shapes(count=41,size=16)"}).data)
+    with pytest.raises(CheckpointError, match="differs from the images .* another --out"):
+        restore_point(folder, other)

@@ -16,8 +16,8 @@ from massrl.train.fabric import SLURMEnvironment
 
 logger = logging.getLogger("massrl")
 
-TIME_LIMIT_SIGNAL = signal.SIGUSR1
-"""What SLURM sends before a job's time limit, with ``--signal=SIGUSR1@…``."""
+TIME_LIMIT_SIGNAL = "SIGUSR1"
+"""The signal that SLURM sends before a job's time limit, with ``--signal=SIGUSR1@…``."""
 LAUNCH_VARIABLES = (
     "RANK",
     "WORLD_SIZE",
@@ -70,7 +70,7 @@ def is_restart() -> bool:
 
 def stop_signals() -> list[signal.Signals]:
     """Return SIGINT and SIGTERM; under SLURM also SIGUSR1, which it sends before the time limit."""
-    slurm = [TIME_LIMIT_SIGNAL] if "SLURM_JOB_ID" in os.environ else []
+    slurm = [signal.Signals[TIME_LIMIT_SIGNAL]] if "SLURM_JOB_ID" in os.environ else []
     return [signal.SIGINT, signal.SIGTERM, *slurm]
 
 
@@ -81,18 +81,20 @@ def ignore_time_limit_signal() -> Iterator[None]:
     By default it would end the process. ``SignalHandler`` handles it during training; before and after
     that there is nothing to save.
     """
-    ignored = (
-        TIME_LIMIT_SIGNAL in stop_signals()
-        and threading.current_thread() is threading.main_thread()  # only this one sets handlers
-        and signal.getsignal(TIME_LIMIT_SIGNAL) == signal.SIG_DFL
-    )
-    if ignored:
-        signal.signal(TIME_LIMIT_SIGNAL, signal.SIG_IGN)
+    ignored = [
+        number
+        for number in stop_signals()
+        if number.name == TIME_LIMIT_SIGNAL
+        and signal.getsignal(number) == signal.SIG_DFL
+        and threading.current_thread() is threading.main_thread()  # only it can set handlers
+    ]
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
     try:
         yield
     finally:
-        if ignored:
-            signal.signal(TIME_LIMIT_SIGNAL, signal.SIG_DFL)
+        for number in ignored:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def requeue() -> None:

@@ -184,6 +184,6 @@ def _run_main(run: Run, folder: RunFolder, *, console: Console, title: str) -> P
         logger.info("%s", resume_hint(folder))
         raise
     loggers.close("success")
-    if session.stopped_by == TIME_LIMIT_SIGNAL.name:
+    if session.stopped_by == TIME_LIMIT_SIGNAL:
         requeue()
     return PretrainResult(folder.path, run.config, session)

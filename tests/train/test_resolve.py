@@ -1,0 +1,221 @@
+"""Values that are selected for open fields, and what may change on resume."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from tests.train.conftest import resolved, tiny
+
+from massrl.config.parser import make_config
+from massrl.config.pretrain import Config
+from massrl.data.source import Source
+from massrl.errors import ConfigError
+from massrl.runs.environment import Hardware, detect_hardware
+from massrl.train.resolve import (
+    changed_fields,
+    fitting_size,
+    make_schedule,
+    resolve_config,
+    resolve_resumed,
+)
+
+OPEN: dict[str, dict[str, Any]] = {
+    "data": {"batch_size": None, "workers": None},
+    "views": {"size": None},
+    "model": {"backbone": None},
+}
+
+
+class Images(Source):
+    """So many grey images of one size."""
+
+    name = "grey"
+
+    def __init__(self, count: int, side: int) -> None:
+        self._count = count
+        self._file = cv2.imencode(".png", np.zeros((side, side, 3), np.uint8))[1].tobytes()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def read(self, index: int) -> bytes:
+        """Return the one file."""
+        return self._file
+
+    def describe(self, index: int) -> str:
+        """Return its name."""
+        return str(index)
+
+    def fingerprint(self) -> str:
+        """Return the same for all."""
+        return "0" * 16
+
+
+CPU = replace(detect_hardware("cpu"), cores=4)
+GPU = replace(CPU, accelerator="gpu", name="a GPU")
+
+
+def resolve(
+    count: int, side: int, hardware: Hardware, **sections: dict[str, Any]
+) -> tuple[Config, list[str]]:
+    merged = {key: {**OPEN.get(key, {}), **sections.get(key, {})} for key in {*OPEN, *sections}}
+    config = make_config(tiny(Path("unused"), **merged))
+    return resolve_config(config, Images(count, side), hardware)
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "hardware", "expected"),
+    [
+        # batch size, view size, backbone, executor, precision, workers
+        (40, 16, CPU, (8, 16, "resnet10-narrow", "cpu", "32-true", 3)),
+        (50_000, 32, CPU, (256, 32, "resnet10-narrow", "cpu", "32-true", 3)),
+        (50_000, 200, CPU, (64, 96, "resnet18", "cpu", "32-true", 3)),
+        (50_000, 200, GPU, (256, 224, "resnet50", "device", "bf16-mixed", 3)),
+    ],
+)
+def test_open_values_fit_the_images_and_the_hardware(
+    count: int, side: int, hardware: Hardware, expected: tuple[Any, ...]
+) -> None:
+    """Guards the defaults of somebody who names nothing but a folder."""
+    config, _ = resolve(count, side, hardware)
+    selected = (
+        *(config.batch_size, config.view_size, config.model.backbone),
+        *(config.views.executor, config.train.precision, config.data.workers),
+    )
+    assert selected == expected
+
+
+def test_every_selected_value_has_a_note_and_a_configured_one_has_none() -> None:
+    """Guards the log: what was selected for the user must be visible, with its reason."""
+    _, notes = resolve(40, 16, CPU, data={"cache": "none"})
+    flags = [note.split()[0] for note in notes]
+    assert flags == ["--views.size", "--model.backbone", "--data.batch_size", "--data.workers"]
+    assert notes[2] == f"--data.batch_size 8: for 40 images on {CPU.name}"
+    config = make_config(tiny(Path("unused"), data={"cache": "none"}))
+    assert resolve_config(config, Images(40, 16), CPU)[1] == []
+
+
+def test_limit_beyond_the_images_is_noted() -> None:
+    """Guards a run that trains on fewer images than its configuration has."""
+    _, notes = resolve(40, 16, CPU, data={"limit": 5000})
+    assert "all 40 images: --data.limit 5,000 is larger" in notes
+
+
+def test_pairs_are_those_of_the_layout_unless_configured() -> None:
+    """Guards layouts with pairs of their own."""
+    assert resolved(views={"layout": "massrl-paired"}).method.pairs == "paired"
+    views, method = {"layout": "massrl-paired"}, {"pairs": "all"}
+    assert resolved(views=views, method=method).method.pairs == "all"
+
+
+@pytest.mark.parametrize(
+    ("method", "memory"),
+    [
+        ({"name": "byol"}, "streamed"),
+        ({"name": "byol", "batch_norm": "joint"}, "joint"),
+        ({"name": "simclr"}, "joint"),
+    ],
+)
+def test_views_are_streamed_where_that_costs_nothing(method: dict[str, Any], memory: str) -> None:
+    """Guards memory of the default, and the time of objectives that compute streamed views twice."""
+    assert resolved(method=method).train.memory == memory
+    assert resolved(train={"memory": "joint"}).train.memory == "joint"
+
+
+@pytest.mark.parametrize(
+    ("length", "steps"),
+    [
+        ({"max_steps": None, "epochs": 3.0}, 15),
+        ({"max_steps": None, "epochs": 0.1}, 1),
+        ({"max_steps": 7, "epochs": 3.0}, 7),
+        ({"max_steps": None, "time_budget": 60.0}, None),
+        ({"max_steps": 7, "time_budget": 60.0}, 7),
+    ],
+)
+def test_length_of_a_run_is_steps_before_seconds_before_epochs(
+    length: dict[str, Any], steps: int | None
+) -> None:
+    """Guards the order in which the three lengths count."""
+    assert resolved(train=length).train.max_steps == steps
+
+
+def test_small_images_are_cached_in_memory_by_default() -> None:
+    """Guards throughput on small images, and memory on large ones."""
+    config, notes = resolve(40, 16, CPU)
+    assert config.data.cache == "memory"
+    assert "--data.cache memory: 40 images of about 16 px" in notes
+    assert resolve(50_000, 200, CPU)[0].data.cache == "none"
+    assert resolve(40, 16, CPU, data={"cache": "none"})[0].data.cache == "none"
+
+
+def test_single_image_at_a_time_is_refused() -> None:
+    """Guards batch norm, which needs two images, against an accumulation that leaves one."""
+    with pytest.raises(
+        ConfigError, match=r"--data.batch_size is 4: divided by 4 .* 1 image at a time"
+    ):
+        resolved(data={"batch_size": 4}, train={"accumulate": 4})
+
+
+def test_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards a saved configuration against the folder that it was made in."""
+    monkeypatch.chdir(tmp_path)
+    config = make_config(tiny(tmp_path, data={"train": "photos", "val": "others", "root": "sets"}))
+    data = resolve_config(config, Images(40, 16), CPU)[0].data
+    expected = [str(tmp_path / name) for name in ("photos", "others", "sets")]
+    assert [data.train, data.val, data.root] == expected
+
+
+def test_size_of_the_views_is_that_of_small_images() -> None:
+    """Guards ``massrl bench views``, which uses the same size."""
+    assert fitting_size(Images(10, 64), GPU) == 64
+    assert fitting_size(Images(10, 65), GPU) == 224
+    assert fitting_size(Images(10, 65), CPU) == 96
+
+
+def test_schedule_warms_up_for_the_configured_epochs_and_a_tenth_at_most() -> None:
+    """Guards short runs against a warm-up that is all there is."""
+    config = resolved(train={"max_steps": 100}, optim={"warmup_epochs": 1})
+    schedule = make_schedule(config, 5)
+    assert (schedule.warmup_steps, schedule.total_steps) == (5, 100)
+    assert (schedule.peak_lr, schedule.target_momentum) == (2.0 * 8 / 256, 0.9)
+    assert make_schedule(config, 50).warmup_steps == 10
+
+
+def test_fields_that_differ_are_listed_with_the_new_value() -> None:
+    """Guards the log of a resume."""
+    before = resolved()
+    after = replace(before, train=replace(before.train, log_every=3, seed=1))
+    assert changed_fields(before, after) == {"train.log_every": 3, "train.seed": 1}
+    assert changed_fields(before, before) == {}
+
+
+def test_resume_with_another_rate_or_seed_is_refused() -> None:
+    """Guards one run under two meanings: the first half at one learning rate, the rest at another."""
+    before = resolved()
+    other = replace(
+        before,
+        optim=replace(before.optim, lr=9.0),
+        train=replace(before.train, seed=7, log_every=2),
+    )
+    with pytest.raises(ConfigError, match=r"--optim\.lr, --train\.seed cannot change.*log_every"):
+        resolve_resumed(before, other)
+
+
+def test_resume_keeps_what_auto_had_resolved_to() -> None:
+    """Guards a resumed run against another cache than it has had."""
+    before = resolved(data={"cache": "memory"})
+    after = replace(before, data=replace(before.data, cache="auto"))
+    assert resolve_resumed(before, after).data.cache == "memory"
+
+
+def test_resume_on_too_many_devices_is_refused() -> None:
+    """Guards batch norm, which needs two images on each device."""
+    before = resolved()
+    after = replace(before, train=replace(before.train, devices=8))
+    with pytest.raises(ConfigError, match=r"--data.batch_size is 8: divided by .* 1 image"):
+        resolve_resumed(before, after)
