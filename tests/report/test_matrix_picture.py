@@ -42,3 +42,15 @@ def test_low_losses_are_pale_and_high_ones_dark() -> None:
 def test_equal_and_missing_values_can_be_drawn(value: float) -> None:
     """Fails when a range of zero divides by it, or a run without losses has no picture."""
     assert draw_matrix(matrix(3, value)).std() > 0
+
+
+def test_rows_of_the_matrix_are_rows_of_the_picture_and_unused_pairs_blank() -> None:
+    """Fails when rows and columns are exchanged, or a pair that is not in use has a colour."""
+    rows = [[None, 4.0], [0.5, None]]
+    picture = draw_matrix(Matrix(names=["first", "second"], rows=rows)).astype(int)
+    dark = np.argwhere((picture[:, :, 2] - picture[:, :, 0] > 60) & (picture.sum(2) < 330))
+    assert len(dark) > 500
+    blank = np.argwhere((picture == (0xF1, 0xF2, 0xF4)).all(axis=2))
+    centre, middle = dark.mean(axis=0), blank.mean(axis=0)
+    assert centre[0] < middle[0]  # the first row
+    assert centre[1] > middle[1]  # the second column

@@ -1,17 +1,21 @@
-"""A new run from the weights of another one."""
+"""The initial weights of a run: seeded, or those of another run."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from tests.train.conftest import quiet, run
-from tests.train.test_resume import (
+from tests.train.conftest import (
     EVERY_THIRD,
-    PowerCutError,
     assert_identical,
-    cut_at,
+    copy_at,
+    quiet,
+    resolved,
+    run,
     weights,
 )
 
@@ -19,89 +23,110 @@ from massrl.commands.pretrain import resume
 from massrl.config.files import load_config
 from massrl.config.parser import make_config
 from massrl.data.build import training_source
-from massrl.errors import CheckpointError
+from massrl.errors import CheckpointError, ConfigError
+from massrl.methods.base import Method
 from massrl.runs.environment import detect_hardware
-from massrl.runs.metrics import read_metrics
-from massrl.train.initialize import make_method
+from massrl.train.checkpoint import load_checkpoint
+from massrl.train.initialize import backbone_of_weights, drop_init_from, make_method
 from massrl.train.resolve import resolve_config
 
 
 @pytest.fixture(scope="module")
-def parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(tmp_path_factory.mktemp("parent") / "run", train={"max_steps": 4}).folder
+def parent(finished: tuple[Path, Path]) -> Path:
+    """A run to start from."""
+    return finished[0]
 
 
-def test_run_starts_anew_from_the_weights_of_another(parent: Path, tmp_path: Path) -> None:
-    """Guards "never confused": step, schedule, optimiser and target are new, the weights are not."""
-    config = load_config(parent / "config.yaml").to_dict()
-    config = {**config, "model": {**config["model"], "init_from": str(parent)}}
-    method = make_method(make_config(config))
-    kept = torch.load(parent / "checkpoints" / "last.ckpt", weights_only=True)["method"]
-    state = method.state_dict()
-    online = [name for name in state if not name.startswith("target")]
-    assert all(torch.equal(state[name], kept[name]) for name in online)
-    for name in state:
-        if name.startswith("target_"):
-            assert torch.equal(state[name], kept[name.removeprefix("target_")])
-    model = {"init_from": str(parent)}
-    folder = run(tmp_path / "run", model=model, train={"max_steps": 3}).folder
-    assert [row["step"] for row in read_metrics(folder / "metrics.csv")] == ["0", "1", "2"]
-    log = (folder / "log.txt").read_text(encoding="utf-8")
+def initialized(path: Path, caplog: pytest.LogCaptureFixture, **model: Any) -> tuple[Method, str]:
+    """The networks of a run that starts from these weights, and what is logged of it."""
+    with caplog.at_level(logging.INFO, logger="massrl"):
+        method = make_method(resolved(model={"init_from": str(path), **model}))
+    return method, caplog.text
+
+
+def test_weights_are_seeded_and_views_those_of_the_layout() -> None:
+    """Guards ``--train.seed`` and ``--views.layout`` on their way to the objective."""
+    one, other, another = (make_method(resolved(train={"seed": seed})) for seed in (3, 3, 4))
+    state = one.state_dict()
+    assert all(torch.equal(item, state[name]) for name, item in other.state_dict().items())
+    assert not torch.equal(another.projector[0].weight, one.projector[0].weight)  # type: ignore[index, union-attr, operator]
+    assert one.num_views == 4
+    assert one.settings.memory == "streamed"
+
+
+def test_local_crops_with_joint_batch_norm_are_refused() -> None:
+    """Guards against views of two sizes in one batch."""
+    config = resolved(views={"local_crops": 2})
+    config = replace(config, method=replace(config.method, batch_norm="joint"))
+    with pytest.raises(ConfigError, match="use --method.batch_norm per-view"):
+        make_method(config)
+
+
+def test_networks_start_with_the_weights_of_another_run(
+    parent: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards ``--init-from``: all networks that fit, and a target that is a copy of the online one."""
+    method, log = initialized(parent, caplog)
+    saved = load_checkpoint(parent / "checkpoints" / "last.ckpt")["method"]
+    for name, tensor in method.state_dict().items():
+        assert torch.equal(tensor, saved[name.removeprefix("target_")]), name
     assert f"weights  backbone, projector, predictor from {parent}" in log
+    assert "random" not in log
 
 
-def test_heads_that_do_not_fit_start_anew_and_are_named(parent: Path, tmp_path: Path) -> None:
-    """Guards weights that are silently dropped; a backbone's file has no heads at all."""
-    model = {"init_from": str(parent), "projector": {"layers": 2, "hidden": 16, "out": 12}}
-    folder = run(tmp_path / "a", model=model, train={"max_steps": 1}).folder
-    log = (folder / "log.txt").read_text(encoding="utf-8")
-    assert f"backbone from {parent}; projector, predictor start from fresh weights" in log
-    model = {"init_from": str(parent / "backbone.safetensors")}
-    folder = run(tmp_path / "b", model=model, train={"max_steps": 1}).folder
-    log = (folder / "log.txt").read_text(encoding="utf-8")
-    assert "backbone.safetensors; projector, predictor start from fresh weights" in log
+def test_heads_that_do_not_fit_start_with_random_weights_and_are_logged(
+    parent: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards weights that are dropped in silence; a backbone file has no heads at all."""
+    _, log = initialized(parent, caplog, projector={"layers": 2, "hidden": 16, "out": 12})
+    assert f"backbone from {parent}; projector, predictor with random weights" in log
+    caplog.clear()
+    _, log = initialized(parent / "backbone.safetensors", caplog)
+    assert "backbone.safetensors; projector, predictor with random weights" in log
 
 
-def test_other_backbone_is_refused_before_anything_is_written(parent: Path, tmp_path: Path) -> None:
-    """Guards a run that would begin with random weights and say otherwise."""
-    for model, message in (
-        (
-            {"init_from": str(parent), "backbone": "resnet10-tiny"},
-            "--model.backbone resnet10-narrow --model.stem small is theirs",
-        ),
-        ({"init_from": str(tmp_path / "nothing.safetensors")}, "nothing.safetensors"),
-    ):
-        with pytest.raises(CheckpointError, match=message):
-            run(tmp_path / "run", model=model)
-    assert not (tmp_path / "run").exists()
+def test_weights_of_another_backbone_are_refused(
+    parent: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards against a run that starts with random weights and says otherwise."""
+    expected = "--model.backbone resnet10-narrow --model.stem small"
+    with pytest.raises(CheckpointError, match=expected):
+        initialized(parent, caplog, backbone="resnet10-tiny")
+    with pytest.raises(CheckpointError, match="nothing.safetensors"):
+        initialized(tmp_path / "nothing.safetensors", caplog)
 
 
 @pytest.mark.parametrize("name", ["", "backbone.safetensors"])
-def test_backbone_that_is_left_open_is_that_of_the_weights(parent: Path, name: str) -> None:
-    """Guards "start from these weights" against the network that the machine would have chosen."""
+def test_open_backbone_is_that_of_the_weights(parent: Path, name: str) -> None:
+    """Guards "start from these weights" against the backbone that the machine would select."""
     own = load_config(parent / "config.yaml")
-    open_ = {**own.to_dict()["model"], "backbone": None, "stem": "auto"}
-    config = make_config(
-        {**own.to_dict(), "model": {**open_, "init_from": str(parent / name)}},
-    )
+    assert backbone_of_weights(parent / name) == (own.model.backbone, own.model.stem)
+    model = {**own.to_dict()["model"], "backbone": None, "stem": "auto"}
+    config = make_config({**own.to_dict(), "model": {**model, "init_from": str(parent / name)}})
     source = training_source(config.data)
-    resolved, notes = resolve_config(config, source, detect_hardware("cpu"))
-    assert (resolved.model.backbone, resolved.model.stem) == (own.model.backbone, own.model.stem)
-    assert any("as the weights of" in note for note in notes)
+    config, notes = resolve_config(config, source, detect_hardware("cpu"))
+    assert (config.model.backbone, config.model.stem) == (own.model.backbone, own.model.stem)
+    assert any("the backbone of" in note for note in notes)
 
 
-def test_run_goes_on_when_what_it_started_from_is_gone(
-    parent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_new_run_has_steps_and_optimiser_of_its_own(parent: Path, tmp_path: Path) -> None:
+    """Guards ``--init-from`` against ``--resume``: only weights are taken from the other run."""
+    out = tmp_path / "run"
+    whole = run(out, model={"init_from": str(parent)}, train={"max_steps": 1}).folder
+    content = load_checkpoint(whole / "checkpoints" / "last.ckpt")
+    assert content["step"] == 1
+    assert drop_init_from(load_config(whole / "config.yaml")).model.init_from is None
+
+
+def test_run_is_resumed_when_the_weights_it_started_from_are_gone(
+    completed: Path, tmp_path: Path
 ) -> None:
-    """Guards resume against starting from the parent again, or needing it."""
-    moved = tmp_path / "moved"
-    model = {"init_from": str(moved)}
-    parent.rename(moved)
-    whole = run(tmp_path / "whole", model=model, train={"max_steps": 6})
-    with monkeypatch.context() as patch:
-        cut_at(patch, 5)
-        with pytest.raises(PowerCutError):
-            run(tmp_path / "cut", model=model, train={"max_steps": 6, **EVERY_THIRD})
-    moved.rename(parent)
-    resume(tmp_path / "cut", console=quiet())
-    assert_identical(weights(whole.folder), weights(tmp_path / "cut"))
+    """Guards resume against starting from those weights again, or needing them."""
+    whole, crashed = tmp_path / "whole", tmp_path / "crashed"
+    with pytest.MonkeyPatch.context() as patch:
+        copy_at(patch, 5, 0, folder=whole, to=crashed)
+        model = {"init_from": str(completed)}
+        run(whole, model=model, train={"max_steps": 6, **EVERY_THIRD})
+    completed.rename(tmp_path / "gone")
+    resume(crashed, console=quiet())
+    assert_identical(weights(whole), weights(crashed))

@@ -1,4 +1,4 @@
-"""The LightningModule and LightningDataModule for a Trainer of one's own."""
+"""The LightningModule and LightningDataModule for your own Trainer."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 import lightning
 import pytest
 import torch
-from tests.train.conftest import run, tiny
+from tests.train.conftest import column, run, tiny
 
 from massrl.config.parser import make_config
 from massrl.errors import ConfigError, ImageError
-from massrl.runs.metrics import read_metrics
 from massrl.train.lightning_module import PretrainModule, ViewsDataModule
 
 pytestmark = pytest.mark.filterwarnings(
@@ -27,7 +26,7 @@ class Losses(lightning.Callback):
         self.values: list[float] = []
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, *_: Any) -> None:
-        """Take the loss."""
+        """Append the loss."""
         self.values.append(float(outputs["loss"]))
 
 
@@ -59,42 +58,42 @@ def fit(data: ViewsDataModule, **settings: Any) -> tuple[PretrainModule, Losses]
         },
     ],
 )
-def test_plain_trainer_over_two_epochs_has_the_losses_of_the_engine(
+def test_trainer_over_two_epochs_has_the_losses_and_weights_of_pretrain(
     tmp_path: Path, sections: dict[str, Any]
 ) -> None:
-    """Guards views, order, schedules and target updates of the façade against the engine's."""
-    # A module's backward is that of all views at once; streamed views differ by rounding, which grows.
+    """Guards views, order, schedules and target updates against those of ``massrl.pretrain``."""
+    # The Trainer back-propagates all views at once; streamed views differ by rounding, which grows.
     folder = run(tmp_path / "run", **sections, train={"memory": "joint"}).folder
-    wanted = [float(row["loss"]) for row in read_metrics(folder / "metrics.csv")]
+    expected = column(folder, "loss")
     data = ViewsDataModule(make_config(tiny(tmp_path / "unused", **sections)))
     module, losses = fit(data, max_epochs=2)
-    assert len(wanted) == 10
-    assert losses.values == pytest.approx(wanted, abs=1e-5)
+    assert len(expected) == 10
+    assert losses.values == pytest.approx(expected, abs=1e-5)
     saved = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["method"]
     for name, value in module.method.state_dict().items():
         assert torch.allclose(value, saved[name], atol=1e-6), name
     assert not (tmp_path / "unused").exists()
 
 
-def test_accumulated_batches_give_the_losses_of_the_engine(tmp_path: Path) -> None:
-    """Guards the target and the schedules against moving inside an accumulation window."""
+def test_accumulated_batches_have_the_losses_of_pretrain(tmp_path: Path) -> None:
+    """Guards against a target and a schedule that change inside an accumulation window."""
     folder = run(tmp_path / "run", train={"accumulate": 2, "memory": "joint"}).folder
-    wanted = [float(row["loss"]) for row in read_metrics(folder / "metrics.csv")]
+    expected = column(folder, "loss")
     data = ViewsDataModule(make_config(tiny(tmp_path / "unused")))
     _, losses = fit(data, max_epochs=2, accumulate_grad_batches=2)
     sums = [sum(losses.values[i : i + 2]) for i in range(0, 20, 2)]  # a Trainer reports parts
-    assert sums == pytest.approx(wanted, abs=1e-5)
+    assert sums == pytest.approx(expected, abs=1e-5)
 
 
-def test_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
+def test_batch_size_that_is_not_divisible_is_refused(tmp_path: Path) -> None:
     """Guards the identity batch = per device × devices × accumulated."""
     data = ViewsDataModule(make_config(tiny(tmp_path)))
-    with pytest.raises(ConfigError, match="batch_size is 8.*3 accumulated"):
+    with pytest.raises(ConfigError, match="batch_size is 8, which is not divisible.*3 accumulated"):
         fit(data, max_epochs=1, accumulate_grad_batches=3)
 
 
 def test_configuration_that_is_not_resolved_is_refused(tmp_path: Path) -> None:
-    """Guards against a module with another data set's normalisation."""
+    """Guards against a module with the normalisation of other images."""
     with pytest.raises(ConfigError, match="not resolved"):
         PretrainModule(make_config(tiny(tmp_path)))
 

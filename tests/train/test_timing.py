@@ -1,44 +1,59 @@
-"""What a step costs: each second in its own stage, each operation counted."""
+"""The cost of a step by stage, its operations, and how many steps fit into a time budget."""
 
 from __future__ import annotations
 
+import itertools
+import logging
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from tests.train.conftest import run, tiny
-from tests.train.test_resume import weights
+from tests.train.conftest import PLAIN_MODEL, assert_identical, resolved, run, tiny
 from torch import nn
 
 from massrl.commands.bench import measure_step
+from massrl.config.files import read_config_file
 from massrl.config.parser import make_config
+from massrl.data.build import training_source
 from massrl.data.loader import ViewDataset
+from massrl.distributed import World
 from massrl.errors import ConfigError
 from massrl.methods.byol import BYOL
-from massrl.models import backbones
-from massrl.runs.metrics import read_metrics
-from massrl.train.timing import STAGES, StepCost
+from massrl.train.initialize import make_method
+from massrl.train.session import make_run_views
+from massrl.train.timing import (
+    STAGES,
+    StepCost,
+    Stopwatch,
+    _peak_flops,
+    estimate_max_steps,
+    time_steps,
+)
 
-PAUSE = 0.03
+DELAY = 0.03  # seconds
 
 
-class Clock:
-    """Stands still but for a microsecond a look, and for what is said to take time."""
+class FakeTime:
+    """Advances by a microsecond at each reading, and wherever a test lets it."""
 
     now = 0.0
 
     def perf_counter(self) -> float:
-        """Seconds."""
+        """Return the seconds."""
         self.now += 1e-6
         return self.now
 
 
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr("massrl.train.timing.time", made)
-    return made
+def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    """The clock of the measurements; the machine's peak is measured on small matrices."""
+    fake = FakeTime()
+    monkeypatch.setattr("massrl.train.timing.time", fake)
+    monkeypatch.setattr("massrl.train.timing._PEAK_SIDE", 32)
+    return fake
 
 
 def cost(tmp_path: Path, **sections: dict[str, Any]) -> StepCost:
@@ -46,12 +61,49 @@ def cost(tmp_path: Path, **sections: dict[str, Any]) -> StepCost:
     return measure_step(make_config(tiny(tmp_path / "run", **sections, train=train)))
 
 
-def paused(original: Any, clock: Clock) -> Any:
+def delayed(original: Any, time: FakeTime) -> Any:
+    """The same function, 30 milliseconds slower."""
+
     def slow(*arguments: Any, **named: Any) -> Any:
-        clock.now += PAUSE
+        time.now += DELAY
         return original(*arguments, **named)
 
     return slow
+
+
+def test_nested_stages_are_exclusive(time: FakeTime) -> None:
+    """Guards the sum of all stages, which must not exceed the step."""
+    watch = Stopwatch(torch.device("cpu"))
+    for _ in range(2):
+        with watch.stage("forward"):
+            time.now += 1.0
+            with watch.stage("target"):
+                time.now += 10.0
+                with watch.stage("data"):
+                    time.now += 100.0
+            with watch.stage("target"):
+                time.now += 20.0
+            time.now += 2.0
+        with watch.stage("optimiser"):
+            time.now += 5.0
+    expected = {"forward": 6.0, "target": 60.0, "data": 200.0, "optimiser": 10.0}
+    assert watch.seconds == pytest.approx(expected, abs=1e-3)
+
+
+def test_forward_passes_of_a_network_have_a_stage_of_their_own(time: FakeTime) -> None:
+    """Guards the target's share, whose passes run within ``forward``."""
+
+    class Slow(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            time.now += 3.0
+            return x
+
+    watch, network = Stopwatch(torch.device("cpu")), Slow()
+    watch.count_forward("target", network)
+    with watch.stage("forward"):
+        time.now += 1.0
+        network(network(torch.zeros(1)))
+    assert watch.seconds == pytest.approx({"forward": 1.0, "target": 6.0}, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -63,64 +115,56 @@ def paused(original: Any, clock: Clock) -> Any:
         ("backward", torch.Tensor, "backward", 4),
     ],
 )
-def test_every_second_lies_in_its_own_stage(
+def test_delay_appears_in_its_own_stage(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    clock: Clock,
+    time: FakeTime,
     stage: str,
     owner: Any,
     name: str,
     times: int,
 ) -> None:
-    """Guards the table: 30 milliseconds more here, and nowhere else."""
-    sections: dict[str, Any] = {"optim": {"name": "sgd", "lr": 0.1}}
-    usual = cost(tmp_path, **sections)
-    monkeypatch.setattr(owner, name, paused(getattr(owner, name), clock))
-    slow = cost(tmp_path, **sections)
-    more = {key: slow.stages[key] - usual.stages[key] for key in STAGES}
-    assert more[stage] == pytest.approx(1000 * PAUSE * times, rel=0.01)
-    assert max(more, key=lambda key: more[key]) == stage
-    assert sum(slow.stages.values()) == pytest.approx(slow.step, rel=0.1)
+    """Guards the table: 30 milliseconds more in one stage, and in no other."""
+    monkeypatch.setattr(owner, name, delayed(getattr(owner, name), time))
+    slow = cost(tmp_path, model=PLAIN_MODEL, optim={"name": "sgd", "lr": 0.1})
+    assert list(slow.stages) == list(STAGES)
+    assert slow.stages.pop(stage) == pytest.approx(1000 * DELAY * times, rel=0.01)
+    assert max(slow.stages.values()) < 1  # reading the clock takes microseconds
+    assert slow.step == pytest.approx(1000 * DELAY * times, rel=0.01)
 
 
-def test_passes_of_the_target_are_not_those_of_the_online_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+def test_target_and_online_network_are_timed_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, time: FakeTime
 ) -> None:
-    """Guards "forward" against the target's share: each sleeps once a view, by its own network."""
-    usual = cost(tmp_path)
-    original = backbones.build_backbone
+    """Guards "forward" against the target's share: each has one slow pass per view."""
 
-    class Slow(nn.Module):
+    class Slow(nn.Flatten):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            clock.now += PAUSE
-            return x
+            time.now += DELAY
+            return super().forward(x)
 
-    def slow(*arguments: Any, **named: Any) -> Any:
-        network = original(*arguments, **named)
-        network.conv1 = nn.Sequential(network.conv1, Slow())  # type: ignore[arg-type]
-        return network
-
-    monkeypatch.setattr("massrl.models.backbones.build_backbone", slow)
-    result = cost(tmp_path)
+    monkeypatch.setattr(nn, "Flatten", Slow)  # the first layer of ``plain_network``
+    stages = cost(tmp_path, model=PLAIN_MODEL).stages
     for stage in ("forward", "target"):
-        assert result.stages[stage] - usual.stages[stage] == pytest.approx(4000 * PAUSE, rel=0.01)
+        assert stages[stage] == pytest.approx(4000 * DELAY, rel=0.01)
 
 
 def test_operations_are_counted_by_views_networks_and_directions(tmp_path: Path) -> None:
-    """Guards the count: twice the views twice as many; a target's forward beside forward and backward."""
+    """Guards the count: it doubles with the views; a target adds a forward to a forward and a backward."""
     shared: dict[str, Any] = {"model": {"predictor": {"layers": 0}}}
-    four = cost(tmp_path, **shared, views={"layout": "massrl-4"})
-    eight = cost(tmp_path, **shared, views={"layout": "massrl"})
+    train = {"max_steps": 1}
+    four = cost(tmp_path, **shared, train=train, views={"layout": "massrl-4"})
+    eight = cost(tmp_path, **shared, train=train, views={"layout": "massrl"})
     assert eight.num_views == 2 * four.num_views == 8
     assert eight.flops == pytest.approx(2 * four.flops, rel=1e-3)
-    alone = cost(tmp_path, **shared, method={"name": "simclr"})
+    alone = cost(tmp_path, **shared, train=train, method={"name": "simclr"})
     assert four.flops == pytest.approx(4 / 3 * alone.flops, rel=0.03)
-    halves = cost(tmp_path, **shared, train={"accumulate": 2})
+    halves = cost(tmp_path, **shared, train={**train, "accumulate": 2})
     assert halves.flops == pytest.approx(four.flops, rel=1e-3)
 
 
-def test_figures_follow_from_each_other() -> None:
-    """Guards rates and shares by numbers that can be checked by head."""
+def test_rates_and_fractions_follow_from_the_measured_numbers() -> None:
+    """Guards rates and fractions with numbers that can be checked by head."""
     stages = {"data": 20.0, "target": 10.0, "forward": 20.0, "backward": 40.0, "optimiser": 5.0}
     made = StepCost(
         num_views=4, batch_size=50, stages=stages, step=100.0, memory=1 << 20, flops=800, peak=1e5
@@ -132,35 +176,77 @@ def test_figures_follow_from_each_other() -> None:
     assert "between them      5.0      5%" in text
 
 
-def test_no_images_are_refused() -> None:
-    """Guards the message: it is ``pretrain``'s."""
+def test_peak_is_that_of_the_fastest_product(
+    monkeypatch: pytest.MonkeyPatch, time: FakeTime
+) -> None:
+    """Guards the denominator of the share: two operations for each multiplication."""
+    delays = iter([5.0, 3.0, 0.5, 4.0, 4.0, 4.0])
+    original = torch.Tensor.__matmul__
+
+    def slow(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        time.now += next(delays)
+        return original(one, other)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", slow)
+    peak = _peak_flops(torch.device("cpu"), torch.float32)
+    assert peak == pytest.approx(2 * 32**3 / 0.5, rel=1e-3)
+
+
+def test_configuration_that_is_not_one_step_on_one_device_is_refused() -> None:
+    """Guards ``massrl bench step`` against a traceback; without images the message is ``pretrain``'s."""
     with pytest.raises(ConfigError, match="no training images"):
         measure_step({})
     with pytest.raises(ConfigError, match="a step is measured on one device"):
         measure_step({"data": {"train": "shapes"}, "train": {"devices": 2}})
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
-@pytest.mark.parametrize(
-    "sections", [{}, {"method": {"name": "simclr"}, "train": {"memory": "streamed"}}]
-)
-def test_compiled_networks_learn_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, dict[str, Any]]
+def test_estimate_makes_three_steps_at_least_and_stops_at_its_share(time: FakeTime) -> None:
+    """Guards a short budget, which the estimate alone could use up, and slow first steps."""
+    seconds = iter([50.0, 40.0, *[2.0] * 20])
+
+    class Step:
+        method = SimpleNamespace(mask=torch.ones(2, 2))
+
+        def __call__(self, batches: Iterator[Any]) -> None:
+            next(batches)
+            time.now += next(seconds)
+
+    step: Any = Step()
+    endless: Any = itertools.count()
+    assert time_steps(step, endless, at_most=1.0) == pytest.approx([2.0] * 3, abs=1e-3)
+    seconds = iter([1.0] * 20)
+    assert len(time_steps(step, endless, at_most=8.5)) == 9 - 2
+
+
+def test_budget_becomes_steps_of_a_copy_of_the_networks(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Guards ``--train.compile``: it must reach the networks, change nothing, and leave names alone."""
-    made: list[type] = []
-    original = nn.Module.compile
+    """Guards ``--train.time_budget``: seconds over seconds, and weights that are still the initial ones."""
+    config = resolved(model=PLAIN_MODEL, train={"max_steps": None, "time_budget": 100.0})
+    source, method = training_source(config.data), make_method(config)
+    before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    limits: list[float] = []
 
-    def watched(self: nn.Module) -> None:
-        made.append(type(self))
-        original(self, backend="eager")  # the graph is torch's, its machine code is left out
+    def three_steps(step: Any, batches: Any, *, at_most: float) -> list[float]:
+        limits.append(at_most)
+        step(iter(batches))
+        return [0.2, 0.3, 0.4]
 
-    monkeypatch.setattr(nn.Module, "compile", watched)
-    train = {"max_steps": 3, **sections.get("train", {})}
-    one = run(tmp_path / "one", **{**sections, "train": train}).folder
-    assert made == []
-    two = run(tmp_path / "two", **{**sections, "train": {**train, "compile": True}}).folder
-    assert len(made) >= 2
-    losses = [[float(row["loss"]) for row in read_metrics(f / "metrics.csv")] for f in (one, two)]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
-    assert weights(one).keys() == weights(two).keys()
+    monkeypatch.setattr("massrl.train.timing.time_steps", three_steps)
+    with caplog.at_level(logging.INFO, logger="massrl"):
+        planned = estimate_max_steps(config, method, source, make_run_views(config), world=World())
+    assert planned.train.max_steps == 333
+    assert limits == [4.0]
+    assert_identical(before, method.state_dict())
+    assert (
+        "--train.max_steps 333: 3 steps took 0.300 s each, and the budget is 100 s" in caplog.text
+    )
+
+
+def test_steps_of_a_time_budget_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards a run by time: its configuration must repeat it."""
+    monkeypatch.undo()  # with the real clock
+    train = {"time_budget": 1.0, "max_steps": None}
+    result = run(tmp_path / "run", model=PLAIN_MODEL, train=train)
+    saved = read_config_file(result.folder / "config.yaml")
+    assert saved["train"]["max_steps"] == result.session.step > 0
