@@ -141,7 +141,7 @@ def test_probe_ignores_a_constant_dimension() -> None:
 
 
 def test_holdout_is_balanced_seeded_and_leaves_every_class_an_image() -> None:
-    """A rare class that is held out whole, and so never learnt."""
+    """A rare class that is held out entirely, and so is never trained on."""
     labels = np.array([0] * 40 + [1] * 20 + [2] * 2 + [3])
     held = _holdout(labels, fraction=0.25, seed=0)
     assert np.bincount(labels[held], minlength=4).tolist() == [10, 5, 1, 0]
