@@ -27,15 +27,15 @@ BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
 
 
 def test_first_screen_of_readme_names_readers_and_first_commands() -> None:
-    """Guards the first 12 lines: what massrl is, for whom, what it does better, how to start."""
-    lines = [line for line in README.splitlines() if not line.startswith("![")][:12]
+    """Guards the first 12 lines of text: what massrl is, for whom, what it does better, how to start."""
+    lines = [line for line in README.splitlines() if line and not line.startswith("![")][:12]
     screen = "\n".join(lines)
     for part in (
         "without labels",
         "**For**",
         "folder of unlabelled images",
         "compare augmentation policies",
-        "**Better than lightly",
+        "**Better than what you use today**",
         "**Start**",
         "`make demo`",
         "`massrl pretrain --data.train",

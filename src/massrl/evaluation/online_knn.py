@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from massrl.config.evaluation import EvaluateConfig
 from massrl.config.pretrain import Config
 from massrl.data.build import normalization_of
 from massrl.data.check import drop_broken
@@ -25,7 +26,6 @@ logger = logging.getLogger("massrl")
 
 _MAX_BANK = 5000  # images: a probe must cost seconds, not minutes
 _MAX_QUERIES = 2000
-_K = 20
 
 
 def make_probe(config: Config, source: Source, world: World) -> Callable[[nn.Module], float] | None:
@@ -96,7 +96,7 @@ class OnlineKnn:
             bank.labels,
             queries.values,
             num_classes=self.num_classes,
-            k=min(_K, len(self.bank) - 1),
+            k=min(EvaluateConfig.k, len(self.bank) - 1),
             exclude_self=self.queries is None,
         )
         return float((scores.argmax(1) == queries.labels).float().mean()) * 100

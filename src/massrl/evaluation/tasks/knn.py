@@ -21,8 +21,8 @@ def knn_predict(
     queries: Tensor,
     *,
     num_classes: int,
-    k: int = 20,
-    temperature: float = 0.07,
+    k: int = EvaluateConfig.k,
+    temperature: float = EvaluateConfig.temperature,
     chunk: int = 1024,
     exclude_self: bool = False,
 ) -> Tensor:
