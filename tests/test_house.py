@@ -79,6 +79,18 @@ def package(name: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
+def size(node: ast.AST) -> int:
+    """Lines of a definition."""
+    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    return (node.end_lineno or 0) - node.lineno + 1
+
+
+def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Parameters of a function, without ``self`` and ``cls``."""
+    names = [item.arg for item in (*node.args.args, *node.args.kwonlyargs)]
+    return len([name for name in names if name not in ("self", "cls")])
+
+
 def test_source_was_found() -> None:
     """Guards this file: a rule over no modules would always hold."""
     assert len(MODULES) > 40
@@ -178,3 +190,34 @@ def test_root_has_at_most_eight_modules_beside_the_public_facades() -> None:
     for name in facades:
         length = MODULES[f"massrl.{name}"].read_text(encoding="utf-8").count("\n")
         assert length < 40, f"{name} is more than names and documentation"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module_and_functions_are_of_a_readable_size(name: str) -> None:
+    """Guards against rooms that nobody can see across."""
+    assert MODULES[name].read_text(encoding="utf-8").count("\n") <= 300
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert size(node) <= 60, f"{node.name}, line {node.lineno}"
+            assert parameters(node) <= 8, f"{node.name}, line {node.lineno}"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if "__" not in MODULES[name].stem])
+def test_module_has_a_test_file_of_its_name(name: str) -> None:
+    """Guards finding the tests of a module, and modules without any."""
+    parts = MODULES[name].relative_to(ROOT).parts
+    tests = Path(__file__).parent.joinpath(*parts[:-1], f"test_{parts[-1]}")
+    assert tests.is_file()
+    assert "def test_" in tests.read_text(encoding="utf-8")
+
+
+def test_modules_do_not_import_each_other_in_circles() -> None:
+    """Guards being able to read the house from the ground up."""
+    below = {name: imports(name) - {name} for name in MODULES}
+    # A package's face names what is within it, which is no circle.
+    faces = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    rest = {name: {item for item in found if item not in faces} for name, found in below.items()}
+    while free := [name for name, found in rest.items() if not found & rest.keys()]:
+        for name in free:
+            del rest[name]
+    assert not rest, f"circle among {sorted(rest)}"
