@@ -89,7 +89,7 @@ def test_checkpoint_with_code_is_refused_and_not_executed(tmp_path: Path, how: s
 
 
 def test_restore_point_is_the_last_checkpoint_of_the_same_images(tmp_path: Path) -> None:
-    """Guards a run against images that were added, and a folder that does not tell its images."""
+    """Guards a run against images that were added, and a folder that does not record its images."""
     folder = RunFolder.new(tmp_path / "run")
     source = training_source(resolved().data)
     with pytest.raises(CheckpointError, match=r"has no data\.json"):

@@ -110,8 +110,9 @@ def test_resumed_run_ends_with_the_bits_of_one_that_never_stopped(
     saved = load_config(whole / "config.yaml").to_dict()
     for section, fields in sections.items():
         for name, value in fields.items():
-            kept = saved[section][name]
-            assert kept == value or (isinstance(value, dict) and kept.items() >= value.items())
+            actual = saved[section][name]
+            is_part = isinstance(value, dict) and actual.items() >= value.items()
+            assert actual == value or is_part
     result = resume(crashed, console=quiet())
     assert result.session.step == steps
     assert_identical(weights(whole), weights(crashed))

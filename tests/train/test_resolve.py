@@ -81,7 +81,7 @@ def resolve(
 def test_open_values_fit_the_images_and_the_hardware(
     count: int, side: int, hardware: Hardware, expected: tuple[Any, ...]
 ) -> None:
-    """Guards the defaults of somebody who names nothing but a folder."""
+    """Guards the defaults for a user who names only a folder."""
     config, _ = resolve(count, side, hardware)
     selected = (
         *(config.batch_size, config.view_size, config.model.backbone),
@@ -207,7 +207,7 @@ def test_resume_with_another_rate_or_seed_is_refused() -> None:
 
 
 def test_resume_keeps_what_auto_had_resolved_to() -> None:
-    """Guards a resumed run against another cache than it has had."""
+    """Guards a resumed run against another cache than before."""
     before = resolved(data={"cache": "memory"})
     after = replace(before, data=replace(before.data, cache="auto"))
     assert resolve_resumed(before, after).data.cache == "memory"

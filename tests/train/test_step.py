@@ -311,7 +311,7 @@ def test_restored_state_continues_with_the_same_bits() -> None:
 def test_scale_of_sixteen_bit_gradients_is_part_of_the_state(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Guards ``16-mixed``: a scaler that starts anew skips steps until it has found its scale again."""
+    """Guards ``16-mixed``: a new scaler skips steps until it has found its scale again."""
 
     class Scaler(Precision):
         scale = 65536.0

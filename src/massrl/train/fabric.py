@@ -41,11 +41,11 @@ __all__ = ["Fabric", "SLURMEnvironment", "make_fabric"]
 def make_fabric(train: TrainConfig, world: World) -> Fabric:
     """Return the device and the precision of this process.
 
-    Fabric is given one device: the processes of a run exchange what they must through ``World``.
+    It has one device: communication between processes is ``World``'s.
 
     Args:
         train: ``accelerator`` and ``precision``.
-        world: this process's place; its ``local_rank`` is the number of its GPU.
+        world: ranks of this process; ``local_rank`` is the index of its GPU.
     """
     gpu = train.accelerator == "gpu"
     return Fabric(

@@ -123,9 +123,8 @@ class TrainingStep:
         with stage("target"):
             self.method.update_target(self.schedule.tau(self.step))
         self.step += 1
-        if (
-            self.world.size == 1
-        ):  # also for a signal during this step; several processes stop one later
+        # Also for a signal during this step; several processes stop one step later.
+        if self.world.size == 1:
             self.stop_signal = self.stop_requested
 
     def _add_gradients(self, batch: ViewBatch, part: int) -> None:

@@ -113,7 +113,7 @@ def test_rows_are_written_at_the_interval_and_wherever_something_was_measured(
 
 
 def test_resumed_session_replaces_the_rows_of_the_steps_it_makes_again(tmp_path: Path) -> None:
-    """Guards the curve against steps that a crashed session had made after its checkpoint."""
+    """Guards the curve against steps that a crashed session made after its checkpoint."""
     for steps in (range(1, 6), range(4, 8)):
         callback, _ = make(tmp_path / "metrics.csv")
         callback.on_start(step_after(steps[0] - 1))
