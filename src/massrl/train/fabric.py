@@ -39,7 +39,7 @@ __all__ = ["Fabric", "SLURMEnvironment", "make_fabric"]
 
 
 def make_fabric(train: TrainConfig, world: World) -> Fabric:
-    """Return the device and the precision of this process.
+    """Return a Fabric with the device and the precision of this process.
 
     It has one device: communication between processes is ``World``'s.
 
