@@ -10,7 +10,7 @@ import torch
 
 from massrl.config.pretrain import TrainConfig
 from massrl.distributed import World
-from massrl.train.fabric import make_fabric
+from massrl.train.fabric import autocast, make_fabric
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_precision_is_that_of_the_configuration(precision: str, dtype: torch.dty
     """Guards ``--train.precision`` against being parsed and ignored."""
     fabric = make_fabric(TrainConfig(accelerator="cpu", precision=precision), World())
     assert fabric.device == torch.device("cpu")
-    with fabric.autocast():
+    with autocast(fabric):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
@@ -52,3 +52,24 @@ def test_import_hides_torchmetrics_for_the_moment_alone() -> None:
         "import torchmetrics; assert torchmetrics.__version__; import lightning.pytorch"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+
+
+def test_gradients_of_several_views_are_added_in_float32() -> None:
+    """Guards against autocast's cache of cast weights, which adds them in half precision."""
+    fabric = make_fabric(TrainConfig(accelerator="cpu", precision="bf16-mixed"), World())
+    generator = torch.Generator().manual_seed(0)
+    views = [torch.randn(5, 4, generator=generator) for _ in range(3)]
+    weight = torch.randn(3, 4, generator=generator).requires_grad_()
+
+    def loss(view: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(view, weight).float().square().mean()
+
+    each = []
+    for view in views:
+        with autocast(fabric):
+            each.append(torch.autograd.grad(loss(view), weight)[0])
+    with autocast(fabric):
+        together = torch.autograd.grad(loss(views[0]) + loss(views[1]) + loss(views[2]), weight)[0]
+    assert together.dtype == torch.float32
+    assert torch.allclose(together, each[0] + each[1] + each[2], rtol=0, atol=1e-7)
+    assert torch.is_autocast_cache_enabled()

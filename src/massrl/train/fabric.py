@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+
 from massrl.config.pretrain import TrainConfig
 from massrl.distributed import World
 
@@ -35,7 +37,7 @@ with _without_torchmetrics():
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
-__all__ = ["Fabric", "SLURMEnvironment", "make_fabric"]
+__all__ = ["Fabric", "SLURMEnvironment", "autocast", "make_fabric"]
 
 
 def make_fabric(train: TrainConfig, world: World) -> Fabric:
@@ -54,3 +56,18 @@ def make_fabric(train: TrainConfig, world: World) -> Fabric:
         precision=train.precision,  # type: ignore[arg-type]
         plugins=[LightningEnvironment()],
     )
+
+
+@contextmanager
+def autocast(fabric: Fabric) -> Iterator[None]:
+    """Run with the precision of the configuration, and without autocast's cache of cast weights.
+
+    With the cache, the gradients of a weight that several views use would be added in half precision.
+    """
+    before = torch.is_autocast_cache_enabled()
+    with fabric.autocast():
+        torch.set_autocast_cache_enabled(False)
+        try:
+            yield
+        finally:
+            torch.set_autocast_cache_enabled(before)

@@ -21,7 +21,7 @@ from massrl.methods.base import Method, MethodOutput
 from massrl.optim.build import build_optimizer
 from massrl.optim.groups import parameter_groups
 from massrl.optim.schedules import Schedule
-from massrl.train.fabric import make_fabric
+from massrl.train.fabric import autocast, make_fabric
 from massrl.train.normalized_views import NormalizedViews
 from massrl.views.device import Crops, execute
 from massrl.views.layouts import resolve_layout
@@ -111,7 +111,7 @@ class TrainingStep:
         for part in range(self.config.train.accumulate):
             with stage("data"):
                 batch = self.fabric.to_device(next(batches))
-            with stage("forward"), self.fabric.autocast():
+            with stage("forward"), autocast(self.fabric):
                 self._add_gradients(batch, part)
         with stage("optimiser"):
             self.world.average_gradients(self.method.parameters())
