@@ -11,6 +11,7 @@ import torch
 from tests.conftest import Plugin
 from tests.methods.conftest import noise_views, small_method
 
+from massrl.cli import main
 from massrl.errors import ConfigError
 from massrl.runs.metrics import read_metrics
 from massrl.views.layouts import ViewSpec
@@ -49,16 +50,15 @@ class Alignment(Method):
         )
 '''
 FLAGS = (
-    *("--data.train", "shapes(count=32,size=16)", "--data.batch_size", "8", "--data.workers", "0"),
-    *(
-        "--model.backbone",
-        "resnet10-tiny",
-        "--model.projector.hidden",
-        "16",
-        "--train.max_steps",
-        "4",
-    ),
-    *("--model.projector.out", "8", "--train.accelerator", "cpu", "--train.probe_every", "0"),
+    "--data.train=shapes(count=32,size=16)",
+    "--data.batch_size=8",
+    "--data.workers=0",
+    "--model.backbone=resnet10-tiny",
+    "--model.projector.hidden=16",
+    "--model.projector.out=8",
+    "--train.max_steps=4",
+    "--train.accelerator=cpu",
+    "--train.probe_every=0",
 )
 
 
@@ -67,21 +67,22 @@ def test_objective_of_another_package_trains_from_the_command_line(
 ) -> None:
     """Guards the public way: an objective is a class and an entry point, with settings of its own."""
     plugin(ALIGNMENT, {"massrl.objectives": {"alignment": "my_plugin:Alignment"}})
-    command = [sys.executable, "-m", "massrl", "pretrain", *FLAGS, "--out", str(tmp_path / "run")]
-    for name in ("alignment", "alignment(weight=3.0)"):
-        out = tmp_path / name[9:13]
-        done = subprocess.run(
-            [*command[:-1], str(out), "--method.name", name], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        assert "Alignment and spread" in (out / "log.txt").read_text(encoding="utf-8")
-        assert (out / "backbone.safetensors").is_file()
-    first, second = (
-        [float(row["loss"]) for row in read_metrics(tmp_path / name / "metrics.csv")]
-        for name in ("", "(wei")
+    usual, weighted = tmp_path / "usual", tmp_path / "weighted"
+    command = ["pretrain", *FLAGS, f"--out={usual}", "--method.name=alignment"]
+    done = subprocess.run(
+        [sys.executable, "-m", "massrl", *command], capture_output=True, text=True
     )
-    assert len(first) == len(second) == 4
-    assert first != second
+    assert done.returncode == 0, done.stderr
+    weight = "--method.name=alignment(weight=3.0)"
+    assert main(["pretrain", *FLAGS, f"--out={weighted}", weight]) == 0
+    losses = []
+    for folder in (usual, weighted):
+        assert "Alignment and spread" in (folder / "log.txt").read_text(encoding="utf-8")
+        assert (folder / "backbone.safetensors").is_file()
+        rows = read_metrics(folder / "metrics.csv")
+        losses.append([float(row["loss"]) for row in rows])
+    assert len(losses[0]) == len(losses[1]) == 4
+    assert losses[0] != losses[1]
 
 
 def test_unknown_argument_of_an_objective_is_refused(plugin: Plugin) -> None:
