@@ -150,7 +150,7 @@ def write(
         "",
         "Seconds of `massrl COMMAND --help`, the start of Python included:",
         "",
-        f"| command | {' | '.join(sources)} |",
+        "| command | now | before |" if before else "| command | now |",
         f"|---|{'---|' * len(sources)}",
     ]
     for command in ["", *COMMANDS]:
