@@ -32,7 +32,7 @@ FOUNDATIONS = {
 }
 # What else a package may import.
 MAY_IMPORT = {
-    "config": set(),
+    **{name: set() for name in FOUNDATIONS},
     "images": set(),
     "data": {"images"},
     "views": {"images"},

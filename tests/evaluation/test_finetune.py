@@ -132,6 +132,6 @@ def test_settings_are_stored_under_the_names_of_results(context: EvaluationConte
     """Guards ``results.json``, whose keys are public."""
     result = finetune_and_predict(context, context.train, sweep((0.1, 0.3)))
     stored = tuned_settings(result)
-    assert list(stored) == ["rate", "epochs", "batch_size", "holdout_accuracy"]
-    assert list(stored["holdout_accuracy"]) == ["rate 0.1, 1 epochs", "rate 0.3, 1 epochs"]
-    assert stored["rate"] in (0.1, 0.3)
+    assert list(stored) == ["lr", "epochs", "batch_size", "holdout_accuracy"]
+    assert list(stored["holdout_accuracy"]) == ["lr 0.1, 1 epochs", "lr 0.3, 1 epochs"]
+    assert stored["lr"] in (0.1, 0.3)

@@ -20,6 +20,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from massrl.config.sections import MethodConfig, ModelConfig, PredictorConfig, ProjectorConfig
 from massrl.errors import ConfigError
 from massrl.methods.base import LazyViews, Method, MethodOutput, MethodParts, Views, ViewSettings
+from massrl.optim.groups import parameter_groups
 from massrl.views.layouts import ViewSpec
 
 
@@ -93,7 +94,9 @@ def test_forward_backward_by_default_is_one_backward_pass_of_forward() -> None:
 def test_modules_named_target_are_not_trained() -> None:
     """Guards against an optimiser with weight decay pulling at the target."""
     method = Squares(ViewSettings(views=TWO_VIEWS))
-    assert method.trainable() == [method.backbone]
+    backbone, own = method.trainable()
+    assert backbone is method.backbone
+    assert [*own.parameters()] == [method.weight]
 
 
 @pytest.mark.parametrize("batch_norm", ["per-view", "joint"])
@@ -224,3 +227,15 @@ def test_local_views_of_another_size_are_trained_on(objective: str) -> None:
         for memory in ("joint", "streamed")
     )
     assert_close(ours, expected)
+
+
+def test_parameter_of_the_objective_itself_is_trained() -> None:
+    """Guards a learnable temperature or prototypes against never moving, without a word."""
+    method = Squares(ViewSettings(views=TWO_VIEWS))
+    assert list(method.own_parameters()) == ["weight"]
+    (group,) = parameter_groups(method.trainable(), weight_decay=0.0)
+    assert any(item is method.weight for item in group["params"])
+    optimizer = torch.optim.SGD(group["params"], lr=0.1)
+    method.forward_backward(torch.ones(2, 3, 1), Tensor.backward)
+    optimizer.step()
+    assert float(method.weight.detach()) == pytest.approx(1.9)  # the gradient is 1

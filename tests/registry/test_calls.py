@@ -78,3 +78,18 @@ def test_arguments_that_do_not_fit_are_refused_in_one_line(text: str, message: s
         bind_call(parse_call(text, flag="--x"), target, flag="--x")
     assert "\n" not in str(caught.value)
     assert "(--x)" in str(caught.value)
+
+
+def test_argument_whose_default_is_none_takes_any_value() -> None:
+    """Guards optional settings of other packages' parts."""
+
+    def optional(width: int | None = None) -> int | None:
+        return width
+
+    assert bind_call(parse_call("f(width=3)", flag="--x"), optional, flag="--x") == 3
+
+
+def test_part_without_arguments_says_so() -> None:
+    """Guards against a list of known arguments that is empty."""
+    with pytest.raises(ConfigError, match="no argument 'k': it takes none"):
+        bind_call(parse_call("f(k=3)", flag="--x"), lambda: None, flag="--x")

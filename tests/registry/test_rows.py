@@ -9,6 +9,7 @@ import sys
 import pytest
 from tests.conftest import Plugin
 
+from massrl.errors import ConfigError
 from massrl.registry import TABLES
 from massrl.registry.table import Table
 
@@ -46,3 +47,17 @@ def test_processes_that_are_started_see_the_plugin(plugin: Plugin) -> None:
         [sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=True
     )
     assert done.stdout == "(1.0, False)\n"
+
+
+@pytest.mark.parametrize(
+    "table", [table for table in TABLES if table._expects], ids=lambda table: table.kind
+)
+def test_part_of_the_wrong_type_is_refused_in_one_line(plugin: Plugin, table: Table) -> None:
+    """Guards against an AttributeError somewhere in a run, which looks like a fault of massrl."""
+    plugin(CIRCLES, {table.group: {"round": "my_plugin:circle"}})
+    with pytest.raises(
+        ConfigError, match=rf"{table.kind} 'round' of package my_plugin is no massrl"
+    ):
+        table.load("round")
+    for name in table._own:
+        table._check_type(name, table.load(name))

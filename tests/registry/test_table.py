@@ -144,3 +144,14 @@ def test_parts_are_loaded_at_their_first_look_up() -> None:
     assert list(table.parts) == ["square"]
     with pytest.raises(ConfigError, match=r"unknown shape 'sqare'.*\(--shape\)"):
         table.parts["sqare"]
+
+
+def test_arguments_are_checked_without_a_call(plugin: Plugin) -> None:
+    """Guards a run folder that would be written before a wrong argument is found."""
+    called = (
+        "raise_if_called = True\n\ndef circle(lr, radius: float = 1.0):\n    raise AssertionError\n"
+    )
+    plugin(called, {"massrl.shapes": {"circle": "my_plugin:circle"}})
+    shapes_table().check("circle(radius=2)", 0.1)
+    with pytest.raises(ConfigError, match="no argument 'size'"):
+        shapes_table().check("circle(size=2)", 0.1)

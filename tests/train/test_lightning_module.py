@@ -113,3 +113,18 @@ def test_broken_image_stops_or_is_skipped_as_configured(tmp_path: Path, write: A
         fit(stop, max_epochs=1)
     skip = ViewsDataModule(make_config(tiny(tmp_path, data={**sections, "on_error": "skip"})))
     assert len(fit(skip, max_epochs=1)[1].values) == 1
+
+
+def test_trainer_with_a_number_of_steps_has_the_schedule_of_that_many(tmp_path: Path) -> None:
+    """Guards ``max_steps``, with which Lightning knows the length before it has loaded the data."""
+    folder = run(tmp_path / "run", train={"memory": "joint", "max_steps": 7}).folder
+    expected = column(folder, "loss")
+    _, losses = fit(ViewsDataModule(make_config(tiny(tmp_path / "unused"))), max_steps=7)
+    assert losses.values == pytest.approx(expected, abs=1e-5)
+
+
+def test_trainer_without_an_end_is_refused(tmp_path: Path) -> None:
+    """Guards against an OverflowError: schedules need a last step."""
+    data = ViewsDataModule(make_config(tiny(tmp_path)))
+    with pytest.raises(ConfigError, match="max_epochs or max_steps"):
+        fit(data, max_epochs=-1, max_steps=-1, max_time="00:00:00:05")

@@ -30,7 +30,8 @@ def _section(
 ) -> list[str]:
     described = {item.arg_name: item.description or "" for item in parse_from_object(kind).params}
     lines = []
-    for item in dataclasses.fields(kind):
+    # Plain fields first: below a section's heading they would read as parts of it.
+    for item in sorted(dataclasses.fields(kind), key=lambda item: section_of(item) is not None):
         section = section_of(item)
         text = " ".join(described.get(item.name, "").split())
         if section is not None:

@@ -30,7 +30,7 @@ FIELDS: dict[str, dict[str, str]] = {
 TASKS: dict[str, str] = {"look": "features", "semi": "semi-supervised"}
 """Evaluation tasks, in ``--task`` and in ``results.json``, where ``task-detail`` names a result."""
 
-RESULT_KEYS: dict[str, str] = {"strength": "C", "moved": "invariance"}
+RESULT_KEYS: dict[str, str] = {"strength": "C", "moved": "invariance", "rate": "lr"}
 """Keys of one task's result in ``results.json``."""
 
 METRICS_COLUMNS: dict[str, str] = {

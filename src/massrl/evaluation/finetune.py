@@ -231,7 +231,7 @@ def fine_tune(
         SgdSchedule(
             lr=setting.lr, factor=cosine(total_steps), total_steps=total_steps, nesterov=True
         ),
-        name=f"{sweep.name}, rate {setting.lr:g}",
+        name=f"{sweep.name}, lr {setting.lr:g}",
         flag="learning rate",
         progress=context.progress,
     )
@@ -241,11 +241,11 @@ def fine_tune(
 def tuned_settings(result: FinetuneResult) -> dict[str, Any]:
     """Return the selected settings, as ``results.json`` stores them."""
     return {
-        "rate": result.setting.lr,
+        "lr": result.setting.lr,
         "epochs": result.setting.epochs,
         "batch_size": result.batch_size,
         "holdout_accuracy": {
-            f"rate {item.lr:g}, {item.epochs} epochs": value
+            f"lr {item.lr:g}, {item.epochs} epochs": value
             for item, value in result.holdout_accuracy.items()
         },
     }

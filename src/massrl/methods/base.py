@@ -215,8 +215,18 @@ class Method(nn.Module):
         """Copy the online network's weights into the target network, where there is one."""
 
     def trainable(self) -> list[nn.Module]:
-        """Return the modules to optimise: all except those whose name begins with ``target``."""
-        return [module for name, module in self.named_children() if not name.startswith("target")]
+        """Return the modules to optimise: all except those whose name begins with ``target``.
+
+        Parameters of the objective itself, such as a learnable temperature, come last, as one module.
+        """
+        modules = [part for name, part in self.named_children() if not name.startswith("target")]
+        own = nn.ParameterList(self.own_parameters().values())
+        return [*modules, own] if len(own) else modules
+
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that are the objective's own rather than those of a network in it."""
+        named = self.named_parameters(recurse=False)
+        return {name: item for name, item in named if not name.startswith("target")}
 
     def per_view(self, network: Callable[[Tensor], Outputs], views: Views) -> Outputs:
         """Apply a network to N views, one by one or in one batch, depending on ``settings.batch_norm``.

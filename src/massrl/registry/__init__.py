@@ -14,6 +14,7 @@ OBJECTIVES = Table(
     "objective",
     group="massrl.objectives",
     flag="--method.name",
+    expects="massrl.methods.base:Method",
     rows={
         "byol": ("massrl.methods.byol:BYOL", "predict the target network's view (2006.07733)"),
         "simclr": ("massrl.methods.simclr:SimCLR", "InfoNCE against other images (2002.05709)"),
@@ -72,6 +73,7 @@ OPERATIONS = Table(
     "operation",
     group="massrl.operations",
     flag="--views.policies",
+    expects="massrl.views.operations.base:Operation",
     rows={
         "identity": ("massrl.views.operations.identity:identity", "no change"),
         "shear_x": (
@@ -128,6 +130,7 @@ LAYOUTS = Table(
     "layout",
     group="massrl.layouts",
     flag="--views.layout",
+    expects="massrl.views.layouts:Layout",
     rows={
         "massrl": (
             "massrl.views.layouts:MASSRL",
@@ -209,6 +212,7 @@ FORMATS = Table(
     "format",
     group="massrl.formats",
     flag="--format",
+    expects="massrl.weights.formats:Format",
     rows={
         "safetensors": ("massrl.weights.formats:SAFETENSORS", "any network, for load_backbone"),
         "torchvision": (
@@ -223,6 +227,7 @@ LOGGERS = Table(
     "logger",
     group="massrl.loggers",
     flag="--train.loggers",
+    expects="massrl.train.loggers:RunLogger",
     rows={
         "tensorboard": ("massrl.train.loggers:TensorBoard", "event files in the run folder"),
         "wandb": (

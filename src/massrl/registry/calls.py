@@ -56,7 +56,19 @@ def parse_call(text: str, *, flag: str) -> Call:
 
 
 def bind_call(call: Call, function: Callable[..., Any], *, flag: str) -> Any:
-    """Call ``function`` with the parsed arguments, and say plainly when they do not fit.
+    """Call ``function`` with the parsed arguments.
+
+    Raises:
+        ConfigError: for unknown, missing, surplus or wrongly typed arguments.
+    """
+    bound = bind_arguments(call, function, flag=flag)
+    return function(*bound.args, **bound.kwargs)
+
+
+def bind_arguments(
+    call: Call, function: Callable[..., Any], *, flag: str
+) -> inspect.BoundArguments:
+    """Check the parsed arguments against the signature of ``function``, without calling it.
 
     Raises:
         ConfigError: for unknown, missing, surplus or wrongly typed arguments.
@@ -64,7 +76,8 @@ def bind_call(call: Call, function: Callable[..., Any], *, flag: str) -> Any:
     signature = inspect.signature(function)
     unknown = [key for key in call.keywords if key not in signature.parameters]
     if unknown:
-        known = suggest(unknown[0], signature.parameters)
+        parameters = signature.parameters
+        known = suggest(unknown[0], parameters) if parameters else "it takes none"
         raise ConfigError(f"{call.name} has no argument {unknown[0]!r}: {known} ({flag})")
     try:
         bound = signature.bind(*call.arguments, **call.keywords)
@@ -74,11 +87,11 @@ def bind_call(call: Call, function: Callable[..., Any], *, flag: str) -> Any:
     for key, value in bound.arguments.items():
         default = signature.parameters[key].default
         wanted = float if isinstance(default, float) else type(default)
-        if default is not inspect.Parameter.empty and not _fits(value, wanted):
+        if default not in (inspect.Parameter.empty, None) and not _fits(value, wanted):
             raise ConfigError(
                 f"{call.name}: {key} is {value!r}, but a {wanted.__name__} is wanted ({flag})"
             )
-    return function(*bound.args, **bound.kwargs)
+    return bound
 
 
 def _fits(value: Argument, wanted: type) -> bool:

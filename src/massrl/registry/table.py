@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from massrl.errors import ConfigError, suggest
-from massrl.registry.calls import bind_call, parse_call
+from massrl.registry.calls import bind_arguments, bind_call, parse_call
 
 logger = logging.getLogger("massrl")
 
@@ -56,14 +56,24 @@ class Table(Mapping[str, Row]):
         group: the entry-point group that other packages register under.
         flag: where a user asks for a part, for errors.
         rows: massrl's own parts: name -> (``module:object``, one-line summary).
+        expects: ``module:Class``: each part must be a subclass or an instance of it.
 
     Attributes:
         parts: the parts themselves, each imported at its first look-up as by ``load``; as fast as a
             dictionary from then on.
     """
 
-    def __init__(self, kind: str, *, group: str, flag: str, rows: dict[str, tuple[str, str]]):
+    def __init__(
+        self,
+        kind: str,
+        *,
+        group: str,
+        flag: str,
+        rows: dict[str, tuple[str, str]],
+        expects: str | None = None,
+    ) -> None:
         self.kind = kind
+        self._expects = expects
         self.group = group
         self.flag = flag
         self._own = {name: Row(*row) for name, row in rows.items()}
@@ -122,8 +132,23 @@ class Table(Mapping[str, Row]):
             raise ConfigError(
                 f"{self.kind} {name!r} of package {package} cannot be loaded: {cause}"
             ) from None
+        if package != "massrl":
+            self._check_type(name, part)
         self.parts[name] = part
         return part
+
+    def _check_type(self, name: str, part: Any) -> None:
+        if self._expects is None:
+            return
+        module, _, attribute = self._expects.partition(":")
+        expected = getattr(import_module(module), attribute)
+        if not isinstance(part, expected) and not (
+            isinstance(part, type) and issubclass(part, expected)
+        ):
+            raise ConfigError(
+                f"{self.kind} {name!r} of package {self[name].package} is no "
+                f"{module}.{attribute} ({self.flag})"
+            )
 
     def load_call(self, text: str, *, flag: str | None = None) -> Any:
         """Import the part that ``name(argument, key=value)`` names; the arguments are not used."""
@@ -143,6 +168,15 @@ class Table(Mapping[str, Row]):
         call = parse_call(text, flag=flag or self.flag)
         part = self.load(call.name, flag=flag)
         return bind_call(call, partial(part, *first) if first else part, flag=flag or self.flag)
+
+    def check(self, text: str, *first: Any) -> None:
+        """Check that ``build`` with the same arguments could call the part; nothing is called.
+
+        Raises:
+            ConfigError: as ``build``.
+        """
+        call = parse_call(text, flag=self.flag)
+        bind_arguments(call, partial(self.load(call.name), *first), flag=self.flag)
 
     def summary(self, name: str) -> str:
         """One line about a part; of another package's, the first line of its docstring."""

@@ -79,6 +79,12 @@ def _load_initial_weights(path: Path, method: Method) -> None:
             )
         else:
             random.append(name)
+    for name, parameter in method.own_parameters().items():
+        if name in weights and weights[name].shape == parameter.shape:
+            parameter.data.copy_(weights[name])
+            loaded.append(name)
+        else:
+            random.append(name)
     method.reset_target()
     rest = f"; {', '.join(random)} with random weights" if random else ""
     logger.info("%-8s %s from %s%s", "weights", ", ".join(loaded), path, rest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -95,9 +96,14 @@ class PretrainModule(lightning.LightningModule):
         self.method.update_target(self._schedule.tau(step))
 
     def _make_schedule(self) -> Schedule:
-        total = int(self.trainer.estimated_stepping_batches)
+        self.trainer.fit_loop.setup_data()  # counts the batches of an epoch
+        total = self.trainer.estimated_stepping_batches
+        if not math.isfinite(total):
+            raise ConfigError(
+                "the schedules need a last step: give the Trainer max_epochs or max_steps"
+            )
         per_epoch = self.trainer.num_training_batches // self.trainer.accumulate_grad_batches
-        train = replace(self.config.train, max_steps=total)
+        train = replace(self.config.train, max_steps=int(total))
         self._schedule = make_schedule(replace(self.config, train=train), int(per_epoch))
         return self._schedule
 

@@ -156,6 +156,7 @@ def check_loggers(names: Sequence[str]) -> None:
     """
     for name in names:
         package = LOGGERS.load_call(name).package
+        LOGGERS.check(name, None, None)
         if package and importlib.util.find_spec(package) is None:
             raise ConfigError(
                 f"--train.loggers {name} needs its package: pip install 'massrl[{package}]'"

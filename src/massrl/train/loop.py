@@ -30,8 +30,9 @@ def train(
             step(iterator)
             for callback in callbacks:
                 callback.after_step(step)
+        del iterator  # the loader's workers end while signals are still handled
         for callback in callbacks:
             callback.on_end(step)
     finally:
-        for callback in callbacks:
+        for callback in reversed(callbacks):
             callback.close()

@@ -20,6 +20,7 @@ from massrl.evaluation.online_knn import make_probe
 from massrl.files import write_json
 from massrl.images.pictures import read_picture
 from massrl.methods.base import Method
+from massrl.registry import OPTIMIZERS
 from massrl.report.run_page import report_run
 from massrl.runs.environment import detect_hardware
 from massrl.runs.folder import RunFolder, resume_hint, save_config, with_policies
@@ -95,6 +96,7 @@ def _begin(requested: Config, world: World, *, console: Console, title: str) -> 
     resolved, notes = resolve_config(
         requested, source, detect_hardware(requested.train.accelerator)
     )
+    OPTIMIZERS.check(resolved.optim.name, [], 0.0, resolved.optim)
     method = make_method(resolved)  # raises for what does not fit before anything is written
     if resolved.data.val:
         validation_source(resolved.data)

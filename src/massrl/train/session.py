@@ -169,7 +169,8 @@ def _callbacks(
     """
     config = run.config
     per_epoch = steps_per_epoch(len(run.source), config.batch_size)
-    every = round(config.train.probe_every * per_epoch)
+    epochs = config.train.probe_every
+    every = max(1, round(epochs * per_epoch)) if epochs else 0
     measured = run.measure is not None and every > 0
     probe = Probe(run.measure, every=every, clock=clock) if run.measure and measured else None
     probes: list[StepCallback] = [probe] if probe is not None else []

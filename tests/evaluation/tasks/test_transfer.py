@@ -39,7 +39,7 @@ def test_probe_and_fine_tuning_are_reported_by_the_metric_of_the_set(
     for result in results:
         assert next(iter(headline_metrics(result.to_dict()))) == metric
         assert result.metrics["num_images"] == 20
-    assert results[1].settings["rate"] == 0.1
+    assert results[1].settings["lr"] == 0.1
     (probe,) = transferred(data, finetune=False)
     context = context_of(data.train, data.test)
     wanted = linear_probe(context.train_features, context.test_features, num_classes=4)

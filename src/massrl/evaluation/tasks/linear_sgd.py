@@ -163,7 +163,7 @@ class LinearSgd(Task):
         """Train the classifiers and classify the test images by the selected one."""
         result = linear_sgd(context, config.sgd, seed=config.seed)
         settings = {
-            "rate": result.lr,
+            "lr": result.lr,
             "epochs": config.sgd.epochs,
             "batch_size": result.batch_size,
             "holdout_accuracy": text_keys(result.holdout_accuracy),
