@@ -10,7 +10,10 @@ from massrl.commands.parts import list_parts
 from massrl.registry import OBJECTIVES, TABLES
 
 SOURCE = '''
-class Mine:
+from massrl.methods.base import Method
+
+
+class Mine(Method):
     """Compare images with themselves."""
 '''
 

@@ -314,7 +314,7 @@ def test_layout_of_another_package_is_named_resolved_and_made(plugin: Plugin) ->
     assert (resolved.num_views, resolved.name) == (3, "triple")
     views = ViewMaker("triple", size=8)(np.zeros((9, 9, 3), np.uint8))
     assert views.shape == (3, 8, 8, 3)
-    with pytest.raises(ConfigError, match="layout 'no-layout' is a dict, not a massrl Layout"):
+    with pytest.raises(ConfigError, match=r"'no-layout' of package my_plugin is no massrl.*Layout"):
         layout_named("no-layout")
 
 

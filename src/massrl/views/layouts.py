@@ -167,9 +167,7 @@ def layout_named(name: str) -> Layout:
     Raises:
         ConfigError: if there is none of this name.
     """
-    layout = LAYOUTS.load(name)
-    if not isinstance(layout, Layout):
-        raise ConfigError(f"layout {name!r} is a {type(layout).__name__}, not a massrl Layout")
+    layout: Layout = LAYOUTS.load(name)
     return replace(layout, name=name, summary=LAYOUTS.summary(name))
 
 

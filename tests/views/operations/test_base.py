@@ -271,7 +271,9 @@ def test_entry_point_that_is_no_operation_is_refused_where_it_is_drawn(plugin: P
     plugin(PACKAGE, ENTRY_POINTS)
     from massrl.views.policies.base import Draw
 
-    with pytest.raises(ConfigError, match="no_operation is no massrl Operation"):
+    with pytest.raises(
+        ConfigError, match=r"'no_operation' of package my_plugin is no massrl.*Operation"
+    ):
         Draw(operation="no_operation")
 
 

@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from massrl.errors import ConfigError
 from massrl.randomness import Stream
-from massrl.views.operations.base import Operation, Step, operations
+from massrl.views.operations.base import Step, operations
 
 
 @runtime_checkable
@@ -65,8 +65,6 @@ class Draw:
 
     def __post_init__(self) -> None:
         known = operations[self.operation]
-        if not isinstance(known, Operation):
-            raise ConfigError(f"{self.operation} is no massrl Operation (--views.policies)")
         _check_prob(self.prob, self.operation)
         if known.has_value and not known.low <= self.low <= self.high <= known.high:
             raise ConfigError(
