@@ -125,3 +125,20 @@ def test_module_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_check_finds_images_that_are_in_training_and_validation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Guards copies between train/ and val/ of one folder, and between two folders that are given."""
+    folder = tmp_path / "set"
+    train = photos(folder / "Train", "a", "b")
+    val = photos(folder / "Test", "a", "b", count=2, seed=1)
+    assert main(["data", "check", str(folder)]) == 0
+    assert main(["data", "check", str(train), "--val", str(val)]) == 0
+    (val / "b" / "same.png").write_bytes((train / "a" / "3.png").read_bytes())
+    line = f"also in validation: {train / 'a' / '3.png'} = {val / 'b' / 'same.png'}"
+    for words in ([str(folder)], [str(train), "--val", str(val)]):
+        capsys.readouterr()
+        assert main(["data", "check", *words]) == 1
+        assert line in capsys.readouterr().out

@@ -10,7 +10,7 @@ from tests.conftest import photos
 
 from massrl.config.parser import make_config
 from massrl.config.sections import DataConfig
-from massrl.data.build import normalization_of, open_images, training_source
+from massrl.data.build import normalization_of, open_images, open_parts, training_source
 from massrl.data.source import Normalization
 from massrl.data.sources.shapes import SHAPES_NORMALIZATION
 from massrl.errors import ConfigError
@@ -51,3 +51,20 @@ def test_normalization_is_the_configured_one_or_that_of_the_data_set() -> None:
     config = make_config({"data": {**data, "mean": [0.1, 0.2, 0.3]}})
     wanted = Normalization(mean=(0.1, 0.2, 0.3), std=SHAPES_NORMALIZATION.std)
     assert normalization_of(config, source) == wanted
+
+
+def test_parts_are_those_of_a_divided_folder_or_of_other_images(tmp_path: Path) -> None:
+    """Guards the search for equal contents against comparing a folder with itself."""
+    folder = str(tmp_path / "split")
+    photos(tmp_path / "split" / "train", "a", "b")
+    photos(tmp_path / "split" / "val", "a", "b", count=3)
+    source = open_images(folder, root=None, whole=True)
+    parts = open_parts(source, folder, None, root=None)
+    assert parts is not None
+    assert [len(part) for part in parts] == [10, 6]
+    other = str(photos(tmp_path / "other", "a"))
+    parts = open_parts(source, folder, other, root=None)
+    assert parts is not None
+    assert [len(part) for part in parts] == [16, 5]
+    assert open_parts(source, other, None, root=None) is None
+    assert open_parts(source, "shapes(count=7)", None, root=None) is None

@@ -115,3 +115,17 @@ def test_broken_images_are_dropped_and_counted(odd_folder: Path) -> None:
     names = [Path(readable.describe(index)).name for index in range(4)]
     assert names == ["cmyk.jpg", "deep.png", "dot.png", "with space é.jpeg"]
     assert drop_broken(ShapesSource(5, 16))[1] == 0
+
+
+def test_images_that_validation_images_repeat_are_listed(tmp_path: Path, write: Write) -> None:
+    """Guards validation images that are copies of training images under other names."""
+    for seed in range(3):
+        write(tmp_path / "train" / f"{seed}.jpg", seed=seed)
+        write(tmp_path / "val" / f"{seed}.jpg", seed=seed + 2)
+    train, val = open_source(tmp_path / "train"), open_source(tmp_path / "val")
+    report = check_source(train, parts=(train, val))
+    names = (str(tmp_path / "train" / "2.jpg"), str(tmp_path / "val" / "0.jpg"))
+    assert report.shared == (names,)
+    assert not report.ok
+    assert f"also in validation: {names[0]} = {names[1]}" in report.lines()
+    assert check_source(train).shared == ()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 
-from massrl.data.splits import balanced_subset, holdout
+from massrl.data.splits import balanced_subset, holdout, seeded_part
 from massrl.errors import ConfigError
 
 LABELS = np.repeat(np.arange(5), 20)
@@ -103,3 +105,20 @@ def test_smaller_subset_is_within_a_larger_one_of_the_same_seed() -> None:
     """Guards learning curves over fractions of labels, whose sets must be nested."""
     subsets = [set(balanced_subset(LABELS, count, seed=4).tolist()) for count in (5, 10, 50)]
     assert subsets[0] < subsets[1] < subsets[2]
+
+
+def test_parts_that_are_drawn_are_disjoint_and_always_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Guards sets without lists: a detector is never evaluated on what any command has trained on."""
+    with caplog.at_level(logging.WARNING):
+        train, val = (seeded_part(50, split, name="cells") for split in ("train", "val"))
+    assert sorted([*train, *val]) == list(range(50))
+    assert (len(train), len(val)) == (40, 10)
+    assert seeded_part(50, "val", name="cells").tolist() == val.tolist()
+    assert val.tolist() != list(range(40, 50))
+    first, second = (record.getMessage() for record in caplog.records[:2])
+    assert first == (
+        "cells has no parts of its own: 40 of its 50 images are drawn for training (seed 0)"
+    )
+    assert "10 of its 50 images are drawn for validation (seed 0)" in second

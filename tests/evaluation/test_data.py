@@ -222,3 +222,21 @@ def test_labels_of_held_out_images_are_balanced(tmp_path: Path) -> None:
     data = labelled_images(EvaluationDataConfig(train=folder), None)
     assert data.test.labels is not None
     assert np.bincount(data.test.labels).tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_copies_of_training_images_are_said_in_every_evaluation(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, held_out: bool
+) -> None:
+    """Guards figures that are too good: copies in other folders, and in a fifth that is held out."""
+    train = photos(tmp_path / "x", "a", "b", count=10)
+    if held_out:
+        for number in range(10):
+            shutil.copy(train / "a" / f"{number}.png", train / "a" / f"copy {number}.png")
+    else:
+        shutil.copytree(train, tmp_path / "y")
+    config = EvaluationDataConfig(train=str(train), val=None if held_out else str(tmp_path / "y"))
+    opened = open_images("images", config, None)
+    assert "have the same content as training images" in caplog.text
+    names = {Path(opened.test.describe(index)).name for index in range(len(opened.test))}
+    assert any(name.startswith("copy") for name in names) == held_out

@@ -29,6 +29,8 @@ class CheckConfig:
 
     images: str = ""
     """Folder, list of paths or name."""
+    val: str | None = None
+    """Validation images, of which none may be among the images; default those of a divided folder."""
     root: str | None = None
     """Folder where named data sets are stored or downloaded to."""
 
@@ -78,15 +80,16 @@ def check_data(
         ConfigError: if no images are given, or a key is unknown.
         DataError: if the source cannot be used.
     """
-    from massrl.data.build import open_images
+    from massrl.data.build import open_images, open_parts
     from massrl.data.check import check_source
     from massrl.runs.log import TaskProgress
 
     content = {"images": config} if isinstance(config, str) else config
     wanted = content if isinstance(content, CheckConfig) else make(CheckConfig, content)
     source = open_images(wanted.images, root=wanted.root, whole=True)
+    parts = open_parts(source, wanted.images, wanted.val, root=wanted.root)
     with TaskProgress(console or _terminal()) as progress:
-        return check_source(source, progress=partial(progress, "checking"))
+        return check_source(source, parts=parts, progress=partial(progress, "checking"))
 
 
 def pack_data(

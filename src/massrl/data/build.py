@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from massrl.config.pretrain import Config
 from massrl.config.sections import DataConfig
-from massrl.data.catalogue import is_name, open_source
+from massrl.data.catalogue import is_name, open_source, validation_spec
 from massrl.data.source import Normalization, Source, Subset
 from massrl.data.splits import balanced_subset
 from massrl.errors import ConfigError
@@ -34,6 +34,31 @@ def open_images(images: str, *, root: str | None, whole: bool = False) -> Source
         raise ConfigError("no images; accepted: a folder, a list of paths or a name (IMAGES)")
     split = "whole" if whole and not is_name(images) else "train"
     return open_source(images, split=split, root=root, flag="IMAGES")
+
+
+def open_parts(
+    source: Source, images: str, val: str | None, *, root: str | None
+) -> tuple[Source, Source] | None:
+    """Open training and validation images, which must have none in common.
+
+    Args:
+        source: all of the images that a command is given.
+        images: their spec.
+        val: the spec of the validation images; None for those that are in a divided folder.
+        root: folder of the sets that have a name.
+
+    Returns:
+        None if there are no validation images.
+
+    Raises:
+        DataError: if they cannot be used.
+    """
+    if val is not None:
+        return source, open_source(val, split="val", root=root, flag="--val")
+    if is_name(images) or validation_spec(images) is None:
+        return None
+    train = open_source(images, split="train", root=root, flag="IMAGES")
+    return train, open_source(images, split="val", root=root, flag="IMAGES")
 
 
 def normalization_of(config: Config, source: Source) -> Normalization:

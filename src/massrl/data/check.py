@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from massrl.data.overlap import same_contents
 from massrl.data.source import Source, Subset
 from massrl.data.sources.folders import FileSource
 from massrl.errors import ImageError
@@ -40,6 +41,7 @@ class CheckReport:
         duplicates: groups of images with identical bytes.
         ignored: names of the files beside the images that are no images.
         class_counts: number of images of each class; empty when unlabelled.
+        shared: names of a training and of a validation image with the same content, for each of the latter.
     """
 
     name: str
@@ -52,11 +54,12 @@ class CheckReport:
     duplicates: tuple[tuple[str, ...], ...]
     ignored: tuple[str, ...]
     class_counts: dict[str, int]
+    shared: tuple[tuple[str, str], ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether every image is readable."""
-        return not self.broken
+        """Whether every image is readable, and none of them is also among the validation images."""
+        return not self.broken and not self.shared
 
     def lines(self) -> list[str]:
         """Return the report as lines of text; every broken image is listed."""
@@ -79,6 +82,8 @@ class CheckReport:
         lines += [f"broken: {name}: {reason}" for name, reason in self.broken]
         duplicates = [f"same content: {' = '.join(group)}" for group in self.duplicates]
         lines += _shortened(duplicates, "more groups with the same content")
+        shared = [f"also in validation: {name} = {other}" for name, other in self.shared]
+        lines += _shortened(shared, "more images with the content of a validation image")
         ignored = [f"ignored, not an image: {name}" for name in self.ignored]
         return lines + _shortened(ignored, "more ignored files")
 
@@ -128,6 +133,7 @@ class _Findings:
 def check_source(
     source: Source,
     *,
+    parts: tuple[Source, Source] | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
@@ -138,6 +144,7 @@ def check_source(
 
     Args:
         source: the images.
+        parts: training and validation images, which must have no content in common.
         workers: number of threads; default one per core, at most 16.
         progress: called with the numbers of images done and in all, after each chunk and at the end.
 
@@ -164,7 +171,13 @@ def check_source(
         ),
         ignored=tuple(files.ignored_names) if files else (),
         class_counts=_class_counts(source),
+        shared=() if parts is None else _shared(*parts),
     )
+
+
+def _shared(train: Source, val: Source) -> tuple[tuple[str, str], ...]:
+    pairs, _ = same_contents(train, val)
+    return tuple((train.describe(one), val.describe(other)) for one, other in pairs)
 
 
 def drop_broken(source: Source, *, workers: int | None = None) -> tuple[Source, int]:

@@ -73,6 +73,14 @@ class Source(ABC):
     def fingerprint(self) -> str:
         """Return 16 hex digits that change with names, sizes and labels (contents are not read)."""
 
+    def sizes(self) -> np.ndarray | None:
+        """Return the bytes of each image as ``read`` returns it, int64 ``(n,)``, which takes no reading.
+
+        Returns:
+            None where they are not known; -1 for an image that is not there.
+        """
+        return None
+
     @cached_property
     def typical_side(self) -> int:
         """Median short side, in pixels, of up to 32 evenly spaced readable images.
@@ -128,6 +136,11 @@ class Subset(Source):
     def describe(self, index: int) -> str:
         """See ``Source.describe``."""
         return self.source.describe(int(self.indices[index]))
+
+    def sizes(self) -> np.ndarray | None:
+        """See ``Source.sizes``."""
+        sizes = self.source.sizes()
+        return None if sizes is None else np.asarray(sizes[self.indices])
 
     def fingerprint(self) -> str:
         """See ``Source.fingerprint``; the indices and their order count too."""

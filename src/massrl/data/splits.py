@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 
 from massrl.errors import ConfigError
 
+logger = logging.getLogger("massrl")
+
+_VALIDATION = 0.2  # fraction of images that are held out where a set has no parts of its own
 _WORD = 2**64 - 1
 _SUBSET, _HOLDOUT = 1, 2  # half of the generator's key: one seed gives two independent draws
 
@@ -67,6 +72,29 @@ def holdout(
     count = min(max(round(num_images * fraction), 1), num_images - 1)
     held_out = _draw(labels, count, seed=seed, kind=_HOLDOUT)
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def seeded_part(total: int, split: str, *, name: str) -> np.ndarray:
+    """Draw the training or the validation images of a set that has no such parts; the log says it.
+
+    Args:
+        total: number of images.
+        split: ``"train"``, four fifths; or ``"val"``, the others, which are the same in every command.
+        name: the set, for the log and the error.
+
+    Returns:
+        int64 sorted indices.
+
+    Raises:
+        ConfigError: if there are fewer than two images.
+    """
+    kept, held_out = holdout(None, _VALIDATION, seed=0, total=total)
+    drawn = held_out if split == "val" else kept
+    logger.warning(
+        "%s has no parts of its own: %d of its %d images are drawn for %s (seed 0)",
+        *(name, len(drawn), total, "validation" if split == "val" else "training"),
+    )
+    return drawn
 
 
 def _number(labels: np.ndarray | None, total: int | None) -> int:

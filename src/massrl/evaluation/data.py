@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,8 +24,8 @@ from massrl.data.catalogue import (
     without_prefix,
 )
 from massrl.data.check import drop_broken
-from massrl.data.source import Source, Subset, remap_classes, whole
-from massrl.data.sources.folders import FileSource
+from massrl.data.overlap import check_disjoint, warn_of_same_contents
+from massrl.data.source import Source, Subset, remap_classes
 from massrl.data.splits import balanced_subset, holdout
 from massrl.errors import DataError, ImageError
 
@@ -124,35 +123,6 @@ def _completed(
     )
 
 
-def check_disjoint(train: Source, test: Source) -> None:
-    """Refuse test images that are among the training images, by their paths.
-
-    Raises:
-        DataError: with the number of them.
-    """
-    shared = len(_identities(train) & _identities(test))
-    if shared:
-        raise DataError(
-            f"{shared} of {len(test)} images of {test.name} are among the training images of "
-            f"{train.name}: other images are wanted (--data.val)"
-        )
-    one, other = whole(train), whole(test)
-    if type(one) is not type(other) and one.fingerprint() == other.fingerprint():
-        raise DataError(
-            f"{test.name} and {train.name} are the same images, packed and as files: other images are "
-            f"wanted (--data.val)"
-        )
-
-
-def _identities(source: Source) -> set[str]:
-    """Return what tells each image from all others: its real path, or its number in a fingerprinted set."""
-    everything = whole(source)
-    if isinstance(everything, FileSource):
-        return {os.path.realpath(source.describe(index)) for index in range(len(source))}
-    mark = everything.fingerprint()
-    return {f"{mark} {source.describe(index)}" for index in range(len(source))}
-
-
 def annotated_images(
     data: EvaluationDataConfig, run: Config | None, *, maps: bool
 ) -> EvaluationData:
@@ -212,6 +182,7 @@ def open_images(need: str, data: EvaluationDataConfig, run: Config | None) -> Ev
         DataError: if there are none.
     """
     opened = _OPENERS[need](data, run)
+    warn_of_same_contents(opened.train, opened.test)
     return _without_broken(opened, annotated=need != "images") if data.skips_broken else opened
 
 
@@ -236,6 +207,7 @@ def transfer_images(spec: str, data: EvaluationDataConfig, *, name: str) -> Eval
         count = min(data.limit or len(opened.train), len(opened.train))
         subset = balanced_subset(None, count, seed=0, total=len(opened.train))
         opened = replace(opened, train=Subset(opened.train, subset))
+    warn_of_same_contents(opened.train, opened.test)
     opened = _without_broken(opened, annotated=False) if data.skips_broken else opened
     return replace(opened, name=name)
 

@@ -172,6 +172,10 @@ SOURCES = Table(
             "massrl.data.sources.voc:VocKind",
             "folders in Pascal VOC's layout, voc2007 and voc2012",
         ),
+        "yolo": (
+            "massrl.data.sources.yolo:YoloKind",
+            "objects in YOLO's layout: text files beside images, or data.yaml",
+        ),
         "files": (
             "massrl.data.sources.folders:FilesKind",
             "folders of images, and text files of paths",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -9,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from massrl.data.sources.find_images import enter_split, find_images, has_validation_part
+from massrl.data.sources.find_images import (
+    divided,
+    enter_split,
+    find_images,
+    has_validation_part,
+    role,
+    roles,
+    subfolder,
+    subfolders,
+    warn_of_other_images,
+)
 from massrl.errors import DataError
 
 
@@ -89,6 +100,20 @@ def test_missing_folder_is_refused_with_the_flag(tmp_path: Path) -> None:
         (("train", "__MACOSX", ".git"), "train", "train"),
         (("train", "bus"), "train", ""),
         (("val", "bus"), "val", ""),
+        (("Train", "Test"), "train", "Train"),
+        (("Train", "Test"), "val", "Test"),
+        (("TRAINING", "testing"), "train", "TRAINING"),
+        (("TRAINING", "testing"), "val", "testing"),
+        (("training", "VALIDATION", "test"), "val", "VALIDATION"),
+        (("train2017", "val2017", "annotations"), "train", "train2017"),
+        (("train_images", "test_images"), "val", "test_images"),
+        (("train", "train_2", "val"), "train", "train"),
+        (("images/train", "images/val", "labels/train"), "train", "images/train"),
+        (("Images/Training", "Images/Test"), "val", "Images/Test"),
+        (("images/a", "images/b"), "train", ""),
+        (("test", "bus", "car"), "train", ""),
+        (("test", "bus", "car"), "val", ""),
+        (("devil", "tested", "trained", "valley"), "train", ""),
     ],
 )
 def test_part_of_a_folder_follows_its_division(
@@ -96,14 +121,16 @@ def test_part_of_a_folder_follows_its_division(
 ) -> None:
     """Guards training on validation images, and a class that is called train."""
     for name in folders:
-        (tmp_path / name).mkdir()
+        (tmp_path / name).mkdir(parents=True)
     assert enter_split(tmp_path, split=split, flag="--x") == tmp_path / part
 
 
 def test_missing_part_is_refused_with_the_accepted_names(tmp_path: Path) -> None:
     """Guards validation images that are silently the training images."""
     (tmp_path / "train").mkdir()
-    with pytest.raises(DataError, match=r"none of val/, validation/, valid/, test/ \(--x\)"):
+    with pytest.raises(
+        DataError, match=r"none of val/, validation/, valid/, test/; .*DIR/val/CLASS.*\(--x\)"
+    ):
         enter_split(tmp_path, split="val", flag="--x")
     with pytest.raises(DataError, match="cannot be read"):
         enter_split(tmp_path / "none", split="val", flag="--x")
@@ -116,3 +143,90 @@ def test_validation_part_needs_both_parts(tmp_path: Path) -> None:
     assert not has_validation_part(tmp_path)
     (tmp_path / "train").mkdir()
     assert has_validation_part(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("test",), ("Testing",), ("val", "test"), ("valid",)])
+def test_test_images_alone_are_never_training_images(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    """Guards pre-training on test images, where the training images are elsewhere or are missing.
+
+    The folder of test images itself may be given, as that is what the user then asks for.
+    """
+    for name in names:
+        (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=r"has .* but none of train/; .*DIR/train/CLASS.*\(--x\)"):
+        enter_split(tmp_path, split="train", flag="--x")
+    assert enter_split(tmp_path, split="whole", flag="--x") == tmp_path
+    assert enter_split(tmp_path / names[0], split="train", flag="--x") == tmp_path / names[0]
+
+
+def test_several_training_folders_are_refused(tmp_path: Path) -> None:
+    """Guards one of two parts that is taken by chance: COCO's of 2014 and of 2017."""
+    for name in ("train2014", "train2017", "val2017"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(
+        DataError, match=r"train2014/, train2017/: accepted is one of them.*\(--x\)"
+    ):
+        enter_split(tmp_path, split="train", flag="--x")
+    assert divided(tmp_path, flag="--x")[1]["val"] == ["val2017"]
+
+
+def test_test_folders_further_down_are_not_entered(
+    tmp_path: Path, write: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards sets that are divided within each class or product, as MVTec's are, at any depth."""
+    names = ["bottle/train/good/a.png", "bottle/test/broken/b.png", "bottle/ground_truth/b.png"]
+    for name in [*names, "cable/Train/a.png", "cable/Validation/b.png", "test/deep/c.png"]:
+        write(tmp_path / name)
+    with caplog.at_level(logging.WARNING):
+        images, _ = find_images(tmp_path, held_out=False)
+    assert images == [names[2], names[0], "cable/Train/a.png", "test/deep/c.png"]
+    assert (
+        "2 folders of validation or test images are left out, such as bottle/test/" in caplog.text
+    )
+    assert len(find_images(tmp_path)[0]) == 6
+
+
+def test_images_that_are_not_read_are_counted_by_suffix(
+    tmp_path: Path, write: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards a telephone's HEIC files among JPEGs, which nobody misses for months.
+
+    To the kind belong raw files of cameras, formats of other programs, upper-case suffixes, and images
+    without any suffix; text files and folders are no images.
+    """
+    for name in ("a.HEIC", "b.heic", "c.CR2", "d.avif", "notes.txt", "Makefile"):
+        (tmp_path / name).write_bytes(b"x")
+    write(tmp_path / "e.jpg").rename(tmp_path / "IMG_0001")
+    write(tmp_path / "f.jpg")
+    names, ignored = find_images(tmp_path)
+    assert names == ["f.jpg"]
+    with caplog.at_level(logging.WARNING):
+        warn_of_other_images("photos", tmp_path, ignored)
+        warn_of_other_images("photos", tmp_path, ["notes.txt", "gone"])
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert "photos: 5 images are left out (.heic 2, .cr2 1, .avif 1, without a suffix 1)" in message
+    assert "convert or rename them" in message
+
+
+def test_subfolders_are_found_whatever_their_case(tmp_path: Path) -> None:
+    """Guards ``Images`` and ``IMAGES``, which Windows takes for ``images``."""
+    (tmp_path / "IMAGES").mkdir()
+    (tmp_path / ".git").mkdir()
+    found = subfolder(tmp_path, ("imgs", "images"))
+    assert found is not None
+    assert found.samefile(tmp_path / "IMAGES")
+    assert subfolder(tmp_path, ("labels",)) is None
+    assert subfolders(tmp_path) == ["IMAGES"]
+
+
+def test_roles_are_told_by_whole_names() -> None:
+    """Guards classes whose names only begin like that of a part."""
+    assert [role(name) for name in ("Training", "dev", "test-2017", "seg_test")] == [
+        *("train", "val", "test", "test")
+    ]
+    assert [role(name) for name in ("trainer", "value", "latest", "2017", "")] == [""] * 5
+    assert roles(["train", "unlabelled"]) == {"train": ["train"], "unlabelled": ["unlabelled"]}
+    assert roles(["a", "train"]) == roles([]) == roles(["unlabelled"]) == {}

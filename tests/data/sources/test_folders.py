@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,7 +165,7 @@ def test_file_that_is_no_list_is_refused(tmp_path: Path, write: Write) -> None:
     """Guards one image, or any binary file, read as a list of paths."""
     with pytest.raises(DataError, match="is one image; give its folder"):
         open_source(str(write(tmp_path / "a.jpg")))
-    (tmp_path / "x.bin").write_bytes(b"\xff\xfe\x00\x81")
+    (tmp_path / "x.bin").write_bytes(b"\xff\xd8\x00\x81")
     with pytest.raises(DataError, match="accepted: a text file in UTF-8"):
         open_source(str(tmp_path / "x.bin"))
     write(tmp_path / "b.jpg")
@@ -241,3 +243,92 @@ def test_validation_images_are_those_of_a_divided_folder(tmp_path: Path, write: 
     kind = FilesKind()
     assert kind.validation_spec(parse_spec(str(tmp_path / "set"))) == str(tmp_path / "set")
     assert kind.validation_spec(parse_spec(str(tmp_path / "set" / "train"))) is None
+
+
+def test_list_may_be_written_as_other_tools_do(tmp_path: Path, write: Write) -> None:
+    """Guards lists of Windows, of spreadsheets, of torchvision's sets and of Caffe, one of each kind.
+
+    To the kind belong: CRLF, a byte-order mark, backslashes, ``./``, quotes, names of columns, a class after
+    a comma or a blank, no suffix, one in upper case, and letters that a Mac has decomposed.
+    """
+    decomposed = unicodedata.normalize("NFD", "Ångström.jpg")
+    for name in ("train/a b.jpg", "train/c,d.jpg", f"train/{decomposed}"):
+        write(tmp_path / name)
+    composed = unicodedata.normalize("NFC", "Ångström")
+    lists = {
+        "windows.txt": f".\\train\\a b.JPG\r\n.\\train\\c,d\r\n.\\train\\{composed}.jpg\r\n",
+        "sheet.csv": f'filename,label\n"train/a b.jpg",1\n"train/c,d.jpg",2\ntrain/{composed}.jpg,2\n',
+        "caffe.txt": f"./train/a b.jpg 1\n./train/c,d.jpg 2\n./train/{composed}.jpg 2\n",
+    }
+    for name, text in lists.items():
+        (tmp_path / name).write_bytes(text.encode("utf-8-sig"))
+        source = open_source(str(tmp_path / name))
+        assert list(source.names) == ["train/a b.jpg", "train/c,d.jpg", f"train/{decomposed}"]
+        assert [decode(source.read(index)).shape for index in range(3)] == [(12, 16, 3)] * 3
+        if name == "windows.txt":
+            assert source.labels is None
+        else:
+            assert (source.class_names, source.labels.tolist()) == (("1", "2"), [0, 1, 1])
+
+
+def test_missing_image_further_down_a_list_is_reported_when_it_is_read(
+    tmp_path: Path, write: Write
+) -> None:
+    """Guards ``--data.on_error skip`` against one missing file that refuses the whole list."""
+    write(tmp_path / "a.jpg")
+    (tmp_path / "list.txt").write_text("a.jpg,x\ngone.jpg,y\n")
+    source = open_source(str(tmp_path / "list.txt"))
+    assert list(source.names) == ["a.jpg", "gone.jpg"]
+    with pytest.raises(ImageError, match="gone.jpg: cannot be read"):
+        source.read(1)
+
+
+def test_classes_with_composed_and_decomposed_letters_are_the_same(
+    tmp_path: Path, write: Write
+) -> None:
+    """Guards "classes that train has not" between folders of a Mac and of Linux."""
+    for form, part in (("NFC", "train"), ("NFD", "val")):
+        for name in ("é", "o"):
+            write(tmp_path / part / unicodedata.normalize(form, name) / "a.jpg")
+    train, val = (open_source(str(tmp_path), split=part) for part in ("train", "val"))
+    assert train.class_names == val.class_names == ("o", "é")
+    assert decode(val.read(0)).shape == (12, 16, 3)
+
+
+def test_folder_with_other_images_says_so_at_every_start(
+    tmp_path: Path, write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards images that are left out without a word, of each part of a divided folder."""
+    for part in ("train", "val"):
+        write(tmp_path / "set" / part / "a.jpg")
+        (tmp_path / "set" / part / "b.HEIC").write_bytes(b"x")
+        with caplog.at_level(logging.WARNING):
+            open_source(str(tmp_path / "set"), split=part)
+        assert f"set/{part}: 1 images are left out (.heic 1)" in caplog.text
+
+
+def test_test_images_are_not_pretrained_on_whatever_the_folder_is_called(
+    tmp_path: Path, write: Write
+) -> None:
+    """Guards figures on test images that the backbone has been trained on."""
+    for layout in (
+        ("Train/a.jpg", "Test/b.jpg"),
+        ("training/a.jpg", "testing/b.jpg"),
+        ("images/train/a.jpg", "images/test/b.jpg"),
+        ("train/a.jpg", "valid/b.jpg", "test/c.jpg"),
+        ("x/train/a.jpg", "x/test/b.jpg", "y/train/c.jpg", "y/test/b.jpg"),
+    ):
+        root = tmp_path / layout[0].replace("/", "-")
+        for name in layout:
+            write(root / name)
+        for spec in (str(root), f"unlabelled:{root}"):
+            source = open_source(spec)
+            stems = {Path(source.describe(index)).stem for index in range(len(source))}
+            assert stems == ({"a", "c"} if layout[0][0] == "x" else {"a"})
+
+
+def test_sizes_are_those_of_the_files(tmp_path: Path, write: Write) -> None:
+    """Guards the search for equal contents, which reads only files of equal size."""
+    path = write(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").symlink_to(tmp_path / "gone.jpg")
+    assert open_source(str(tmp_path)).sizes().tolist() == [path.stat().st_size, -1]

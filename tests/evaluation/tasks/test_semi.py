@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,22 @@ def test_list_tells_files_of_one_name_apart_by_their_folders(tmp_path: Path) -> 
     file.write_text(f"{names[1]}\n")
     with pytest.raises(DataError, match=rf"names {names[1]}, of which photos has 2: folders"):
         listed_images(source, file)
-    file.write_bytes(b"\xff\xfe")
+    file.write_bytes(b"\xff")
     with pytest.raises(DataError, match="no text in UTF-8"):
         listed_images(source, file)
+
+
+def test_list_may_be_written_as_other_tools_do(tmp_path: Path) -> None:
+    """Guards names without suffix, with one in upper case, a class behind them, and lists of Windows."""
+    source = open_source(photos(tmp_path / "photos", "é a", "b"))
+    file = tmp_path / "list.txt"
+    decomposed = unicodedata.normalize("NFD", "é a")
+    text = f"b\\0.PNG\r\n./b/1\r\n{decomposed}/2.png,x\r\n"
+    file.write_bytes(text.encode("utf-8-sig"))
+    listed = listed_images(source, file)
+    assert [Path(listed.describe(index)).parts[-2:] for index in range(len(listed))] == [
+        *(("b", "0.png"), ("b", "1.png"), ("é a", "2.png"))
+    ]
 
 
 def test_lists_replace_fractions_and_have_names_of_their_own(tmp_path: Path) -> None:

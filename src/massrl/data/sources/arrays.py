@@ -44,6 +44,10 @@ class ArraySource(Source):
         """Return the source's name with the index."""
         return f"{self.name}[{index}]"
 
+    def sizes(self) -> np.ndarray:
+        """See ``Source.sizes``."""
+        return np.full(len(self), self.images[:1].nbytes, np.int64)
+
     def fingerprint(self) -> str:
         """See ``Source.fingerprint``."""
         labels = b"" if self.labels is None else self.labels.tobytes()

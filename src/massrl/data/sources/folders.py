@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +10,18 @@ import numpy as np
 
 from massrl.data.source import IMAGENET_NORMALIZATION, Normalization, Source, digest
 from massrl.data.sources.base import OpenOptions, SourceKind, Spec
-from massrl.data.sources.find_images import SUFFIXES, enter_split, find_images, has_validation_part
+from massrl.data.sources.find_images import (
+    SUFFIXES,
+    enter_split,
+    find_images,
+    has_validation_part,
+    warn_of_other_images,
+)
+from massrl.data.sources.name_lists import NamedFiles, composed, missing_name, read_lines
 from massrl.data.sources.string_array import StringArray
 from massrl.errors import DataError, ImageError
+
+logger = logging.getLogger("massrl")
 
 
 class FilesKind(SourceKind):
@@ -91,15 +101,18 @@ class FileSource(Source):
 
     def fingerprint(self) -> str:
         """See ``Source.fingerprint``; names are relative, so that a folder may be moved."""
-        sizes = [_size(self.path(index)) for index in range(len(self))]
         return files_fingerprint(
-            self.names, sizes, labels=self.labels, class_names=self.class_names
+            self.names, self.sizes(), labels=self.labels, class_names=self.class_names
         )
+
+    def sizes(self) -> np.ndarray:
+        """See ``Source.sizes``."""
+        return np.array([_size(self.path(index)) for index in range(len(self))], np.int64)
 
 
 def files_fingerprint(
     names: Sequence[str],
-    sizes: Sequence[int],
+    sizes: np.ndarray,
     *,
     labels: np.ndarray | None,
     class_names: tuple[str, ...],
@@ -113,7 +126,7 @@ def files_fingerprint(
         class_names: of the labels.
     """
     encoded = (name.encode("utf-8", "surrogateescape") for name in names)
-    lengths = np.array(sizes, np.int64).tobytes()
+    lengths = sizes.astype(np.int64).tobytes()
     numbers = b"" if labels is None else labels.tobytes()
     return digest([lengths, numbers, repr(class_names).encode(), *encoded])
 
@@ -151,15 +164,17 @@ def _open_folder(directory: Path, *, split: str, labelled: bool | None, flag: st
     part = enter_split(directory, split=split, flag=flag)
     name = directory.resolve().name or str(directory)
     if part != directory:
-        name = f"{name}/{part.name}"
-    names, ignored = find_images(part, flag=flag)
+        name = f"{name}/{part.relative_to(directory).as_posix()}"
+        logger.info("%s: of %s, only this part is opened", name, directory)
+    names, ignored = find_images(part, flag=flag, held_out=split in ("val", "whole"))
+    warn_of_other_images(name, part, ignored)
     if not names:
         raise DataError(
             f"no images in {part} ({len(ignored)} other files); accepted: a folder of any depth "
             f"with {' '.join(SUFFIXES)} files, a text file of paths, or a dataset's name ({flag})"
         )
     depths = {item.count("/") for item in names}
-    classes = sorted({item.partition("/")[0] for item in names})
+    classes = sorted({composed(item.partition("/")[0]) for item in names})
     if labelled is None:
         labelled = split != "unlabelled" and depths == {1} and len(classes) >= 2
     if not labelled:
@@ -171,38 +186,40 @@ def _open_folder(directory: Path, *, split: str, labelled: bool | None, flag: st
             f"DIR/CLASS/IMAGE; 'unlabelled:{directory}' takes all without labels ({flag})"
         )
     index_of = {item: index for index, item in enumerate(classes)}
-    labels = [index_of[item.partition("/")[0]] for item in names]
+    labels = [index_of[composed(item.partition("/")[0])] for item in names]
     return FileSource(
         name, part, names=names, labels=labels, class_names=classes, ignored_names=ignored
     )
 
 
 def _open_list(path: Path, *, flag: str) -> FileSource:
-    """Open a text file: one path a line, relative to the file's folder, and a class after a tab or none."""
+    """Open a text file: one path a line, relative to the file's folder, and perhaps a class behind it.
+
+    The class stands after a tab, a comma or a blank; see ``name_lists`` for what a path may look like.
+    """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        rows = read_lines(path)
     except (OSError, UnicodeDecodeError) as error:
         accepted = "accepted: a text file in UTF-8 with one path a line"
         raise DataError(f"{path} cannot be read ({error}); {accepted} ({flag})") from None
-    rows = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    files = NamedFiles(path.parent, flag=flag)
+    if len(rows) > 1 and "." not in rows[0][1] and files.find(rows[0][1]) is None:
+        rows = rows[1:] if files.find(rows[1][1]) is not None else rows  # names of columns
     if not rows:
         raise DataError(f"{path} lists no images; accepted: one path a line ({flag})")
-    names, classes = [], []
-    for _, line in rows:
-        name, _, label = line.partition("\t")
-        names.append(name.rstrip("\r"))
-        classes.append(label.strip())
-    if not (path.parent / names[0]).exists():
+    if files.find(rows[0][1]) is None:
         raise DataError(
-            f"{path}, line {rows[0][0]}: {names[0]!r} does not exist; paths are relative to "
-            f"{path.parent} ({flag})"
+            f"{path}, line {rows[0][0]}: {missing_name(rows[0][1])[0]!r} does not exist; paths are "
+            f"relative to {path.parent} ({flag})"
         )
+    found = [files.find(line) or missing_name(line) for _, line in rows]
+    names, classes = [name for name, _ in found], [composed(label) for _, label in found]
     if not any(classes):
         return FileSource(path.stem, path.parent, names=names)
     if not all(classes):
         number = rows[classes.index("")][0]
         raise DataError(
-            f"{path}, line {number}: no class after a tab, as other lines have ({flag})"
+            f"{path}, line {number}: no class after a tab or a comma, as other lines have ({flag})"
         )
     ordered = sorted(set(classes))  # by code point, as the classes of a labelled folder
     index_of = {item: index for index, item in enumerate(ordered)}

@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from massrl.data.source import Normalization, Source
@@ -107,8 +108,12 @@ class PackedSource(Source):
     def fingerprint(self) -> str:
         """See ``Source.fingerprint``: that of the folder, if no image was re-encoded."""
         return files_fingerprint(
-            self.names, self._size.tolist(), labels=self.labels, class_names=self.class_names
+            self.names, self.sizes(), labels=self.labels, class_names=self.class_names
         )
+
+    def sizes(self) -> np.ndarray:
+        """See ``Source.sizes``."""
+        return np.asarray(self._size, np.int64)
 
     def __getstate__(self) -> dict[str, object]:
         state = {**vars(self), "_descriptors": {}}  # a worker opens its own

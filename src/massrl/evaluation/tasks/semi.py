@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from massrl.config.evaluation import EvaluateConfig, SemiConfig
 from massrl.data.label_lists import list_file
 from massrl.data.source import Source, Subset
+from massrl.data.sources.name_lists import FileNames, read_lines, readings
 from massrl.data.splits import balanced_subset
 from massrl.errors import DataError
 from massrl.evaluation.context import EvaluationContext
@@ -82,21 +83,20 @@ def labelled_fraction(source: Source, fraction: float, *, seed: int) -> Source:
 
 
 def listed_images(source: Source, file: Path) -> Source:
-    """Return the images that a list names by file name, one per line, with or without folders.
+    """Return the images that a list names, one per line, with or without folders and suffix.
 
     Raises:
         DataError: if the list cannot be read, or a line names no image of the source or several.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        names = [line.strip() for _, line in read_lines(file)]
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise DataError(f"{file} cannot be read: {reason} (--semi.lists)") from None
-    names = [line.strip() for line in lines if line.strip()]
-    by_name: dict[str, list[int]] = {}
-    for index in range(len(source)):
-        by_name.setdefault(Path(source.describe(index)).name, []).append(index)
-    found = [_matching(name, by_name.get(Path(name).name, []), source) for name in names]
+    files = FileNames([source.describe(index) for index in range(len(source))])
+    found = [
+        next(filter(None, (files.find(name) for name, _ in readings(line))), []) for line in names
+    ]
     missing = [name for name, indices in zip(names, found, strict=True) if not indices]
     if missing or not names:
         what = f"names {missing[0]} and {len(missing) - 1} more" if missing else "names no image"
@@ -108,14 +108,6 @@ def listed_images(source: Source, file: Path) -> Source:
                 f"tell them apart (--semi.lists)"
             )
     return Subset(source, sorted({index for (index,) in found}))
-
-
-def _matching(name: str, indices: Sequence[int], source: Source) -> list[int]:
-    """Return those of some images whose paths end in a name, which may have folders before it."""
-    parts = Path(name).parts
-    return [
-        index for index in indices if Path(source.describe(index)).parts[-len(parts) :] == parts
-    ]
 
 
 class SemiSupervised(Task):
