@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from massrl.runs import log
-from massrl.runs.log import TaskProgress, duration, logging_to
+from massrl.runs.log import TaskProgress, duration, held_messages, logging_to
 
 LOGGER = logging.getLogger("massrl")
 
@@ -95,3 +95,33 @@ def test_progress_is_shown_on_a_terminal_only() -> None:
             tasks = {task.description: task.completed for task in progress._progress.tasks}
         assert tasks == {"features of a": 3, "features of b": 2}
         assert bool(text.getvalue().strip()) == is_terminal
+
+
+def test_messages_before_the_log_come_first_in_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Guards what is said of the images, which are opened before there is a run folder."""
+    console, text = terminal()
+    with held_messages() as earlier:
+        LOGGER.info("only train/ is opened")
+        LOGGER.warning("images left out: 2")
+    with logging_to(tmp_path / "log.txt", console, earlier=earlier):
+        LOGGER.info("begun")
+    wanted = ["only train/ is opened", "images left out: 2", "begun"]
+    assert text.getvalue().splitlines() == wanted
+    assert [line[20:] for line in (tmp_path / "log.txt").read_text().splitlines()] == wanted
+    assert capsys.readouterr().err == ""
+
+
+def test_warnings_before_an_error_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    """Guards the reason of an error that was warned of, which else would be lost with the log."""
+
+    def fail() -> None:
+        with held_messages():
+            LOGGER.info("only train/ is opened")
+            LOGGER.warning("images left out: 2")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert capsys.readouterr().err == "images left out: 2\n"

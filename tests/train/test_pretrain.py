@@ -426,3 +426,22 @@ def test_full_disk_is_one_line_and_keeps_the_last_checkpoint(
     checkpoints = tmp_path / "run" / "checkpoints"
     assert [path.name for path in checkpoints.iterdir()] == ["last.ckpt"]
     assert load_checkpoint(checkpoints / "last.ckpt")["step"] == 4
+
+
+def test_log_begins_with_what_was_opened_and_left_out(tmp_path: Path) -> None:
+    """Guards images that are left out: at the start of a run, and of a resumed one."""
+    images = tmp_path / "images"
+    for part, seed in (("Train", 0), ("Test", 1)):
+        photos(images / part, "a", "b", seed=seed)
+        (images / part / "a" / "x.HEIC").write_bytes(b"x")
+    out = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        crash_at(patch, 2)
+        with pytest.raises(CrashError):
+            run(out, data={"train": str(images)}, train={"max_steps": 3})
+    lines = [line[20:] for line in (out / "log.txt").read_text(encoding="utf-8").splitlines()]
+    assert lines[0] == f"{images}: only Train/ is opened"
+    assert lines[1].startswith("images/Train: images left out: 1 (.heic 1); only .jpg ")
+    resume(out, console=quiet())
+    text = (out / "log.txt").read_text(encoding="utf-8")
+    assert text.count("images/Train: images left out: 1 (.heic 1)") == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -42,15 +42,58 @@ class _LogFile(logging.FileHandler):
         """Drop the message."""
 
 
+class _Held(logging.Handler):
+    """Keep messages."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 @contextmanager
-def logging_to(path: Path, console: Console) -> Iterator[None]:
-    """Send log messages to the terminal and, with the time, to a file, within the context."""
+def held_messages() -> Iterator[list[logging.LogRecord]]:
+    """Hold messages back that come before there is a log; an error lets warnings through.
+
+    Yields:
+        The messages, for ``logging_to``.
+    """
+    handler, level = _Held(), logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield handler.records
+    except BaseException:
+        for record in handler.records:
+            if logging.lastResort and record.levelno >= logging.lastResort.level:
+                logging.lastResort.handle(record)
+        raise
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@contextmanager
+def logging_to(
+    path: Path, console: Console, *, earlier: Sequence[logging.LogRecord] = ()
+) -> Iterator[None]:
+    """Send log messages to the terminal and, with the time, to a file, within the context.
+
+    Args:
+        path: the file.
+        console: the terminal.
+        earlier: messages of ``held_messages``, which come first.
+    """
     file = _LogFile(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     handlers = (file, _ConsoleHandler(console))
     logger.setLevel(logging.INFO)
     for handler in handlers:
         logger.addHandler(handler)
+        for record in earlier:
+            handler.handle(record)
     try:
         yield
     finally:

@@ -24,7 +24,7 @@ from massrl.registry import OPTIMIZERS
 from massrl.report.run_page import report_run
 from massrl.runs.environment import detect_hardware
 from massrl.runs.folder import RunFolder, resume_hint, save_config, with_policies
-from massrl.runs.log import logging_to
+from massrl.runs.log import held_messages, logging_to
 from massrl.train.checkpoint import restore_point
 from massrl.train.initialize import make_method
 from massrl.train.launch import process_group
@@ -91,7 +91,8 @@ def _process_group(train: TrainConfig) -> AbstractContextManager[World]:
 
 def _begin(requested: Config, world: World, *, console: Console, title: str) -> PretrainResult:
     """Resolve the configuration of a new run, write its folder, and train."""
-    source = training_source(requested.data)
+    with held_messages() as opening:
+        source = training_source(requested.data)
     requested = _on_devices(requested, world)
     resolved, notes = resolve_config(
         requested, source, detect_hardware(requested.train.accelerator)
@@ -106,7 +107,7 @@ def _begin(requested: Config, world: World, *, console: Console, title: str) -> 
         if requested.out
         else RunFolder.free(requested.recipe or source.name)
     )
-    with folder.lock(), logging_to(folder.log, console):
+    with folder.lock(), logging_to(folder.log, console, earlier=opening):
         views = with_policies(resolved.views, folder.copy_policies)
         resolved = replace(resolved, out=str(folder.path), views=views)
         log_config(resolved, source, notes)
@@ -132,8 +133,9 @@ def _continue(
     before = load_config(folder.config)
     config = resolve_resumed(before, _on_devices(requested, world))
     config = replace(config, out=str(folder.path))
-    source = training_source(config.data)
-    with folder.lock(), logging_to(folder.log, console):
+    with held_messages() as opening:
+        source = training_source(config.data)
+    with folder.lock(), logging_to(folder.log, console, earlier=opening):
         checkpoint = restore_point(folder, source)
         for flag, value in changed_fields(replace(before, out=config.out), config).items():
             logger.info("changed on resume: --%s %s", flag, value)

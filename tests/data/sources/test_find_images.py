@@ -207,8 +207,8 @@ def test_images_that_are_not_read_are_counted_by_suffix(
         warn_of_other_images("photos", tmp_path, ["notes.txt", "gone"])
     (record,) = caplog.records
     message = record.getMessage()
-    assert "photos: 5 images are left out (.heic 2, .cr2 1, .avif 1, without a suffix 1)" in message
-    assert "convert or rename them" in message
+    assert "photos: images left out: 5 (.heic 2, .cr2 1, .avif 1, without a suffix 1)" in message
+    assert "convert or rename the others" in message
 
 
 def test_subfolders_are_found_whatever_their_case(tmp_path: Path) -> None:

@@ -304,7 +304,7 @@ def test_folder_with_other_images_says_so_at_every_start(
         (tmp_path / "set" / part / "b.HEIC").write_bytes(b"x")
         with caplog.at_level(logging.WARNING):
             open_source(str(tmp_path / "set"), split=part)
-        assert f"set/{part}: 1 images are left out (.heic 1)" in caplog.text
+        assert f"set/{part}: images left out: 1 (.heic 1)" in caplog.text
 
 
 def test_test_images_are_not_pretrained_on_whatever_the_folder_is_called(

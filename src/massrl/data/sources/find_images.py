@@ -228,7 +228,7 @@ def warn_of_other_images(name: str, root: Path, ignored: Iterable[str]) -> None:
         found["without a suffix"] = nameless
     if found:
         logger.warning(
-            "%s: %d images are left out (%s): only %s files are read; convert or rename them to "
+            "%s: images left out: %d (%s); only %s files are read: convert or rename the others to "
             "include them",
             name,
             found.total(),

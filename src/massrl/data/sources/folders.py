@@ -164,8 +164,9 @@ def _open_folder(directory: Path, *, split: str, labelled: bool | None, flag: st
     part = enter_split(directory, split=split, flag=flag)
     name = directory.resolve().name or str(directory)
     if part != directory:
-        name = f"{name}/{part.relative_to(directory).as_posix()}"
-        logger.info("%s: of %s, only this part is opened", name, directory)
+        inner = part.relative_to(directory).as_posix()
+        logger.info("%s: only %s/ is opened", directory, inner)
+        name = f"{name}/{inner}"
     names, ignored = find_images(part, flag=flag, held_out=split in ("val", "whole"))
     warn_of_other_images(name, part, ignored)
     if not names:
