@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torchmetrics.detection import MeanAveragePrecision
 
 from massrl.data.annotated import Scene
 from massrl.errors import ConfigError
@@ -63,6 +64,47 @@ def test_precision_of_cases_placed_by_hand(
     precision = AveragePrecision(masks=False)
     precision.add(detections, truth)
     assert precision.metrics() == pytest.approx({"ap": ap, "ap50": ap50, "ap75": ap75}, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("detections", "truths"),
+    [
+        (found(), [scene()]),
+        (found((A, 0.9)), [scene(), scene()]),
+        (found((A, 0.9)), [scene(A, crowd=(True,))]),
+        (found((A, 0.9)), [replace(scene(A), difficult=np.array([True]))]),
+    ],
+)
+def test_precision_is_none_where_there_is_nothing_to_find(
+    detections: dict[str, torch.Tensor], truths: list[Scene]
+) -> None:
+    """Guards AP 0.00, as of a network that finds nothing; torchmetrics says -1.
+
+    To the kind belong images without objects, with crowds alone, and with difficult objects alone.
+    """
+    pytest.importorskip("pycocotools")
+    precision = AveragePrecision(masks=False)
+    for truth in truths:
+        precision.add(detections, truth)
+    assert precision.metrics() == {"ap": None, "ap50": None, "ap75": None}
+    reference = MeanAveragePrecision()
+    nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    reference.update([detections], [nothing])
+    assert float(reference.compute()["map"]) == -1
+
+
+def test_class_without_objects_does_not_count() -> None:
+    """Guards the mean against zeros of absent classes, and false detections of them; as torchmetrics."""
+    pytest.importorskip("pycocotools")
+    detections = found((A, 0.9), (B, 0.8))
+    detections["labels"] = torch.tensor([1, 3])
+    precision = AveragePrecision(masks=False)
+    precision.add(detections, scene(A))
+    reference = MeanAveragePrecision()
+    truth = {"boxes": torch.tensor([A]), "labels": torch.tensor([1])}
+    reference.update([detections], [truth])
+    assert precision.metrics()["ap"] == pytest.approx(100 * float(reference.compute()["map"]))
+    assert precision.metrics()["ap"] == pytest.approx(100)
 
 
 def test_difficult_object_removes_what_overlaps_it_by_half_and_nothing_else() -> None:

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import precision_recall_curve
 from sklearn.preprocessing import StandardScaler
 
-from massrl.errors import ConfigError
-from massrl.evaluation.multilabel import eleven_point_precision, multilabel_probe
+from massrl.errors import DataError
+from massrl.evaluation.multilabel import (
+    eleven_point_precision,
+    mean_precision,
+    multilabel_probe,
+    multilabel_target,
+)
 
 
 @pytest.mark.parametrize(
@@ -80,5 +86,46 @@ def test_classes_without_test_images_count_nowhere() -> None:
     result = multilabel_probe(values, truth, values, truth, class_names=("a", "b"))
     assert result.per_class["b"] is None
     assert result.map11 == result.per_class["a"]
-    with pytest.raises(ConfigError, match="no class has a test image"):
+    with pytest.raises(DataError, match="no class has a test image"):
         multilabel_probe(values, truth, values, 0 * truth, class_names=("a", "b"))
+
+
+@pytest.mark.parametrize("levels", [1, 2, 5, 1000])
+def test_equal_scores_rank_together_as_in_scikit_learn(levels: int) -> None:
+    """Guards classes that nothing was learned of: their figure depended on the order of the images."""
+    generator = np.random.default_rng(levels)
+    scores = generator.integers(0, levels, 60).astype(float)
+    truth = (generator.random(60) < 0.3).astype(int)
+    precision, recall, _ = precision_recall_curve(truth, scores)
+    wanted = [max(precision[:-1][recall[:-1] >= at - 1e-12]) for at in np.arange(11) / 10]
+    assert eleven_point_precision(scores, truth) == pytest.approx(100 * np.mean(wanted))
+    order = generator.permutation(60)
+    assert eleven_point_precision(scores[order], truth[order]) == pytest.approx(
+        100 * np.mean(wanted)
+    )
+
+
+def test_nothing_to_learn_or_to_find_is_refused() -> None:
+    """Guards a mean over no class, which was 0: no class in the test images, or in the training images.
+
+    A class that all training images have, or none, gives what guessing gives.
+    """
+    generator = np.random.default_rng(0)
+    values = torch.from_numpy(generator.normal(size=(40, 3)))
+    own = (values[:, 0] > 0).numpy().astype(np.int64)
+    truth = np.stack([own, own], axis=1)
+    names = ("a", "b")
+    for train_truth in (np.zeros_like(truth), -np.ones_like(truth)):
+        with pytest.raises(DataError, match="no class has a training image"):
+            multilabel_probe(values, train_truth, values, truth, class_names=names)
+    for test_truth in (np.zeros_like(truth), -np.ones_like(truth)):
+        with pytest.raises(DataError, match="no class has a test image"):
+            multilabel_probe(values, truth, values, test_truth, class_names=names)
+    train_truth = np.stack([own, np.zeros(40, np.int64)], axis=1)
+    result = multilabel_probe(values, train_truth, values, truth, class_names=names)
+    assert result.per_class["b"] == pytest.approx(100 * own.mean())
+    result = multilabel_probe(values, np.ones_like(truth), values, truth, class_names=names)
+    assert result.map11 == pytest.approx(100 * own.mean())
+    assert mean_precision([None, None]) is None
+    assert mean_precision([None, 40.0, 60.0]) == 50.0
+    assert multilabel_target(0 * truth).measure(torch.zeros(40, 2), 0 * truth) == 0.0

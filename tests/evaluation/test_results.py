@@ -11,10 +11,13 @@ import pytest
 
 from massrl.evaluation.results import (
     METRICS,
+    UNDEFINED,
     earlier_results,
+    headline_keys,
     headline_metrics,
     metric_keys,
     metric_label,
+    metric_text,
     read_results,
     results_name,
     same_weights,
@@ -141,3 +144,21 @@ def test_title_of_a_task_of_another_package_is_its_own(plugin: Callable[..., Pat
         {"massrl.tasks": {"own": "my_plugin:Own"}},
     )
     assert task_title("own") == "own k-NN"
+
+
+def test_metric_that_is_null_is_said_in_words() -> None:
+    """Guards figures where there is nothing to find: AP 0.00 looked like a network that finds nothing.
+
+    To the kind belong every metric of objects and pixels, that of several labels, and those of tasks of
+    other packages. Acc@5 of few classes is null since it does not apply, and is not mentioned.
+    """
+    nothing = {"ap": None, "ap50": None, "mask_ap": 12.0, "acc5": None}
+    assert headline_metrics(nothing) == {"mask_ap": 12.0}
+    assert headline_keys(nothing) == metric_keys([nothing]) == ["ap", "ap50", "mask_ap"]
+    assert metric_text(nothing, "ap", "{:.1f} %") == metric_text(nothing, None, "{}") == UNDEFINED
+    assert metric_text(nothing, "mask_ap", "{:.1f} %") == "12.0 %"
+    assert metric_text(nothing, "acc5", "{}") == metric_text(nothing, "miou", "{}") == "–"
+    assert metric_text({}, None, "{}") == "–"
+    assert headline_keys({"score": None, "headline": ["score"]}) == ["score"]
+    assert headline_keys({"map11": None, "metric": "map11"}) == ["map11"]
+    assert headline_keys({"acc1": 3.0, "acc5": None}) == ["acc1"]

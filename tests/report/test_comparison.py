@@ -144,3 +144,18 @@ def test_folder_without_results_or_given_twice_is_refused(tmp_path: Path) -> Non
         (tmp_path / "empty" / "results.json").write_text(content)
         with pytest.raises(DataError, match=r"results\.json has no results of massrl"):
             compared(tmp_path, one, str(tmp_path / "empty"))
+
+
+def test_metric_that_is_null_is_compared_in_words(tmp_path: Path) -> None:
+    """Guards a comparison with a backbone whose test images had nothing to find."""
+    lacking = {"acc1": None, "mean_per_class": None, "acc5": None}
+    one = written(tmp_path / "one", {"detect": result(**lacking, ap=None, ap50=None)})
+    two = written(tmp_path / "two", {"detect": result(**lacking, ap=12.5, ap50=30.0)})
+    comparison = compared(tmp_path, one, two)
+    assert comparison.headline_rows() == [["one", "nothing to find"], ["two", "12.50"]]
+    assert comparison.rows("ap50") == [["one", "nothing to find"], ["two", "30.00"]]
+    three = written(tmp_path / "three", {"detect": result(**lacking, ap=None)})
+    wanted = [["one", "nothing to find"], ["three", "nothing to find"]]
+    assert compared(tmp_path, one, three).headline_rows() == wanted
+    page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    assert "nothing to find" in page.text

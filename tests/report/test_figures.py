@@ -190,3 +190,18 @@ def test_results_of_another_packages_task_are_shown_by_its_own_title_and_metric(
     assert bars.series == [("a", [33.5])]
     table = metric_tables({"counting": counted})[0]
     assert table.rows[0][:2] == ["counting", "33.5 %"]
+
+
+def test_metric_that_is_null_has_a_word_in_the_table_and_no_bar() -> None:
+    """Guards a result where there was nothing to find against being left out, or drawn as 0."""
+    nothing = result(**{**DETECTED, "ap": None, "ap50": None, "mean_per_class": None})
+    backbones = {"trained": {"detect": nothing, "knn": result()}}
+    shown = main_results(backbones)
+    assert list(shown) == ["detect", "knn"]
+    tables = {table.title: table for table in metric_tables(shown)}
+    objects = tables["All metrics of objects"]
+    cells = dict(zip(objects.header, objects.rows[0], strict=True))
+    assert (cells["AP"], cells["AP50"]) == ("nothing to find", "nothing to find")
+    assert [bars.title for bars in accuracy_bars(backbones)] == ["Accuracy on the test images"]
+    other = {**backbones, "random init": {"detect": result(**DETECTED)}}
+    assert accuracy_bars(other)

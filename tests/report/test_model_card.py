@@ -14,7 +14,7 @@ from massrl.config.files import read_layers
 from massrl.config.parser import make_config
 from massrl.evaluation.feature_cache import network_fingerprint
 from massrl.report.model_card import Card, card_text, stored_metrics
-from massrl.weights.load import load_backbone
+from massrl.weights.load import load_backbone, random_backbone
 
 
 def card(**changes: Any) -> Card:
@@ -117,3 +117,22 @@ def test_metrics_of_other_weights_are_not_taken(content: dict[str, Any], tmp_pat
     assert stored_metrics(tmp_path, network) == ({}, {})
     (tmp_path / "results.json").write_text(json.dumps(content))
     assert stored_metrics(tmp_path, network) == ({}, {})
+
+
+def test_metric_that_is_null_is_said_in_words(tmp_path: Path) -> None:
+    """Guards the card of a backbone whose test images had nothing to find."""
+    network: Any = random_backbone(ABOUT)
+    network.about = ABOUT
+    on = {"val": {"name": "mine", "num_images": 7}}
+    content = {
+        "backbone": {**ABOUT, "fingerprint": network_fingerprint(network)},
+        "tasks": {"detect": {"ap": None, "ap50": 1.5, "data": on, "software": {}}},
+    }
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    tasks, _ = stored_metrics(tmp_path, network)
+    assert tasks == {
+        "object detection": ({"AP": "nothing to find", "AP50": "1.50"}, "7 images of mine")
+    }
+    assert "| object detection | AP | nothing to find | 7 images of mine |" in card_text(
+        card(tasks=tasks)
+    )

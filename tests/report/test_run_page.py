@@ -151,3 +151,15 @@ def test_feature_report_of_other_weights_is_not_shown(
     write_results(folder, {"knn": result()}, name="results-random-init.json")
     report_run(folder)
     assert loaded == [("features", "trained")]
+
+
+def test_result_with_nothing_to_find_is_shown_in_words(tmp_path: Path) -> None:
+    """Guards the page of a backbone whose only result is null."""
+    lacking = {"acc1": None, "mean_per_class": None, "acc5": None}
+    folder = RunFolder(tmp_path / "theirs-results")
+    write_results(folder, {"segment": result(**lacking, miou=None, pixel_accuracy=None)})
+    text = page_of(folder).text
+    assert "semantic segmentation, mean IoUnothing to find" in text
+    assert text.count("nothing to find") == 3
+    write_results(folder, {"detect": result(**lacking, ap=None), "knn": result()})
+    assert "k-NN classifies 75.0 %" in page_of(folder).text

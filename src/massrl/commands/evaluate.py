@@ -184,7 +184,7 @@ def _load_network(
 
 def run_evaluate(words: list[str]) -> int:
     """Run ``massrl evaluate`` and return the exit code."""
-    from massrl.evaluation.results import headline_metrics, metric_label
+    from massrl.evaluation.results import headline_keys, metric_label, metric_text
 
     backbone = first(words, "the run folder, file or name to evaluate")
     config = make(EvaluateConfig, arguments=words)
@@ -192,7 +192,8 @@ def run_evaluate(words: list[str]) -> int:
     width = max(map(len, tasks))
     for name, result in tasks.items():
         metrics = [
-            f"{metric_label(key)} {value:6.2f} %" for key, value in headline_metrics(result).items()
+            f"{metric_label(key)} {metric_text(result, key, '{:6.2f} %')}"
+            for key in headline_keys(result)
         ]
         print("   ".join([f"{name:<{width}}", *metrics, f"{result['num_images']:,} images"]))
     path = results_path(backbone, config)

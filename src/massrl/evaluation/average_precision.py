@@ -57,15 +57,23 @@ class AveragePrecision:
             truth["masks"] = torch.from_numpy(scene.masks)
         self._metric.update([found], [truth])
 
-    def metrics(self) -> dict[str, float]:
-        """Return ``ap``, ``ap50`` and ``ap75`` in percent, and ``mask_ap`` … where there are masks."""
+    def metrics(self) -> dict[str, float | None]:
+        """Return ``ap``, ``ap50`` and ``ap75`` in percent, and ``mask_ap`` … where there are masks.
+
+        Returns:
+            ``None`` for each of them where no image has an object, of which torchmetrics says -1.
+        """
         values = self._metric.compute()
         kinds = [("bbox_", ""), ("segm_", "mask_")] if self._masks else [("", "")]
         return {
-            f"{prefix}{name}": round(100 * max(0.0, float(values[f"{kind}{key}"])), 4)
+            f"{prefix}{name}": _percent(float(values[f"{kind}{key}"]))
             for kind, prefix in kinds
             for name, key in (("ap", "map"), ("ap50", "map_50"), ("ap75", "map_75"))
         }
+
+
+def _percent(value: float) -> float | None:
+    return round(100 * value, 4) if value >= 0 else None
 
 
 def _without_difficult(found: dict[str, Tensor], scene: Scene) -> tuple[dict[str, Tensor], Scene]:

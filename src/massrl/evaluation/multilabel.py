@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from massrl.data.splits import holdout
-from massrl.errors import ConfigError
+from massrl.errors import DataError
 from massrl.evaluation.finetune import TuningTarget
 from massrl.evaluation.tasks.linear import C_VALUES
 
@@ -63,29 +63,40 @@ def multilabel_probe(
         c_values: inverse regularisation strengths to select from.
 
     Raises:
-        ConfigError: if no class has a test image.
+        DataError: if no class has a training image, or none has a test image.
 
     Source: BYOL, arXiv 2006.07733, appendix D.1; VOC 2007's development kit for the metric.
     """
+    _check_classes(train_truth, test_truth)
     mean, scale = train.mean(0), train.std(0).clamp(min=1e-6)
     values, queries = (((item - mean) / scale).numpy() for item in (train, test))
     kept, held = holdout(None, _HOLDOUT, seed=seed, total=len(values))
     holdout_map: dict[float, float] = {}
     for c in sorted(c_values):
         scores = _fit(values[kept], train_truth[kept], values[held], c)
-        holdout_map[c] = mean_precision(precisions(scores, train_truth[held]))
+        holdout_map[c] = mean_precision(precisions(scores, train_truth[held])) or 0.0
     best = max(sorted(c_values), key=lambda c: holdout_map[c])
     each = precisions(_fit(values, train_truth, queries, best), test_truth)
-    if all(value is None for value in each):
-        raise ConfigError(
-            "no class has a test image, so that nothing can be evaluated (--transfer.sets)"
-        )
+    map11 = mean_precision(each)
+    assert map11 is not None
     return MultilabelResult(
-        map11=mean_precision(each),
+        map11=map11,
         per_class=dict(zip(class_names, each, strict=True)),
         c=best,
         holdout_map=holdout_map,
     )
+
+
+def _check_classes(train_truth: np.ndarray, test_truth: np.ndarray) -> None:
+    """Refuse images that no class can be learned from, or found in."""
+    if not (test_truth == 1).any():
+        raise DataError(
+            "no class has a test image, so that nothing can be evaluated (--transfer.sets)"
+        )
+    if not (train_truth == 1).any():
+        raise DataError(
+            "no class has a training image, so that nothing can be learned (--transfer.sets)"
+        )
 
 
 def _fit(values: np.ndarray, truth: np.ndarray, queries: np.ndarray, c: float) -> np.ndarray:
@@ -114,7 +125,7 @@ def multilabel_target(truth: np.ndarray) -> TuningTarget:
         truth=truth,
         num_outputs=truth.shape[1],
         loss=_counted_entropy,
-        measure=lambda scores, truth: mean_precision(precisions(scores.numpy(), truth)),
+        measure=lambda scores, truth: mean_precision(precisions(scores.numpy(), truth)) or 0.0,
     )
 
 
@@ -130,16 +141,17 @@ def precisions(scores: np.ndarray, truth: np.ndarray) -> list[float | None]:
     return [eleven_point_precision(scores[:, k], truth[:, k]) for k in range(truth.shape[1])]
 
 
-def mean_precision(each: Sequence[float | None]) -> float:
-    """Return the mean over the classes that have images."""
+def mean_precision(each: Sequence[float | None]) -> float | None:
+    """Return the mean over the classes that have images; ``None`` if none has."""
     values = [value for value in each if value is not None]
-    return sum(values) / max(1, len(values))
+    return sum(values) / len(values) if values else None
 
 
 def eleven_point_precision(scores: np.ndarray, truth: np.ndarray) -> float | None:
     """Return average precision as VOC 2007 defines it.
 
-    The mean, over the recalls 0, 0.1, …, 1, of the highest precision at that recall or a higher one.
+    The mean, over the recalls 0, 0.1, …, 1, of the highest precision at that recall or a higher one. Images
+    of equal scores rank together, so that their order does not matter.
 
     Args:
         scores: ``(n,)``, higher is more likely.
@@ -153,7 +165,8 @@ def eleven_point_precision(scores: np.ndarray, truth: np.ndarray) -> float | Non
     right = truth[counts][order] == 1
     if not right.any():
         return None
-    found = right.cumsum()
-    precision, recall = found / np.arange(1, len(right) + 1), found / right.sum()
+    ends = np.flatnonzero(np.diff(scores[counts][order], append=-np.inf))  # the last of equals
+    found = right.cumsum()[ends]
+    precision, recall = found / (ends + 1), found / right.sum()
     highest = [precision[recall >= wanted - 1e-12].max(initial=0.0) for wanted in _RECALLS]
     return 100.0 * float(np.mean(highest))

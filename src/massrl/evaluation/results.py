@@ -27,6 +27,11 @@ METRICS = {
 }
 
 
+UNDEFINED = "nothing to find"
+"""Said in place of a metric that is null, since no test image has what it is about."""
+_OF_IMAGES = ("acc1", "acc5", "mean_per_class")  # null where they do not apply, as of few classes
+
+
 def metric_label(key: str) -> str:
     """Return the name for people of a metric; of one that is not known, its key in words."""
     return METRICS.get(key, key.replace("_", " "))
@@ -38,13 +43,42 @@ def headline_metrics(result: Mapping[str, Any]) -> dict[str, float]:
     Args:
         result: of one task, as ``results.json`` stores it.
     """
-    order = dict.fromkeys([result.get("metric"), *result.get("headline", ()), *METRICS])
-    return {key: result[key] for key in order if isinstance(result.get(key), float | int)}
+    return {key: result[key] for key in _order(result) if isinstance(result.get(key), float | int)}
+
+
+def headline_keys(result: Mapping[str, Any]) -> list[str]:
+    """Return the keys of ``headline_metrics``, and those of metrics that are null."""
+    values = headline_metrics(result)
+    return [key for key in _order(result) if key in values or _is_undefined(result, key)]
+
+
+def _order(result: Mapping[str, Any]) -> list[str]:
+    keys = dict.fromkeys([result.get("metric"), *result.get("headline", ()), *METRICS])
+    return [key for key in keys if key is not None]
+
+
+def _is_undefined(result: Mapping[str, Any], key: str) -> bool:
+    return key not in _OF_IMAGES and key in result and result[key] is None
+
+
+def metric_text(result: Mapping[str, Any], key: str | None, number: str) -> str:
+    """Return a metric as text, ``UNDEFINED`` where it is null, and a dash where the result lacks it.
+
+    Args:
+        result: of one task, as ``results.json`` stores it.
+        key: of the metric; None for the headline metric.
+        number: how a number is written, such as ``"{:.1f} %"``.
+    """
+    values = headline_metrics(result)
+    key = key or next(iter(headline_keys(result)), "")
+    if key in values:
+        return number.format(values[key])
+    return UNDEFINED if _is_undefined(result, key) else "–"
 
 
 def metric_keys(results: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the keys of all headline metrics of some results, each once, well-known ones in their order."""
-    found = dict.fromkeys(key for result in results for key in headline_metrics(result))
+    found = dict.fromkeys(key for result in results for key in headline_keys(result))
     known = [key for key in METRICS if key in found]
     return [*known, *(key for key in found if key not in METRICS)]
 

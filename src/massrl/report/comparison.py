@@ -10,9 +10,10 @@ from typing import Any
 from massrl.config.evaluation import CompareConfig
 from massrl.errors import DataError
 from massrl.evaluation.results import (
-    headline_metrics,
+    headline_keys,
     metric_keys,
     metric_label,
+    metric_text,
     read_results,
     results_name,
     task_title,
@@ -58,21 +59,21 @@ class Comparison:
             name
             for results in self.backbones.values()
             for name, item in results.items()
-            if headline_metrics(item)
+            if headline_keys(item)
         ]
         return list(dict.fromkeys(names))
 
     def rows(self, metric: str) -> list[list[str]]:
         """Return a row for each backbone: its name, and a metric of each result in percent."""
         return [
-            [backbone, *(_text(results.get(name, {}).get(metric)) for name in self.result_names)]
+            [backbone, *(_text(results.get(name, {}), metric) for name in self.result_names)]
             for backbone, results in self.backbones.items()
         ]
 
     def headline_rows(self) -> list[list[str]]:
         """Return a row for each backbone: its name, and the headline metric of each result."""
         return [
-            [backbone, *(_text(_headline(results.get(name, {}))) for name in self.result_names)]
+            [backbone, *(_text(results.get(name, {})) for name in self.result_names)]
             for backbone, results in self.backbones.items()
         ]
 
@@ -206,9 +207,5 @@ def _without_lists(setting: Any) -> Any:
     return {key: value for key, value in setting.items() if key not in _LISTS}
 
 
-def _headline(result: Mapping[str, Any]) -> float | None:
-    return next(iter(headline_metrics(result).values()), None)
-
-
-def _text(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+def _text(result: Mapping[str, Any], metric: str | None = None) -> str:
+    return metric_text(result, metric, "{:.2f}")

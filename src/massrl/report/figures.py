@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from massrl.evaluation.data import SETS
-from massrl.evaluation.results import headline_metrics, metric_keys, metric_label, task_title
+from massrl.evaluation.results import (
+    headline_keys,
+    headline_metrics,
+    metric_keys,
+    metric_label,
+    metric_text,
+    task_title,
+)
 from massrl.evaluation.task import task_of
 from massrl.report.bar_chart import Bars
 from massrl.report.content import Block, Section
@@ -30,7 +37,7 @@ def are_results(results: Any) -> bool:
 def main_results(backbones: BackboneResults) -> Results:
     """Return the results with metrics of the trained weights, else of the random ones."""
     results = backbones.get("trained") or backbones.get("random init") or {}
-    return {name: item for name, item in results.items() if headline_metrics(item)}
+    return {name: item for name, item in results.items() if headline_keys(item)}
 
 
 def describe_test_images(result: Mapping[str, Any]) -> str:
@@ -128,7 +135,7 @@ def metric_tables(results: Results) -> list[Table]:
         rows = [
             [
                 task_title(result),
-                *(_percent(headline_metrics(item).get(key)) for key in keys),
+                *(metric_text(item, key, "{:.1f} %") for key in keys),
                 f"{item.get('labelled_images', item['data']['train']['num_images']):,}",
                 f"{item['seconds']:.1f}",
             ]

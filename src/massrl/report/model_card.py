@@ -11,15 +11,16 @@ from torch import nn
 
 from massrl.evaluation.feature_cache import network_fingerprint
 from massrl.evaluation.results import (
-    headline_metrics,
+    headline_keys,
     metric_label,
+    metric_text,
     read_results,
     same_weights,
     task_title,
 )
 from massrl.registry import POLICIES
 
-TaskMetrics = dict[str, tuple[dict[str, float], str]]
+TaskMetrics = dict[str, tuple[dict[str, str], str]]
 """Title of a task -> its metrics in percent by their names, and the images they were measured on."""
 
 
@@ -66,7 +67,10 @@ def stored_metrics(folder: Path, network: nn.Module) -> tuple[TaskMetrics, dict[
         return {}, {}
     tasks = {
         task_title(name): (
-            {metric_label(key): value for key, value in headline_metrics(result).items()},
+            {
+                metric_label(key): metric_text(result, key, "{:.2f}")
+                for key in headline_keys(result)
+            },
             f"{result['data']['val']['num_images']:,} images of {result['data']['val']['name']}",
         )
         for name, result in results.get("tasks", {}).items()
@@ -140,7 +144,7 @@ def _pretraining(card: Card) -> list[str]:
 
 def _metrics(card: Card) -> list[str]:
     rows = [
-        (task, name, f"{value:.2f}", images)
+        (task, name, value, images)
         for task, (metrics, images) in card.tasks.items()
         for name, value in metrics.items()
     ]

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from massrl.config.files import load_config
-from massrl.evaluation.results import headline_metrics, metric_label, read_results, task_title
+from massrl.evaluation.results import (
+    headline_keys,
+    headline_metrics,
+    metric_label,
+    metric_text,
+    read_results,
+    task_title,
+)
 from massrl.evaluation.task import task_of
 from massrl.images.pictures import save_picture
 from massrl.report.content import Block, Details, ReportContent, Section
@@ -141,7 +148,9 @@ def _read_results(folder: Path, *, random_init: bool) -> Results:
 def _lead(folder: RunFolder, results: Results, rows: Rows) -> str:
     """Return the first result, or else how far training is, in one sentence."""
     for name, item in results.items():
-        key, value = next(iter(headline_metrics(item).items()))
+        key, value = next(iter(headline_metrics(item).items()), ("", 0.0))
+        if not key:
+            continue
         if key != "acc1":
             return f"{task_title(name).capitalize()}: {metric_label(key)} {value:.1f} %."
         found = task_of(name)
@@ -174,9 +183,9 @@ def _run_facts(rows: Rows) -> list[tuple[str, str]]:
 def _result_facts(results: Results) -> list[tuple[str, str]]:
     facts = []
     for name, item in results.items():
-        key, value = next(iter(headline_metrics(item).items()))
+        key = headline_keys(item)[0]
         label = "top 1" if key == "acc1" else metric_label(key)
-        facts.append((f"{task_title(name)}, {label}", f"{value:.1f} %"))
+        facts.append((f"{task_title(name)}, {label}", metric_text(item, key, "{:.1f} %")))
     return facts
 
 
