@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from tests.conftest import photos
+from tests.data.conftest import coco, voc
 
 from massrl.cli import main
 from massrl.commands.data import CheckConfig, PackConfig, check_data, pack_data
@@ -142,3 +143,15 @@ def test_check_finds_images_that_are_in_training_and_validation(
         capsys.readouterr()
         assert main(["data", "check", *words]) == 1
         assert line in capsys.readouterr().out
+
+
+def test_check_tells_of_annotations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Guards objects that are left out, of COCO's files and of folders in VOC's layout."""
+    assert main(["data", "check", str(coco(tmp_path / "set"))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "own: 2 images, 2 readable"
+    assert "objects of own: 2 images, 1 objects in 1 of them" in lines
+    wanted = "objects of own: 1 of 3 objects are left out: 1 with a box of no width or height"
+    assert wanted in lines
+    assert main(["data", "check", str(voc(tmp_path / "VOC"))]) == 0
+    assert "objects of VOC/val: 1 images, 1 objects in 1 of them" in capsys.readouterr().out

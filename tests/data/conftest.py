@@ -39,8 +39,12 @@ def voc(root: Path, names: tuple[str, str] = ("cell", "plate")) -> Path:
 
 
 def masked(root: Path, mask: Image.Image, *, names: str | None = None) -> Path:
-    """Write the layout with a mask for its second image, and ``labelmap.txt`` where names are given."""
+    """Write the layout with a mask for its second image, and ``labelmap.txt`` where names are given.
+
+    The image has the mask's size.
+    """
     voc(root)
+    Image.new("RGB", mask.size).save(root / "JPEGImages" / "i1.png")
     (root / "ImageSets" / "Segmentation").mkdir()
     (root / "ImageSets" / "Segmentation" / "train.txt").write_text("i1\n")
     (root / "SegmentationClass").mkdir()

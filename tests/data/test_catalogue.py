@@ -16,6 +16,7 @@ from tests.data.conftest import coco, voc
 from massrl.data.catalogue import (
     absolute_spec,
     contains,
+    describe_annotations,
     is_name,
     multilabel_specs,
     open_objects,
@@ -304,3 +305,31 @@ def test_table_names_each_kind_of_source_once() -> None:
     assert len(set(names)) == len(names)
     assert {"shapes", "cifar10", "voc2007"} <= set(names)
     assert [kind.is_fallback for kind in kinds] == [False] * (len(kinds) - 1) + [True]
+
+
+def test_annotations_are_described_with_counts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards objects that vanish without a word: ``data check`` and every opening say them."""
+    root = voc(tmp_path / "set")
+    lines = describe_annotations(str(root), flag="IMAGES")
+    left_out = "objects are left out: {} with a box of no width or height"
+    assert lines == [
+        "objects of set/train: 2 images, 2 objects in 2 of them",
+        f"objects of set/train: 2 of 6 {left_out.format(2)}",
+        "objects of set/val: 1 images, 1 objects in 1 of them",
+        f"objects of set/val: 1 of 3 {left_out.format(1)}",
+    ]
+    assert not caplog.messages
+    open_objects(str(root), flag="--data.train")
+    assert caplog.messages == [f"set/train: 2 of 6 {left_out.format(2)}"]
+    file = coco(tmp_path / "coco")
+    assert (
+        describe_annotations(str(file), flag="x")[0]
+        == "objects of own: 2 images, 1 objects in 1 of them"
+    )
+    file.write_text("{}")
+    (line,) = describe_annotations(str(file), flag="IMAGES")
+    assert line.startswith("objects of train cannot be used: ")
+    for spec in ("shapes", "voc2007", str(tmp_path)):
+        assert describe_annotations(spec, flag="x") == []

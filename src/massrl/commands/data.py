@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -28,11 +28,11 @@ class CheckConfig:
     """Decode every image once, and list the broken ones."""
 
     images: str = ""
-    """Folder, list of paths or name."""
+    """Folder, list of paths, name, or annotation file of COCO."""
     val: str | None = None
     """Validation images, of which none may be among the images; default those of a divided folder."""
     root: str | None = None
-    """Folder where named data sets are stored or downloaded to."""
+    """Folder where named data sets are stored or downloaded to, or of COCO's images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,15 +81,25 @@ def check_data(
         DataError: if the source cannot be used.
     """
     from massrl.data.build import open_images, open_parts
+    from massrl.data.catalogue import describe_annotations
     from massrl.data.check import check_source
+    from massrl.data.source import Source
+    from massrl.data.sources.coco import CocoSource
     from massrl.runs.log import TaskProgress
 
     content = {"images": config} if isinstance(config, str) else config
     wanted = content if isinstance(content, CheckConfig) else make(CheckConfig, content)
-    source = open_images(wanted.images, root=wanted.root, whole=True)
+    annotations = describe_annotations(wanted.images, root=wanted.root, flag="IMAGES")
+    source: Source
+    if wanted.images.endswith(".json"):  # the images that it annotates
+        folder = Path(wanted.root).expanduser() if wanted.root else None
+        source = CocoSource(Path(wanted.images).expanduser(), images=folder, flag="IMAGES")
+    else:
+        source = open_images(wanted.images, root=wanted.root, whole=True)
     parts = open_parts(source, wanted.images, wanted.val, root=wanted.root)
     with TaskProgress(console or _terminal()) as progress:
-        return check_source(source, parts=parts, progress=partial(progress, "checking"))
+        report = check_source(source, parts=parts, progress=partial(progress, "checking"))
+    return replace(report, annotations=tuple(annotations))
 
 
 def pack_data(

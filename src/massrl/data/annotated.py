@@ -10,6 +10,7 @@ import numpy as np
 
 from massrl.data.source import Source, Subset
 from massrl.errors import DataError
+from massrl.images.decode import decode
 
 IGNORED = 255  # in a label map: pixels that neither training nor evaluation counts
 
@@ -43,11 +44,13 @@ class ObjectSource(Source):
         object_names: name of each class of objects.
         has_masks: whether the objects' pixels are known.
         has_maps: whether a class is known for every pixel.
+        notes: sentences on what was converted or left out of the annotations.
     """
 
     object_names: tuple[str, ...]
     has_masks: bool = False
     has_maps: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def used_names(self) -> tuple[str, ...]:
@@ -65,6 +68,26 @@ class ObjectSource(Source):
         Raises:
             ImageError: if it cannot be read.
         """
+
+    def image(self, index: int) -> np.ndarray:
+        """Return an image as its annotations see it: as stored, where they belong to the stored one.
+
+        Returns:
+            uint8 ``(H, W, 3)``, RGB; that of ``scene``.
+
+        Raises:
+            ImageError: if it cannot be read.
+        """
+        return decode(self.read(index), name=self.describe(index))
+
+    def object_counts(self) -> np.ndarray | None:
+        """Return how many objects of each image training and evaluation count.
+
+        Returns:
+            int64 ``(n,)``, without crowds and difficult objects; None where it is not known before the
+            images are read.
+        """
+        return None
 
     def image_labels(self) -> np.ndarray:
         """Return which classes each image shows.
@@ -136,10 +159,20 @@ class ObjectSubset(Subset, ObjectSource):
         self._whole = source
         self.object_names = source.object_names
         self.has_masks, self.has_maps = source.has_masks, source.has_maps
+        self.notes = source.notes
 
     def scene(self, index: int) -> Scene:
         """See ``ObjectSource.scene``."""
         return self._whole.scene(int(self.indices[index]))
+
+    def image(self, index: int) -> np.ndarray:
+        """See ``ObjectSource.image``."""
+        return self._whole.image(int(self.indices[index]))
+
+    def object_counts(self) -> np.ndarray | None:
+        """See ``ObjectSource.object_counts``."""
+        counts = self._whole.object_counts()
+        return None if counts is None else np.asarray(counts[self.indices])
 
     def image_labels(self) -> np.ndarray:
         """See ``ObjectSource.image_labels``."""

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from massrl.data.annotated import ObjectSource
 from massrl.data.source import Source
 from massrl.data.sources.base import OpenOptions, SourceKind, parse_spec
@@ -175,9 +177,44 @@ def open_objects(
     options = OpenOptions(split=split, root=_folder(root), download=download, flag=flag)
     for kind in source_kinds():
         if kind.matches_objects(parsed):
-            return kind.open_objects(parsed, options, maps=maps)
+            source = kind.open_objects(parsed, options, maps=maps)
+            for note in source.notes:
+                logger.warning("%s: %s", source.name, note)
+            return source
     accepted = ", or ".join(kind.objects_form for kind in source_kinds() if kind.objects_form)
     raise DataError(f"{spec!r} has no objects; accepted: {accepted} ({flag})")
+
+
+def describe_annotations(spec: str, *, root: str | Path | None = None, flag: str) -> list[str]:
+    """Return what is in the annotations of a folder or file, a sentence each; nothing without annotations.
+
+    What is left out of them or converted is said, and why a part cannot be used.
+
+    Args:
+        spec: as for ``open_objects``.
+        root: folder of COCO's images, where they are elsewhere.
+        flag: where the user gave the spec, for errors.
+    """
+    parsed = parse_spec(spec)
+    kind = next((kind for kind in source_kinds() if kind.matches_objects(parsed)), None)
+    if kind is None or kind.is_name(parsed):
+        return []
+    lines = []
+    for split, maps in kind.annotated_parts(parsed):
+        options = OpenOptions(split=split, root=_folder(root), download=False, flag=flag)
+        what = "class maps" if maps else "objects"
+        try:
+            source = kind.open_objects(parsed, options, maps=maps)
+        except DataError as error:
+            lines.append(f"{what} of {split} cannot be used: {error}")
+            continue
+        counts = source.object_counts()
+        number = ""
+        if counts is not None:
+            number = f", {counts.sum()} objects in {np.count_nonzero(counts)} of them"
+        lines.append(f"{what} of {source.name}: {len(source)} images{number}")
+        lines += [f"{what} of {source.name}: {note}" for note in source.notes]
+    return lines
 
 
 def _folder(root: str | Path | None) -> Path | None:

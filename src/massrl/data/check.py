@@ -42,6 +42,7 @@ class CheckReport:
         ignored: names of the files beside the images that are no images.
         class_counts: number of images of each class; empty when unlabelled.
         shared: names of a training and of a validation image with the same content, for each of the latter.
+        annotations: sentences on the objects in the images; see ``describe_annotations``.
     """
 
     name: str
@@ -55,6 +56,7 @@ class CheckReport:
     ignored: tuple[str, ...]
     class_counts: dict[str, int]
     shared: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -79,6 +81,7 @@ class CheckReport:
             lines.append(f"classes: {len(sizes)}, with {sizes[0]} to {sizes[-1]} images each")
         else:
             lines.append("classes: none (unlabelled)")
+        lines += self.annotations
         lines += [f"broken: {name}: {reason}" for name, reason in self.broken]
         duplicates = [f"same content: {' = '.join(group)}" for group in self.duplicates]
         lines += _shortened(duplicates, "more groups with the same content")

@@ -1,22 +1,29 @@
-"""COCO's layout: one JSON file of images, categories, boxes and masks."""
+"""COCO's layout: one JSON file of images, categories, boxes and masks, against pycocotools."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from tests.data.conftest import coco
+from torchmetrics.detection import MeanAveragePrecision
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize
+from torchvision.tv_tensors import BoundingBoxes, Mask
 
 from massrl.data.annotated import IGNORED, remap_object_classes
 from massrl.data.catalogue import open_objects
 from massrl.data.sources.base import parse_spec
-from massrl.data.sources.coco import CocoKind, CocoSource, object_mask
-from massrl.errors import ConfigError, DataError
+from massrl.data.sources.coco import CocoKind, CocoSource
+from massrl.errors import DataError
 
 
 def test_objects_have_boxes_masks_and_crowds(tmp_path: Path) -> None:
@@ -123,13 +130,6 @@ def test_objects_without_masks_have_boxes_only(tmp_path: Path) -> None:
     assert source.scene(0).boxes.shape == (2, 4)
 
 
-def test_mask_without_pycocotools_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards a bare ``ImportError``."""
-    monkeypatch.setitem(sys.modules, "pycocotools", None)
-    with pytest.raises(ConfigError, match=r"pip install 'massrl\[detect\]'"):
-        object_mask([[0, 0, 1, 0, 1, 1]], (4, 4))
-
-
 def test_broken_mask_is_named_with_its_annotation(tmp_path: Path) -> None:
     """Guards against a traceback of pycocotools."""
     pytest.importorskip("pycocotools")
@@ -160,3 +160,147 @@ def test_kind_takes_json_files_for_tasks_with_objects_only() -> None:
     assert not kind.matches_objects(parse_spec("photos"))
     assert not kind.matches(parse_spec("own.json"))
     assert kind.validation_spec(parse_spec("own.json")) is None
+
+
+def annotated(
+    folder: Path, *, file_size: tuple[int, int], orientation: int = 1, suffix: str = "jpg"
+) -> Path:
+    """Write an image that was annotated at 60 × 40, and whose file now has another size; width first."""
+    folder.mkdir()
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    pixels = np.zeros((file_size[1], file_size[0], 3), np.uint8)
+    Image.fromarray(pixels).save(folder / f"a.{suffix}", exif=exif)
+    outline = [10.0, 4.0, 50.0, 4.0, 50.0, 20.0, 30.0, 36.0]
+    mask = np.zeros((40, 60), np.uint8, order="F")
+    mask[20:30, 2:14] = 1
+    runs = pytest.importorskip("pycocotools.mask").encode(mask)
+    content = {
+        "images": [{"id": 1, "file_name": f"a.{suffix}", "width": 60, "height": 40}],
+        "categories": [{"id": 1, "name": "x"}],
+        "annotations": [
+            {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 4, 40, 32], "iscrowd": 0}
+            | {"segmentation": [outline], "area": 1},
+            {"id": 2, "image_id": 1, "category_id": 1, "bbox": [2, 20, 12, 10], "iscrowd": 0}
+            | {"segmentation": {"size": [40, 60], "counts": runs["counts"].decode()}, "area": 1},
+        ],
+    }
+    (folder / "a.json").write_text(json.dumps(content))
+    return folder / "a.json"
+
+
+def reference(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return boxes, x1, y1, x2, y2, and masks as pycocotools reads them at the annotated size."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco_file = pytest.importorskip("pycocotools.coco").COCO(str(file))
+    items = coco_file.loadAnns(coco_file.getAnnIds())
+    boxes = np.array([item["bbox"] for item in items], float)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes, np.stack([coco_file.annToMask(item) for item in items]).astype(bool)
+
+
+PYCOCOTOOLS = pytest.mark.filterwarnings("ignore:__array__ implementation")
+
+
+@PYCOCOTOOLS
+def test_turned_photograph_is_left_as_stored_where_it_was_annotated_so(tmp_path: Path) -> None:
+    """Guards photographs of telephones: AP 83.8 became 0.48 in silence. See ``test_frames`` for the kind."""
+    for orientation in (6, 8, 5, 7):
+        file = annotated(tmp_path / str(orientation), file_size=(60, 40), orientation=orientation)
+        source = CocoSource(file, flag="x")
+        boxes, masks = reference(file)
+        scene = source.scene(0)
+        assert scene.image.shape[:2] == source.image(0).shape[:2] == (40, 60)
+        assert np.array_equal(scene.boxes, boxes)
+        assert scene.masks is not None
+        assert np.array_equal(scene.masks, masks)
+        assert source.notes[0].startswith("1 images are left as stored")
+    upright = CocoSource(
+        annotated(tmp_path / "turned", file_size=(40, 60), orientation=6), flag="x"
+    )
+    assert upright.scene(0).image.shape[:2] == (40, 60)
+    assert upright.notes == ()
+
+
+@PYCOCOTOOLS
+@pytest.mark.parametrize(("size", "orientation"), [((30, 20), 1), ((120, 80), 1), ((15, 10), 8)])
+def test_file_of_another_size_has_its_boxes_and_masks_scaled(
+    tmp_path: Path, size: tuple[int, int], orientation: int
+) -> None:
+    """Guards files that were shrunk after annotation, turned ones among them: boxes ten times too far off.
+
+    The reference is annotated pixels, scaled by torchvision's own resizing of boxes and masks.
+    """
+    file = annotated(tmp_path / "set", file_size=size, orientation=orientation, suffix="png")
+    source = CocoSource(file, flag="x")
+    boxes, masks = reference(file)
+    scene = source.scene(0)
+    scaled = resize(
+        BoundingBoxes(torch.from_numpy(boxes), format="XYXY", canvas_size=(40, 60)),
+        list(size[::-1]),
+    )
+    assert scene.image.shape[:2] == size[::-1]
+    np.testing.assert_allclose(scene.boxes, scaled.numpy(), atol=1e-4)
+    assert scene.masks is not None
+    nearest = InterpolationMode.NEAREST_EXACT
+    wanted = resize(Mask(torch.from_numpy(masks)), list(size[::-1]), interpolation=nearest).numpy()
+    assert np.array_equal(scene.masks[1], wanted[1])  # of run lengths
+    shared = (scene.masks[0] & wanted[0]).sum() / (scene.masks[0] | wanted[0]).sum()
+    assert shared > 0.8  # of a polygon, whose points are scaled
+    assert "scaled to the size of the file, such as a.png, annotated at 60 × 40" in source.notes[-1]
+    # Objects found where an independent hand puts them are all right.
+    metric = MeanAveragePrecision()
+    found = {"boxes": scaled.float(), "labels": torch.tensor([1, 1]), "scores": torch.ones(2)}
+    truth = {"boxes": torch.from_numpy(scene.boxes), "labels": torch.from_numpy(scene.labels + 1)}
+    metric.update([found], [truth])
+    assert float(metric.compute()["map"]) == pytest.approx(1)
+
+
+def test_image_of_other_proportions_is_refused(tmp_path: Path) -> None:
+    """Guards crops, and swapped sizes that no EXIF orientation explains."""
+    for name, size in (("crop", (50, 40)), ("swapped", (40, 60))):
+        file = annotated(tmp_path / name, file_size=size)
+        with pytest.raises(DataError, match=r"a\.jpg has .* is annotated at 60 × 40.*\(--x\)"):
+            CocoSource(file, flag="--x")
+
+
+def test_unusable_boxes_are_counted_by_reason(tmp_path: Path) -> None:
+    """Guards objects that vanish: boxes of nothing, of no numbers, outside, of no image, and doubles.
+
+    What is partly outside is clipped, as torchvision does, and counts.
+    """
+
+    def change(content: dict[str, Any]) -> None:
+        plain = {"image_id": 7, "category_id": 2}
+        boxes = [
+            [0, 0, -3, 4],
+            [float("nan"), 0, 3, 4],
+            [0, 0, float("inf"), 4],
+            [13, 0, 3, 4],
+            [-9, 0, 3, 4],
+            [10, 8, 30, 40],
+        ]
+        content["annotations"] = [
+            *content["annotations"],
+            *({**plain, "id": number, "bbox": box} for number, box in enumerate(boxes)),
+            {**plain, "id": 90, "bbox": [1, 1, 2, 2], "image_id": 99},
+            {**plain, "id": 91, "bbox": [1, 1, 2, 2]},
+            {**plain, "id": 91, "bbox": [1, 1, 2, 2]},
+            {**plain, "id": 91, "bbox": [1, 1, 3, 3]},
+        ]
+
+    source = CocoSource(changed(coco(tmp_path / "set"), change), flag="x")
+    assert source.object_counts().tolist() == [4, 0]
+    assert source.scene(0).boxes.tolist() == [
+        [2, 3, 6, 8],
+        [0, 0, 1, 10],
+        [10, 8, 12, 10],
+        [1, 1, 3, 3],
+        [1, 1, 4, 4],
+    ]
+    assert source.notes == (
+        "8 of 13 objects are left out: 1 of no image in the file, 1 that stand twice in the file, "
+        "2 with a box of no width or height, 2 with a box whose numbers are not finite, "
+        "2 with a box outside the image",
+        "3 of 5 objects have no mask, so that no mask is used",
+    )

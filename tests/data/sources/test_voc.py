@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-from tests.data.conftest import voc
+from PIL import Image
+from tests.data.conftest import masked, voc
 
 from massrl.data.catalogue import open_objects, open_source
 from massrl.data.sources.base import OpenOptions, parse_spec
@@ -190,3 +192,92 @@ def test_annotations_without_objects_are_refused(tmp_path: Path) -> None:
         file.write_text("<annotation></annotation>")
     with pytest.raises(DataError, match="has no objects in its annotations"):
         VocSource(root, flag="--data.train")
+
+
+def resized(root: Path, size: tuple[int, int], *, orientation: int = 1) -> Path:
+    """Write the first image of the layout, annotated at 20 × 10, at another size; width first."""
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    (root / "JPEGImages" / "i0.png").unlink()
+    Image.new("RGB", size).save(root / "JPEGImages" / "i0.jpg", exif=exif)
+    return root
+
+
+def test_boxes_belong_to_the_annotated_size(tmp_path: Path) -> None:
+    """Guards turned photographs and shrunk files. See ``test_frames`` for the kind.
+
+    The first object is x 0 to 10 and y 1 to 10 of 20 × 10, counted from VOC's own numbers by hand.
+    """
+    turned = VocSource(resized(voc(tmp_path / "a"), (20, 10), orientation=6), flag="x")
+    assert turned.scene(0).image.shape == turned.image(0).shape == (10, 20, 3)
+    assert turned.scene(0).boxes[0].tolist() == [0, 1, 10, 10]
+    assert turned.notes[0].startswith("1 images are left as stored")
+    shrunk = VocSource(resized(voc(tmp_path / "b"), (10, 5)), flag="x")
+    assert shrunk.scene(0).boxes.tolist() == [[0, 0.5, 5, 5], [5, 0, 10, 2]]
+    assert shrunk.scene(1).boxes[0].tolist() == [0, 1, 10, 10]
+    assert "boxes and masks of 1 images are scaled" in shrunk.notes[0]
+    with pytest.raises(DataError, match=r"i0\.jpg has 10 × 20 pixels, but is annotated at 20 × 10"):
+        VocSource(resized(voc(tmp_path / "c"), (10, 20)), flag="x")
+    root = resized(voc(tmp_path / "d"), (30, 20))
+    for file in (root / "Annotations").iterdir():
+        file.write_text(file.read_text().replace("<width>20", "<width>0"))
+    assert VocSource(root, flag="x").scene(0).boxes[0].tolist() == [0, 1, 10, 10]
+
+
+def test_unusable_boxes_are_counted(tmp_path: Path) -> None:
+    """Guards objects that vanish; those of the layout's third box have no width."""
+    root = voc(tmp_path / "set")
+    file = root / "Annotations" / "i0.xml"
+    file.write_text(file.read_text().replace("<xmin>1<", "<xmin>nan<").replace("11<", "21<"))
+    source = VocSource(root, flag="x")
+    assert source.notes == (
+        "4 of 6 objects are left out: 1 with a box whose numbers are not finite, 1 with a box outside the "
+        "image, 2 with a box of no width or height",
+    )
+    assert source.object_counts().tolist() == [0, 1]  # the others are difficult
+    assert [len(source.scene(index).boxes) for index in range(2)] == [0, 2]
+
+
+def test_images_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Guards an image that gets the objects of another; files beside the images are none."""
+    root = voc(tmp_path / "set")
+    (root / "JPEGImages" / "i0.txt").write_text("")
+    assert VocSource(root, flag="x").describe(0).endswith("i0.png")
+    shutil.copy(root / "JPEGImages" / "i0.png", root / "JPEGImages" / "i0.jpg")
+    with pytest.raises(DataError, match=r"several images of the name i0: i0\.jpg, i0\.png \(--x\)"):
+        VocSource(root, flag="--x")
+
+
+def test_masks_of_another_size_are_scaled_or_refused(tmp_path: Path) -> None:
+    """Guards masks on their side and of shrunk files, against Pillow's resizing."""
+    numbers = np.zeros((10, 20), np.uint8)
+    numbers[2:7, 3:12] = 15
+    root = masked(tmp_path / "set", Image.fromarray(numbers))
+    for size, scale in (((40, 20), True), ((10, 5), True), ((20, 10), False)):
+        Image.new("RGB", size).save(root / "JPEGImages" / "i1.png")
+        source = VocSource(root, maps=True, flag="x")
+        wanted = Image.fromarray(numbers).resize(size, Image.Resampling.NEAREST)
+        assert np.array_equal(source.label_map(0), np.array(wanted))
+        assert source.image(0).shape[:2] == size[::-1]
+        assert bool(source.notes) is scale
+    exif = Image.Exif()
+    exif[0x112] = 8
+    Image.new("RGB", (20, 10)).save(root / "JPEGImages" / "i1.png", exif=exif)
+    assert VocSource(root, maps=True, flag="x").image(0).shape[:2] == (10, 20)
+    Image.new("RGB", (10, 20)).save(root / "JPEGImages" / "i1.png")
+    with pytest.raises(DataError, match="has 10 × 20 pixels, but is annotated at 20 × 10"):
+        VocSource(root, maps=True, flag="x")
+    (root / "SegmentationClass" / "i1.png").unlink()
+    with pytest.raises(DataError, match=r"i1\.png cannot be read"):
+        VocSource(root, maps=True, flag="x")
+
+
+def test_parts_to_check_are_those_with_lists(tmp_path: Path) -> None:
+    """Guards ``massrl data check`` against faults of parts that a folder does not have."""
+    root = voc(tmp_path / "set")
+    parts = VocKind().annotated_parts
+    assert parts(parse_spec(str(root))) == [("train", False), ("val", False)]
+    (root / "ImageSets" / "Segmentation").mkdir()
+    (root / "ImageSets" / "Segmentation" / "trainval.txt").write_text("i0\n")
+    (root / "ImageSets" / "Main" / "test.txt").unlink()
+    assert parts(parse_spec(str(root))) == [("train", False), ("train", True)]

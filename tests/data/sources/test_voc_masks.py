@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +96,134 @@ def test_classes_are_numbered_as_another_source_does(tmp_path: Path) -> None:
     assert (
         VocMasks(masked(tmp_path / "voc", Image.fromarray(NUMBERS)), flag="x").names == VOC_CLASSES
     )
+
+
+CELL = "background:0,0,0\ncell:255,255,255\n"
+OBJECT = np.zeros((10, 20), np.uint8)
+OBJECT[2:7, 3:12] = 1
+
+
+def grey_mask(mode: str, value: int) -> Image.Image:
+    """Return a mask whose object has a grey, of 8 bits, as the mode writes it."""
+    grey = Image.fromarray(OBJECT * np.uint8(value))
+    if mode in ("1", "RGB", "RGBA", "LA", "P", "L"):
+        return grey.convert(mode)
+    if mode == "P of two":
+        mask = Image.fromarray(OBJECT, mode="P")
+        mask.putpalette([0, 0, 0] + 3 * [value])
+        return mask
+    factor = 257 if mode == "I;16" else 1  # white of 16 bits, or 8 bits in 16
+    return Image.fromarray(np.asarray(grey).astype(np.uint16) * np.uint16(factor))
+
+
+MODES = ("1", "L", "LA", "P", "P of two", "RGB", "RGBA", "I;16", "8 in I;16")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_white_object_that_the_label_map_names_is_an_object(tmp_path: Path, mode: str) -> None:
+    """Guards masks of 0 and 255: every object pixel was ignored, pixel accuracy 99.97 %, not a word.
+
+    To the kind belong all of Pillow's modes of PNG files, palettes of greys and of two colours, white of 16
+    bits, other greys than white, and masks of numbers beside a label map that names white; see below.
+    """
+    root = masked(tmp_path / "set", grey_mask(mode, 255), names=CELL)
+    assert np.array_equal(VocMasks(root, flag="x").read("i1"), OBJECT)
+
+
+@pytest.mark.parametrize("mode", MODES[1:])
+def test_grey_object_that_the_label_map_names_is_an_object(tmp_path: Path, mode: str) -> None:
+    """Guards spacings such as 0, 128, 255."""
+    names = "background:0,0,0\nedge:255,255,255\ncell:128,128,128\n"
+    root = masked(tmp_path / "set", grey_mask(mode, 128), names=names)
+    assert np.array_equal(VocMasks(root, flag="x").read("i1"), 2 * OBJECT)
+
+
+@pytest.mark.parametrize("names", [CELL, "background:0,0,0\ncell:128,0,0\n", None])
+@pytest.mark.parametrize("mode", ["L", "P", "8 in I;16"])
+def test_white_is_ignored_where_masks_hold_numbers(
+    tmp_path: Path, mode: str, names: str | None
+) -> None:
+    """Guards VOC's rule, 255 for ignored, for whole folders: one mask with numbers decides for all."""
+    root = masked(tmp_path / "set", grey_mask(mode, 255), names=names)
+    grey_mask(mode, 1).save(root / "SegmentationClass" / "i2.png")
+    masks = VocMasks(root, flag="x")
+    white = masks.read("i1")
+    assert set(white[OBJECT > 0].tolist()) == {IGNORED}
+    assert not white[OBJECT == 0].any()
+    assert np.array_equal(masks.read("i2"), OBJECT)
+
+
+@pytest.mark.parametrize(("bits", "step"), [(1, 255), (2, 85), (4, 17)])
+def test_numbers_of_few_bits_are_those_stored(tmp_path: Path, bits: int, step: int) -> None:
+    """Guards masks of 1, 2 and 4 bits, whose numbers Pillow scales to 255."""
+    root = masked(tmp_path / "set", grey_mask("L", 0))
+    name = root / "SegmentationClass" / "i1.png"
+    name.write_bytes(png(OBJECT, bits=bits))
+    with Image.open(name) as opened:
+        assert np.array_equal(np.array(opened.convert("L")), OBJECT * step)
+    assert np.array_equal(VocMasks(root, flag="x").read("i1"), OBJECT)
+    (root / "labelmap.txt").write_text(f"background:0,0,0\ncell:{step},{step},{step}\n")
+    assert np.array_equal(VocMasks(root, flag="x").read("i1"), OBJECT)
+
+
+def png(numbers: np.ndarray, *, bits: int) -> bytes:
+    """Return a grey PNG file of this depth, written as its specification says."""
+    rows = []
+    for row in numbers:
+        digits = "".join(f"{number:0{bits}b}" for number in row)
+        digits = digits.ljust(-(-len(digits) // 8) * 8, "0")
+        rows.append(b"\0" + int(digits, 2).to_bytes(len(digits) // 8, "big"))
+    height, width = numbers.shape
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    parts = (b"IHDR", header), (b"IDAT", zlib.compress(b"".join(rows))), (b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "I;16"])
+def test_grey_that_nothing_names_is_refused(tmp_path: Path, mode: str) -> None:
+    """Guards pixels at the edges of objects, which lossy tools blend: neither object nor background."""
+    root = masked(tmp_path / "set", grey_mask(mode, 77), names=CELL)
+    with pytest.raises(DataError, match=r"(number|colours).*(77|19789).*45 pixels.*\(x\)"):
+        VocMasks(root, flag="x").read("i1")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_object_is_refused(tmp_path: Path, mode: str) -> None:
+    """Guards masks whose transparent pixels have the colour of an object, or are an object."""
+    mask = grey_mask(mode, 255)
+    mask.putalpha(Image.fromarray(255 * OBJECT))
+    root = masked(tmp_path / "set", mask, names=CELL)
+    assert np.array_equal(VocMasks(root, flag="x").read("i1"), OBJECT)
+    mask.putalpha(Image.fromarray(200 * (1 - OBJECT)))
+    mask.save(root / "SegmentationClass" / "i1.png")
+    with pytest.raises(DataError, match="transparent pixels in the colour of an object"):
+        VocMasks(root, flag="x").read("i1")
+
+
+def test_class_without_pixels_is_accepted(tmp_path: Path) -> None:
+    """Guards label maps that name more than the masks of a folder show."""
+    names = CELL + "plate:9,9,9\n"
+    masks = VocMasks(masked(tmp_path / "set", grey_mask("L", 255), names=names), flag="x")
+    assert masks.names == ("cell", "plate")
+    assert np.array_equal(masks.read("i1"), OBJECT)
+
+
+def test_black_mask_in_colours_has_no_numbers(tmp_path: Path) -> None:
+    """Guards palettes without a pixel of an object, where background is not the first line."""
+    mask = Image.fromarray(0 * OBJECT, mode="P")
+    mask.putpalette([0, 0, 0, 200, 10, 10])
+    names = "red:200,10,10\nbackground:0,0,0\n"
+    assert not VocMasks(masked(tmp_path / "set", mask, names=names), flag="x").read("i1").any()
+
+
+def test_size_is_that_of_the_file(tmp_path: Path) -> None:
+    """Guards the comparison with the image, which must not decode every mask."""
+    root = masked(tmp_path / "set", grey_mask("L", 255))
+    assert VocMasks(root, flag="x").size("i1") == (10, 20)
+    with pytest.raises(DataError, match=r"i0\.png cannot be read"):
+        VocMasks(root, flag="x").size("i0")

@@ -18,6 +18,7 @@ A package adds a kind with a subclass of ``SourceKind`` and an entry point::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,6 +137,10 @@ class SourceKind(ABC):
             DataError: if they cannot be used.
         """
         raise DataError(f"{spec.text!r} has no objects ({options.flag})")
+
+    def annotated_parts(self, spec: Spec) -> Sequence[tuple[str, bool]]:
+        """Return what ``massrl data check`` opens with objects: ``split`` and ``maps`` of each part."""
+        return (("train", False), ("val", False))
 
     def validation_spec(self, spec: Spec) -> str | None:
         """Return the spec of the set that ``split="val"`` opens the validation images of.

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import warnings
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from massrl.data.annotated import ObjectSource, Scene
+from massrl.data.frames import (
+    Frame,
+    as_annotated,
+    clip_boxes,
+    describe_left_out,
+    find_frames,
+    unusable_reason,
+)
 from massrl.data.source import Source
 from massrl.data.sources.base import OpenOptions, SourceKind, Spec
+from massrl.data.sources.coco_annotations import CocoObject, read_annotations
+from massrl.data.sources.coco_masks import object_mask
 from massrl.data.sources.folders import FileSource
 from massrl.errors import ConfigError, DataError
 from massrl.images.decode import decode
@@ -39,6 +47,10 @@ class CocoKind(SourceKind):
         """See ``SourceKind.open_objects``."""
         return CocoSource(spec.path, images=options.root, flag=options.flag)
 
+    def annotated_parts(self, spec: Spec) -> Sequence[tuple[str, bool]]:
+        """See ``SourceKind.annotated_parts``: a file is one part."""
+        return (("train", False),)
+
 
 class CocoSource(FileSource, ObjectSource):
     """Images that a JSON file in COCO's layout names, with their objects.
@@ -50,41 +62,61 @@ class CocoSource(FileSource, ObjectSource):
         flag: where the user gave the file, for errors.
 
     Raises:
-        DataError: if the file is not of this layout, or images are missing.
+        DataError: if the file is not of this layout, images are missing, or an image has other proportions
+            than annotated.
     """
 
     def __init__(self, path: Path, *, images: Path | None = None, flag: str) -> None:
-        names, categories, self._objects = _read_annotations(path, flag=flag)
-        if not names:
+        read = read_annotations(path, flag=flag)
+        if not read.names:
             raise DataError(f"{path} names no images ({flag})")
-        folder = images or _folder(path, names[0], flag=flag)
-        missing = [name for name in names if not (folder / name).is_file()]
+        folder = images or _folder(path, read.names[0], flag=flag)
+        missing = [name for name in read.names if not (folder / name).is_file()]
         if missing:
             raise DataError(f"{folder} lacks {missing[0]} and {len(missing) - 1} more ({flag})")
-        super().__init__(path.stem, folder, names=names)
-        self._classes = {number: index for index, number in enumerate(categories)}
-        self.object_names = tuple(categories.values())
+        super().__init__(path.stem, folder, names=read.names)
+        self._classes = {number: index for index, number in enumerate(read.categories)}
+        self.object_names = tuple(read.categories.values())
+        paths = [self.path(index) for index in range(len(self))]
+        self._frames, notes = find_frames(paths, read.sizes, flag=flag)
+        total = sum(map(len, read.objects)) + read.left_out.total()
+        self._objects = [
+            _usable(items, frame, read.left_out)
+            for items, frame in zip(read.objects, self._frames, strict=True)
+        ]
+        notes += describe_left_out(read.left_out, total=total)
         objects = [item for items in self._objects for item in items]
-        self.has_masks = self.has_maps = bool(objects) and all(
-            item.get("segmentation") for item in objects
-        )
+        without = sum(not item.segmentation for item in objects)
+        self.has_masks = self.has_maps = bool(objects) and not without
+        if 0 < without < len(objects):
+            notes.append(
+                f"{without} of {len(objects)} objects have no mask, so that no mask is used"
+            )
+        self.notes = tuple(notes)
+
+    def image(self, index: int) -> np.ndarray:
+        """See ``ObjectSource.image``."""
+        encoded = self.read(index)
+        image = decode(encoded, name=self.describe(index))
+        return as_annotated(image, encoded, self._frames[index])
 
     def scene(self, index: int) -> Scene:
         """See ``ObjectSource.scene``; boxes are clipped to the image, and empty ones left out."""
-        image = decode(self.read(index), name=self.describe(index))
-        height, width = image.shape[:2]
-        boxes = np.array([item["bbox"] for item in self._objects[index]], np.float32).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
-        boxes = np.clip(boxes, 0, [width, height] * 2).astype(np.float32)
-        inside = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        boxes, objects = boxes[inside], [self._objects[index][k] for k in np.flatnonzero(inside)]
+        image = self.image(index)
+        frame = self._frames[index] or Frame(image.shape[:2])
+        boxes, usable = clip_boxes(_boxes(self._objects[index], frame), image.shape[:2])
+        objects = [self._objects[index][k] for k in np.flatnonzero(usable)]
         return Scene(
             image=image,
-            boxes=boxes,
-            labels=np.array([self._classes[item["category_id"]] for item in objects], np.int64),
-            masks=self._read_masks(index, objects, (height, width)) if self.has_masks else None,
-            crowd=np.array([bool(item.get("iscrowd", 0)) for item in objects], bool),
+            boxes=boxes[usable],
+            labels=np.array([self._classes[item.category] for item in objects], np.int64),
+            masks=self._read_masks(index, objects, frame) if self.has_masks else None,
+            crowd=np.array([item.crowd for item in objects], bool),
         )
+
+    def object_counts(self) -> np.ndarray:
+        """See ``ObjectSource.object_counts``."""
+        return np.array([sum(not item.crowd for item in items) for items in self._objects])
 
     def set_object_names(self, names: tuple[str, ...]) -> None:
         """See ``ObjectSource.set_object_names``."""
@@ -98,77 +130,39 @@ class CocoSource(FileSource, ObjectSource):
     @property
     def used_names(self) -> tuple[str, ...]:
         """See ``ObjectSource.used_names``."""
-        used = {item["category_id"] for items in self._objects for item in items}
-        return tuple(self.object_names[self._classes[number]] for number in sorted(used))
+        used = {self._classes[item.category] for items in self._objects for item in items}
+        return tuple(self.object_names[index] for index in sorted(used))
 
-    def _read_masks(
-        self, index: int, objects: list[dict[str, Any]], size: tuple[int, int]
-    ) -> np.ndarray:
-        masks = np.zeros((len(objects), *size), bool)
+    def _read_masks(self, index: int, objects: list[CocoObject], frame: Frame) -> np.ndarray:
+        masks = np.zeros((len(objects), *frame.size), bool)
         for mask, item in zip(masks, objects, strict=True):
             try:
-                mask[:] = object_mask(item["segmentation"], size)
+                mask[:] = object_mask(item.segmentation, frame)
             except ConfigError:
                 raise
             except Exception as error:  # pycocotools raises whatever it likes
                 raise DataError(
-                    f"{self.describe(index)}: the mask of annotation {item.get('id')} is broken: {error}"
+                    f"{self.describe(index)}: the mask of annotation {item.number} is broken: {error}"
                 ) from None
         return masks
 
 
-def object_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
-    """Decode the pixels of an object from polygons or from COCO's run lengths.
-
-    Args:
-        segmentation: as the annotation file has it.
-        size: height and width of the image.
-
-    Returns:
-        bool ``(height, width)``.
-
-    Raises:
-        ConfigError: if pycocotools is not installed.
-    """
-    try:
-        from pycocotools import mask as coco
-    except ImportError:
-        raise ConfigError("masks of COCO need pycocotools: pip install 'massrl[detect]'") from None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy warns of what pycocotools does
-        if isinstance(segmentation, list):
-            runs = coco.merge(coco.frPyObjects(segmentation, *size))
-        elif isinstance(segmentation["counts"], list):
-            runs = coco.frPyObjects(segmentation, *size)
-        else:
-            runs = segmentation
-        return np.asarray(coco.decode(runs)).astype(bool)
+def _boxes(objects: Sequence[CocoObject], frame: Frame) -> np.ndarray:
+    """Return boxes ``(K, 4)`` in pixels of the image."""
+    return np.array([item.box for item in objects], float).reshape(-1, 4) * (frame.scale * 2)
 
 
-def _read_annotations(
-    path: Path, *, flag: str
-) -> tuple[list[str], dict[int, str], list[list[dict[str, Any]]]]:
-    """Read file names, names of the categories by their numbers, and annotations of each image."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        images = sorted(content["images"], key=lambda item: item["id"])
-        categories = {
-            item["id"]: str(item["name"])
-            for item in sorted(content["categories"], key=lambda item: item["id"])
-        }
-        objects: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for item in content["annotations"]:
-            objects[item["image_id"]].append(item)
-            numbers = [float(number) for number in item["bbox"]]
-            if len(numbers) != 4 or item["category_id"] not in categories:
-                raise ValueError(f"annotation {item.get('id')} has no valid box or category")
-        return (
-            [item["file_name"] for item in images],
-            categories,
-            [objects[item["id"]] for item in images],
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no annotation file of COCO: {error!r} ({flag})") from None
+def _usable(
+    objects: list[CocoObject], frame: Frame | None, left_out: Counter[str]
+) -> list[CocoObject]:
+    """Return the objects that have something of their box in the image; the others are counted."""
+    if frame is None or not objects:
+        return objects
+    boxes = _boxes(objects, frame)
+    _, usable = clip_boxes(boxes, frame.size)
+    for box in boxes[~usable]:
+        left_out[unusable_reason(box)] += 1
+    return [item for item, is_usable in zip(objects, usable, strict=True) if is_usable]
 
 
 def _folder(path: Path, name: str, *, flag: str) -> Path:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
-from xml.etree import ElementTree
 
 import numpy as np
 
 from massrl.data.annotated import ObjectSource, Scene
+from massrl.data.frames import (
+    Frame,
+    as_annotated,
+    clip_boxes,
+    describe_left_out,
+    find_frames,
+    resize_nearest,
+    unusable_reason,
+)
 from massrl.data.source import Source, Subset
 from massrl.data.sources.base import OpenOptions, SourceKind, Spec
+from massrl.data.sources.find_images import SUFFIXES
 from massrl.data.sources.folders import FileSource, open_path
 from massrl.data.sources.torchvision_load import voc_folder
+from massrl.data.sources.voc_annotations import object_boxes, read_annotation
 from massrl.data.sources.voc_masks import VOC_CLASSES, VocMasks
 from massrl.errors import DataError, suggest
 from massrl.images.decode import decode
@@ -24,12 +35,7 @@ VOC_LISTS = {
 }
 _ALTERNATIVES = {"train": ("train", "trainval"), "val": ("val", "test")}
 _EVALUATION_LISTS = ("val", "test")
-
-
-class _Object(NamedTuple):
-    class_name: str
-    box: tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels, from 0, ends excluded
-    difficult: bool
+_ANY_SIZE = Frame((1 << 24, 1 << 24))  # of images whose header cannot be read
 
 
 class VocKind(SourceKind):
@@ -72,6 +78,18 @@ class VocKind(SourceKind):
         folder, part = _find(spec, options, split=options.split)
         return VocSource(folder, part, maps=maps, flag=options.flag)
 
+    def annotated_parts(self, spec: Spec) -> Sequence[tuple[str, bool]]:
+        """See ``SourceKind.annotated_parts``: those that lists name, of boxes and of masks."""
+        found = _folder_and_list(spec)
+        lists = found[0] / "ImageSets" if found else Path()
+        kinds = [(False, "Main"), (True, "Segmentation")]
+        return [
+            (split, maps)
+            for maps, name in kinds
+            for split in ("train", "val")
+            if any((lists / name / f"{part}.txt").is_file() for part in _ALTERNATIVES[split])
+        ]
+
     def validation_spec(self, spec: Spec) -> str:
         """See ``SourceKind.validation_spec``."""
         return spec.name if self.is_name(spec) else spec.text
@@ -112,40 +130,54 @@ class VocSource(FileSource, ObjectSource):
         self._flag = flag
         folder = root / "ImageSets" / ("Segmentation" if maps else "Main")
         names = _read_list(folder, part, flag=flag)
-        images = {path.stem: path.name for path in (root / "JPEGImages").iterdir()}
-        missing = [name for name in names if name not in images]
-        if missing:
-            raise DataError(
-                f"{root / 'JPEGImages'} lacks {missing[0]} and {len(missing) - 1} more ({flag})"
-            )
-        super().__init__(
-            f"{root.name}/{part}", root / "JPEGImages", names=[images[name] for name in names]
-        )
+        images = _find_images(root / "JPEGImages", names, flag=flag)
+        super().__init__(f"{root.name}/{part}", root / "JPEGImages", names=images)
         self.has_maps = maps
         self._masks = VocMasks(root, flag=flag) if maps else None
         annotations = [] if maps else [root / "Annotations" / f"{name}.xml" for name in names]
-        self._objects = [_read_objects(path) for path in annotations]
+        read = [read_annotation(path) for path in annotations]
+        self._objects = [objects for _, objects in read]
+        sizes = (
+            [size for size, _ in read]
+            if self._masks is None
+            else [self._masks.size(name) for name in names]
+        )
+        paths = [self.path(index) for index in range(len(self))]
+        self._frames, notes = find_frames(paths, sizes, flag=flag)
+        self.notes = (*notes, *self._left_out())
         self.object_names = self._masks.names if self._masks is not None else self._find_classes()
+
+    def image(self, index: int) -> np.ndarray:
+        """See ``ObjectSource.image``."""
+        encoded = self.read(index)
+        image = decode(encoded, name=self.describe(index))
+        return as_annotated(image, encoded, self._frames[index])
 
     def scene(self, index: int) -> Scene:
         """See ``ObjectSource.scene``; boxes are clipped to the image, and empty ones left out."""
-        image = decode(self.read(index), name=self.describe(index))
-        height, width = image.shape[:2]
-        boxes, labels, difficult = [], [], []
-        for item in self._objects[index]:
-            left, top, right, bottom = np.clip(item.box, 0, [width, height] * 2)
-            if right > left and bottom > top:
-                boxes.append((left, top, right, bottom))
-                labels.append(self.object_names.index(item.class_name))
-                difficult.append(item.difficult)
+        image, items = self.image(index), self._objects[index]
+        frame = self._frames[index] or Frame(image.shape[:2])
+        boxes, usable = clip_boxes(object_boxes(items, frame), frame.size)
+        labels = [self.object_names.index(item.class_name) for item in items]
         return Scene(
             image=image,
-            boxes=np.array(boxes, np.float32).reshape(-1, 4),
-            labels=np.array(labels, np.int64),
+            boxes=boxes[usable],
+            labels=np.array(labels, np.int64)[usable],
             masks=None,
-            crowd=np.zeros(len(boxes), bool),
-            difficult=np.array(difficult, bool),
+            crowd=np.zeros(int(usable.sum()), bool),
+            difficult=np.array([item.difficult for item in items], bool)[usable],
         )
+
+    def object_counts(self) -> np.ndarray | None:
+        """See ``ObjectSource.object_counts``."""
+        if self._masks is not None:
+            return None
+        counts = np.zeros(len(self), np.int64)
+        for index, (items, frame) in enumerate(zip(self._objects, self._frames, strict=True)):
+            used = [item for item in items if not item.difficult]
+            frame = frame or _ANY_SIZE
+            counts[index] = clip_boxes(object_boxes(used, frame), frame.size)[1].sum()
+        return counts
 
     def set_object_names(self, names: tuple[str, ...]) -> None:
         """See ``ObjectSource.set_object_names``."""
@@ -172,7 +204,19 @@ class VocSource(FileSource, ObjectSource):
     def label_map(self, index: int) -> np.ndarray:
         """See ``ObjectSource.label_map``; read from the image's mask, see ``VocMasks``."""
         assert self._masks is not None
-        return self._masks.read(Path(self.names[index]).stem)
+        labels, frame = self._masks.read(Path(self.names[index]).stem), self._frames[index]
+        return (
+            labels if frame is None or not frame.is_scaled else resize_nearest(labels, frame.size)
+        )
+
+    def _left_out(self) -> list[str]:
+        """Return a sentence on the objects whose boxes cannot be used, if there are any."""
+        reasons: Counter[str] = Counter()
+        for items, frame in zip(self._objects, self._frames, strict=False):
+            boxes = object_boxes(items, frame or _ANY_SIZE)
+            _, usable = clip_boxes(boxes, (frame or _ANY_SIZE).size)
+            reasons.update(unusable_reason(box) for box in boxes[~usable])
+        return describe_left_out(reasons, total=sum(map(len, self._objects)))
 
     def _find_classes(self) -> tuple[str, ...]:
         """VOC's own classes in their published order, else all that the annotations name, sorted."""
@@ -206,27 +250,21 @@ def _folder_and_list(spec: Spec) -> tuple[Path, str] | None:
     return None
 
 
-def _read_objects(path: Path) -> list[_Object]:
-    """Read one annotation; VOC counts pixels from 1, both ends included."""
-    try:
-        found = []
-        for item in ElementTree.parse(path).getroot().iter("object"):
-            box = item.find("bndbox")
-            if box is None:
-                raise ValueError("an object without a box")
-            left, top, right, bottom = (
-                float(box.findtext(key, "")) for key in ("xmin", "ymin", "xmax", "ymax")
-            )
-            found.append(
-                _Object(
-                    item.findtext("name", "").strip(),
-                    (left - 1, top - 1, right, bottom),
-                    item.findtext("difficult", "0").strip() == "1",
-                )
-            )
-        return found
-    except (OSError, ElementTree.ParseError, ValueError) as error:
-        raise DataError(f"{path} is no annotation of Pascal VOC: {error}") from None
+def _find_images(folder: Path, names: Sequence[str], *, flag: str) -> list[str]:
+    """Return the file of each name in a list, which has no suffix."""
+    files: dict[str, list[str]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES:
+            files.setdefault(path.stem, []).append(path.name)
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise DataError(f"{folder} lacks {missing[0]} and {len(missing) - 1} more ({flag})")
+    several = [name for name in names if len(files[name]) > 1]
+    if several:
+        raise DataError(
+            f"{folder} has several images of the name {several[0]}: {', '.join(files[several[0]])} ({flag})"
+        )
+    return [files[name][0] for name in names]
 
 
 def _read_list(folder: Path, part: str, *, flag: str) -> list[str]:
