@@ -11,12 +11,18 @@ import torch
 from tests.evaluation.conftest import context_of
 
 from massrl.config.evaluation import DetectConfig, EvaluateConfig
-from massrl.data.annotated import ObjectSource
+from massrl.data.annotated import ObjectSource, ObjectSubset
 from massrl.data.sources.shapes import ShapesSource
-from massrl.errors import ConfigError
+from massrl.errors import ConfigError, DataError
 from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.task import build_tasks
-from massrl.evaluation.tasks.detection import detect, example, fit_to_images, stepped_factor
+from massrl.evaluation.tasks.detection import (
+    check_objects,
+    detect,
+    example,
+    fit_to_images,
+    stepped_factor,
+)
 from massrl.models.backbones import build_backbone
 
 SMALL = DetectConfig(epochs=1, batch_size=4, size=64, width=16, regions=16, pictures=2)
@@ -132,3 +138,31 @@ def test_backbone_without_stages_is_refused_before_the_run() -> None:
     (task,) = build_tasks(["detect"])
     with pytest.raises(ConfigError, match="no stages"):
         task.check(torch.nn.Linear(2, 2))
+
+
+class Counted(ShapesSource):
+    """Scenes that tell how many of their objects count."""
+
+    def __init__(self, *counts: int) -> None:
+        super().__init__(len(counts), 32)
+        self.counts = counts
+
+    def object_counts(self) -> np.ndarray:
+        """Return the counts given."""
+        return np.array(self.counts)
+
+
+def test_images_without_objects_are_refused_before_training() -> None:
+    """Guards an hour of training for a figure of nothing; AP was 0.00, torchmetrics says -1."""
+    pytest.importorskip("pycocotools")
+    some, none = Counted(0, 1), Counted(0, 0)
+    with pytest.raises(
+        DataError, match=r"no objects to train on in its 2 images.*\(--data\.train\)"
+    ):
+        detect(objects(none, some), SMALL, seed=0)
+    with pytest.raises(DataError, match=r"no objects to find in its 2 images.*\(--data\.val\)"):
+        detect(objects(some, none), SMALL, seed=0)
+    part = ObjectSubset(some, [0])
+    with pytest.raises(DataError, match="no objects to find in its 1 images"):
+        check_objects(part, "to find", flag="--x")
+    check_objects(ShapesSource(2, 32), "to find", flag="--x")

@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import accuracy_score, jaccard_score
 from tests.evaluation.conftest import context_of
 
 from massrl.config.evaluation import EvaluateConfig, SegmentConfig
-from massrl.data.annotated import ObjectSource
+from massrl.data.annotated import IGNORED, ObjectSource
 from massrl.data.sources.shapes import ShapesSource
 from massrl.errors import ConfigError, DataError
 from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.task import build_tasks
 from massrl.evaluation.tasks.segmentation import (
     build_segmenter,
+    check_classes,
     pixel_counts,
     segment,
     union_metrics,
@@ -41,6 +43,70 @@ def test_metrics_of_pixels_are_those_counted_by_hand() -> None:
     assert per_class == {"background": 50.0, "a": 60.0, "b": None, "c": None}
     assert metrics["miou"] == pytest.approx(55.0)
     assert metrics["pixel_accuracy"] == pytest.approx(100 * 5 / 7)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_metrics_of_pixels_are_scikit_learns(seed: int) -> None:
+    """Guards classes that only the truth or only the prediction has, and those that neither has."""
+    generator = np.random.default_rng(seed)
+    truth = generator.choice([0, 2, 3, IGNORED], 200).astype(np.uint8)
+    predicted = generator.choice([0, 2, 4], 200).astype(np.uint8)
+    metrics, _ = union_metrics(pixel_counts(truth, predicted, num_classes=6), tuple("abcdef"))
+    used = truth != IGNORED
+    wanted = jaccard_score(truth[used], predicted[used], average="macro")
+    assert metrics["miou"] == pytest.approx(100 * wanted)
+    right = accuracy_score(truth[used], predicted[used])
+    assert metrics["pixel_accuracy"] == pytest.approx(100 * right)
+
+
+def test_metrics_are_none_where_no_pixel_counts() -> None:
+    """Guards a mean over no class, and an accuracy over no pixel, which were 0."""
+    metrics, per_class = union_metrics(np.zeros((2, 2), np.int64), ("background", "a"))
+    assert metrics == {"miou": None, "pixel_accuracy": None}
+    assert per_class == {"background": None, "a": None}
+
+
+class Painted(ShapesSource):
+    """Scenes whose pixels all have one of two values, the first in the first scene and so on."""
+
+    def __init__(self, *values: int) -> None:
+        super().__init__(len(values), 32)
+        self.values, self.read_maps = values, 0
+
+    def label_map(self, index: int) -> np.ndarray:
+        """Return a map of one value."""
+        self.read_maps += 1
+        return np.full((32, 32), self.values[index], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((IGNORED, IGNORED), r"hold only ignored pixels \(255\)"),
+        ((0, IGNORED), r"hold only 'background' and ignored pixels \(255\)"),
+        ((3, 3), r"hold only 'square' and ignored pixels \(255\)"),
+    ],
+)
+def test_masks_of_one_class_are_refused(values: tuple[int, int], message: str) -> None:
+    """Guards a run that learns nothing: every object pixel was ignored, pixel accuracy 99.97 %.
+
+    To the kind belong masks that are all ignored, all background, and all one object; of the training
+    images and of the test images.
+    """
+    shapes, painted = ShapesSource(2, 32), Painted(*values)
+    message = message.replace("square", shapes.object_names[2])
+    config = SegmentConfig(epochs=1, size=32)
+    with pytest.raises(DataError, match=rf"{message}.*\(--data\.train\)"):
+        segment(maps(painted, shapes), config, seed=0)
+    with pytest.raises(DataError, match=rf"{message}.*\(--data\.val\)"):
+        segment(maps(shapes, painted), config, seed=0)
+
+
+def test_masks_are_read_until_two_classes_are_found() -> None:
+    """Guards the start of a run, which must not read every mask twice."""
+    source = Painted(0, 3, 4, 5)
+    check_classes(source, flag="--x")
+    assert source.read_maps == 2
 
 
 @pytest.mark.parametrize("head", ["fcn", "deeplab"])
@@ -94,7 +160,10 @@ def test_task_stores_settings_in_use_and_a_picture(tmp_path: Path) -> None:
     (result,) = task.run(replace(context, folder=tmp_path), config)
     assert result.settings == {"size": 64, "head": "fcn", "picture": "segment.png"}
     assert (tmp_path / "segment.png").is_file()
-    assert {"miou", "pixel_accuracy", "per_class", "num_images"} == set(result.metrics)
+    assert {"miou", "pixel_accuracy", "per_class", "ignored_percent", "num_images"} == set(
+        result.metrics
+    )
+    assert result.metrics["ignored_percent"] == 0
     (result,) = task.run(context, config)
     assert "picture" not in result.settings
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from massrl.config.evaluation import DetectConfig, EvaluateConfig
 from massrl.data.annotated import ObjectSource, Scene
+from massrl.errors import DataError
 from massrl.evaluation.average_precision import AveragePrecision
 from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.detectors import build_detector
@@ -36,11 +37,11 @@ class DetectionResult:
 
     Attributes:
         metrics: COCO's metrics in percent: ``ap``, ``ap50``, ``ap75``, and ``mask_ap`` … where there are
-            masks.
+            masks; ``None`` where there is no object to find.
         shown: the first test images, each with its detections: boxes, labels, scores.
     """
 
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     shown: list[tuple[Scene, dict[str, np.ndarray]]]
 
 
@@ -57,11 +58,14 @@ def detect(context: EvaluationContext, config: DetectConfig, *, seed: int) -> De
 
     Raises:
         ConfigError: if the backbone has no stages, or a package is missing.
+        DataError: if the training or the test images are known to have no objects.
         TrainingError: if the loss is not finite.
 
     Source: He et al., arXiv 1911.05722 (MoCo), section 4.2, for the protocol; arXiv 1703.06870.
     """
     train, test = context.objects
+    check_objects(train, "to train on", flag="--data.train")
+    check_objects(test, "to find", flag="--data.val")
     masks = train.has_masks and test.has_masks
     with seeded(seed):
         detector = build_detector(
@@ -73,6 +77,20 @@ def detect(context: EvaluationContext, config: DetectConfig, *, seed: int) -> De
         ).to(context.device)
         _fine_tune(detector, context, config, seed=seed)
     return _evaluate(detector, context, pictures=config.pictures, masks=masks)
+
+
+def check_objects(source: ObjectSource, purpose: str, *, flag: str) -> None:
+    """Refuse images that are known to have no objects, before anything is trained.
+
+    Raises:
+        DataError: if none of them has one that is neither difficult nor a crowd.
+    """
+    counts = source.object_counts()
+    if counts is not None and not counts.sum():
+        raise DataError(
+            f"{source.name} has no objects {purpose} in its {len(source)} images, crowds and difficult "
+            f"ones aside ({flag})"
+        )
 
 
 def _fine_tune(

@@ -22,7 +22,6 @@ from massrl.evaluation.overlays import segmentation_sheet
 from massrl.evaluation.sgd import SgdSchedule, train_sgd
 from massrl.evaluation.stages import Stages, seeded
 from massrl.evaluation.task import Task, TaskResult
-from massrl.images.decode import decode
 from massrl.images.pictures import save_picture
 
 _WEIGHT_DECAY = 1e-4
@@ -40,11 +39,13 @@ class SegmentationResult:
         metrics: percent: ``miou``, the mean intersection over union of the classes and the background;
             and ``pixel_accuracy``.
         per_class: intersection over union of each class; ``None`` where there are no such pixels.
+        ignored_percent: test pixels that are ignored.
         shown: the first test images, each with its true and its predicted class per pixel.
     """
 
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
     per_class: dict[str, float | None]
+    ignored_percent: float
     shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
@@ -61,12 +62,14 @@ def segment(context: EvaluationContext, config: SegmentConfig, *, seed: int) -> 
 
     Raises:
         ConfigError: if the backbone has no stages.
-        DataError: if there is a single training image.
+        DataError: if there is a single training image, or masks with less than two classes.
         TrainingError: if the loss is not finite.
 
     Source: Long et al., arXiv 1411.4038; Chen et al., arXiv 1706.05587.
     """
-    train, _ = context.objects
+    train, test = context.objects
+    check_classes(train, flag="--data.train")
+    check_classes(test, flag="--data.val")
     with seeded(seed):
         segmenter = build_segmenter(
             context.network, num_classes=1 + len(train.object_names), head=config.head
@@ -74,6 +77,24 @@ def segment(context: EvaluationContext, config: SegmentConfig, *, seed: int) -> 
         segmenter.to(context.device)
         _fine_tune(segmenter, context, config, seed=seed)
     return _evaluate(segmenter, context, config)
+
+
+def check_classes(source: ObjectSource, *, flag: str) -> None:
+    """Refuse masks that hold a single class, or nothing but ignored pixels; reads as few as it takes.
+
+    Raises:
+        DataError: if there are not two classes.
+    """
+    found: set[int] = set()
+    for index in range(len(source)):
+        found |= set(np.unique(source.label_map(index)).tolist()) - {IGNORED}
+        if len(found) > 1:
+            return
+    names = ("background", *source.object_names)
+    only = " and ".join([*(repr(names[label]) for label in found), f"ignored pixels ({IGNORED})"])
+    raise DataError(
+        f"the masks of {source.name} hold only {only}: there is nothing to tell apart ({flag})"
+    )
 
 
 def build_segmenter(network: nn.Module, *, num_classes: int, head: str) -> nn.Module:
@@ -151,8 +172,7 @@ def _fine_tune(
 
 
 def _image_and_map(source: ObjectSource, index: int) -> tuple[np.ndarray, np.ndarray]:
-    image = decode(source.read(index), name=source.describe(index))
-    return image, source.label_map(index)
+    return source.image(index), source.label_map(index)
 
 
 def _side(config: SegmentConfig) -> int:
@@ -174,7 +194,7 @@ def _evaluate(
 ) -> SegmentationResult:
     _, test = context.objects
     names = ("background", *test.object_names)
-    counts = np.zeros((len(names), len(names)), np.int64)
+    counts, total = np.zeros((len(names), len(names)), np.int64), 0
     shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for index in range(len(test)):
         image, truth = _image_and_map(test, index)
@@ -184,11 +204,17 @@ def _evaluate(
         logits = F.interpolate(logits, truth.shape, mode="bilinear", align_corners=False)
         predicted = logits[0].argmax(0).cpu().numpy().astype(np.uint8)
         counts += pixel_counts(truth, predicted, num_classes=len(names))
+        total += truth.size
         if len(shown) < config.pictures:
             shown.append((image, truth, predicted))
         context.progress("segmentations", index + 1, len(test))
     metrics, per_class = union_metrics(counts, names)
-    return SegmentationResult(metrics=metrics, per_class=per_class, shown=shown)
+    return SegmentationResult(
+        metrics=metrics,
+        per_class=per_class,
+        ignored_percent=100.0 * float(1 - counts.sum() / total),
+        shown=shown,
+    )
 
 
 def pixel_counts(truth: np.ndarray, predicted: np.ndarray, *, num_classes: int) -> np.ndarray:
@@ -200,10 +226,10 @@ def pixel_counts(truth: np.ndarray, predicted: np.ndarray, *, num_classes: int) 
 
 def union_metrics(
     counts: np.ndarray, names: tuple[str, ...]
-) -> tuple[dict[str, float], dict[str, float | None]]:
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
     """Return mean IoU, pixel accuracy and the IoU of each class, in percent.
 
-    A class without true or predicted pixels does not count.
+    A class without true or predicted pixels does not count; ``None`` where nothing does.
 
     Args:
         counts: ``(K, K)``, pixels of each class by predicted class.
@@ -216,11 +242,10 @@ def union_metrics(
         for label, name in enumerate(names)
     }
     values = [value for value in per_class.values() if value is not None]
-    metrics = {
-        "miou": sum(values) / max(1, len(values)),
-        "pixel_accuracy": 100.0 * float(right.sum() / max(1, counts.sum())),
-    }
-    return metrics, per_class
+    return {
+        "miou": sum(values) / len(values) if values else None,
+        "pixel_accuracy": 100.0 * float(right.sum() / counts.sum()) if values else None,
+    }, per_class
 
 
 class Segmentation(Task):
@@ -247,5 +272,10 @@ class Segmentation(Task):
         if path is not None and result.shown:
             save_picture(segmentation_sheet(result.shown), path)
             settings["picture"] = path.name
-        metrics = {**result.metrics, "per_class": result.per_class, "num_images": len(test)}
+        metrics = {
+            **result.metrics,
+            "per_class": result.per_class,
+            "ignored_percent": result.ignored_percent,
+            "num_images": len(test),
+        }
         yield TaskResult(name=self.name, metrics=metrics, settings=settings)
