@@ -75,8 +75,10 @@ def test_images_without_objects_are_all_but_those_of_val_and_test(tmp_path: Path
     root = voc(tmp_path / "set")
     assert stems(str(root)) == stems(root) == ["i0", "i1", "i3", "i4"]
     assert open_source(str(root)).labels is None
+    assert stems(str(root), split="val") == ["i2"]
     (root / "ImageSets" / "Main" / "val.txt").write_text("i1\n")
     assert stems(str(root)) == ["i0", "i3", "i4"]
+    assert stems(str(root), split="val") == ["i1", "i2"]
     shutil.rmtree(root / "ImageSets" / "Main")
     assert stems(str(root)) == ["i0", "i1", "i2", "i3", "i4"]
 
@@ -97,6 +99,7 @@ def test_images_of_a_set_with_a_name_are_those_of_its_training_list(tmp_path: Pa
     (lists / "train.txt").rename(lists / "trainval.txt")
     assert stems("voc2007", root=tmp_path, download=False) == ["i0", "i1"]
     assert stems("voc2007:test", root=tmp_path, download=False) == ["i2"]
+    assert stems("voc2007", split="val", root=tmp_path, download=False) == ["i2"]
 
 
 def test_prefix_overrides_the_layout(tmp_path: Path) -> None:

@@ -56,13 +56,15 @@ class VocKind(SourceKind):
         return self.matches(spec)
 
     def open(self, spec: Spec, options: OpenOptions) -> Source:
-        """Open a list's images; of a folder, all but those of its lists ``val`` and ``test``."""
-        folder, part = _find(spec, options, split="train")
+        """Open a list's images; of a folder, those of its lists ``val`` and ``test``, or all others."""
+        split = "val" if options.split == "val" else "train"
+        folder, part = _find(spec, options, split=split)
         source = open_path(folder / "JPEGImages", split="whole", labelled=False, flag=options.flag)
         stems = [Path(name).stem for name in source.names]
         if not self.is_name(spec) and is_voc(spec.path):
             held_out = {name for item in _EVALUATION_LISTS for name in listed(folder, item)}
-            selected = [index for index, stem in enumerate(stems) if stem not in held_out]
+            wants_held_out = split == "val" and bool(held_out)
+            selected = [at for at, stem in enumerate(stems) if (stem in held_out) == wants_held_out]
         else:
             wanted = set(listed(folder, part))
             selected = [index for index, stem in enumerate(stems) if stem in wanted]
