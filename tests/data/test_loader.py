@@ -16,7 +16,6 @@ from massrl.data.loader import (
     StepBatchSampler,
     ViewBatch,
     ViewDataset,
-    batches_ahead,
     build_loader,
     steps_per_epoch,
 )
@@ -248,12 +247,3 @@ def test_image_is_read_once_for_all_its_views() -> None:
 
     loaded(Counting(), batch_size=10, total_steps=1)
     assert sorted(reads) == list(range(10))
-
-
-@pytest.mark.parametrize(
-    ("batch_bytes", "workers", "ahead"),
-    [(1_000, 2, 4), (256 * 8 * 224 * 224 * 3, 4, 1), (200 << 20, 4, 2), (0, 16, 4)],
-)
-def test_batches_ahead_are_bounded_in_bytes(batch_bytes: int, workers: int, ahead: int) -> None:
-    """Guards memory: 16 workers with four batches of 8 views of 224 px each would hold 19 GB."""
-    assert batches_ahead(batch_bytes, workers) == ahead

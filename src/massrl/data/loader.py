@@ -7,9 +7,9 @@ without going through the steps before it.
 from __future__ import annotations
 
 import math
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.context import get_spawning_popen
 from typing import Any, NamedTuple, Protocol
 
 import cv2
@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from massrl.data.handover import Handover, read_content
+from massrl.data.shared_memory import batches_ahead, free_room
 from massrl.data.source import Source
+from massrl.data.worker_failures import errno_of
+from massrl.data.workers import Loader, start_worker
 from massrl.errors import ConfigError, ImageError
 from massrl.randomness import epoch_permutation
-
-_BYTES_AHEAD = 2 << 30  # of finished batches that wait for the training process
 
 
 class ViewPipeline(Protocol):
@@ -161,6 +163,14 @@ class ViewDataset(Dataset[ViewBatch]):
     def __init__(self, source: Source, make_views: ViewPipeline) -> None:
         self._source = source
         self._make_views = make_views
+        self._handover: Handover | None = None
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle the path of a file with the contents, if it is for a process that is being spawned."""
+        if get_spawning_popen() is None:
+            return super().__reduce_ex__(protocol)
+        self._handover = self._handover or Handover((self._source, self._make_views))
+        return _HandedOver, (self._handover.path,)
 
     def __getitems__(self, keys: list[SampleKey]) -> ViewBatch:
         """Read every image once and write all its views directly into the batch."""
@@ -176,6 +186,8 @@ class ViewDataset(Dataset[ViewBatch]):
                 slot = slots[:, len(indices)]
                 note = self._make_views.write(image, epoch=key.epoch, index=key.index, out=slot)
             except ImageError as error:
+                if error.__context__ is not None and errno_of(error.__context__) is not None:
+                    raise error.__context__ from None  # the machine fails, not the image
                 failures.append((self._source.describe(key.index), error.reason))
             else:
                 notes.append(note)
@@ -184,6 +196,19 @@ class ViewDataset(Dataset[ViewBatch]):
             pixels = pixels[:, : len(indices)].contiguous()
         views = self._make_views.batch(pixels, notes)
         return ViewBatch(views, torch.tensor(indices, dtype=torch.int64), failures)
+
+
+class _HandedOver(Dataset[ViewBatch]):
+    """A ``ViewDataset`` in a spawned worker; read with the first batch, so that errors are reported."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._dataset: ViewDataset | None = None
+
+    def __getitems__(self, keys: list[SampleKey]) -> ViewBatch:
+        if self._dataset is None:
+            self._dataset = ViewDataset(*read_content(self._path))
+        return self._dataset.__getitems__(keys)
 
 
 def _empty(shape: tuple[int, ...]) -> Tensor:
@@ -201,6 +226,7 @@ def build_loader(
     batches: StepBatchSampler,
     workers: int,
     pin: bool = False,
+    share_room: int = 1,
 ) -> DataLoader[ViewBatch]:
     """Build a loader; it yields the same batches for any number of workers.
 
@@ -210,42 +236,25 @@ def build_loader(
         batches: keys of every batch.
         workers: number of processes; 0 loads in this one.
         pin: whether batches are copied to pinned memory, for an accelerator.
+        share_room: processes of this machine that load at the same time.
+
+    Raises:
+        ConfigError: if the workers' batches do not fit in shared memory.
     """
     cv2.setNumThreads(1)  # images are small and many: OpenCV's own threads only slow them down
-    image_bytes = math.prod(make_views.shape)
-    return DataLoader(
+    batch_bytes = batches.images * math.prod(make_views.shape)
+    return Loader(
         ViewDataset(source, make_views),
         batch_sampler=batches,
         collate_fn=_identity,
         num_workers=workers,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         pin_memory=pin,
-        prefetch_factor=batches_ahead(batches.images * image_bytes, workers) if workers else None,
+        prefetch_factor=batches_ahead(batch_bytes, workers, free_room(share_room))
+        if workers
+        else None,
     )
-
-
-def batches_ahead(batch_bytes: int, workers: int) -> int:
-    """Return how many batches each worker may have ready: four, or as many as fit in 2 GiB.
-
-    Args:
-        batch_bytes: size of one batch.
-        workers: number of workers, at least 1.
-    """
-    return max(1, min(4, _BYTES_AHEAD // max(1, batch_bytes * workers)))
 
 
 def _identity(batch: Any) -> Any:
     return batch
-
-
-def _start_worker(_: int) -> None:
-    """Use one thread, and ignore the signals that stop a run: the training process handles them.
-
-    Ctrl-C, ``timeout`` and schedulers signal the whole process group, SLURM with ``SIGUSR1`` if it is
-    configured so. A worker whose parent has died ends by itself.
-    """
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):  # not all of them on every system
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)

@@ -16,6 +16,7 @@ from massrl.config.evaluation import EvaluateConfig
 from massrl.config.pretrain import Config
 from massrl.data.annotated import ObjectSource
 from massrl.data.loader import StepBatchSampler, build_loader, steps_per_epoch
+from massrl.data.shared_memory import fitting_workers
 from massrl.data.source import Normalization, Source, describe_source
 from massrl.errors import ImageError
 from massrl.evaluation.data import EvaluationData
@@ -149,6 +150,7 @@ class EvaluationContext:
         )
         cores = self.hardware.cores
         workers = min(_MAX_WORKERS, cores - 1) if len(source) > _SMALL_SET else 0
+        workers = fitting_workers(workers, batch_size * 3 * self.size**2)
         maker = ViewMaker(_CROPS, size=self.size, seed=seed)
         for batch in build_loader(source, maker, batches=batches, workers=workers):
             if batch.failures:

@@ -26,6 +26,7 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from massrl.config.pretrain import TrainConfig
+from massrl.data.workers import refuse_during_import
 from massrl.distributed import World
 from massrl.errors import ConfigError, TrainingError
 from massrl.runs.environment import detect_hardware
@@ -56,9 +57,11 @@ def process_group(train: TrainConfig, *, gpu: bool) -> Iterator[World]:
         gpu: whether the devices are GPUs.
 
     Raises:
-        ConfigError: if a launcher has started another number of processes, or is missing.
+        ConfigError: if a launcher has started another number of processes, or is missing; or if a worker
+            process imports a script that starts a run.
         TrainingError: if another process ends before the run does.
     """
+    refuse_during_import()
     variables = launch_variables()
     with ignore_time_limit_signal(), ExitStack() as stack:
         if variables is None:
@@ -91,7 +94,9 @@ def _local_variables(devices: int) -> dict[str, str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     values = ("0", str(devices), "0", str(devices), "127.0.0.1", str(port))
-    return dict(zip(LAUNCH_VARIABLES, values, strict=True))
+    # Within torchrun, torch would look for torchrun's store instead.
+    store = {"TORCHELASTIC_USE_AGENT_STORE": "False"}
+    return dict(zip(LAUNCH_VARIABLES, values, strict=True)) | store
 
 
 def _check_numbers(world: World, train: TrainConfig) -> None:

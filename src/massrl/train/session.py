@@ -222,6 +222,7 @@ def make_loader(
         batches=batches,
         workers=config.data.workers or 0,
         pin=config.train.accelerator == "gpu",
+        share_room=world.local_size,
     )
 
 
