@@ -39,6 +39,7 @@ SLURM = {
     "SLURM_JOB_NAME": "massrl",
     "SLURM_NODELIST": "node[3-4]",
     "SLURM_NODEID": "1",
+    "SLURM_STEP_ID": "0",
 }
 PLACE = World(rank=5, size=8, local_rank=1, local_size=4)
 
@@ -64,29 +65,109 @@ def test_launcher_without_a_local_size_is_taken_for_one_machine() -> None:
     assert world_of(variables).local_size == 8
 
 
-def test_ranks_are_those_of_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_are_those_of_slurm() -> None:
     """Guards ``srun`` over two machines, and shells on a node, which are no tasks."""
-    for name, value in SLURM.items():
-        monkeypatch.setenv(name, value)
-    variables = launch_variables()
+    variables = launch_variables(SLURM)
     assert variables is not None
     assert world_of(variables) == PLACE
     assert variables["MASTER_ADDR"] == "node3"
-    assert int(variables["MASTER_PORT"]) > 1024
-    monkeypatch.setenv("PATH", "")  # Lightning warns where there is an unused srun
-    monkeypatch.setenv("SLURM_JOB_NAME", "bash")
-    assert launch_variables() is None
+    assert variables["MASTER_PORT"] == str(15000 + 4711)
+    assert launch_variables({**SLURM, "SLURM_JOB_NAME": "bash"}) is None
+    elsewhere = launch_variables({**SLURM, "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500"})
+    assert elsewhere == TORCHRUN
 
 
-def test_tasks_of_an_sbatch_that_srun_did_not_start_are_refused(
-    monkeypatch: pytest.MonkeyPatch,
+def test_step_of_a_part_of_the_job_has_its_own_nodes() -> None:
+    """Guards ``srun --nodes 1`` within a job of more: its first node is not the job's."""
+    step = {"SLURM_STEP_NUM_NODES": "1", "SLURM_STEP_NODELIST": "node4", "SLURM_LOCALID": "5"}
+    variables = launch_variables({**SLURM, **step})
+    assert variables is not None
+    assert (variables["MASTER_ADDR"], variables["LOCAL_WORLD_SIZE"]) == ("node4", "8")
+
+
+OPEN_MPI = {
+    "OMPI_COMM_WORLD_RANK": "5",
+    "OMPI_COMM_WORLD_SIZE": "8",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+    "OMPI_COMM_WORLD_LOCAL_SIZE": "4",
+}
+MPICH = {"PMI_RANK": "5", "PMI_SIZE": "8", "MPI_LOCALRANKID": "1", "MPI_LOCALNRANKS": "4"}
+
+
+@pytest.mark.parametrize("ranks", [OPEN_MPI, MPICH, {**SLURM, "SLURM_PROCID": "0", **OPEN_MPI}])
+def test_ranks_are_those_of_mpirun_and_the_address_is_given(ranks: dict[str, str]) -> None:
+    """Guards Open MPI and MPICH, which do not say where rank 0 is; also within a SLURM job."""
+    with pytest.raises(ConfigError, match="MASTER_ADDR and MASTER_PORT are not set.*mpirun -x"):
+        launch_variables(ranks)
+    address = {name: TORCHRUN[name] for name in ("MASTER_ADDR", "MASTER_PORT")}
+    assert launch_variables({**ranks, **address}) == TORCHRUN
+
+
+KUBEFLOW = {name: TORCHRUN[name] for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"WORLD_SIZE": "1"},
+        {**KUBEFLOW, "RANK": "0", "WORLD_SIZE": "1"},  # PyTorchJob of one pod
+        {"RANK": "0", "WORLD_SIZE": "1", "MASTER_PORT": "no number"},
+        {"RANK": "", "WORLD_SIZE": " ", "MASTER_ADDR": ""},
+        {"RANK": "gold", "LOCAL_RANK": "x"},  # of another program
+        {"RANK": "0", "MASTER_ADDR": "localhost"},
+        # A container within a SLURM step, which got some of its variables.
+        {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_NNODES": "1"},
+        {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"},  # sbatch without srun
+        {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4"},  # salloc
+        {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"},
+        {"PMI_SIZE": "1", "PMI_RANK": "0"},
+        {"SM_HOSTS": '["algo-1"]', "SM_CURRENT_HOST": "algo-1", "SM_NUM_GPUS": "8"},  # SageMaker
+        {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "NO"},  # accelerate
+    ],
+)
+def test_process_of_a_world_of_one_is_alone(variables: dict[str, str]) -> None:
+    """Guards clouds that set variables for a single process too: the rest of them is not read.
+
+    The kind: a variable that is missing, empty or no number, for every launcher.
+    """
+    assert launch_variables(variables) is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (KUBEFLOW, r"8 processes, but LOCAL_RANK is not set: .*Kubeflow.*LOCAL_RANK=0"),
+        ({"WORLD_SIZE": "2"}, "RANK and LOCAL_RANK and MASTER_ADDR and MASTER_PORT are not set"),
+        ({**TORCHRUN, "LOCAL_RANK": ""}, "LOCAL_RANK is not set"),
+        ({**TORCHRUN, "WORLD_SIZE": ""}, "RANK is 5, but WORLD_SIZE is not set"),
+        (
+            {**TORCHRUN, "WORLD_SIZE": "eight"},
+            "WORLD_SIZE is 'eight', but a whole number 1 or more",
+        ),
+        ({**TORCHRUN, "WORLD_SIZE": "0"}, "WORLD_SIZE is '0'"),
+        ({**TORCHRUN, "RANK": "8"}, "RANK is '8', but a whole number from 0 to 7"),
+        ({**TORCHRUN, "RANK": "-1"}, "RANK is '-1'"),
+        ({**TORCHRUN, "RANK": "1.5"}, "RANK is '1.5'"),
+        ({**TORCHRUN, "RANK": "²"}, "RANK is '²'"),
+        ({**TORCHRUN, "LOCAL_RANK": "4"}, "LOCAL_RANK is '4', but a whole number from 0 to 3"),
+        ({**TORCHRUN, "LOCAL_WORLD_SIZE": "9"}, "LOCAL_WORLD_SIZE is '9'.* from 1 to 8"),
+        ({**TORCHRUN, "MASTER_PORT": "99999"}, "MASTER_PORT is '99999'.* from 1 to 65535"),
+        ({**SLURM, "SLURM_LOCALID": ""}, "SLURM has started 8 processes, but SLURM_LOCALID is not"),
+        ({**SLURM, "SLURM_STEP_ID": ""}, "srun did not start this process"),
+        ({**SLURM, "SLURM_NTASKS": "x"}, "SLURM_NTASKS is 'x'"),
+        ({**SLURM, "SLURM_PROCID": "8"}, "SLURM_PROCID is '8'.* from 0 to 7"),
+        ({**SLURM, "SLURM_NNODES": "3"}, "8 tasks on 3 nodes.*--ntasks-per-node"),
+        ({**SLURM, "SLURM_NNODES": "two"}, "SLURM_NNODES is 'two'"),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, "OMPI_COMM_WORLD_RANK and OMPI_COMM_WORLD_LOCAL_RANK and"),
+    ],
+)
+def test_variable_of_several_processes_that_is_missing_or_no_rank_is_named(
+    variables: dict[str, str], message: str
 ) -> None:
-    """Guards Lightning's error about ``--ntasks`` as one line."""
-    for name, value in {**SLURM, "SLURM_NTASKS_PER_NODE": ""}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
-    with pytest.raises(ConfigError, match="ntasks-per-node") as caught:
-        launch_variables()
+    """Guards against a KeyError, against a wait for processes that do not exist, and a wrong device."""
+    with pytest.raises(ConfigError, match=message) as caught:
+        launch_variables(variables)
     assert "\n" not in str(caught.value)
 
 
@@ -97,6 +178,7 @@ def test_tasks_of_an_sbatch_that_srun_did_not_start_are_refused(
         ({"TORCHELASTIC_RESTART_COUNT": "0"}, False),
         ({"TORCHELASTIC_RESTART_COUNT": "2"}, True),
         ({"SLURM_RESTART_COUNT": "1"}, True),
+        ({"SLURM_RESTART_COUNT": ""}, False),
     ],
 )
 def test_restart_is_told_by_the_launchers_count(
