@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
+import signal
+import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from massrl.cli import main
+from massrl.cli import block_time_limit_signal, main
 from massrl.commands import COMMANDS
 from massrl.config.parser import flags
 from massrl.errors import ConfigError
@@ -207,3 +213,96 @@ def test_data_check_ends_with_1_where_images_are_broken(
     (tmp_path / "broken.png").write_bytes(good[:-30])
     assert main(["data", "check", str(tmp_path)]) == 1
     assert "broken.png" in capsys.readouterr().out
+
+
+WORDS = [
+    [],
+    ["--version"],
+    *([*name.split(), "--help"] for name in COMMANDS),
+    ["policies"],
+    ["policies", "simclr"],
+    ["recipes"],
+    ["recipes", "default"],
+    ["parts"],
+    ["export", "no/such"],
+    ["pretrain", "--recipe", "täglich…"],
+    ["pretrain", "--data.train", "no/caf\udce9"],
+]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "cp437", "utf-8"])
+def test_output_in_another_encoding_has_replaced_characters(
+    encoding: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Guards pipes on Windows, ``LC_ALL=C`` and ``PYTHONIOENCODING``, whatever is printed.
+
+    The kind: characters that the encoding lacks, and names of files that are no UTF-8 (which UTF-8 lacks).
+    """
+    monkeypatch.chdir(tmp_path)
+    for words in WORDS:
+        streams = {name: io.TextIOWrapper(io.BytesIO(), encoding) for name in ("stdout", "stderr")}
+        for name, stream in streams.items():
+            monkeypatch.setattr(sys, name, stream)
+        assert main(words) in (0, 2)
+        printed = ""
+        for stream in streams.values():
+            stream.flush()
+            content = stream.buffer.getvalue()  # type: ignore[attr-defined]
+            printed += content.decode(encoding)
+        assert "unexpected" not in printed
+        assert printed
+
+
+def test_tables_and_progress_in_another_encoding_have_replaced_characters(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Guards what rich draws, log lines and a whole run; and files, which are UTF-8 all the same."""
+    images = tmp_path / os.fsdecode("täglich …".encode())
+    streams = {name: io.TextIOWrapper(io.BytesIO(), "ascii") for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+        monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    tiny = (
+        "--data.train=shapes(count=20,size=16) --data.batch_size=10 --data.workers=0 "
+        "--model.backbone=resnet10-tiny --model.projector.hidden=16 --views.size=16 "
+        "--views.layout=simclr --train.max_steps=2 --train.probe_every=0"
+    )
+    code = main(["pretrain", *tiny.split(), f"--out={images}"])
+    streams["stderr"].flush()
+    shown = streams["stderr"].buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+    assert code == 0, shown
+    assert "?" in shown
+    assert "×" in (images / "log.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("closed", "words", "code"),
+    [(">&-", "policies", 0), ("2>&-", "policies", 0), ("<&- >&- 2>&-", "policis", 2)],
+)
+def test_closed_streams_are_no_reason_to_fail(closed: str, words: str, code: int) -> None:
+    """Guards services and ``pythonw``, which have no standard streams."""
+    paths = os.pathsep.join(str(Path(item).resolve()) for item in sys.path if item)
+    done = subprocess.run(
+        ["sh", "-c", f'exec "{sys.executable}" -m massrl {words} {closed}'],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (code, b"")
+    assert bool(done.stdout) == (closed == "2>&-")
+
+
+def test_signal_before_a_time_limit_is_blocked_in_a_slurm_job_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Guards a job that is done: SIGUSR1 during start, report or exit must not end it with an error."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    try:
+        monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+        block_time_limit_signal()
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+        monkeypatch.setenv("SLURM_JOB_ID", "1")
+        block_time_limit_signal()
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == {*before, signal.SIGUSR1}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

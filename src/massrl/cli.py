@@ -7,10 +7,13 @@ a user's mistake, with one line that says what is accepted; 130 for Ctrl-C with 
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from massrl.commands import COMMANDS, Command
@@ -24,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Torch's threads spin while they wait for each other. Beside loader processes, or on a shared
     # machine, they then take the cores that they wait for: a step can take six times as long.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    open_streams()
+    block_time_limit_signal()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -48,6 +53,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def open_streams() -> None:
+    """Let whatever is printed be no reason to fail.
+
+    Characters that the output's encoding does not have, such as names of files that are not UTF-8, are
+    replaced. What is written to a closed stream is dropped; without that, the next file that is opened
+    would take its number, and receive the lines of C libraries.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed when Python started, or a program without a terminal on Windows
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def block_time_limit_signal() -> None:
+    """Block SLURM's warning of the time limit, which by default ends a process, from its start to its exit.
+
+    A run receives it with its first step (``massrl.train.callbacks.signals``), and blocks it again after its
+    last. The processes that it starts inherit the block.
+    """
+    if "SLURM_JOB_ID" in os.environ and hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 
 
 def _until_pipe_breaks(words: list[str]) -> int:

@@ -42,8 +42,11 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, as UTF-8."""
-    write_atomically(path, lambda file: file.write(text.encode("utf-8")))
+    r"""Write a text file atomically, as UTF-8.
+
+    A name of a file that is not UTF-8 is written with escapes, such as ``\udce9``, which JSON reads back.
+    """
+    write_atomically(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -86,7 +86,7 @@ def logging_to(
         console: the terminal.
         earlier: messages of ``held_messages``, which come first.
     """
-    file = _LogFile(path, encoding="utf-8")
+    file = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     handlers = (file, _ConsoleHandler(console))
     logger.setLevel(logging.INFO)

@@ -109,3 +109,27 @@ def test_run_in_another_thread_leaves_the_handlers_alone(step: Any) -> None:
     thread.join()
     assert handlers() == before
     signals.close()
+
+
+def test_signal_of_slurm_that_is_held_back_arrives_with_the_first_step(
+    step: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the time before training: the command line blocks SIGUSR1, which must not be lost.
+
+    After the last step it is blocked again: it must not end a job that is done.
+    """
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        signals = SignalHandler()
+        signals.on_start(step)
+        assert step.stop_requested == signal.SIGUSR1
+        signals.close()
+        assert signal.SIGUSR1 in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert signal.sigpending() == {signal.SIGUSR1}
+    finally:
+        if signal.SIGUSR1 in signal.sigpending():
+            signal.sigwait([signal.SIGUSR1])
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -10,7 +10,7 @@ from typing import Any
 
 from massrl.errors import TrainingError
 from massrl.train.callbacks.base import StepCallback
-from massrl.train.launchers import stop_signals
+from massrl.train.launchers import TIME_LIMIT_SIGNAL, stop_signals
 from massrl.train.step import TrainingStep
 
 logger = logging.getLogger("massrl")
@@ -21,7 +21,7 @@ class SignalHandler(StepCallback):
 
     A signal only sets ``TrainingStep.stop_requested``; the next step to end sets ``stop_signal`` in all
     processes, after which ``Checkpoints`` saves and the loop ends. A signal after the last step has no
-    effect: the run is complete.
+    effect: the run is complete. SLURM's signal, if it arrives before the first step, stops after that.
 
     Attributes:
         received: name of the signal that stopped the run, ``None`` if none did.
@@ -31,6 +31,7 @@ class SignalHandler(StepCallback):
         self.received: str | None = None
         self._step: TrainingStep | None = None
         self._handlers_before: dict[signal.Signals, Any] = {}
+        self._mask_before: set[int] | None = None
 
     def on_start(self, step: TrainingStep) -> None:
         """Install the handlers, which only the main thread can."""
@@ -38,6 +39,10 @@ class SignalHandler(StepCallback):
         if threading.current_thread() is threading.main_thread():
             for number in stop_signals():
                 self._handlers_before[number] = signal.signal(number, self._receive)
+            if hasattr(signal, "pthread_sigmask"):
+                # The command line blocks SLURM's signal, which may have arrived by now.
+                held = [number for number in stop_signals() if number.name == TIME_LIMIT_SIGNAL]
+                self._mask_before = signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         assert self._step is not None
@@ -53,7 +58,10 @@ class SignalHandler(StepCallback):
             self.received = signal.Signals(step.stop_signal).name
 
     def close(self) -> None:
-        """Restore the previous handlers."""
+        """Restore what was blocked, and the previous handlers."""
+        if self._mask_before is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask_before)
+            self._mask_before = None
         for number, handler in self._handlers_before.items():
             # A handler of C code is None here, and cannot be restored.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
