@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.fuzz.checkpoints import crash_of_numpy
 
 from massrl.errors import CheckpointError
-from massrl.weights.safe_reader import read_weights
+from massrl.weights.safe_reader import read_content, read_weights
 
 
 def saved(path: Path, content: Any, **options: Any) -> Path:
@@ -131,3 +132,68 @@ def test_files_made_to_hang_or_to_burst_do_neither(tmp_path: Path) -> None:
             new.writestr(part.filename, old.read(part))
     with pytest.raises(CheckpointError, match="unpacks to"):
         read_weights(tmp_path / "bomb.pth")
+
+
+def test_content_is_what_was_saved(tmp_path: Path) -> None:
+    """Guards resume: types of keys and numbers, tuples, shared lists; mappings become dictionaries."""
+    shared = [1, 2.5]
+    content = {
+        "step": 7,
+        "state": {0: {"momentum": torch.ones(2)}, None: "ab", 1.5: True},
+        "tuples": ((), (1, "é", None), shared),
+        "shared": shared,
+        "ordered": collections.OrderedDict(a=1),
+        "large": 1 << 70,
+    }
+    found = read_content(saved(tmp_path / "x.ckpt", content))
+    momentum = found["state"][0].pop("momentum")
+    content["state"][0].pop("momentum")
+    assert found == content
+    assert found["shared"] is found["tuples"][2]
+    assert torch.equal(momentum, torch.ones(2))
+    assert type(found["state"][1.5]) is bool
+
+
+@pytest.mark.parametrize("unusual", [argparse.Namespace(a=1), {(1, 2): 3}, {1, 2}, np.array(["a"])])
+def test_content_with_objects_in_it_is_refused(tmp_path: Path, unusual: Any) -> None:
+    """Guards a run from a checkpoint that another program has written, and from losing a part of it."""
+    with pytest.raises(CheckpointError, match="cannot be read as a checkpoint"):
+        read_content(saved(tmp_path / "x.ckpt", {"a": unusual}))
+
+
+def test_content_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    """Guards the stack of the interpreter."""
+    deep: list[Any] = []
+    circle: dict[str, Any] = {}
+    circle["self"] = circle
+    for _ in range(200):
+        deep = [deep]
+    for content in (deep, circle):
+        with pytest.raises(CheckpointError, match="nested over 100 deep"):
+            read_content(saved(tmp_path / "x.ckpt", content))
+
+
+def test_names_of_endless_length_are_refused(tmp_path: Path) -> None:
+    """Guards memory: a long key over each level of a deep tree makes a name of gigabytes.
+
+    Also of this kind: trees deeper than any file of weights, and messages that quote a name of the file.
+    """
+    long: Any = {"a" * 20_000: torch.ones(1)}
+    deep: Any = torch.ones(1)
+    for _ in range(300):
+        deep = {"x" * 90: deep}
+    for content in (long, deep):
+        with pytest.raises(CheckpointError) as caught:
+            read_weights(saved(tmp_path / "x.pth", {"a": content}))
+        assert len(str(caught.value)) < 500
+
+
+def test_dtype_of_one_object_is_refused_by_name(tmp_path: Path) -> None:
+    """Guards against memory of a file's choice: NumPy takes this file's eight bytes for a pointer.
+
+    ``test_arrays`` has the rest of this kind; ``tests/fuzz/checkpoints.py`` thousands of relatives.
+    """
+    with zipfile.ZipFile(tmp_path / "x.ckpt", "w") as file:
+        file.writestr("x/data.pkl", crash_of_numpy())
+    with pytest.raises(CheckpointError, match="refused: reading it would run numpy.dtype 'f8'"):
+        read_weights(tmp_path / "x.ckpt")

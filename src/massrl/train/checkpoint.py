@@ -1,6 +1,6 @@
 """Save and load training checkpoints.
 
-They are loaded with ``weights_only``, so that no code in a file is ever executed.
+They are read by ``massrl.weights``, so that no code in a file is ever executed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from massrl.data.source import Source
 from massrl.errors import CheckpointError
 from massrl.files import write_atomically
 from massrl.runs.folder import RunFolder
+from massrl.weights.safe_reader import read_content
 
 FORMAT = 2
 
@@ -35,13 +36,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types, all meaning "not readable"
-        raise CheckpointError(
-            f"{path} cannot be read as a checkpoint: it is damaged, or contains more than weights "
-            f"({type(error).__name__})"
-        ) from None
+    content = read_content(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of massrl (format {FORMAT} is expected)")
     return content
