@@ -73,7 +73,7 @@ def test_help_of_every_command_prints_its_flags(
         known = set(flags(getattr(import_module(module), kind)))
         positional = {f"--{field}" for field in command.positional}
         assert positional <= known
-        assert known - set(shown) == positional
+        assert known - set(shown) == positional | {f"--{field}" for field in command.unused}
 
 
 def test_help_of_pretrain_names_every_flag_of_the_public_surface(
@@ -108,7 +108,7 @@ def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["pretrain", "photos"], "unexpected argument 'photos'"),
         (["pretrain", "--recipe", "cifar-byol"], "unknown recipe 'cifar-byol': did you mean"),
         (["pretrain", "--recipe"], "--recipe needs a value"),
-        (["pretrain", "--recipe="], "--recipe needs a value"),
+        (["pretrain", "--recipe="], "--recipe is empty: the name of a recipe"),
         (["pretrain", "--recipe", "--out", "x"], "--recipe needs a value"),
         (["pretrain", "--config", "no/such.yaml"], "no/such.yaml"),
         (["data", "check", "x", "--rot=1"], "unknown flag --rot: did you mean '--root'"),
@@ -148,7 +148,6 @@ def test_mistake_ends_with_code_2_and_one_line(
         (["--views.policies=simclr,weka"], "unknown policy 'weka': did you mean 'weak'"),
         (["--views.policies=simclr,no/such.yaml"], "cannot read the policy file no/such.yaml"),
         (["--data.train=no/such/folder"], "'no/such/folder' is neither a path"),
-        (["--data.train="], "no training images: --data.train"),
         (["--model.backbone=resnet81"], "resnet18"),
         (["--data.batch_size=64"], "--data.batch_size to 20"),
     ],

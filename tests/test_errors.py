@@ -27,6 +27,22 @@ def test_image_error_survives_the_trip_from_a_worker() -> None:
 
 
 @pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [
+        (0, "image", "0 images"),
+        (1, "image", "1 image"),
+        (1, "broken image", "1 broken image"),
+        (2, "class", "2 classes"),
+        (1, "class", "1 class"),
+        (50_000, "image", "50,000 images"),
+    ],
+)
+def test_number_of_things_is_one_or_many(number: int, noun: str, text: str) -> None:
+    """Guards "1 images" in logs and messages."""
+    assert errors.counted(number, noun) == text
+
+
+@pytest.mark.parametrize(
     ("name", "known", "hint"),
     [
         ("simcl", ["simclr", "weak"], "did you mean 'simclr'?"),

@@ -116,6 +116,8 @@ RUN = [
     *("--views.size=16", "--train.max_steps=1", "--train.accelerator=cpu", "--out=run"),
 ]
 UNUSED = {"sklearn", "torchmetrics", "timm", "lightning", "pytorch_lightning", *DRAWING}
+LATER = {"lightning_fabric", "massrl.report.run_page", "torch.utils.flop_counter"}
+"""What a run needs after the first line of its log, or a measurement alone."""
 
 
 def test_run_loads_only_what_it_trains_with(tmp_path: Path) -> None:
@@ -123,11 +125,20 @@ def test_run_loads_only_what_it_trains_with(tmp_path: Path) -> None:
     words = [*RUN, "--model.backbone=resnet10-tiny"]
     loaded = loaded_by(tmp_path, *words, first_line="recipe ")
     assert {"torch", "massrl.train.step"} <= loaded
-    assert not loaded & UNUSED
+    assert not loaded & {*UNUSED, *LATER}
     unused = ("detection", "segmentation", "linear", "linear_sgd", "transfer", "semi")
     assert not loaded & {f"massrl.evaluation.tasks.{name}" for name in unused}
     unused = ("voc", "coco", "packed", "torchvision_sets")
     assert not loaded & {f"massrl.data.sources.{name}" for name in unused}
+
+
+def test_measuring_views_loads_no_training(tmp_path: Path) -> None:
+    """Guards ``massrl bench views``, which shares the default size of the views with a run."""
+    words = ["bench", "views", SHAPES, "--count=2", "--rounds=1", "--views.executor=cpu"]
+    loaded = loaded_by(tmp_path, *words)
+    assert "massrl.views.timing" in loaded
+    assert not {name for name in loaded if name.startswith("massrl.train")}
+    assert not loaded & {*UNUSED, "lightning_fabric"}
 
 
 def test_evaluation_loads_only_what_its_task_needs(tmp_path: Path) -> None:

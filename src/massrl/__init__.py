@@ -4,7 +4,8 @@
     >>> maker = massrl.ViewMaker(layout="massrl", size=224, seed=0)
 
 ``ViewMaker`` makes views, ``pretrain`` trains on them, ``evaluate`` evaluates the backbone and
-``load_backbone`` loads it; every command has its function. Each is imported when it is first used, so
+``load_backbone`` loads it; every command has its function, and ``MassrlError`` is the base of its errors.
+Each is imported when it is first used, so
 that ``import massrl`` costs nothing.
 """
 
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
+    "MassrlError",
     "ViewMaker",
     "check_data",
     "compare",
@@ -47,10 +49,12 @@ if TYPE_CHECKING:
     from massrl.commands.pretrain import pretrain, resume
     from massrl.commands.recipes import list_recipes
     from massrl.commands.views import draw_views
+    from massrl.errors import MassrlError
     from massrl.views.view_maker import ViewMaker
     from massrl.weights.load import load_backbone
 
 _HOMES = {
+    "MassrlError": "massrl.errors",
     "ViewMaker": "massrl.views.view_maker",
     "check_data": "massrl.commands.data",
     "compare": "massrl.commands.compare",
@@ -78,4 +82,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, "__version__"])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from massrl.commands import COMMANDS, Command
+from massrl.commands.arguments import refuse
 from massrl.errors import ConfigError, MassrlError, suggest
 
 _PROG = "massrl"
@@ -112,7 +113,12 @@ def _dispatch(words: list[str]) -> int:
     if "-h" in rest or "--help" in rest:
         print(_help(name, COMMANDS[name]))
         return 0
-    return int(_load(COMMANDS[name].run)(rest))
+    command = COMMANDS[name]
+    refuse(rest, command.unused, why=f"massrl {name} makes no use of it; leave it out")
+    refuse(
+        rest, command.positional, why=f"accepted before the flags: massrl {name} {command.usage}"
+    )
+    return int(_load(command.run)(rest))
 
 
 def _join(accelerator: str, parent: str) -> int:
@@ -159,8 +165,8 @@ def _help(name: str, command: Command) -> str:
         options = _load(command.options)
         skip = [f"--{field}" for field in command.positional]
         skip += [flag.partition(" ")[0] for flag, _ in command.own_flags]
-        text = help_text(options, _defaults(options), skip=skip)
-        lines += ["", text, "", "In brackets: the default."]
+        skip += [f"--{field}" for field in command.unused]
+        lines += ["", help_text(options, _defaults(options), skip=skip)]
     return "\n".join(lines)
 
 

@@ -72,6 +72,17 @@ class NonFiniteError(TrainingError):
         self.indices = indices
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, for messages.
+
+    Example:
+        >>> counted(1, "image"), counted(4000, "image"), counted(2, "class")
+        ('1 image', '4,000 images', '2 classes')
+    """
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{ending}"
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return a hint for an unknown name: the most similar known names, or else all of them.
 

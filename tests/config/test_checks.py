@@ -24,14 +24,16 @@ def test_range_includes_its_ends(
     value: float | None, low: float, high: float, fault: str | None
 ) -> None:
     """Guards the ends, a value that is not set, and NaN, which compares with nothing."""
-    assert in_range(value, low, high, "--x") == fault
+    assert in_range(value, "--x", low=low, high=high) == fault
 
 
 def test_choice_suggests_what_is_near() -> None:
     """Guards the message for a misspelt value."""
-    assert choice("a", ["a", "b"], "--x") is None
-    assert choice(None, ["a"], "--x") is None
-    assert choice("stpo", {"stop": 1, "skip": 2}, "--x") == "--x is 'stpo': did you mean 'stop'?"
+    assert choice("a", ["a", "b"], flag="--x") is None
+    assert choice(None, ["a"], flag="--x") is None
+    assert (
+        choice("stpo", {"stop": 1, "skip": 2}, flag="--x") == "--x is 'stpo': did you mean 'stop'?"
+    )
 
 
 def test_faults_make_one_line() -> None:

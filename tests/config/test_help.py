@@ -90,3 +90,20 @@ def test_help_line_has_text_choices_and_default(flag: str, shown: str) -> None:
 def test_skipped_flag_is_not_in_the_help() -> None:
     """Guards arguments that are given before the flags."""
     assert "--on" not in help_text(Shape, skip=["--on"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A place."""
+
+    path: str | None = None
+    """Where."""
+    parts: tuple[str, ...] = ()
+    """Which parts."""
+
+
+def test_brackets_are_explained_where_there_are_any() -> None:
+    """Guards a help without defaults against a line about them, and empty brackets."""
+    assert "In brackets: the default." in help_text(Shape).splitlines()
+    assert "rackets" not in help_text(Place)
+    assert "[" not in help_text(Place)

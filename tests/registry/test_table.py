@@ -80,6 +80,41 @@ def test_summary_is_the_row_s_or_the_first_line_of_the_docstring(plugin: Plugin)
     assert table.summary("ring") == "a circle with a hole"
 
 
+def test_summary_is_the_part_s_own_and_no_other_s(plugin: Plugin) -> None:
+    """Guards the list of parts against docstrings of massrl's classes, or Python's, for a part without any.
+
+    The same kind: an instance, a subclass, a partial function.
+    """
+    source = """
+from functools import partial
+from massrl.registry.table import Table
+from massrl.weights.formats import Format
+
+instance = Format(suffix=".x", write=None, program=None)
+described = Format(suffix=".x", write=None, program=None, summary="for a museum")
+prepared = partial(print, 1)
+
+class Plain(Table):
+    pass
+
+class Told(Table):
+    "A table with legs."
+
+of_its_own_class = Told("table", group="", flag="", rows={})
+"""
+    expected = {
+        "instance": "",
+        "described": "for a museum",
+        "prepared": "",
+        "Plain": "",
+        "Told": "A table with legs.",
+        "of_its_own_class": "A table with legs.",
+    }
+    plugin(source, {"massrl.shapes": {name: f"my_plugin:{name}" for name in expected}})
+    table = shapes_table()
+    assert {name: table.summary(name) for name in expected} == expected
+
+
 def test_name_that_is_taken_is_logged_and_ignored(
     plugin: Plugin, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -44,10 +44,14 @@ def test_launchers_variables_do_not_make_fabric_distributed(
     assert fabric.world_size == 1
 
 
-def test_import_hides_torchmetrics_for_the_moment_alone() -> None:
+def test_fabric_is_imported_when_needed_and_hides_torchmetrics_for_the_moment_alone() -> None:
     """Guards start-up seconds, and everyone who imports torchmetrics afterwards."""
     code = (
-        "import sys; import massrl.train.fabric; assert 'torchmetrics' not in sys.modules; "
+        "import sys; from massrl.config.pretrain import TrainConfig; "
+        "from massrl.distributed import World; from massrl.train.fabric import make_fabric; "
+        "assert 'lightning_fabric' not in sys.modules; "
+        "make_fabric(TrainConfig(accelerator='cpu', precision='32-true'), World()); "
+        "assert 'lightning_fabric' in sys.modules; assert 'torchmetrics' not in sys.modules; "
         "assert 'matplotlib' not in sys.modules and 'scipy' not in sys.modules; "
         "import torchmetrics; assert torchmetrics.__version__; import lightning.pytorch"
     )

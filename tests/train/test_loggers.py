@@ -232,3 +232,56 @@ class Lines(RunLogger):
     assert [line[1] for line in lines if line[0] == "picture"] == ["views", "loss of every pair"]
     assert (lines[0], lines[-1]) == (["settings", 3], ["close", "success"])
     assert json.loads((folder / "loggers.json").read_text()) == {"lines": "mine"}
+
+
+@pytest.mark.parametrize("record", ["", "self.record = record or 'first'"], ids=["none", "own"])
+def test_settings_come_once_for_each_run_of_several_sessions(
+    record: str, plugin: Plugin, tmp_path: Path
+) -> None:
+    """Guards the protocol over a resume: ``settings`` once, with and without an id, and every session closed.
+
+    The same kind: a logger that joins at a resume, whose first session that is.
+    """
+    source = f"""
+from massrl.train.loggers import RunLogger
+
+class Lines(RunLogger):
+    name = "lines.txt"
+
+    def __init__(self, folder, record):
+        self.file = folder.path / self.name
+        {record or "pass"}
+        self.write(f"open {{record}}")
+
+    def write(self, text):
+        with self.file.open("a") as file:
+            file.write(text + chr(10))
+
+    def settings(self, values):
+        self.write("settings")
+
+    def metrics(self, values, step):
+        self.write(f"step {{step}}")
+
+    def close(self, status):
+        self.write(f"close {{status}}")
+
+class Later(Lines):
+    name = "later.txt"
+"""
+    entry_points = {"lines": "my_plugin:Lines", "later": "my_plugin:Later"}
+    plugin(source, {"massrl.loggers": entry_points})
+    folder = tmp_path / "run"
+    train = {"loggers": ["lines"], "max_steps": 4, "checkpoint_every": 2}
+    with pytest.MonkeyPatch.context() as patch:
+        crash_at(patch, 3)
+        with pytest.raises(CrashError):
+            run(folder, model=PLAIN_MODEL, train=train)
+    saved = load_config(folder / "config.yaml")
+    both = make_config(saved.to_dict(), arguments=["--train.loggers=lines,later"])
+    resume(folder, both, console=quiet())
+    own = "first" if record else "None"
+    first = ["open None", "settings", "step 0", "step 1", "step 2", "close failed"]
+    rest = ["step 2", "step 3", "close success"]
+    assert (folder / "lines.txt").read_text().split("\n")[:-1] == [*first, f"open {own}", *rest]
+    assert (folder / "later.txt").read_text().split("\n")[:-1] == ["open None", "settings", *rest]

@@ -18,7 +18,6 @@ from massrl.errors import ConfigError
 from massrl.runs.environment import Hardware, detect_hardware
 from massrl.train.resolve import (
     changed_fields,
-    fitting_size,
     make_schedule,
     resolve_config,
     resolve_resumed,
@@ -168,13 +167,6 @@ def test_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     data = resolve_config(config, Images(40, 16), CPU)[0].data
     expected = [str(tmp_path / name) for name in ("photos", "others", "sets")]
     assert [data.train, data.val, data.root] == expected
-
-
-def test_size_of_the_views_is_that_of_small_images() -> None:
-    """Guards ``massrl bench views``, which uses the same size."""
-    assert fitting_size(Images(10, 64), GPU) == 64
-    assert fitting_size(Images(10, 65), GPU) == 224
-    assert fitting_size(Images(10, 65), CPU) == 96
 
 
 def test_schedule_warms_up_for_the_configured_epochs_and_a_tenth_at_most() -> None:

@@ -183,7 +183,7 @@ def test_callbacks_measure_before_they_write_and_time_all_of_it(
 
     probe = ["Probe"] if expected else []
     first, last = ["SignalHandler"], ["Clock"]
-    writers = ["MetricsCallback", "Checkpoints", "ProgressLine"]
+    writers = ["MetricsCallback", "Checkpoints", "ProgressLine", "FinalFiles"]
     assert names(make_main(tmp_path)) == [*first, "CollapseMonitor", *probe, *writers, *last]
     assert names(None) == [*first, *probe, *last]  # a process that writes nothing
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -250,3 +251,25 @@ def test_steps_of_a_time_budget_are_saved(tmp_path: Path, monkeypatch: pytest.Mo
     result = run(tmp_path / "run", model=PLAIN_MODEL, train=train)
     saved = read_config_file(result.folder / "config.yaml")
     assert saved["train"]["max_steps"] == result.session.step > 0
+
+
+def test_memory_is_unknown_where_the_system_does_not_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards systems without Unix's ``resource`` module, such as Windows."""
+    known = cost(tmp_path)
+    assert known.memory is not None
+    assert known.memory > 2**20
+    monkeypatch.setitem(sys.modules, "resource", None)
+    unknown = cost(tmp_path)
+    assert unknown.memory is None
+    assert "peak memory      unknown" in unknown.lines()
+
+
+def test_share_of_no_stage_is_below_zero() -> None:
+    """Guards stages whose medians, of different steps, are together more than the whole."""
+    stages = dict.fromkeys(STAGES, 10.0)
+    made = StepCost(
+        num_views=2, batch_size=8, stages=stages, step=49.0, memory=1, flops=1, peak=1.0
+    )
+    assert not [line for line in made.lines() if "-" in line]

@@ -6,7 +6,7 @@ import pytest
 
 from massrl.config.sections import ViewsConfig
 from massrl.errors import ConfigError
-from massrl.views.build import make_view_maker
+from massrl.views.build import fitting_size, make_view_maker
 from massrl.views.device_view_maker import DeviceViewMaker
 from massrl.views.view_maker import ViewMaker
 
@@ -26,3 +26,9 @@ def test_parts_that_do_not_fit_are_refused() -> None:
     """Guards the message where a device is to make local crops."""
     with pytest.raises(ConfigError, match=r"views\.local_crops"):
         make_view_maker(ViewsConfig(executor="device", local_crops=2), size=24, seed=7)
+
+
+def test_default_size_of_the_views_is_that_of_small_images() -> None:
+    """Guards runs and ``massrl bench views``, which use the same size."""
+    assert [fitting_size(side, gpu=True) for side in (16, 64, 65, 500)] == [16, 64, 224, 224]
+    assert [fitting_size(side, gpu=False) for side in (16, 64, 65, 500)] == [16, 64, 96, 96]

@@ -146,7 +146,8 @@ def test_resolve_layout_lays_every_given_field_over_the_named_layout() -> None:
     assert resolve_layout(ViewsConfig(layout="massrl", num_crops=2)) == layout_named("massrl")
     assert layout == replace(
         layout_named("massrl"),
-        summary="changed: 6 views from weak, trivialaugment",
+        name="massrl, changed",
+        summary="6 views from weak, trivialaugment",
         policies=("weak", "trivialaugment"),
         num_crops=3,
         crop="uniform-side",
@@ -311,7 +312,7 @@ def test_layout_of_another_package_is_named_resolved_and_made(plugin: Plugin) ->
     layout = layout_named("triple")
     assert (layout.name, layout.summary) == ("triple", "three crops, nothing else")
     resolved = resolve_layout(ViewsConfig(layout="triple", policies=("byol-2",)))
-    assert (resolved.num_views, resolved.name) == (3, "triple")
+    assert (resolved.num_views, resolved.name) == (3, "triple, changed")
     views = ViewMaker("triple", size=8)(np.zeros((9, 9, 3), np.uint8))
     assert views.shape == (3, 8, 8, 3)
     with pytest.raises(ConfigError, match=r"'no-layout' of package my_plugin is no massrl.*Layout"):

@@ -46,8 +46,25 @@ def test_figures_are_of_one_image_and_add_up(
     assert cost.stages["operations"] == 0  # as long with them as without
     assert {each for each, _ in cost.operations.values()} == {1000}
     assert "4 views of 16 px from simclr, randaugment" in cost.views
-    shares = [int(item) for item in re.findall(r"(-?\d+)%", "\n".join(cost.lines()))]
-    assert sum(shares) == 100
+
+
+def test_shares_add_up_and_none_is_below_zero() -> None:
+    """Guards stages whose medians, of different rounds, are together more than the whole."""
+    stages = {"read": 1.0, "decode": 2.0}
+
+    def shares(whole: float) -> list[int]:
+        cost = ViewCost(num_images=1, views="", stages=stages, whole=whole, operations={})
+        return [int(item) for item in re.findall(r"(-?\d+)%", "\n".join(cost.lines()))]
+
+    assert shares(4.0) == [25, 50, 25]
+    assert shares(2.5) == [40, 80, 0]
+
+
+def test_views_that_only_crop_have_no_stage_below_zero(tmp_path: Path) -> None:
+    """Guards the time of operations, which is a difference, where there are none."""
+    views = {"layout": "simclr", "policies": ["weak"], "size": 16}
+    cost = measure_views({"images": str(photos(tmp_path, "a", count=4)), "views": views})
+    assert min(cost.stages.values()) >= 0
 
 
 def test_size_is_that_of_a_run(tmp_path: Path) -> None:

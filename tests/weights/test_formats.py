@@ -135,7 +135,7 @@ def program(about, file):
     return f'import numpy\\nweights = numpy.load("{file}")  # {about["num_features"]} features'
 
 
-FORMAT = Format(suffix=".npz", write=write, program=program)
+FORMAT = Format(suffix=".npz", write=write, program=program, summary="arrays of NumPy")
 '''
 
 
@@ -144,6 +144,7 @@ def test_format_of_another_package_exports_by_the_command_line(
 ) -> None:
     """Guards "a further format is a package's entry point": no file of massrl names it."""
     plugin(NPZ, {"massrl.formats": {"numpy": "my_plugin:FORMAT"}})
+    assert FORMATS.summary("numpy") == "arrays of NumPy"
     path = trained(tmp_path, "resnet10-tiny", "small")
     command = [sys.executable, "-m", "massrl", "export", str(path), "--format", "numpy"]
     done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False)

@@ -20,6 +20,7 @@ class Command:
         options: ``module:class`` of the dataclass that the flags are derived from; ``None`` for none.
         positional: fields of that dataclass that are given before the flags.
         own_flags: flags that are no field, with their help.
+        unused: fields that have no effect on the command, whose flags it refuses.
     """
 
     summary: str
@@ -28,6 +29,7 @@ class Command:
     options: str | None = None
     positional: tuple[str, ...] = ()
     own_flags: tuple[tuple[str, str], ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 START_FLAGS = (
@@ -116,7 +118,11 @@ COMMANDS: dict[str, Command] = {
         "measure what a training step costs on this machine, stage by stage",
         "massrl.commands.bench:run_bench_step",
         options="massrl.config.pretrain:Config",
-        own_flags=START_FLAGS[:2],
+        own_flags=START_FLAGS,
+        unused=(
+            *("out", "data.val", "train.epochs", "train.time_budget"),
+            *("train.checkpoint_every", "train.log_every", "train.loggers", "train.probe_every"),
+        ),
     ),
     "data check": Command(
         "decode every image once and list the broken ones",

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from massrl.commands.arguments import first
 from massrl.commands.pretrain import requested_config
-from massrl.config.checks import MANY, in_range, raise_faults
+from massrl.config.checks import in_range, raise_faults
 from massrl.config.parser import make, make_config
 from massrl.config.pretrain import Config
 from massrl.config.sections import ViewsConfig
+from massrl.errors import counted
 
 if TYPE_CHECKING:
     from massrl.train.timing import StepCost
@@ -37,9 +38,9 @@ class BenchViewsConfig:
 
     def __post_init__(self) -> None:
         raise_faults(
-            in_range(self.count, 1, MANY, "--count"),
-            in_range(self.rounds, 1, MANY, "--rounds"),
-            in_range(self.images_per_second, 1, MANY, "--images_per_second"),
+            in_range(self.count, "--count", low=1),
+            in_range(self.rounds, "--rounds", low=1),
+            in_range(self.images_per_second, "--images_per_second", low=1),
         )
 
 
@@ -54,8 +55,7 @@ def measure_views(config: BenchViewsConfig | dict[str, Any]) -> ViewCost:
     """
     from massrl.data.build import open_images
     from massrl.runs.environment import detect_hardware
-    from massrl.train.resolve import fitting_size
-    from massrl.views.build import make_view_maker
+    from massrl.views.build import fitting_size, make_view_maker
     from massrl.views.timing import view_cost
 
     wanted = config if isinstance(config, BenchViewsConfig) else make(BenchViewsConfig, config)
@@ -63,7 +63,7 @@ def measure_views(config: BenchViewsConfig | dict[str, Any]) -> ViewCost:
     machine, views = detect_hardware(), wanted.views
     if views.executor == "auto":  # as a run on this machine chooses it
         views = replace(views, executor="device" if machine.has_gpu else "cpu")
-    size = views.size or fitting_size(source, machine)
+    size = views.size or fitting_size(source.typical_side, gpu=machine.has_gpu)
     maker = make_view_maker(views, size=size, seed=0)
     return view_cost(source, maker, count=wanted.count, rounds=wanted.rounds)
 
@@ -89,7 +89,7 @@ def run_bench_views(words: list[str]) -> int:
     images = first(words, "the images to measure with: a folder, a list or a name")
     config = make(BenchViewsConfig, {"images": images}, arguments=words)
     cost = measure_views(config)
-    print(f"{images}: {cost.num_images} images, {cost.views}, one thread")
+    print(f"{images}: {counted(cost.num_images, 'image')}, {cost.views}, one thread")
     for line in cost.lines():
         print(line)
     speed = config.images_per_second
@@ -101,8 +101,9 @@ def run_bench_views(words: list[str]) -> int:
 def run_bench_step(words: list[str]) -> int:
     """Run ``massrl bench step`` and return the exit code."""
     cost = measure_step(requested_config(words))
-    views = f"{cost.num_views} view{'s' * (cost.num_views > 1)}"
-    print(f"a step of {cost.batch_size} images, {views} of each")
+    print(
+        f"a step of {counted(cost.batch_size, 'image')}, {counted(cost.num_views, 'view')} of each"
+    )
     for line in cost.lines():
         print(line)
     return 0

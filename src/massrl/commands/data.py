@@ -9,11 +9,11 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from massrl.commands.arguments import first
-from massrl.config.checks import MANY, in_range, raise_faults, require
+from massrl.config.checks import in_range, raise_faults, require
 from massrl.config.choices import ON_ERROR
 from massrl.config.fields import field_faults, option
 from massrl.config.parser import make
-from massrl.errors import ConfigError
+from massrl.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,13 +57,13 @@ class PackConfig:
     def __post_init__(self) -> None:
         raise_faults(
             *field_faults(self),
-            in_range(self.short_side, 1, MANY, "--short_side"),
-            in_range(self.quality, 1, 100, "--quality"),
+            in_range(self.short_side, "--short_side", low=1),
+            in_range(self.quality, "--quality", low=1, high=100),
             require(
                 self.quality is None or self.short_side is not None,
                 "--quality is that of images that are shrunk: --short_side is missing",
             ),
-            in_range(self.shard_megabytes, 1, MANY, "--shard_megabytes"),
+            in_range(self.shard_megabytes, "--shard_megabytes", low=1),
         )
 
 
@@ -162,8 +162,8 @@ def run_pack(words: list[str]) -> int:
     out = first(words, "where to: a folder and the beginning of a name, such as packed/photos")
     config = make(PackConfig, {"images": images, "out": out}, arguments=words)
     num_packed, num_skipped = pack_data(config)
-    skipped = f", {num_skipped} broken ones skipped" if num_skipped else ""
-    print(f"{num_packed} images packed{skipped}; train on them with:")
+    skipped = f", {num_skipped} broken skipped" if num_skipped else ""
+    print(f"{counted(num_packed, 'image')} packed{skipped}; train on them with:")
     print(f"  massrl pretrain --data.train {quote(out + '-*.tar')}")
     return 0
 

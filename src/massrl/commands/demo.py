@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from massrl.config.checks import MANY, in_range, raise_faults
+from massrl.config.checks import in_range, raise_faults
 from massrl.config.parser import make
 from massrl.errors import ConfigError
 
@@ -52,7 +52,7 @@ class DemoConfig:
     """Seed of everything."""
 
     def __post_init__(self) -> None:
-        raise_faults(in_range(self.seconds, 1, MANY, "--seconds"))
+        raise_faults(in_range(self.seconds, "--seconds", low=1))
 
 
 @dataclass(frozen=True)

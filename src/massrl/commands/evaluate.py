@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from massrl.commands.arguments import first
 from massrl.config.evaluation import EvaluateConfig
 from massrl.config.parser import make
-from massrl.errors import ConfigError
+from massrl.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -195,7 +195,7 @@ def run_evaluate(words: list[str]) -> int:
             f"{metric_label(key)} {metric_text(result, key, '{:6.2f} %')}"
             for key in headline_keys(result)
         ]
-        print("   ".join([f"{name:<{width}}", *metrics, f"{result['num_images']:,} images"]))
+        print("   ".join([f"{name:<{width}}", *metrics, counted(result["num_images"], "image")]))
     path = results_path(backbone, config)
     print(path)
     print(path.with_name("report.html"))

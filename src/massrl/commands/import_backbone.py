@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from massrl.commands.arguments import first
-from massrl.config.checks import MANY, in_range, raise_faults
+from massrl.config.checks import in_range, raise_faults
 from massrl.config.choices import STEMS
 from massrl.config.fields import field_faults, option
 from massrl.config.parser import make
@@ -41,8 +41,8 @@ class ImportConfig:
     def __post_init__(self) -> None:
         raise_faults(
             *field_faults(self),
-            in_range(self.size, 1, MANY, "--size"),
-            *(in_range(value, 1e-6, MANY, "--std") for value in self.std or ()),
+            in_range(self.size, "--size", low=1),
+            *(in_range(value, "--std", low=1e-6) for value in self.std or ()),
         )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from massrl.commands.arguments import first
-from massrl.config.checks import MANY, in_range, raise_faults
+from massrl.config.checks import in_range, raise_faults
 from massrl.config.parser import make
 from massrl.errors import ConfigError
 from massrl.registry import LAYOUTS, POLICIES
@@ -30,8 +30,8 @@ class PolicyChartConfig:
 
     def __post_init__(self) -> None:
         raise_faults(
-            in_range(self.size, 8, MANY, "--size"),
-            in_range(self.fill, 0, 255, "--fill"),
+            in_range(self.size, "--size", low=8),
+            in_range(self.fill, "--fill", low=0, high=255),
         )
 
 

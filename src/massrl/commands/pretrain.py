@@ -11,7 +11,7 @@ from massrl.commands.arguments import take
 from massrl.config.files import load_config, read_layers
 from massrl.config.parser import make_config
 from massrl.config.pretrain import Config
-from massrl.errors import ConfigError
+from massrl.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,10 +77,10 @@ def _terminal() -> Console:
 
 def run_pretrain(words: list[str]) -> int:
     """Run ``massrl pretrain`` and return the exit code."""
-    run = take(words, "--resume")
+    run = take(words, "--resume", wanted="a run folder")
     if run is None:
         return _print_result(pretrain(requested_config(words)))
-    if any(take(words, flag) for flag in ("--recipe", "--config", "--init-from")):
+    if any(start_values(words)):
         raise ConfigError(
             "--resume continues a run as it was started: no --recipe, --config or --init-from"
         )
@@ -90,11 +90,20 @@ def run_pretrain(words: list[str]) -> int:
     return _print_result(resume(run, make_config(saved.to_dict(), arguments=words)))
 
 
+def start_values(words: list[str]) -> tuple[str | None, str | None, str | None]:
+    """Remove ``--recipe``, ``--config`` and ``--init-from`` and return their values."""
+    return (
+        take(words, "--recipe", wanted="the name of a recipe (massrl recipes lists them)"),
+        take(words, "--config", wanted="a YAML file, such as another run's config.yaml"),
+        take(words, "--init-from", wanted="a run folder or a .safetensors file"),
+    )
+
+
 def requested_config(words: list[str]) -> Config:
     """Return the configuration of a new run: flags over a file or recipe, or over the default recipe."""
     from massrl.recipes import DEFAULT_RECIPE
 
-    recipe, file, weights = (take(words, flag) for flag in ("--recipe", "--config", "--init-from"))
+    recipe, file, weights = start_values(words)
     if file is None:
         content = read_layers(recipe or DEFAULT_RECIPE)
     else:
@@ -110,14 +119,14 @@ def _print_result(result: PretrainResult) -> int:
         return 0
     if session.skipped:
         print(
-            f"{len(session.skipped)} broken images were skipped; log.txt lists them",
+            f"{counted(len(session.skipped), 'broken image')} skipped; log.txt names them all",
             file=sys.stderr,
         )
     if session.stopped_by is not None:
         print(f"stopped by {session.stopped_by} after step {session.step} and saved; resume with:")
         print(f"  massrl pretrain --resume {quote(str(folder))}")
         return 0
-    print(f"done: {session.step} steps, {session.seconds:.0f} seconds")
+    print(f"done: {counted(session.step, 'step')}, {counted(round(session.seconds), 'second')}")
     print(f"  backbone  {folder / 'backbone.safetensors'}")
     print(f"  report    {folder / 'report.html'}")
     print(

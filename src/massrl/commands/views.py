@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from massrl.commands.arguments import first
-from massrl.config.checks import MANY, in_range, raise_faults, require
+from massrl.config.checks import in_range, raise_faults, require
 from massrl.config.parser import make
 from massrl.config.sections import ViewsConfig
 from massrl.errors import CheckpointError, ConfigError, DataError, TrainingError
@@ -50,10 +50,10 @@ class SheetConfig:
 
     def __post_init__(self) -> None:
         raise_faults(
-            in_range(self.count, 1, MANY, "--count"),
-            in_range(self.epoch, 0, MANY, "--epoch"),
-            in_range(self.step, 0, MANY, "--step"),
-            in_range(self.index, 0, MANY, "--index"),
+            in_range(self.count, "--count", low=1),
+            in_range(self.epoch, "--epoch", low=0),
+            in_range(self.step, "--step", low=0),
+            in_range(self.index, "--index", low=0),
             require(self.step is None or bool(self.replay), "--step needs --replay RUN"),
             require(
                 self.step is None or self.epoch == 0,
@@ -184,7 +184,7 @@ def _rows(
 
     if config.index is not None:
         if config.index >= len(source):
-            raise ConfigError(f"--index is {config.index}, but there are {len(source)} images")
+            raise ConfigError(f"--index is {config.index}, but the last image is {len(source) - 1}")
         indices = [config.index]
     rows = sheet_rows(source, maker, count=config.count, epoch=epoch, indices=indices)
     if not rows:

@@ -9,7 +9,7 @@ from massrl.errors import ConfigError, suggest
 MANY = float("inf")
 
 
-def choice(value: str | None, known: Iterable[str], flag: str) -> str | None:
+def choice(value: str | None, known: Iterable[str], *, flag: str) -> str | None:
     """Return the fault of a value that is not one of the known ones."""
     known = tuple(known)
     if value is None or value in known:
@@ -17,11 +17,11 @@ def choice(value: str | None, known: Iterable[str], flag: str) -> str | None:
     return f"{flag} is {value!r}: {suggest(value, known)}"
 
 
-def in_range(value: float | None, low: float, high: float, flag: str) -> str | None:
+def in_range(value: float | None, flag: str, *, low: float, high: float = MANY) -> str | None:
     """Return the fault of a number outside [low, high]."""
     if value is None or low <= value <= high:
         return None
-    wanted = f"{low:g} or more" if high == float("inf") else f"{low:g} to {high:g}"
+    wanted = f"{low:g} or more" if high == MANY else f"{low:g} to {high:g}"
     return f"{flag} is {value:g}, but {wanted} is wanted"
 
 

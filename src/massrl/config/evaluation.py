@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from massrl.config.checks import MANY, in_range, raise_faults, require
+from massrl.config.checks import in_range, raise_faults, require
 from massrl.config.choices import DETECTION_HEADS, ON_ERROR, SEGMENTATION_HEADS, SEMI_PROTOCOLS
 from massrl.config.fields import field_faults, option
+from massrl.config.renamed import TASKS as RENAMED_TASKS
 from massrl.registry import TASKS
 
 ALL = "all"  # of ``task``: every task of the table
@@ -55,11 +56,11 @@ class SgdConfig:
 
     def __post_init__(self) -> None:
         raise_faults(
-            in_range(self.epochs, 1, MANY, "--sgd.epochs"),
-            in_range(self.batch_size, 1, MANY, "--sgd.batch_size"),
+            in_range(self.epochs, "--sgd.epochs", low=1),
+            in_range(self.batch_size, "--sgd.batch_size", low=1),
             require(bool(self.lrs), "--sgd.lrs is empty, but one or more are wanted"),
-            *(in_range(lr, 1e-9, _MAX_LR, "--sgd.lrs") for lr in self.lrs),
-            in_range(self.holdout, 1e-6, 0.9, "--sgd.holdout"),
+            *(in_range(lr, "--sgd.lrs", low=1e-9, high=_MAX_LR) for lr in self.lrs),
+            in_range(self.holdout, "--sgd.holdout", low=1e-6, high=0.9),
         )
 
 
@@ -85,10 +86,13 @@ class SemiConfig:
     def __post_init__(self) -> None:
         raise_faults(
             *field_faults(self, "--semi."),
-            *(in_range(fraction, 1e-6, 1, "--semi.fractions") for fraction in self.fractions),
-            *(in_range(lr, 1e-9, _MAX_LR, "--semi.lrs") for lr in self.lrs),
-            *(in_range(epochs, 1, MANY, "--semi.epochs") for epochs in self.epochs),
-            in_range(self.batch_size, 2, MANY, "--semi.batch_size"),
+            *(
+                in_range(fraction, "--semi.fractions", low=1e-6, high=1)
+                for fraction in self.fractions
+            ),
+            *(in_range(lr, "--semi.lrs", low=1e-9, high=_MAX_LR) for lr in self.lrs),
+            *(in_range(epochs, "--semi.epochs", low=1) for epochs in self.epochs),
+            in_range(self.batch_size, "--semi.batch_size", low=2),
         )
 
 
@@ -109,9 +113,9 @@ class TransferConfig:
 
     def __post_init__(self) -> None:
         raise_faults(
-            *(in_range(lr, 1e-9, _MAX_LR, "--transfer.lrs") for lr in self.lrs),
-            *(in_range(epochs, 1, MANY, "--transfer.epochs") for epochs in self.epochs),
-            in_range(self.batch_size, 2, MANY, "--transfer.batch_size"),
+            *(in_range(lr, "--transfer.lrs", low=1e-9, high=_MAX_LR) for lr in self.lrs),
+            *(in_range(epochs, "--transfer.epochs", low=1) for epochs in self.epochs),
+            in_range(self.batch_size, "--transfer.batch_size", low=2),
             require(
                 bool(self.lrs and self.epochs),
                 "--transfer.lrs and --transfer.epochs must not be empty",
@@ -143,13 +147,13 @@ class DetectConfig:
     def __post_init__(self) -> None:
         raise_faults(
             *field_faults(self, "--detect."),
-            in_range(self.epochs, 1e-3, MANY, "--detect.epochs"),
-            in_range(self.batch_size, 1, MANY, "--detect.batch_size"),
-            in_range(self.lr, 1e-9, _MAX_LR, "--detect.lr"),
-            in_range(self.size, 32, MANY, "--detect.size"),
-            in_range(self.width, 1, MANY, "--detect.width"),
-            in_range(self.regions, 4, MANY, "--detect.regions"),
-            in_range(self.pictures, 0, MANY, "--detect.pictures"),
+            in_range(self.epochs, "--detect.epochs", low=1e-3),
+            in_range(self.batch_size, "--detect.batch_size", low=1),
+            in_range(self.lr, "--detect.lr", low=1e-9, high=_MAX_LR),
+            in_range(self.size, "--detect.size", low=32),
+            in_range(self.width, "--detect.width", low=1),
+            in_range(self.regions, "--detect.regions", low=4),
+            in_range(self.pictures, "--detect.pictures", low=0),
         )
 
 
@@ -173,11 +177,11 @@ class SegmentConfig:
     def __post_init__(self) -> None:
         raise_faults(
             *field_faults(self, "--segment."),
-            in_range(self.epochs, 1e-3, MANY, "--segment.epochs"),
-            in_range(self.batch_size, 2, MANY, "--segment.batch_size"),
-            in_range(self.lr, 1e-9, _MAX_LR, "--segment.lr"),
-            in_range(self.size, 32, MANY, "--segment.size"),
-            in_range(self.pictures, 0, MANY, "--segment.pictures"),
+            in_range(self.epochs, "--segment.epochs", low=1e-3),
+            in_range(self.batch_size, "--segment.batch_size", low=2),
+            in_range(self.lr, "--segment.lr", low=1e-9, high=_MAX_LR),
+            in_range(self.size, "--segment.size", low=32),
+            in_range(self.pictures, "--segment.pictures", low=0),
         )
 
 
@@ -194,9 +198,9 @@ class FeaturesConfig:
 
     def __post_init__(self) -> None:
         raise_faults(
-            in_range(self.points, 1, 5000, "--features.points"),
-            in_range(self.rows, 1, 100, "--features.rows"),
-            in_range(self.invariance_images, 2, MANY, "--features.invariance_images"),
+            in_range(self.points, "--features.points", low=1, high=5000),
+            in_range(self.rows, "--features.rows", low=1, high=100),
+            in_range(self.invariance_images, "--features.invariance_images", low=2),
         )
 
 
@@ -209,6 +213,7 @@ class EvaluateConfig:
         choices=TASKS,
         also={ALL: "every task that the images allow"},
         arguments=True,
+        renamed=RENAMED_TASKS,
     )
     """Tasks to run, in this order."""
     data: EvaluationDataConfig = field(default_factory=EvaluationDataConfig)
@@ -242,9 +247,9 @@ class EvaluateConfig:
         raise_faults(
             *field_faults(self),
             require(bool(self.task), "--task is empty, but one or more are wanted"),
-            in_range(self.k, 1, MANY, "--k"),
-            in_range(self.temperature, 1e-4, MANY, "--temperature"),
-            in_range(self.seed, 0, MANY, "--seed"),
+            in_range(self.k, "--k", low=1),
+            in_range(self.temperature, "--temperature", low=1e-4),
+            in_range(self.seed, "--seed", low=0),
         )
 
 

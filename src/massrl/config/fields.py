@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from massrl.config.checks import choice
+from massrl.config.values import wanted_text
 from massrl.errors import ConfigError
 from massrl.registry.calls import parse_call
 from massrl.registry.table import Row
@@ -25,6 +26,7 @@ def option(
     also: Mapping[str, str] | None = None,
     arguments: bool = False,
     resume: bool = False,
+    renamed: Mapping[str, str] | None = None,
     group: str | None = None,
     belongs_to: str | None = None,
 ) -> Any:
@@ -37,6 +39,7 @@ def option(
         also: values that are accepted beside those of a table.
         arguments: whether a part may be given arguments, as ``name(argument, key=value)``.
         resume: whether the value may change when a run is resumed.
+        renamed: former names of accepted values, which are refused with their new names.
         group: fields of one group replace each other: a layer that sets one drops the others of the
             layers below.
         belongs_to: another field, such as ``views.layout``: a layer that changes it drops this one of
@@ -47,6 +50,7 @@ def option(
         "also": also or {},
         "arguments": arguments,
         "resume": resume,
+        "renamed": renamed or {},
         "group": group,
         "belongs_to": belongs_to,
     }
@@ -96,14 +100,24 @@ def field_faults(config: Any, prefix: str = "--") -> list[str]:
 
 
 def _choice_fault(value: str, item: Field, *, flag: str) -> str | None:
-    choices, also = item.metadata["choices"], item.metadata["also"]
+    choices, also, renamed = (item.metadata[key] for key in ("choices", "also", "renamed"))
+    if value in renamed:
+        return f"{flag}: {value!r} is now {renamed[value]!r}"
     name = value
     if item.metadata["arguments"] and value not in also:
         try:
             name = parse_call(value, flag=flag).name
         except ConfigError as error:
             return str(error)
-    return choice(name, (*choices, *also), flag)
+    return choice(name, (*choices, *also), flag=flag)
+
+
+def accepted_text(item: Field) -> str:
+    """Return what a field takes, for an error: its choices, or its type in words."""
+    choices, wanted = item.metadata.get("choices"), wanted_text(str(item.type))
+    if choices is None:
+        return f"{wanted} is wanted"
+    return f"known: {', '.join(sorted([*choices, *item.metadata['also']]))}"
 
 
 def choices_text(item: Field) -> str:

@@ -22,7 +22,10 @@ def help_text(
         skip: flags to leave out.
     """
     width = max(len(name) for name in all_fields(kind)) + 4
-    return "\n".join(_section(kind, defaults or {}, prefix="", width=width, skip=skip))
+    lines = _section(kind, defaults or {}, prefix="", width=width, skip=skip)
+    if any(line.endswith("]") for line in lines):
+        lines += ["", "In brackets: the default."]
+    return "\n".join(lines)
 
 
 def _section(
@@ -39,7 +42,7 @@ def _section(
             lines += [f"\n{text}", *_section(section, inner, prefix=name, width=width, skip=skip)]
         elif f"--{prefix}{item.name}" not in skip:
             value = defaults.get(item.name, item.default)
-            default = "" if value in (None, "") else f"[{_shown(value)}]"
+            default = "" if value in (None, "", (), []) else f"[{_shown(value)}]"
             words = filter(None, (text, choices_text(item), default))
             lines.append(f"  {f'--{prefix}{item.name}':<{width}}{' '.join(words)}")
     return lines

@@ -51,9 +51,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         raise_faults(
             *field_faults(self, "--data."),
-            in_range(self.batch_size, 1, MANY, "--data.batch_size"),
-            in_range(self.limit, 1, MANY, "--data.limit"),
-            in_range(self.workers, 0, MANY, "--data.workers"),
+            in_range(self.batch_size, "--data.batch_size", low=1),
+            in_range(self.limit, "--data.limit", low=1),
+            in_range(self.workers, "--data.workers", low=0),
             require(
                 all(0 <= value <= 1 for value in self.mean or ()),
                 f"--data.mean is {self.mean}, but numbers from 0 to 1 are wanted",
@@ -102,10 +102,10 @@ class ViewsConfig:
     def __post_init__(self) -> None:
         raise_faults(
             *field_faults(self, "--views."),
-            in_range(self.size, 1, MANY, "--views.size"),
-            in_range(self.fill, 0, 255, "--views.fill"),
-            in_range(self.local_crops, 0, MANY, "--views.local_crops"),
-            in_range(self.ramp_epochs, 0, MANY, "--views.ramp_epochs"),
+            in_range(self.size, "--views.size", low=1),
+            in_range(self.fill, "--views.fill", low=0, high=255),
+            in_range(self.local_crops, "--views.local_crops", low=0),
+            in_range(self.ramp_epochs, "--views.ramp_epochs", low=0),
         )
 
 
@@ -133,8 +133,8 @@ class MethodConfig:
     def __post_init__(self) -> None:
         raise_faults(
             *field_faults(self, "--method."),
-            in_range(self.temperature, 1e-4, MANY, "--method.temperature"),
-            in_range(self.target_momentum, 0.0, 1.0, "--method.target_momentum"),
+            in_range(self.temperature, "--method.temperature", low=1e-4),
+            in_range(self.target_momentum, "--method.target_momentum", low=0.0, high=1.0),
         )
 
 
@@ -153,9 +153,9 @@ class ProjectorConfig:
 
     def __post_init__(self) -> None:
         raise_faults(
-            in_range(self.layers, 0, MANY, "--model.projector.layers"),
-            in_range(self.hidden, 1, MANY, "--model.projector.hidden"),
-            in_range(self.out, 1, MANY, "--model.projector.out"),
+            in_range(self.layers, "--model.projector.layers", low=0),
+            in_range(self.hidden, "--model.projector.hidden", low=1),
+            in_range(self.out, "--model.projector.out", low=1),
         )
 
 
@@ -174,8 +174,8 @@ class PredictorConfig:
 
     def __post_init__(self) -> None:
         raise_faults(
-            in_range(self.layers, 0, MANY, "--model.predictor.layers"),
-            in_range(self.hidden, 1, MANY, "--model.predictor.hidden"),
+            in_range(self.layers, "--model.predictor.layers", low=0),
+            in_range(self.hidden, "--model.predictor.hidden", low=1),
         )
 
 
@@ -223,8 +223,8 @@ class OptimConfig:
     def __post_init__(self) -> None:
         raise_faults(
             *field_faults(self, "--optim."),
-            in_range(self.lr, 0.0, MANY, "--optim.lr"),
-            in_range(self.weight_decay, 0.0, MANY, "--optim.weight_decay"),
+            in_range(self.lr, "--optim.lr", low=0.0),
+            in_range(self.weight_decay, "--optim.weight_decay", low=0.0),
             require(
                 0 <= self.momentum < 1,
                 f"--optim.momentum is {self.momentum:g}, but a number from 0 to below 1 is wanted",
@@ -234,7 +234,7 @@ class OptimConfig:
                 f"--optim.trust_coefficient is {self.trust_coefficient:g}, but a number above 0 is "
                 "wanted",
             ),
-            in_range(self.warmup_epochs, 0.0, MANY, "--optim.warmup_epochs"),
+            in_range(self.warmup_epochs, "--optim.warmup_epochs", low=0.0),
             require(
                 all(0 <= beta < 1 for beta in self.betas),
                 f"--optim.betas is {self.betas}, but numbers from 0 to below 1 are wanted",

@@ -16,8 +16,7 @@ import numpy as np
 
 from massrl.data.overlap import same_contents
 from massrl.data.source import Source, Subset
-from massrl.data.sources.folders import FileSource
-from massrl.errors import ImageError
+from massrl.errors import ImageError, counted
 from massrl.images.decode import decode
 from massrl.images.header import read_header
 
@@ -78,7 +77,9 @@ class CheckReport:
             lines.append(f"kinds: {_counts(self.kinds)}")
         if self.class_counts:
             sizes = sorted(self.class_counts.values())
-            lines.append(f"classes: {len(sizes)}, with {sizes[0]} to {sizes[-1]} images each")
+            lines.append(
+                f"classes: {len(sizes)}, with {sizes[0]} to {counted(sizes[-1], 'image')} each"
+            )
         else:
             lines.append("classes: none (unlabelled)")
         lines += self.annotations
@@ -159,20 +160,20 @@ def check_source(
     for index, finding in enumerate(_examine_all(source, workers=workers, progress=progress)):
         found.add(index, finding)
     sides = np.array([found.heights, found.widths], np.int64)
-    files = source if isinstance(source, FileSource) else None
-    suffixes = Counter(PurePath(name).suffix.lower() for name in files.names) if files else {}
+    files = filter(None, (source.file(index) for index in range(len(source))))
+    suffixes = Counter(PurePath(file).suffix.lower() for file in files)
     return CheckReport(
         name=source.name,
         num_images=len(source),
         broken=tuple((source.describe(index), reason) for index, reason in found.broken),
         short_sides=_spread(sides.min(axis=0)),
         long_sides=_spread(sides.max(axis=0)),
-        suffixes=dict(Counter(suffixes).most_common()),
+        suffixes=dict(suffixes.most_common()),
         kinds=dict(found.kinds.most_common()),
         duplicates=tuple(
             tuple(source.describe(index) for index in group) for group in found.duplicates()
         ),
-        ignored=tuple(files.ignored_names) if files else (),
+        ignored=tuple(source.ignored_names),
         class_counts=_class_counts(source),
         shared=() if parts is None else _shared(*parts),
     )

@@ -24,7 +24,7 @@ from massrl.data.shared_memory import batches_ahead, free_room
 from massrl.data.source import Source
 from massrl.data.worker_failures import errno_of
 from massrl.data.workers import Loader, start_worker
-from massrl.errors import ConfigError, ImageError
+from massrl.errors import ConfigError, ImageError, counted
 from massrl.randomness import epoch_permutation
 
 
@@ -143,7 +143,9 @@ def steps_per_epoch(count: int, batch_size: int) -> int:
         ConfigError: if there is none.
     """
     if count < 2:
-        raise ConfigError(f"{count} images to train on; at least 2 are needed (--data.train)")
+        raise ConfigError(
+            f"{counted(count, 'image')} to train on; at least 2 are needed (--data.train)"
+        )
     if count < batch_size:
         raise ConfigError(
             f"there are {count} images, fewer than one batch of {batch_size}: "

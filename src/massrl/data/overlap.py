@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from massrl.data.source import Source, whole
-from massrl.data.sources.folders import FileSource
 from massrl.errors import DataError, ImageError
 
 logger = logging.getLogger("massrl")
@@ -128,8 +127,8 @@ def _digests(source: Source, indices: np.ndarray) -> Iterable[tuple[int, bytes]]
 
 def _identities(source: Source) -> set[str]:
     """Return what tells each image from all others: its real path, or its number in a fingerprinted set."""
-    everything = whole(source)
-    if isinstance(everything, FileSource):
-        return {os.path.realpath(source.describe(index)) for index in range(len(source))}
-    mark = everything.fingerprint()
+    files = [source.file(index) for index in range(len(source))]
+    if None not in files:
+        return {os.path.realpath(str(file)) for file in files}
+    mark = whole(source).fingerprint()
     return {f"{mark} {source.describe(index)}" for index in range(len(source))}

@@ -47,12 +47,14 @@ class Source(ABC):
         class_names: name of each class; empty when unlabelled.
         labels: int64 ``(n,)``, class index of each image; None when unlabelled.
         normalization: constants of the set.
+        ignored_names: files beside the images that are not read, as they are no images.
     """
 
     name: str
     class_names: tuple[str, ...] = ()
     labels: np.ndarray | None = None
     normalization: Normalization = IMAGENET_NORMALIZATION
+    ignored_names: Sequence[str] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -68,6 +70,10 @@ class Source(ABC):
     @abstractmethod
     def describe(self, index: int) -> str:
         """Return the image's path, or such as ``"cifar10/train[17]"``, for messages."""
+
+    def file(self, index: int) -> str | None:
+        """Return the path of the image's own file; ``None`` if the images are no files, as by default."""
+        return None
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -141,6 +147,10 @@ class Subset(Source):
         """See ``Source.sizes``."""
         sizes = self.source.sizes()
         return None if sizes is None else np.asarray(sizes[self.indices])
+
+    def file(self, index: int) -> str | None:
+        """See ``Source.file``."""
+        return self.source.file(int(self.indices[index]))
 
     def fingerprint(self) -> str:
         """See ``Source.fingerprint``; the indices and their order count too."""

@@ -27,7 +27,7 @@ from massrl.data.check import drop_broken
 from massrl.data.overlap import check_disjoint, warn_of_same_contents
 from massrl.data.source import Source, Subset, remap_classes
 from massrl.data.splits import balanced_subset, holdout
-from massrl.errors import DataError, ImageError
+from massrl.errors import DataError, ImageError, counted
 
 logger = logging.getLogger("massrl")
 
@@ -228,7 +228,7 @@ def _without_broken(data: EvaluationData, *, annotated: bool) -> EvaluationData:
     )
     left_out = first + second
     if left_out:
-        logger.warning("%d broken images are left out", left_out)
+        logger.warning("%s left out", counted(left_out, "broken image"))
     return replace(data, train=train, test=test, left_out=left_out)
 
 

@@ -12,8 +12,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as save_safetensors
 from torch import nn
 
-from massrl.data.source import Source, digest, whole
-from massrl.data.sources.folders import FileSource
+from massrl.data.source import Source, digest
 from massrl.errors import TrainingError
 from massrl.evaluation.features import Features, labels_of
 from massrl.files import cache_folder, write_atomically
@@ -62,9 +61,8 @@ def cached_features(
 
 def _modification_times(source: Source) -> list[int]:
     """Return when each file was written, nanoseconds; nothing for images that are not files."""
-    if not isinstance(whole(source), FileSource):
-        return []
-    return [_modification_time(source.describe(index)) for index in range(len(source))]
+    files = (source.file(index) for index in range(len(source)))
+    return [_modification_time(file) for file in files if file is not None]
 
 
 def _modification_time(path: str) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from massrl.config.sections import MethodConfig, ModelConfig
-from massrl.errors import ConfigError
+from massrl.errors import ConfigError, counted
 from massrl.methods.base import (
     LazyViews,
     Method,
@@ -97,7 +97,7 @@ class BYOL(Method):
         predictor = model.predictor
         return (
             f"BYOL, τ {method.target_momentum:g} → 1, "
-            f"predictor {predictor.layers} layers of {predictor.hidden}"
+            f"predictor {counted(predictor.layers, 'layer')} of {predictor.hidden}"
         )
 
     @classmethod

@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from massrl.config.checks import choice
+from massrl.config.choices import STEMS
 from massrl.errors import ConfigError, suggest
 
 SMALL_STEM_BELOW = 64  # pixels: above CIFAR-10's and Tiny-ImageNet's crops, below STL-10's 96
@@ -38,7 +40,6 @@ TORCHVISION_RESNETS = (
 )
 
 _SMALL_STEMS = {"small": 1, "small-pad2": 2}  # padding of the 3×3 convolution
-_STEMS = ("auto", "standard", *_SMALL_STEMS)
 _TIMM = "timm:"
 
 
@@ -69,8 +70,8 @@ def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> n
         ConfigError: if the name is unknown, the stem does not fit the backbone, or the module's
             output for images of this size is not ``(B, D)``.
     """
-    if stem not in _STEMS:
-        raise ConfigError(f"unknown stem {stem!r}: {suggest(stem, _STEMS)} (--model.stem)")
+    if fault := choice(stem, STEMS, flag="--model.stem"):
+        raise ConfigError(fault)
     model: Any  # attributes of any kind are read from it and set on it
     if name in NARROW_RESNETS:
         model = NarrowResNet(NARROW_RESNETS[name])

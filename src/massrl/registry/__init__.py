@@ -78,42 +78,51 @@ OPERATIONS = Table(
         "identity": ("massrl.views.operations.identity:identity", "no change"),
         "shear_x": (
             f"{_GEOMETRY}:shear_x",
-            "rows slide sideways, pixels per row; about the upper left corner",
+            "horizontal shear about the upper left corner, pixels per row",
         ),
         "shear_y": (
             f"{_GEOMETRY}:shear_y",
-            "columns slide down, pixels per column; about the upper left corner",
+            "vertical shear about the upper left corner, pixels per column",
         ),
         "translate_x": (f"{_GEOMETRY}:translate_x", "shift to the right, fraction of the width"),
         "translate_y": (f"{_GEOMETRY}:translate_y", "shift down, fraction of the height"),
-        "rotate": (f"{_GEOMETRY}:rotate", "turn counter-clockwise about the centre, degrees"),
+        "rotate": (f"{_GEOMETRY}:rotate", "counter-clockwise rotation about the centre, degrees"),
         "brightness": (
             f"{_LEVELS}:brightness",
-            "factor on every pixel; 0 is black, 1 the image itself",
+            "factor on every level: 0 gives black, 1 no change",
         ),
-        "contrast": (f"{_GREY}:contrast", "factor on the distance from the mean grey; 0 is flat"),
+        "contrast": (
+            f"{_GREY}:contrast",
+            "factor on the difference from the mean grey: 0 gives that grey, 1 no change",
+        ),
         "saturation": (
             f"{_GREY}:saturation",
-            "factor on the distance from the pixel's own grey; 0 is grey",
+            "factor on the difference from the pixel's own grey: 0 gives a grey image, 1 no change",
         ),
-        "hue": ("massrl.views.operations.hue:hue", "turn of the colour circle, in whole turns"),
+        "hue": (
+            "massrl.views.operations.hue:hue",
+            "hue shift, in whole turns of the colour circle",
+        ),
         "sharpness": (
             "massrl.views.operations.sharpness:sharpness",
-            "factor on the distance from a smoothed image; 0 is smooth, 2 crisp",
+            "factor on the difference from a smoothed image: 0 gives that image, 1 no change",
         ),
-        "posterize": (f"{_LEVELS}:posterize", "bits kept of each channel"),
-        "solarize": (f"{_LEVELS}:solarize", "levels from this threshold up are inverted"),
-        "invert": (f"{_LEVELS}:invert", "255 minus the level"),
-        "autocontrast": (f"{_HISTOGRAM}:autocontrast", "each channel stretched to the full range"),
-        "equalize": (f"{_HISTOGRAM}:equalize", "each channel's histogram made flat"),
-        "grayscale": (f"{_GREY}:grayscale", "luma in all three channels"),
+        "posterize": (f"{_LEVELS}:posterize", "number of bits kept of each channel"),
+        "solarize": (f"{_LEVELS}:solarize", "inverts the levels from this threshold up, 0 to 256"),
+        "invert": (f"{_LEVELS}:invert", "inverts every level: 255 minus the level"),
+        "autocontrast": (
+            f"{_HISTOGRAM}:autocontrast",
+            "stretches each channel to the full range of levels",
+        ),
+        "equalize": (f"{_HISTOGRAM}:equalize", "equalises the histogram of each channel"),
+        "grayscale": (f"{_GREY}:grayscale", "grey image: luma in all three channels"),
         "gaussian_blur": (
             "massrl.views.operations.gaussian_blur:gaussian_blur",
-            "standard deviation of the Gaussian, pixels of the view",
+            "Gaussian blur: standard deviation, pixels of the view",
         ),
         "cutout": (
             "massrl.views.operations.cutout:cutout",
-            "side of a grey square, fraction of the view's side; then its centre (x, y)",
+            "grey square: side as a fraction of the view's, then its centre (x, y)",
         ),
     },
 )
@@ -134,26 +143,29 @@ LAYOUTS = Table(
     rows={
         "massrl": (
             "massrl.views.layouts:MASSRL",
-            "variant D, the released code: 2 crops, each of 4 policies on both, 8 views",
+            "2 crops, all 4 policies on each: 8 views, as in the released code",
         ),
         "massrl-4": (
             "massrl.views.layouts:MASSRL_4",
-            "variant D4: 4 policies, each with a crop of its own, 4 views",
+            "4 policies, each on a crop of its own: 4 views",
         ),
         "massrl-directional": (
             "massrl.views.layouts:MASSRL_DIRECTIONAL",
-            "2 crops, SimCLR's view of each and a strong one made of it and pulled to it (DSSL)",
+            "2 crops, of each SimCLR's view and a stronger one made from it: 4 views (DSSL)",
         ),
         "massrl-sampled": (
             "massrl.views.layouts:MASSRL_SAMPLED",
-            "variant A, the paper's figure: 2 square crops, each with a drawn policy",
+            "2 square crops, a random policy of 4 on each: 2 views, as in the paper's figure",
         ),
         "massrl-paired": (
             "massrl.views.layouts:MASSRL_PAIRED",
-            "variants B and C: views 1↔2 and 3↔4 only; C with four --views.policies",
+            "4 crops, a policy on each; only views 1 and 2, and 3 and 4, are compared",
         ),
-        "byol": ("massrl.views.layouts:BYOL", "2 crops, BYOL's two asymmetric pipelines"),
-        "simclr": ("massrl.views.layouts:SIMCLR", "2 crops, SimCLR's pipeline on both"),
+        "byol": (
+            "massrl.views.layouts:BYOL",
+            "2 crops, one with each of BYOL's two policies: 2 views",
+        ),
+        "simclr": ("massrl.views.layouts:SIMCLR", "2 crops, SimCLR's policy on both: 2 views"),
     },
 )
 SOURCES = Table(

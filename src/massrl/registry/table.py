@@ -179,11 +179,19 @@ class Table(Mapping[str, Row]):
         bind_arguments(call, partial(self.load(call.name), *first), flag=self.flag)
 
     def summary(self, name: str) -> str:
-        """One line about a part; of another package's, the first line of its docstring."""
+        """One line about a part: of another package's, its ``summary``, or its docstring's first line.
+
+        Empty where the part has neither; the docstring of a class that it only inherits from, or is an
+        instance of, says nothing about it.
+        """
         row = self[name]
         if row.summary:
             return row.summary
         part = self.load(name)
         described = getattr(part, "summary", None)
-        first = (inspect.getdoc(part) or "").partition("\n")[0]
-        return described if isinstance(described, str) else first
+        if isinstance(described, str) and described:
+            return described
+        owner = part if inspect.isroutine(part) or isinstance(part, type) else type(part)
+        package = row.target.partition(":")[0].partition(".")[0]
+        own = owner.__module__.partition(".")[0] == package
+        return inspect.cleandoc(owner.__doc__ or "").partition("\n")[0] if own else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from massrl.errors import counted
 from massrl.evaluation.data import SETS
 from massrl.evaluation.results import (
     headline_keys,
@@ -104,7 +105,7 @@ def _bars(results: Results, backbones: BackboneResults, *, title: str) -> Bars:
     accuracy = "Accuracy"
     if len(fingerprints) == 1:
         data = first["data"]
-        note = f"{data['val']['num_images']:,} images of {data['val']['name']}, percent."
+        note = f"{counted(data['val']['num_images'], 'image')} of {data['val']['name']}, percent."
         if not title:
             note = note.replace("percent", "top-1 percent")
             accuracy = f"Accuracy on {describe_test_images(first)}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from massrl.errors import counted
 from massrl.evaluation.feature_cache import network_fingerprint
 from massrl.evaluation.results import (
     headline_keys,
@@ -71,7 +72,7 @@ def stored_metrics(folder: Path, network: nn.Module) -> tuple[TaskMetrics, dict[
                 metric_label(key): metric_text(result, key, "{:.2f}")
                 for key in headline_keys(result)
             },
-            f"{result['data']['val']['num_images']:,} images of {result['data']['val']['name']}",
+            f"{counted(result['data']['val']['num_images'], 'image')} of {result['data']['val']['name']}",
         )
         for name, result in results.get("tasks", {}).items()
     }
@@ -104,7 +105,7 @@ def _origin(card: Card) -> str:
     if card.config is None or step is None:
         return "Pre-trained without labels by massrl."
     objective = card.config["method"]["name"]
-    return f"Pre-trained without labels by massrl: {objective}, {step:,} optimiser steps."
+    return f"Pre-trained without labels by massrl: {objective}, {counted(step, 'optimiser step')}."
 
 
 def _inputs(card: Card) -> str:
@@ -126,7 +127,7 @@ def _pretraining(card: Card) -> list[str]:
     rows = [
         ("policies", ", ".join(f"`{policy}`" for policy in views["policies"] or ())),
         ("layout", f"{views['layout']}, pairs {config['method']['pairs']}"),
-        ("batch", f"{config['data']['batch_size']} images"),
+        ("batch", counted(config["data"]["batch_size"], "image")),
         (
             "optimiser",
             f"{optim['name']}, lr {optim['lr']:g} per 256 images, weight decay "
@@ -137,7 +138,7 @@ def _pretraining(card: Card) -> list[str]:
     if config.get("recipe"):
         rows.insert(0, ("recipe", f"`{config['recipe']}`"))
     if data is not None:
-        images = f"{data['name']}, {data['num_images']:,} images, fingerprint {data['fingerprint']}"
+        images = f"{data['name']}, {counted(data['num_images'], 'image')}, fingerprint {data['fingerprint']}"
         rows.insert(0, ("images", f"{images}; labels were not used"))
     return ["## Pre-training", _table(("", ""), rows)]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from massrl.errors import DataError
+from massrl.errors import DataError, counted
 from massrl.report.content import Block, PageContext
 
 _SIDE, _RADIUS, _MARGIN = 1000, 9, 12
@@ -82,7 +82,9 @@ class Scatter(Block):
             f"{escape(self.names[group])}</li>"
             for group in used
         )
-        label = f"{self.title}: {len(self.points)} images of {len(used)} classes"
+        label = (
+            f"{self.title}: {counted(len(self.points), 'image')} of {counted(len(used), 'class')}"
+        )
         return (
             f'<figure class="card map" data-sheet="{sheet}" '
             f'data-thumb="{self.thumb}" data-row="{self.per_row}">'

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from massrl.errors import ConfigError
+from massrl.errors import ConfigError, counted
 
 _PACKAGES = (
     "massrl",
@@ -105,4 +105,4 @@ def detect_hardware(accelerator: str = "auto") -> Hardware:
         cores = os.cpu_count() or 1
     if accelerator != "cpu" and available:
         return Hardware("gpu", cores, torch.cuda.get_device_name())
-    return Hardware("cpu", cores, f"{cores} CPU cores")
+    return Hardware("cpu", cores, counted(cores, "CPU core"))

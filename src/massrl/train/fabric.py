@@ -1,6 +1,7 @@
 """Lightning Fabric for one process of a run: its device and its precision.
 
-``lightning_fabric`` is imported in place of ``lightning.fabric``, which loads all of Lightning first.
+``lightning_fabric`` is imported in place of ``lightning.fabric``, which loads all of Lightning first; and
+only when a run needs it.
 """
 
 from __future__ import annotations
@@ -8,11 +9,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 
 from massrl.config.pretrain import TrainConfig
 from massrl.distributed import World
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @contextmanager
@@ -32,14 +37,6 @@ def _without_torchmetrics() -> Iterator[None]:
         del sys.modules["torchmetrics"]
 
 
-with _without_torchmetrics():
-    from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-
-__all__ = ["Fabric", "SLURMEnvironment", "autocast", "make_fabric"]
-
-
 def make_fabric(train: TrainConfig, world: World) -> Fabric:
     """Return a Fabric with the device and the precision of this process.
 
@@ -49,6 +46,10 @@ def make_fabric(train: TrainConfig, world: World) -> Fabric:
         train: ``accelerator`` and ``precision``.
         world: ranks of this process; ``local_rank`` is the index of its GPU.
     """
+    with _without_torchmetrics():
+        from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
     gpu = train.accelerator == "gpu"
     return Fabric(
         accelerator="cuda" if gpu else "cpu",
@@ -56,6 +57,14 @@ def make_fabric(train: TrainConfig, world: World) -> Fabric:
         precision=train.precision,  # type: ignore[arg-type]
         plugins=[LightningEnvironment()],
     )
+
+
+def slurm_main_address(hosts: str) -> str:
+    """Return the first machine of SLURM's list of a job's machines, such as ``node[3-4,7]``."""
+    with _without_torchmetrics():
+        from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+    return str(SLURMEnvironment.resolve_root_node_address(hosts))
 
 
 @contextmanager

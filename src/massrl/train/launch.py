@@ -28,7 +28,7 @@ from torch.distributed.rendezvous import rendezvous
 from massrl.config.pretrain import TrainConfig
 from massrl.data.workers import refuse_during_import
 from massrl.distributed import World
-from massrl.errors import ConfigError, TrainingError
+from massrl.errors import ConfigError, TrainingError, counted
 from massrl.runs.environment import detect_hardware
 from massrl.train.launchers import (
     LAUNCH_VARIABLES,
@@ -75,9 +75,8 @@ def process_group(train: TrainConfig, *, gpu: bool) -> Iterator[World]:
                 yield World()
                 return
             if gpu and devices > torch.cuda.device_count():
-                raise ConfigError(
-                    f"--train.devices is {devices}, but this machine has {torch.cuda.device_count()} GPUs"
-                )
+                found = counted(torch.cuda.device_count(), "GPU")
+                raise ConfigError(f"--train.devices is {devices}, but this machine has {found}")
             variables = _local_variables(devices)
             stack.enter_context(_environment(variables))
             stack.enter_context(_local_workers(variables, gpu=gpu))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from massrl.distributed import World
 from massrl.errors import ConfigError
-from massrl.train.fabric import SLURMEnvironment
+from massrl.train.fabric import slurm_main_address
 
 logger = logging.getLogger("massrl")
 
@@ -141,9 +141,7 @@ class _Slurm(_Launcher):
         return {
             **super().defaults(given, size),
             "LOCAL_WORLD_SIZE": str(size // nodes),
-            "MASTER_ADDR": given.get(
-                "MASTER_ADDR", SLURMEnvironment.resolve_root_node_address(hosts)
-            ),
+            "MASTER_ADDR": given.get("MASTER_ADDR") or slurm_main_address(hosts),
             "MASTER_PORT": given.get("MASTER_PORT", str(15000 + job % 10000)),
         }
 

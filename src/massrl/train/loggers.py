@@ -33,13 +33,19 @@ Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
 class RunLogger:
     """Base class of the loggers; a new one is a subclass and its row in ``registry.LOGGERS``.
 
+    One is made for each session of a run: at its start and at every resume. ``settings`` is called in the
+    first session that the logger takes part in, with or without a ``record``; then ``metrics`` and
+    ``picture`` as the run goes on, and ``close`` at the end of the session. Steps after the last checkpoint
+    are made, and logged, again by the session that resumes.
+
     Args:
         folder: the run folder.
-        record: the logger's id of this run from an earlier session, ``None`` for a new run.
+        record: ``record`` of the earlier session, ``None`` if there was none.
 
     Attributes:
         package: the package that must be installed; massrl has an extra of the same name.
-        record: the logger's id of this run, which a resumed run passes again; ``None`` for no id.
+        record: the logger's id of this run, if it needs one to go on with its own record of the run; set
+            by ``__init__`` and saved in the run folder.
         inner: a logger of Lightning, or any object with its ``log_hyperparams``, ``log_metrics`` and
             ``finalize``.
     """
@@ -52,7 +58,7 @@ class RunLogger:
         raise NotImplementedError
 
     def settings(self, values: dict[str, Any]) -> None:
-        """Log the configuration, once for each run."""
+        """Log the configuration, by dotted names; once for each run."""
         self.inner.log_hyperparams(values)
 
     def metrics(self, values: dict[str, float], step: int) -> None:
@@ -166,8 +172,8 @@ def check_loggers(names: Sequence[str]) -> None:
 class Loggers:
     """The loggers of a run; each receives every row and every picture.
 
-    Their ids of the run are saved in the run folder, and a resumed run continues them. A logger that
-    fails is dropped with a warning.
+    Their names and ids of the run are saved in the run folder, and a resumed run continues them. A logger
+    that fails is dropped with a warning.
 
     Args:
         config: the resolved configuration.
@@ -184,12 +190,11 @@ class Loggers:
             write_json(folder.loggers, self._records)
 
     def _add(self, name: str, config: Config, folder: RunFolder) -> None:
-        record = self._records.get(name)
-        made: RunLogger = LOGGERS.build(name, folder, record)
+        is_new = name not in self._records
+        made: RunLogger = LOGGERS.build(name, folder, self._records.get(name))
         self._open[name] = made
-        if made.record is not None:
-            self._records[name] = made.record
-        if record is None:  # MLflow refuses to set a value a second time
+        self._records[name] = made.record
+        if is_new:  # MLflow refuses to set a value a second time
             made.settings(flat(config.to_dict()))
 
     def row(self, values: dict[str, Any], step: int) -> None:

@@ -25,7 +25,7 @@ def train(
     try:
         for callback in callbacks:
             callback.on_start(step)
-        iterator = iter(batches)
+        iterator = iter(() if step.is_last else batches)  # no workers for no step
         while not (step.is_last or step.stop_signal):
             step(iterator)
             for callback in callbacks:

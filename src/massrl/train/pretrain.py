@@ -21,7 +21,6 @@ from massrl.files import write_json
 from massrl.images.pictures import read_picture
 from massrl.methods.base import Method
 from massrl.registry import OPTIMIZERS
-from massrl.report.run_page import report_run
 from massrl.runs.environment import detect_hardware
 from massrl.runs.folder import RunFolder, resume_hint, save_config, with_policies
 from massrl.runs.log import held_messages, logging_to
@@ -45,7 +44,6 @@ from massrl.train.timing import estimate_max_steps
 from massrl.train.workers import run_worker
 from massrl.views.drawing.contact_sheet import save_sheet
 from massrl.views.drawing.sheet_rows import sheet_rows
-from massrl.weights.load import save_trained
 
 logger = logging.getLogger("massrl")
 
@@ -170,7 +168,7 @@ def _resolve_stem(config: Config, method: Method) -> Config:
 
 
 def _run_main(run: Run, folder: RunFolder, *, console: Console, title: str) -> PretrainResult:
-    """Run one session as the main process; write the backbone and the report."""
+    """Run one session as the main process."""
     run.world.broadcast((run.config, run.checkpoint))
     check_same_images(run.world, run.source)
     loggers = Loggers(run.config, folder)
@@ -178,16 +176,11 @@ def _run_main(run: Run, folder: RunFolder, *, console: Console, title: str) -> P
     try:
         if run.checkpoint is None and folder.views.is_file():
             loggers.picture("views", read_picture(folder.views), 0)
-        session, method = run_session(run, main)
-        save_trained(folder.backbone, method.backbone, config=run.config, step=session.step)
-        report_run(folder)
-        if folder.matrix_picture.is_file():
-            loggers.picture("loss of every pair", read_picture(folder.matrix_picture), session.step)
+        session, _ = run_session(run, main)
     except BaseException:
         loggers.close("failed")
         logger.info("%s", resume_hint(folder))
         raise
-    loggers.close("success")
     if session.stopped_by == TIME_LIMIT_SIGNAL:
         requeue()
     return PretrainResult(folder.path, run.config, session)

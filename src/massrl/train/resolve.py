@@ -15,17 +15,17 @@ from massrl.data.catalogue import absolute_spec
 from massrl.data.loader import steps_per_epoch
 from massrl.data.source import Source
 from massrl.data.sources.cache import fits_in_memory
-from massrl.errors import ConfigError
+from massrl.errors import ConfigError, counted
 from massrl.methods.base import Method
 from massrl.optim.schedules import Schedule
 from massrl.registry import OBJECTIVES
 from massrl.runs.environment import Hardware, detect_hardware
 from massrl.train.initialize import backbone_of_weights
+from massrl.views.build import fitting_size, is_small
 from massrl.views.layouts import LAYOUT_FIELDS, Layout, resolve_layout
 
 T = TypeVar("T")
 
-_SMALL_IMAGE = 64  # pixels; up to this a view is as large as the image
 _MAX_WARMUP = 0.1  # of the run
 
 
@@ -57,7 +57,9 @@ def resolve_config(config: Config, source: Source, hardware: Hardware) -> tuple[
     """
     notes = _Notes()
     if config.data.limit is not None and config.data.limit > len(source):
-        notes.append(f"all {len(source):,} images: --data.limit {config.data.limit:,} is larger")
+        notes.append(
+            f"all {counted(len(source), 'image')}: --data.limit {config.data.limit:,} is larger"
+        )
     layout = resolve_layout(config.views)
     config = replace(
         config,
@@ -88,11 +90,7 @@ def resolve_resumed(before: Config, after: Config) -> Config:
             f"--resume continues the same run, in which --{', --'.join(other)} cannot change; "
             f"these can: --{', --'.join(changeable)}"
         )
-    if after.device_batch_size < 2:
-        raise ConfigError(
-            f"--data.batch_size is {after.batch_size}: divided by --train.devices × --train.nodes × "
-            f"--train.accumulate that is {after.device_batch_size} image at a time, but 2 or more are wanted"
-        )
+    _check_batch(after.batch_size, after.train.num_devices * after.train.accumulate)
     hardware = detect_hardware(after.train.accelerator)
     if after.data.cache == "auto":
         after = replace(after, data=replace(after.data, cache=before.data.cache))
@@ -119,25 +117,16 @@ def _absolute(data: DataConfig) -> DataConfig:
     )
 
 
-def fitting_size(source: Source, hardware: Hardware) -> int:
-    """Return the default side of the views, pixels."""
-    large = 224 if hardware.has_gpu else 96
-    return source.typical_side if _is_small(source) else large
-
-
-def _is_small(source: Source) -> bool:
-    return source.typical_side <= _SMALL_IMAGE
-
-
 def _resolve_views(
     views: ViewsConfig, layout: Layout, source: Source, hardware: Hardware, notes: _Notes
 ) -> ViewsConfig:
     executor, on_device = views.executor, hardware.has_gpu and not layout.local_crops
     why = f"images of about {source.typical_side} px"
-    why += "" if _is_small(source) else f" on {hardware.name}"
+    why += "" if is_small(source.typical_side) else f" on {hardware.name}"
+    size = fitting_size(source.typical_side, gpu=hardware.has_gpu)
     return replace(
         views,
-        size=notes.select(views.size, "--views.size", fitting_size(source, hardware), why),
+        size=notes.select(views.size, "--views.size", size, why),
         **{name: getattr(layout, name) for name in LAYOUT_FIELDS},
         executor=executor if executor != "auto" else "device" if on_device else "cpu",
     )
@@ -146,7 +135,7 @@ def _resolve_views(
 def _resolve_model(
     model: ModelConfig, source: Source, hardware: Hardware, notes: _Notes
 ) -> ModelConfig:
-    on_cpu = "resnet10-narrow" if _is_small(source) else "resnet18"
+    on_cpu = "resnet10-narrow" if is_small(source.typical_side) else "resnet18"
     backbone = "resnet50" if hardware.has_gpu else on_cpu
     why, stem, path = f"for {hardware.name}", model.stem, None
     if model.init_from:
@@ -167,15 +156,12 @@ def _resolve_data(config: Config, source: Source, hardware: Hardware, notes: _No
     batch_size = notes.select(
         data.batch_size,
         "--data.batch_size",
-        _batch_size(len(source), 256 if hardware.has_gpu or _is_small(source) else 64, parts),
-        f"for {len(source)} images on {hardware.name}",
+        _batch_size(
+            len(source), 256 if hardware.has_gpu or is_small(source.typical_side) else 64, parts
+        ),
+        f"for {counted(len(source), 'image')} on {hardware.name}",
     )
-    per_device = batch_size // parts
-    if per_device < 2:
-        raise ConfigError(
-            f"--data.batch_size is {batch_size}: divided by {parts} (--train.devices × --train.nodes × "
-            f"--train.accumulate) that is {per_device} image at a time, but 2 or more are wanted"
-        )
+    _check_batch(batch_size, parts)
     spare = max(1, min(16, hardware.cores // (config.train.devices or 1) - 1))
     normalization = normalization_of(config, source)
     return replace(
@@ -193,7 +179,9 @@ def _cache(configured: str, source: Source, notes: _Notes) -> str:
         return configured
     if not fits_in_memory(source):
         return "none"
-    notes.append(f"--data.cache memory: {len(source):,} images of about {source.typical_side} px")
+    notes.append(
+        f"--data.cache memory: {counted(len(source), 'image')} of about {source.typical_side} px"
+    )
     return "memory"
 
 
@@ -220,6 +208,16 @@ def _batch_size(count: int, most: int, parts: int) -> int:
     while size > 2 * parts and size > count / 4:
         size //= 2
     return max(2, size // parts) * parts
+
+
+def _check_batch(batch_size: int, parts: int) -> None:
+    """Refuse batches whose parts, each of one forward pass, have fewer than two images."""
+    images = batch_size // parts
+    if images < 2:
+        raise ConfigError(
+            f"--data.batch_size is {batch_size}: divided by {parts} (--train.devices × --train.nodes × "
+            f"--train.accumulate) that is {counted(images, 'image')} at a time, but 2 or more are wanted"
+        )
 
 
 def make_schedule(config: Config, per_epoch: int) -> Schedule:

@@ -19,7 +19,7 @@ from massrl.data.loader import StepBatchSampler, ViewBatch, build_loader, steps_
 from massrl.data.source import Source
 from massrl.data.sources.cache import CachedSource
 from massrl.distributed import World
-from massrl.errors import DataError, NonFiniteError
+from massrl.errors import DataError, NonFiniteError, counted
 from massrl.files import write_json
 from massrl.methods.base import Method
 from massrl.models.batch_norm import synchronise_batch_norm
@@ -27,6 +27,7 @@ from massrl.runs.folder import RunFolder
 from massrl.train.callbacks.base import Clock, StepCallback
 from massrl.train.callbacks.checkpoints import Checkpoints
 from massrl.train.callbacks.collapse import CollapseMonitor
+from massrl.train.callbacks.final_files import FinalFiles
 from massrl.train.callbacks.metrics import MetricsCallback
 from massrl.train.callbacks.probe import Probe
 from massrl.train.callbacks.progress import ProgressLine
@@ -140,29 +141,25 @@ def run_session(run: Run, main: MainProcess | None) -> tuple[SessionResult, Meth
         observer=clock,
     )
     total = step.schedule.total_steps
-    logger.info("%-8s %d of %d steps", "warm-up", step.schedule.warmup_steps, total)
+    logger.info("%-8s %d of %s", "warm-up", step.schedule.warmup_steps, counted(total, "step"))
     if checkpoint is not None:
         step.load_state_dict(checkpoint)
         logger.info("resuming from step %d of %d", step.step, total)
     signals = SignalHandler()
-    if not step.is_last:
-        loader = make_loader(config, source, maker, start_step=step.step, world=run.world)
-        callbacks = _callbacks(run, main, clock, signals)
-        try:
-            train(step, loader, callbacks)
-        except NonFiniteError as error:
-            if main is not None:
-                save_nonfinite_plans(
-                    error, main.folder, source, maker, batch_size=config.batch_size
-                )
-            raise
+    loader = make_loader(config, source, maker, start_step=step.step, world=run.world)
+    try:
+        train(step, loader, _callbacks(run, main, clock, signals))
+    except NonFiniteError as error:
+        if main is not None:
+            save_nonfinite_plans(error, main.folder, source, maker, batch_size=config.batch_size)
+        raise
     return SessionResult(step.step, clock.seconds, signals.received, step.skipped), method
 
 
 def _callbacks(
     run: Run, main: MainProcess | None, clock: Clock, signals: SignalHandler
 ) -> list[StepCallback]:
-    """Return the callbacks in the order in which they run after a step: measure, write, save, show.
+    """Return the callbacks in the order in which they run after a step: measure, write, save, show, end.
 
     The clock comes last, so that it measures the whole step. Processes other than the main one only
     probe and stop.
@@ -190,7 +187,8 @@ def _callbacks(
         main.folder.checkpoint, every=config.train.checkpoint_every, clock=clock, metrics=metrics
     )
     progress = ProgressLine(main.console, title=main.title, clock=clock, probe=probe)
-    return [signals, monitor, *probes, metrics, checkpoints, progress, clock]
+    files = FinalFiles(main.folder, main.loggers)
+    return [signals, monitor, *probes, metrics, checkpoints, progress, files, clock]
 
 
 def prepare_networks(method: Method, config: Config, world: World) -> None:
@@ -261,8 +259,7 @@ def save_nonfinite_plans(
     epoch = error.step // steps_per_epoch(len(source), batch_size)
     plans = []
     for index in error.indices:
-        height, width = maker.load(source.read(index), index=index).shape[:2]
-        plan = maker.plan(epoch=epoch, index=index, height=height, width=width)
+        _, plan = maker.decode_and_plan(source.read(index), epoch=epoch, index=index)
         plans.append({"image": source.describe(index), **plan.to_json()})
     content = {"step": error.step, "epoch": epoch, "loss": error.loss, "indices": error.indices}
     write_json(folder.non_finite, {**content, "plans": plans})

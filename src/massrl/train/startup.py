@@ -10,7 +10,7 @@ import numpy as np
 
 from massrl.config.pretrain import Config
 from massrl.data.source import Source
-from massrl.errors import ImageError
+from massrl.errors import ImageError, counted
 from massrl.images.decode import decode
 from massrl.methods.base import Method
 from massrl.registry import OBJECTIVES, OPTIMIZERS
@@ -38,8 +38,8 @@ def sanity_warnings(config: Config, source: Source) -> list[str]:
         f"the scaled learning rate is {config.scaled_lr:g}, far above the usual range of {optim.name}: "
         f"lower --optim.lr": config.scaled_lr > largest_lr,
         "the learning rate is 0, so nothing will be learned: --optim.lr": optim.lr == 0,
-        f"batch norm statistics of {images} images at a time are noisy: raise --data.batch_size or lower "
-        f"--train.accumulate": images < _FEW_FOR_BATCH_NORM,
+        f"batch norm statistics of {counted(images, 'image')} at a time are noisy: raise "
+        f"--data.batch_size or lower --train.accumulate": images < _FEW_FOR_BATCH_NORM,
         "the views of an image are identical: change --views.policies, --views.crop_scale or "
         "--views.flip_prob": _views_are_equal(config),
         f"the first {_NUM_COMPARED} images are identical: check --data.train": _images_are_equal(
@@ -77,24 +77,28 @@ def log_config(config: Config, source: Source, notes: Sequence[str]) -> None:
     """Log the resolved settings of a run, and a line for each selected value."""
     layout = resolve_layout(config.views)
     method, optim, train = config.method, config.optim, config.train
-    labelled = f"{len(source.class_names)} classes" if source.labels is not None else "no labels"
+    labelled = (
+        counted(len(source.class_names), "class") if source.labels is not None else "no labels"
+    )
     objective: type[Method] = OBJECTIVES.load_call(method.name)
     projector = config.model.projector
-    heads = f"projector {projector.layers} layers of {projector.hidden} to {projector.out}"
+    heads = (
+        f"projector {counted(projector.layers, 'layer')} of {projector.hidden} to {projector.out}"
+    )
     steps = (
-        f"{train.max_steps} steps"
+        counted(train.max_steps, "step")
         if train.max_steps
         else f"about {duration(train.time_budget or 0)}"
     )
     batch = (
-        f"{config.batch_size} unique images = {config.device_batch_size} × {train.num_devices} "
-        f"device{'s' * (train.num_devices > 1)} × {train.accumulate} accumulated"
+        f"{counted(config.batch_size, 'unique image')} = {config.device_batch_size} × "
+        f"{counted(train.num_devices, 'device')} × {train.accumulate} accumulated"
     )
     rows = {
         "recipe": config.recipe or "none",
         "run": config.out,
-        "data": f"{source.name}: {len(source):,} images, {labelled}",
-        "views": f"{layout.name}: {layout.num_views} views of {config.views.size} px from "
+        "data": f"{source.name}: {counted(len(source), 'image')}, {labelled}",
+        "views": f"{layout.name}: {counted(layout.num_views, 'view')} of {config.views.size} px from "
         + ", ".join(dict.fromkeys(layout.policies))
         + "; crops of {:g}-{:g} of the area".format(*layout.crop_scale),
         "method": f"{objective.describe(method, config.model)}; pairs {method.pairs}, "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-import resource
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from massrl.config.pretrain import Config
 from massrl.data.build import normalization_of, training_source
@@ -49,7 +48,7 @@ class StepCost:
         batch_size: unique images of a step.
         stages: milliseconds of each stage; ``target`` is the target's forward passes and its update.
         step: milliseconds of the whole step.
-        memory: peak memory of the process, or of the GPU, bytes.
+        memory: peak memory of the process, or of the GPU, bytes; ``None`` where the system does not tell.
         flops: floating-point operations of the matrix products and convolutions of a step.
         peak: measured peak of this machine, floating-point operations per second.
     """
@@ -58,7 +57,7 @@ class StepCost:
     batch_size: int
     stages: dict[str, float]
     step: float
-    memory: int
+    memory: int | None
     flops: int
     peak: float
 
@@ -74,18 +73,19 @@ class StepCost:
 
     def lines(self) -> list[str]:
         """Return the costs as lines of text."""
-        rest = self.step - sum(self.stages.values())
+        rest = max(0.0, self.step - sum(self.stages.values()))  # each is a median of its own
         rows = [f"{'stage':<14}ms a step   share"]
         rows += [
             f"  {name:<12}{value:9.1f}{value / self.step:8.0%}"
             for name, value in {**self.stages, "between them": rest}.items()
         ]
         speed = self.images_per_second
+        memory = "unknown" if self.memory is None else f"{self.memory / 2**20:,.0f} MiB"
         return [
             *rows,
             f"  {'step':<12}{self.step:9.1f}   {speed:,.0f} images/s, {speed * self.num_views:,.0f} views/s",
             "",
-            f"peak memory      {self.memory / 2**20:,.0f} MiB",
+            f"peak memory      {memory}",
             f"a step computes  {self.flops / 1e9:,.1f} GFLOP, {self.share_of_peak:.0%} of the "
             f"{self.peak / 1e9:,.0f} GFLOP/s that a product of large matrices reaches here",
         ]
@@ -143,6 +143,8 @@ def measure_steps(step: TrainingStep, batches: Iterable[ViewBatch], *, count: in
         batches: batches of ``count`` steps and three more, for warm-up.
         count: number of steps to measure.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # loads torch's compiler
+
     config, device = step.config, step.fabric.device
     watch = step.observer = Stopwatch(device)
     for name, network in step.method.named_children():
@@ -176,10 +178,15 @@ def measure_steps(step: TrainingStep, batches: Iterable[ViewBatch], *, count: in
     )
 
 
-def _peak_memory(device: torch.device) -> int:
+def _peak_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    try:
+        import resource
+    except ImportError:  # as on Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _peak_flops(device: torch.device, dtype: torch.dtype) -> float:

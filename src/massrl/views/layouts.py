@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal, NamedTuple
 
 from massrl.config.sections import ViewsConfig
-from massrl.errors import ConfigError
+from massrl.errors import ConfigError, counted
 from massrl.registry import CROPS, LAYOUTS
 from massrl.views.policies.catalogue import parse_policy, short_name
 
@@ -155,7 +155,7 @@ class Layout:
         """Return a short name of each view, for logs, matrices and sheets."""
         marks = {"both": "", "online": "", "target": " · target"}
         return [
-            f"{short_name(view.policy) if view.policy else 'drawn'} · "
+            f"{short_name(view.policy) if view.policy else 'random'} · "
             f"{'local ' if view.local else ''}crop {view.crop + 1}" + marks[view.role]
             for view in self.view_specs()
         ]
@@ -190,8 +190,8 @@ def resolve_layout(config: ViewsConfig) -> Layout:
     if layout == named:
         return named
     names = ", ".join(short_name(policy) for policy in layout.policies)
-    views = f"{layout.num_views} view{'s' * (layout.num_views > 1)}"
-    return replace(layout, summary=f"changed: {views} from {names}")
+    summary = f"{counted(layout.num_views, 'view')} from {names}"
+    return replace(layout, name=f"{layout.name}, changed", summary=summary)
 
 
 # ---------------------------------------------------------------- the layouts of the registry

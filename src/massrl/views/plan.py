@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from massrl.errors import counted
 from massrl.randomness import Stream
 from massrl.registry import CROPS
 from massrl.views.crops import Box, Crop, on_multiples, reduction_for
@@ -83,7 +84,9 @@ class Plan:
             f"image {self.index}, epoch {self.epoch}, seed {self.seed}: {self.width}×{self.height}"
         )
         lines = (f"  {number}. {view}" for number, view in enumerate(self.views, start=1))
-        return "\n".join([f"{head} to {len(self.views)} views of {self.side} px", *lines])
+        return "\n".join(
+            [f"{head} to {counted(len(self.views), 'view')} of {self.side} px", *lines]
+        )
 
     def cut(self, views: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
         """Return each view in its own size, from uint8 ``(N, side, side, 3)``."""

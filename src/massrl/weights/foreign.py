@@ -17,7 +17,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from massrl.errors import CheckpointError, suggest
+from massrl.errors import CheckpointError, counted, suggest
 from massrl.models.backbones import NARROW_RESNETS, TORCHVISION_RESNETS, build_backbone
 
 _COUNTER = "num_batches_tracked"  # of batch norm: old files have none, and no forward pass reads it
@@ -79,7 +79,7 @@ class ImportedBackbone:
         count = sum(item.numel() for item in self.state.values())
         rows = [
             f"imported  {self.part.name}: {self.part.backbone}, {self.part.stem} stem, "
-            f"{len(self.state)} tensors, {count:,} values"
+            f"{counted(len(self.state), 'tensor')}, {count:,} values"
         ]
         if self.missing_counters:
             rows.append(
@@ -87,7 +87,7 @@ class ImportedBackbone:
                 "are set to 0"
             )
         rows += [
-            f"unused    {name}: {tensors} tensor{'s' * (tensors != 1)}, {values:,} values"
+            f"unused    {name}: {counted(tensors, 'tensor')}, {values:,} values"
             for name, (tensors, values) in self.unused.items()
         ]
         rows += [f"other     --part {part.name} is a backbone too" for part in self.others]

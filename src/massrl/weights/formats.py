@@ -47,6 +47,7 @@ class Format:
             by default.
         packages: modules that must be importable, beyond massrl's own requirements.
         extra: massrl's extra that installs them; empty for a format of another package.
+        summary: one line for ``massrl parts``; massrl's own stand in ``massrl.registry.FORMATS``.
     """
 
     suffix: str
@@ -55,6 +56,7 @@ class Format:
     supports: Callable[[About], bool] = _any_backbone
     packages: tuple[str, ...] = ()
     extra: str = ""
+    summary: str = ""
 
 
 def write_backbone(path: Path, network: nn.Module, *, about: About, name: str) -> None:

@@ -18,13 +18,13 @@ from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.embedding import nearest
 from massrl.evaluation.task import build_tasks
 from massrl.evaluation.tasks.feature_maps import (
-    POLICIES,
     THUMBNAIL,
     THUMBNAILS_PER_ROW,
     TILE,
     invariance,
     write_feature_report,
 )
+from massrl.views.layouts import MASSRL_POLICIES
 
 CONFIG = FeaturesConfig(points=40, rows=3, invariance_images=24)
 
@@ -100,7 +100,7 @@ def test_task_measures_the_policies_of_the_run(tmp_path: Path, context: Evaluati
     assert result.settings == {}
     assert result.metrics["num_images"] == 40
     (result,) = task.run(replace(context, folder=tmp_path, suffix="-x"), config)
-    assert list(result.metrics["invariance"]) == ["crop", *POLICIES, "flip"]
+    assert list(result.metrics["invariance"]) == ["crop", *MASSRL_POLICIES, "flip"]
     assert result.settings == {"folder": "features-x"}
     assert (tmp_path / "features-x" / "features.json").is_file()
 

@@ -19,7 +19,7 @@ from massrl.data.sources.find_images import (
 )
 from massrl.data.sources.name_lists import NamedFiles, composed, missing_name, read_lines
 from massrl.data.sources.string_array import StringArray
-from massrl.errors import DataError, ImageError
+from massrl.errors import DataError, ImageError, counted
 
 logger = logging.getLogger("massrl")
 
@@ -99,6 +99,10 @@ class FileSource(Source):
         """Return the image's path."""
         return str(self.path(index))
 
+    def file(self, index: int) -> str:
+        """See ``Source.file``."""
+        return str(self.path(index))
+
     def fingerprint(self) -> str:
         """See ``Source.fingerprint``; names are relative, so that a folder may be moved."""
         return files_fingerprint(
@@ -171,7 +175,7 @@ def _open_folder(directory: Path, *, split: str, labelled: bool | None, flag: st
     warn_of_other_images(name, part, ignored)
     if not names:
         raise DataError(
-            f"no images in {part} ({len(ignored)} other files); accepted: a folder of any depth "
+            f"no images in {part} ({counted(len(ignored), 'other file')}); accepted: a folder of any depth "
             f"with {' '.join(SUFFIXES)} files, a text file of paths, or a dataset's name ({flag})"
         )
     depths = {item.count("/") for item in names}

@@ -18,11 +18,9 @@ from massrl.evaluation.features import evaluation_view, frozen, normalize_images
 from massrl.evaluation.task import Task, TaskResult
 from massrl.files import write_atomically, write_json
 from massrl.images.decode import decode
-from massrl.views.layouts import Layout
+from massrl.views.layouts import MASSRL_POLICIES, Layout
 from massrl.views.view_maker import ViewMaker
 
-# Policies whose invariance is measured where no run tells which ones the backbone was trained with.
-POLICIES = ("simclr", "randaugment(2,9)", "autoaugment(imagenet)", "fast-autoaugment(imagenet)")
 THUMBNAIL = 48  # pixels, on the sheet of the maps
 THUMBNAILS_PER_ROW = 25
 TILE = 96  # pixels, on the sheet of the nearest neighbours
@@ -216,7 +214,7 @@ class FeatureMaps(Task):
         distances = invariance(
             context,
             config.features,
-            policies=(views.policies if views is not None else None) or POLICIES,
+            policies=(views.policies if views is not None else None) or MASSRL_POLICIES,
             fill=(views.fill if views is not None else None) or 0,
             seed=config.seed,
         )

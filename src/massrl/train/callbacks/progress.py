@@ -16,6 +16,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from massrl.errors import counted
 from massrl.runs.log import duration
 from massrl.train.callbacks.base import Clock, StepCallback
 from massrl.train.callbacks.probe import Probe
@@ -97,7 +98,7 @@ class ProgressLine(StepCallback):
             parts.append(f"{self._clock.images_per_second:.0f} images/s")
             parts.append(f"waiting for data {self._clock.data_wait:.0%}")
         if step.skipped:
-            parts.append(f"{len(step.skipped)} images skipped")
+            parts.append(f"{counted(len(step.skipped), 'image')} skipped")
         return " · ".join(parts)
 
     def close(self) -> None:

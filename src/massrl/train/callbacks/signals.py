@@ -21,7 +21,8 @@ class SignalHandler(StepCallback):
 
     A signal only sets ``TrainingStep.stop_requested``; the next step to end sets ``stop_signal`` in all
     processes, after which ``Checkpoints`` saves and the loop ends. A signal after the last step has no
-    effect: the run is complete. SLURM's signal, if it arrives before the first step, stops after that.
+    effect: the run is complete, and its files are written all the same. SLURM's signal, if it arrives before
+    the first step, stops after that.
 
     Attributes:
         received: name of the signal that stopped the run, ``None`` if none did.
@@ -50,7 +51,12 @@ class SignalHandler(StepCallback):
             raise TrainingError("stopped at once by a second Ctrl-C")
         self._step.stop_requested = number
         name = signal.Signals(number).name
-        logger.info("%s: finishing this step and saving; Ctrl-C again stops at once", name)
+        doing = (
+            "the run is complete, saving it"
+            if self._step.is_last
+            else "finishing this step and saving"
+        )
+        logger.info("%s: %s; Ctrl-C again stops at once", name, doing)
 
     def on_end(self, step: TrainingStep) -> None:
         """Set ``received``, if a signal stopped the run before its last step."""

@@ -1,0 +1,37 @@
+"""Write the files of a session that has ended: the backbone, the report, a picture of the losses."""
+
+from __future__ import annotations
+
+from massrl.images.pictures import read_picture
+from massrl.runs.folder import RunFolder
+from massrl.train.callbacks.base import StepCallback
+from massrl.train.loggers import Loggers
+from massrl.train.step import TrainingStep
+from massrl.weights.load import save_trained
+
+
+class FinalFiles(StepCallback):
+    """Save the backbone and the report, and close the loggers, when a session ends without an error.
+
+    It is a callback, so that signals are still handled: one of them does not cut off what is saved.
+
+    Args:
+        folder: the run folder.
+        loggers: receive the picture of the loss matrix.
+    """
+
+    def __init__(self, folder: RunFolder, loggers: Loggers) -> None:
+        self._folder = folder
+        self._loggers = loggers
+
+    def on_end(self, step: TrainingStep) -> None:
+        """Write all files."""
+        from massrl.report.run_page import report_run  # here, so that a run starts without it
+
+        folder = self._folder
+        save_trained(folder.backbone, step.method.backbone, config=step.config, step=step.step)
+        report_run(folder)
+        if folder.matrix_picture.is_file():
+            picture = read_picture(folder.matrix_picture)
+            self._loggers.picture("loss of every pair", picture, step.step)
+        self._loggers.close("success")
