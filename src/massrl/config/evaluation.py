@@ -19,8 +19,9 @@ class EvaluationDataConfig:
     """Labelled images to evaluate on; a field that is not set is as in the run."""
 
     train: str | None = None
-    """Training images: a folder or the name of a data set. With objects: a folder in Pascal VOC's layout
-    (masks of your own classes with a `labelmap.txt`), `voc2007`, `voc2012`, a JSON file in COCO's layout."""
+    """Training images: a folder or the name of a data set. With objects: a folder in Pascal VOC's or YOLO's
+    layout, one of `images` and `masks` (your own classes by a `labelmap.txt`), `voc2007`, `voc2012`, a JSON
+    file in COCO's layout; see `docs/data.md`."""
     val: str | None = None
     """Test images; without them a fifth of the training images is held out."""
     limit: int | None = None

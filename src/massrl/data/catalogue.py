@@ -122,7 +122,8 @@ def open_source(
             when every image is in ``DIR/CLASS/`` and there are two classes or more), a text file of
             paths, or packed images as ``"OUT-*.tar"``. Of a set in Pascal VOC's layout, whose folders are
             no classes: the images of a list (``"VOC2007:trainval"``, ``"voc2007"``), or all but those of
-            the lists ``val`` and ``test``, on which detectors are evaluated. ``"labelled:DIR"`` and
+            the lists ``val`` and ``test``, on which detectors are evaluated. Of a set in YOLO's layout, or
+            with masks: the images of that split. ``"labelled:DIR"`` and
             ``"unlabelled:DIR"`` override the layout. A ``Path`` object is never taken for a name.
             Other packages add kinds of sources by entry points, ``massrl.sources``.
         split: ``"train"``, ``"val"`` or ``"unlabelled"``: of a folder that holds ``train/`` and
@@ -162,8 +163,8 @@ def open_objects(
 
     Args:
         spec: ``"shapes(count=400,size=96,objects=3)"``; a folder in the layout of Pascal VOC, also with one
-            of its lists as ``"VOC2007:trainval"``; ``voc2007`` or ``voc2012``; or a JSON file in COCO's
-            layout.
+            of its lists as ``"VOC2007:trainval"``; ``voc2007`` or ``voc2012``; a folder or ``data.yaml`` in
+            YOLO's layout; a folder of ``images`` and ``masks``; or a JSON file in COCO's layout.
         split: ``"train"`` or ``"val"``.
         maps: whether a class for every pixel is needed, rather than boxes.
         root: folder of COCO's images, where they are elsewhere, and of the sets that have a name.

@@ -188,6 +188,10 @@ SOURCES = Table(
             "massrl.data.sources.yolo:YoloKind",
             "objects in YOLO's layout: text files beside images, or data.yaml",
         ),
+        "masks": (
+            "massrl.data.sources.mask_folders:MaskFoldersKind",
+            "class maps: a folder masks beside images",
+        ),
         "files": (
             "massrl.data.sources.folders:FilesKind",
             "folders of images, and text files of paths",

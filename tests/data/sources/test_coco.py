@@ -94,7 +94,7 @@ def test_missing_images_are_counted(tmp_path: Path) -> None:
     """Guards a download that was cut off, found before training and not in its middle."""
     added = [{"id": 11, "file_name": "c.png"}, {"id": 12, "file_name": "d.png"}]
     file = changed(coco(tmp_path / "set"), lambda content: content["images"].extend(added))
-    with pytest.raises(DataError, match=r"images lacks c\.png and 1 more \(--x\)"):
+    with pytest.raises(DataError, match=r"images lacks c\.png and 1 more of own.json \(--x\)"):
         CocoSource(file, flag="--x")
     file = changed(file, lambda content: content.update(images=[], annotations=[]))
     with pytest.raises(DataError, match="names no images"):

@@ -12,7 +12,7 @@ from tests.data.conftest import masked, voc
 
 from massrl.data.catalogue import open_objects, open_source
 from massrl.data.sources.base import OpenOptions, parse_spec
-from massrl.data.sources.voc import VocKind, VocSource, is_voc, listed
+from massrl.data.sources.voc import VocKind, VocSource, is_voc
 from massrl.data.sources.voc_masks import VOC_CLASSES
 from massrl.errors import DataError
 
@@ -79,8 +79,7 @@ def test_images_without_objects_are_all_but_those_of_val_and_test(tmp_path: Path
     (root / "ImageSets" / "Main" / "val.txt").write_text("i1\n")
     assert stems(str(root)) == ["i0", "i3", "i4"]
     assert stems(str(root), split="val") == ["i1", "i2"]
-    shutil.rmtree(root / "ImageSets" / "Main")
-    assert stems(str(root)) == ["i0", "i1", "i2", "i3", "i4"]
+    assert stems(str(root), split="whole") == ["i0", "i1", "i2", "i3", "i4"]
 
 
 def test_images_of_a_list_are_those_it_names(tmp_path: Path) -> None:
@@ -150,8 +149,6 @@ def test_layout_is_recognised_by_its_folders(tmp_path: Path) -> None:
     root = voc(tmp_path / "set")
     assert is_voc(root)
     assert not is_voc(root / "JPEGImages")
-    assert listed(root, "train") == ["i0", "i1"]
-    assert listed(root, "none") == []
     shutil.rmtree(root / "JPEGImages")
     assert not is_voc(root)
 
@@ -184,7 +181,7 @@ def test_missing_list_or_image_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no list 'trian': did you mean 'train'.*\(--x\)"):
         VocSource(root, "trian", flag="--x")
     (root / "JPEGImages" / "i1.png").unlink()
-    with pytest.raises(DataError, match=r"JPEGImages lacks i1 and 0 more \(--x\)"):
+    with pytest.raises(DataError, match=r"JPEGImages lacks i1 and 0 more of .*train.txt \(--x\)"):
         VocSource(root, flag="--x")
 
 
@@ -247,7 +244,7 @@ def test_images_of_one_name_are_refused(tmp_path: Path) -> None:
     (root / "JPEGImages" / "i0.txt").write_text("")
     assert VocSource(root, flag="x").describe(0).endswith("i0.png")
     shutil.copy(root / "JPEGImages" / "i0.png", root / "JPEGImages" / "i0.jpg")
-    with pytest.raises(DataError, match=r"several images of the name i0: i0\.jpg, i0\.png \(--x\)"):
+    with pytest.raises(DataError, match=r"'i0' means i0\.jpg and i0\.png in .*\(--x\)"):
         VocSource(root, flag="--x")
 
 

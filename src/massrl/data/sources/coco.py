@@ -22,6 +22,7 @@ from massrl.data.sources.base import OpenOptions, SourceKind, Spec
 from massrl.data.sources.coco_annotations import CocoObject, read_annotations
 from massrl.data.sources.coco_masks import object_mask
 from massrl.data.sources.folders import FileSource
+from massrl.data.sources.name_lists import NamedFiles
 from massrl.errors import ConfigError, DataError
 from massrl.images.decode import decode
 
@@ -71,10 +72,9 @@ class CocoSource(FileSource, ObjectSource):
         if not read.names:
             raise DataError(f"{path} names no images ({flag})")
         folder = images or _folder(path, read.names[0], flag=flag)
-        missing = [name for name in read.names if not (folder / name).is_file()]
-        if missing:
-            raise DataError(f"{folder} lacks {missing[0]} and {len(missing) - 1} more ({flag})")
-        super().__init__(path.stem, folder, names=read.names)
+        files = NamedFiles(folder, flag=flag, shorten=True)
+        names = files.find_all(read.names, what=path.name)
+        super().__init__(path.stem, folder, names=names)
         self._classes = {number: index for index, number in enumerate(read.categories)}
         self.object_names = tuple(read.categories.values())
         paths = [self.path(index) for index in range(len(self))]
@@ -170,9 +170,10 @@ def _folder(path: Path, name: str, *, flag: str) -> Path:
     near = [path.parent, path.parent.parent]
     ends = path.stem.rpartition("_")[2]
     folders = [*near, *(base / part for base in near for part in ("images", ends))]
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder
+    for shorten in (False, True):
+        for folder in folders:
+            if NamedFiles(folder, flag=flag, shorten=shorten).find(name) is not None:
+                return folder
     raise DataError(
         f"{name} is in none of {', '.join(map(str, folders))}: --data.root sets the folder ({flag})"
     )

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from massrl.data.frames import Size, same_proportions
+from massrl.data.sources.name_lists import composed
 from massrl.errors import DataError
 
 Key = int | str
@@ -75,7 +76,7 @@ def read_annotations(path: Path, *, flag: str) -> CocoAnnotations:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         images = _by_id(content["images"], "images")
         categories = {
-            key: str(item["name"])
+            key: composed(str(item["name"]))
             for key, item in _by_id(content["categories"], "categories").items()
         }
         names = [_file_name(item) for item in images.values()]

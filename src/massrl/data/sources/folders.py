@@ -135,6 +135,14 @@ def files_fingerprint(
     return digest([lengths, numbers, repr(class_names).encode(), *encoded])
 
 
+def relative_names(paths: Sequence[Path], root: Path) -> list[str]:
+    """Return names for ``FileSource``: paths relative to a folder where they are in it, else absolute."""
+    return [
+        path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path.absolute())
+        for path in paths
+    ]
+
+
 def open_path(path: Path, *, split: str, labelled: bool | None, flag: str) -> FileSource:
     """Open a folder or a text file of paths.
 

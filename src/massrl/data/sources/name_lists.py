@@ -202,7 +202,7 @@ class NamedFiles:
                 return name
             found = listing.files.find(parts[-1])
             if len(found) > 1:
-                several = " and ".join(listing.names[index] for index in found)
+                several = " and ".join(sorted(listing.names[index] for index in found))
                 raise DataError(
                     f"{name!r} means {several} in {self._root}: a suffix tells them apart ({self._flag})"
                 )

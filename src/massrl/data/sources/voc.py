@@ -20,12 +20,12 @@ from massrl.data.frames import (
 )
 from massrl.data.source import Source, Subset
 from massrl.data.sources.base import OpenOptions, SourceKind, Spec
-from massrl.data.sources.find_images import SUFFIXES
 from massrl.data.sources.folders import FileSource, open_path
 from massrl.data.sources.torchvision_load import voc_folder
 from massrl.data.sources.voc_annotations import object_boxes, read_annotation
+from massrl.data.sources.voc_lists import VocLayout, voc_layout
 from massrl.data.sources.voc_masks import VOC_CLASSES, VocMasks
-from massrl.errors import DataError, suggest
+from massrl.errors import DataError
 from massrl.images.decode import decode
 
 # Lists as torchvision and VOC's kit call them; the test annotations of 2012 are secret.
@@ -33,8 +33,6 @@ VOC_LISTS = {
     "voc2007": {"train": "trainval", "val": "test"},
     "voc2012": {"train": "train", "val": "val"},
 }
-_ALTERNATIVES = {"train": ("train", "trainval"), "val": ("val", "test")}
-_EVALUATION_LISTS = ("val", "test")
 _ANY_SIZE = Frame((1 << 24, 1 << 24))  # of images whose header cannot be read
 
 
@@ -43,75 +41,63 @@ class VocKind(SourceKind):
 
     names = tuple(VOC_LISTS)
     objects_form = (
-        "a folder in Pascal VOC's layout (JPEGImages, Annotations, ImageSets), "
+        "a folder in Pascal VOC's layout (JPEGImages/a.jpg, Annotations/a.xml, ImageSets/Main/train.txt), "
         f"{' or '.join(VOC_LISTS)}"
     )
 
     def matches(self, spec: Spec) -> bool:
         """See ``SourceKind.matches``."""
-        return spec.labelled is None and (self.is_name(spec) or _folder_and_list(spec) is not None)
+        return spec.labelled is None and (self.is_name(spec) or _layout_and_list(spec) is not None)
 
     def matches_objects(self, spec: Spec) -> bool:
         """See ``SourceKind.matches_objects``."""
         return self.matches(spec)
 
     def open(self, spec: Spec, options: OpenOptions) -> Source:
-        """Open a list's images; of a folder, those of its lists ``val`` and ``test``, or all others."""
+        """Open a list's images; of a folder, those that detectors are evaluated on, or all others."""
         split = "val" if options.split == "val" else "train"
-        folder, part = _find(spec, options, split=split)
-        source = open_path(folder / "JPEGImages", split="whole", labelled=False, flag=options.flag)
-        stems = [Path(name).stem for name in source.names]
+        layout, part = _find(spec, options, split=split)
+        source = open_path(layout.images, split="whole", labelled=False, flag=options.flag)
+        if options.split == "whole":
+            return source
         if not self.is_name(spec) and is_voc(spec.path):
-            held_out = {name for item in _EVALUATION_LISTS for name in listed(folder, item)}
-            wants_held_out = split == "val" and bool(held_out)
-            selected = [at for at, stem in enumerate(stems) if (stem in held_out) == wants_held_out]
+            selected = layout.part(source.names, split, flag=options.flag)
         else:
-            wanted = set(listed(folder, part))
-            selected = [index for index, stem in enumerate(stems) if stem in wanted]
+            selected = layout.listed(source.names, part, flag=options.flag)
         if not selected:
             raise DataError(
                 f"{spec.text} has no image in its list {part!r}, or outside val and test "
                 f"({options.flag})"
             )
-        return source if len(selected) == len(stems) else Subset(source, selected)
+        return source if len(selected) == len(source) else Subset(source, selected)
 
     def open_objects(self, spec: Spec, options: OpenOptions, *, maps: bool) -> ObjectSource:
         """See ``SourceKind.open_objects``."""
-        folder, part = _find(spec, options, split=options.split)
-        return VocSource(folder, part, maps=maps, flag=options.flag)
+        layout, part = _find(spec, options, split=options.split)
+        return VocSource(layout.root, part, maps=maps, flag=options.flag)
 
     def annotated_parts(self, spec: Spec) -> Sequence[tuple[str, bool]]:
         """See ``SourceKind.annotated_parts``: those that lists name, of boxes and of masks."""
-        found = _folder_and_list(spec)
-        lists = found[0] / "ImageSets" if found else Path()
-        kinds = [(False, "Main"), (True, "Segmentation")]
-        return [
-            (split, maps)
-            for maps, name in kinds
-            for split in ("train", "val")
-            if any((lists / name / f"{part}.txt").is_file() for part in _ALTERNATIVES[split])
-        ]
+        found = _layout_and_list(spec)
+        return [] if found is None else found[0].annotated_parts
 
-    def validation_spec(self, spec: Spec) -> str:
+    def validation_spec(self, spec: Spec) -> str | None:
         """See ``SourceKind.validation_spec``."""
-        return spec.name if self.is_name(spec) else spec.text
+        found = None if self.is_name(spec) else _layout_and_list(spec)
+        if found is None:
+            return spec.name
+        return spec.text if found[0].has_validation else None
 
     def multilabel_specs(self, spec: Spec, options: OpenOptions) -> tuple[str, str]:
         """See ``SourceKind.multilabel_specs``."""
-        folder, part = _find(spec, options, split="train")
-        test = "test" if listed(folder, "test") else "val"
-        return f"{folder}:{part}", f"{folder}:{test}"
+        layout, part = _find(spec, options, split="train")
+        test = "test" if "test" in layout.lists("Main") else "val"
+        return f"{layout.root}:{part}", f"{layout.root}:{test}"
 
 
 def is_voc(path: Path) -> bool:
     """Return whether a folder is laid out as Pascal VOC."""
-    return (path / "ImageSets").is_dir() and (path / "JPEGImages").is_dir()
-
-
-def listed(root: Path, part: str) -> list[str]:
-    """Return the names, without suffix, in a list of ``ImageSets/Main``; empty if there is no such list."""
-    file = root / "ImageSets" / "Main" / f"{part}.txt"
-    return _names_in(file) if file.is_file() else []
+    return voc_layout(path) is not None
 
 
 class VocSource(FileSource, ObjectSource):
@@ -120,7 +106,8 @@ class VocSource(FileSource, ObjectSource):
     Args:
         root: the folder with ``JPEGImages``.
         part: name of a list in ``ImageSets/Main`` (``ImageSets/Segmentation`` for ``maps``); ``train``
-            and ``val`` take ``trainval`` and ``test`` where they are missing.
+            and ``val`` take ``trainval`` and ``test`` where they are missing, and are drawn where there are
+            no lists.
         maps: take the images that have masks, rather than those that have boxes.
         flag: where the user gave the spec, for errors.
 
@@ -130,14 +117,16 @@ class VocSource(FileSource, ObjectSource):
 
     def __init__(self, root: Path, part: str = "train", *, maps: bool = False, flag: str) -> None:
         self._flag = flag
-        folder = root / "ImageSets" / ("Segmentation" if maps else "Main")
-        names = _read_list(folder, part, flag=flag)
-        images = _find_images(root / "JPEGImages", names, flag=flag)
-        super().__init__(f"{root.name}/{part}", root / "JPEGImages", names=images)
+        layout = voc_layout(root)
+        if layout is None:
+            raise DataError(f"{root} is not in Pascal VOC's layout ({flag})")
+        names = layout.annotated(part, maps=maps, flag=flag)
+        super().__init__(f"{root.name}/{part}", layout.images, names=names)
         self.has_maps = maps
-        self._masks = VocMasks(root, flag=flag) if maps else None
-        annotations = [] if maps else [root / "Annotations" / f"{name}.xml" for name in names]
-        read = [read_annotation(path) for path in annotations]
+        files = layout.files_of(names, maps=maps, flag=flag)
+        masks = dict(zip(names, files, strict=True))
+        self._masks = VocMasks(root, files=masks, flag=flag) if maps else None
+        read = [] if maps else [read_annotation(path) for path in files]
         self._objects = [objects for _, objects in read]
         sizes = (
             [size for size, _ in read]
@@ -206,7 +195,7 @@ class VocSource(FileSource, ObjectSource):
     def label_map(self, index: int) -> np.ndarray:
         """See ``ObjectSource.label_map``; read from the image's mask, see ``VocMasks``."""
         assert self._masks is not None
-        labels, frame = self._masks.read(Path(self.names[index]).stem), self._frames[index]
+        labels, frame = self._masks.read(self.names[index]), self._frames[index]
         return (
             labels if frame is None or not frame.is_scaled else resize_nearest(labels, frame.size)
         )
@@ -228,61 +217,28 @@ class VocSource(FileSource, ObjectSource):
         return VOC_CLASSES if found <= set(VOC_CLASSES) else tuple(sorted(found))
 
 
-def _find(spec: Spec, options: OpenOptions, *, split: str) -> tuple[Path, str]:
-    """Folder and list of a spec; a set that has a name is downloaded first."""
+def _find(spec: Spec, options: OpenOptions, *, split: str) -> tuple[VocLayout, str]:
+    """Layout and list of a spec; a set that has a name is downloaded first."""
     if not spec.is_path and spec.name in VOC_LISTS:
         lists = VOC_LISTS[spec.name]
         folder = voc_folder(
             spec.name, tuple(lists.values()), root=options.root, download=options.download
         )
-        return folder, spec.part or lists[split]
-    found = _folder_and_list(spec)
+        layout = voc_layout(folder)
+        if layout is None:
+            raise DataError(f"{folder} is not in Pascal VOC's layout ({options.flag})")
+        return layout, spec.part or lists[split]
+    found = _layout_and_list(spec)
     assert found is not None  # or the spec would be another kind's
-    folder, part = found
-    return folder, part or split
+    layout, part = found
+    return layout, part or split
 
 
-def _folder_and_list(spec: Spec) -> tuple[Path, str] | None:
+def _layout_and_list(spec: Spec) -> tuple[VocLayout, str] | None:
     """Folder in VOC's layout, and the list named behind it; None of any other spec."""
-    if is_voc(spec.path):
-        return spec.path, ""
+    layout = voc_layout(spec.path)
+    if layout is not None:
+        return layout, ""
     folder, _, part = spec.text.rpartition(":")
-    if folder and not spec.is_path and is_voc(Path(folder).expanduser()):
-        return Path(folder).expanduser(), part
-    return None
-
-
-def _find_images(folder: Path, names: Sequence[str], *, flag: str) -> list[str]:
-    """Return the file of each name in a list, which has no suffix."""
-    files: dict[str, list[str]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES:
-            files.setdefault(path.stem, []).append(path.name)
-    missing = [name for name in names if name not in files]
-    if missing:
-        raise DataError(f"{folder} lacks {missing[0]} and {len(missing) - 1} more ({flag})")
-    several = [name for name in names if len(files[name]) > 1]
-    if several:
-        raise DataError(
-            f"{folder} has several images of the name {several[0]}: {', '.join(files[several[0]])} ({flag})"
-        )
-    return [files[name][0] for name in names]
-
-
-def _read_list(folder: Path, part: str, *, flag: str) -> list[str]:
-    known = sorted(path.stem for path in folder.glob("*.txt"))
-    choices = _ALTERNATIVES.get(part, (part,))
-    if part == "val" and "train" not in known and "trainval" in known:
-        choices = ("test",)  # val is a part of trainval, on which is trained
-    for name in choices:
-        if name in known:
-            names = _names_in(folder / f"{name}.txt")
-            if names:
-                return names
-    raise DataError(f"{folder} has no list {part!r}: {suggest(part, known)} ({flag})")
-
-
-def _names_in(file: Path) -> list[str]:
-    """Read the first word of each line."""
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return [line.split()[0] for line in lines if line.strip()]
+    layout = voc_layout(Path(folder).expanduser()) if folder and not spec.is_path else None
+    return None if layout is None else (layout, part)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from massrl.data.frames import Frame, Size
+from massrl.data.sources.name_lists import composed
 from massrl.errors import DataError
 
 _MARKS = {"1": True, "true": True, "0": False, "false": False, "": False}
@@ -60,7 +61,7 @@ def _read_size(root: ElementTree.Element) -> Size | None:
 
 def _read_object(item: ElementTree.Element) -> VocObject:
     """Read one object; VOC counts pixels from 1, both ends included."""
-    box, name = item.find("bndbox"), item.findtext("name", "").strip()
+    box, name = item.find("bndbox"), composed(item.findtext("name", "").strip())
     if box is None:
         raise ValueError("an object without a box")
     left, top, right, bottom = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from massrl.data.annotated import IGNORED
 from massrl.data.frames import Size, read_size
+from massrl.data.sources.name_lists import composed, read_lines
 from massrl.errors import DataError
 
 # In the order of the numbers of VOC's masks, from 1 up.
@@ -39,16 +41,26 @@ class VocMasks:
 
     Args:
         root: the folder with ``SegmentationClass``.
+        files: the masks, by names of the images; default those in ``SegmentationClass``, by their stems.
+        default: colours of the classes where there is no ``labelmap.txt``; VOC's own without.
         flag: where the user gave the folder, for errors.
 
     Raises:
         DataError: if ``labelmap.txt`` is broken.
     """
 
-    def __init__(self, root: Path, *, flag: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        files: Mapping[str, Path] | None = None,
+        default: Mapping[str, tuple[int, ...]] | None = None,
+        flag: str,
+    ) -> None:
         self._folder, self._flag = root / "SegmentationClass", flag
-        file = root / "labelmap.txt"
-        self._colours = _read_label_map(file) if file.is_file() else None
+        self._files = files
+        self._label_map = file = root / "labelmap.txt"
+        self._colours = _read_label_map(file) if file.is_file() else default
         names = VOC_CLASSES if self._colours is None else tuple(self._colours)
         self.names = tuple(name for name in names if name != _BACKGROUND)
         self._numbered = self.names
@@ -68,26 +80,32 @@ class VocMasks:
             return not mask.is_grey
 
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            return all(threads.map(has_named_greys_only, sorted(self._folder.glob("*.png"))))
+            return all(threads.map(has_named_greys_only, self._all()))
+
+    def _all(self) -> list[Path]:
+        return sorted(self._files.values() if self._files else self._folder.glob("*.png"))
+
+    def _path(self, name: str) -> Path:
+        return self._files[name] if self._files else self._folder / f"{name}.png"
 
     def set_names(self, names: tuple[str, ...]) -> None:
         """Number the classes as in ``names``, which holds all of ``self.names``."""
         self._numbered = names
 
-    def size(self, stem: str) -> Size:
+    def size(self, name: str) -> Size:
         """Return height and width of an image's mask.
 
         Raises:
             DataError: if it is missing or no image.
         """
-        size = read_size(self._folder / f"{stem}.png")
-        return size or self.read(stem).shape
+        size = read_size(self._path(name))
+        return size or self.read(name).shape
 
-    def read(self, stem: str) -> np.ndarray:
+    def read(self, name: str) -> np.ndarray:
         """Read the mask of an image.
 
         Args:
-            stem: the image's file name without suffix.
+            name: of the image, as in ``files``; else its file name without suffix.
 
         Returns:
             uint8 ``(H, W)``: 0 for background, 1 + its class, or ``IGNORED``.
@@ -95,7 +113,7 @@ class VocMasks:
         Raises:
             DataError: if it is missing, has numbers or colours of no class, or transparent objects.
         """
-        path = self._folder / f"{stem}.png"
+        path = self._path(name)
         mask = _read_mask(path, named=self._colours is not None, flag=self._flag)
         if self._colours is not None and not (mask.is_grey and not self._greys_are_colours):
             assert mask.colours is not None  # or its greys would be no colours
@@ -125,7 +143,8 @@ class VocMasks:
         if unknown.any():
             raise DataError(
                 f"{path} has the number {pixels[unknown][0]}, but there are {len(names)} classes with "
-                f"background: {int(unknown.sum())} pixels are of none ({self._flag})"
+                f"background: {int(unknown.sum())} pixels are of none; "
+                f"{self._label_map} names classes ({self._flag})"
             )
         table = np.full(IGNORED + 1, IGNORED, np.uint8)
         table[: len(names)] = [self._number(name) for name in names]
@@ -219,10 +238,15 @@ def _codes(colours: np.ndarray) -> np.ndarray:
 def _read_label_map(file: Path) -> dict[str, tuple[int, ...]]:
     """Colour of each class, in the order of the lines."""
     colours: dict[str, tuple[int, ...]] = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if not line.strip() or line.startswith("#"):
+    try:
+        lines = [line.strip() for _, line in read_lines(file)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read: {error}") from None
+    for line in lines:
+        if line.startswith("#"):
             continue
         name, _, rest = line.partition(":")
+        name = composed(name.strip())
         try:
             colour = tuple(int(part) for part in rest.partition(":")[0].split(","))
         except ValueError:

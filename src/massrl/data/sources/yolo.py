@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from massrl.data.annotated import ObjectSource, Scene
+from massrl.data.frames import describe_left_out
 from massrl.data.source import Source
 from massrl.data.sources.base import OpenOptions, SourceKind, Spec
-from massrl.data.sources.folders import FileSource
+from massrl.data.sources.folders import FileSource, relative_names
 from massrl.data.sources.name_lists import FileNames
 from massrl.data.sources.paired_folders import beside, has_validation, images_of
 from massrl.data.sources.yolo_files import (
@@ -41,7 +43,9 @@ class YoloKind(SourceKind):
         """See ``SourceKind.open``."""
         found = _set_of(spec, flag=options.flag)
         paths = _images(found, options.split, flag=options.flag)
-        return FileSource(_name(found, options.split), found.root, names=_names(paths, found.root))
+        return FileSource(
+            _name(found, options.split), found.root, names=relative_names(paths, found.root)
+        )
 
     def matches_objects(self, spec: Spec) -> bool:
         """See ``SourceKind.matches_objects``."""
@@ -50,6 +54,12 @@ class YoloKind(SourceKind):
     def open_objects(self, spec: Spec, options: OpenOptions, *, maps: bool) -> ObjectSource:
         """See ``SourceKind.open_objects``."""
         return YoloSource(_set_of(spec, flag=options.flag), options.split, flag=options.flag)
+
+    def annotated_parts(self, spec: Spec) -> Sequence[tuple[str, bool]]:
+        """See ``SourceKind.annotated_parts``."""
+        found = yolo_set(spec.path)
+        parts = (("train", False), ("val", False))
+        return parts if found is not None and has_validation(found.parts) else parts[:1]
 
     def validation_spec(self, spec: Spec) -> str | None:
         """See ``SourceKind.validation_spec``."""
@@ -73,7 +83,7 @@ class YoloSource(FileSource, ObjectSource):
 
     def __init__(self, found: YoloSet, split: str = "train", *, flag: str) -> None:
         paths = _images(found, split, flag=flag)
-        super().__init__(_name(found, split), found.root, names=_names(paths, found.root))
+        super().__init__(_name(found, split), found.root, names=relative_names(paths, found.root))
         files = _label_files(paths)
         if not any(files):
             raise DataError(
@@ -88,9 +98,8 @@ class YoloSource(FileSource, ObjectSource):
             self._objects.append(objects)
             left_out += dropped
         self.object_names = self._class_names(found, flag=flag)
-        if left_out:
-            counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-            logger.warning("%s: objects are left out: %s", self.name, counts)
+        total = sum(map(len, self._objects)) + left_out.total()
+        self.notes = tuple(describe_left_out(left_out, total=total))
 
     def scene(self, index: int) -> Scene:
         """See ``ObjectSource.scene``; boxes are clipped to the image, and empty ones left out."""
@@ -110,7 +119,7 @@ class YoloSource(FileSource, ObjectSource):
         )
 
     def object_counts(self) -> np.ndarray:
-        """Return the number of objects of each image, int64 ``(n,)``."""
+        """See ``ObjectSource.object_counts``."""
         return np.array([len(items) for items in self._objects], np.int64)
 
     def set_object_names(self, names: tuple[str, ...]) -> None:
@@ -162,14 +171,6 @@ def _images(found: YoloSet, split: str, *, flag: str) -> list[Path]:
 
 def _name(found: YoloSet, split: str) -> str:
     return f"{found.root.resolve().name}/{split}"
-
-
-def _names(paths: list[Path], root: Path) -> list[str]:
-    """Return paths relative to the set's folder, where they are within it."""
-    return [
-        path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path.absolute())
-        for path in paths
-    ]
 
 
 def _label_files(images: list[Path]) -> list[Path | None]:
