@@ -153,7 +153,7 @@ def test_backbone_that_is_unknown_is_refused_in_one_line(name: str, message: str
 
 def test_backbone_with_an_unknown_stem_is_refused() -> None:
     """Guards against a misspelt stem that becomes the standard one."""
-    with pytest.raises(ConfigError, match=r"'smal'.*did you mean 'small'.*--model\.stem"):
+    with pytest.raises(ConfigError, match=r"--model\.stem is 'smal': did you mean 'small'"):
         build_backbone("resnet10-narrow", stem="smal")
 
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from massrl.config.checks import choice
 from massrl.config.choices import STEMS
 from massrl.errors import ConfigError, suggest
+from massrl.models.torchvision_import import import_torchvision
 
 SMALL_STEM_BELOW = 64  # pixels: above CIFAR-10's and Tiny-ImageNet's crops, below STL-10's 96
 NARROW_RESNETS = {"resnet10-narrow": (32, 64, 128, 256), "resnet10-tiny": (16, 32, 64, 128)}
@@ -72,6 +73,8 @@ def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> n
     """
     if fault := choice(stem, STEMS, flag="--model.stem"):
         raise ConfigError(fault)
+    if not is_users_code(name):
+        import_torchvision()
     model: Any  # attributes of any kind are read from it and set on it
     if name in NARROW_RESNETS:
         model = NarrowResNet(NARROW_RESNETS[name])
