@@ -240,3 +240,17 @@ def test_copies_of_training_images_are_said_in_every_evaluation(
     assert "have the same content as training images" in caplog.text
     names = {Path(opened.test.describe(index)).name for index in range(len(opened.test))}
     assert any(name.startswith("copy") for name in names) == held_out
+
+
+def test_no_part_is_drawn_of_a_set_where_others_are_given(tmp_path: Path) -> None:
+    """Guards an evaluation on a fifth of the test images, and training on four fifths of the others."""
+    train, val = (str(voc(tmp_path / name)) for name in ("x", "y"))
+    for folder in (train, val):
+        shutil.rmtree(Path(folder) / "ImageSets")
+
+    def sizes(**data: str) -> tuple[int, int]:
+        opened = annotated_images(EvaluationDataConfig(**data), None, maps=False)
+        return len(opened.train), len(opened.test)
+
+    assert sizes(train=train, val=val) == (5, 5)
+    assert sizes(train=train) == sizes(train=train, val=train) == (4, 1)

@@ -54,7 +54,7 @@ def open_parts(
         DataError: if they cannot be used.
     """
     if val is not None:
-        return source, open_source(val, split="val", root=root, flag="--val")
+        return source, open_source(val, split="val", root=root, flag="--val", draw=False)
     if is_name(images) or validation_spec(images) is None:
         return None
     train = open_source(images, split="train", root=root, flag="IMAGES")

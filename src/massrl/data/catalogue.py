@@ -113,6 +113,7 @@ def open_source(
     root: str | Path | None = None,
     download: bool = True,
     flag: str | None = None,
+    draw: bool = True,
 ) -> Source:
     """Open the images that a user asks for.
 
@@ -133,6 +134,7 @@ def open_source(
         download: whether torchvision may download a missing set.
         flag: where the user gave the spec, for errors; default ``--data.val`` for ``"val"`` and
             ``--data.train`` for the others.
+        draw: whether parts are drawn of a set with annotations that has none; see ``OpenOptions``.
 
     Raises:
         ConfigError: for an unknown split or wrong arguments of ``shapes``.
@@ -142,7 +144,7 @@ def open_source(
     if split not in SPLITS:
         raise ConfigError(f"split {split!r} is unknown: {suggest(split, SPLITS)} ({flag})")
     parsed = parse_spec(spec)
-    options = OpenOptions(split=split, root=_folder(root), download=download, flag=flag)
+    options = OpenOptions(split=split, root=_folder(root), download=download, flag=flag, draw=draw)
     for kind in source_kinds():
         if kind.matches(parsed):
             return kind.open(parsed, options)
@@ -158,6 +160,7 @@ def open_objects(
     root: str | Path | None = None,
     download: bool = True,
     flag: str,
+    draw: bool = True,
 ) -> ObjectSource:
     """Open images with the objects in them.
 
@@ -170,12 +173,13 @@ def open_objects(
         root: folder of COCO's images, where they are elsewhere, and of the sets that have a name.
         download: whether a missing set may be downloaded.
         flag: where the user gave the spec, for errors.
+        draw: whether parts are drawn of a set that has none; see ``OpenOptions``.
 
     Raises:
         DataError: if nothing of that name or path has objects.
     """
     parsed = parse_spec(spec)
-    options = OpenOptions(split=split, root=_folder(root), download=download, flag=flag)
+    options = OpenOptions(split=split, root=_folder(root), download=download, flag=flag, draw=draw)
     for kind in source_kinds():
         if kind.matches_objects(parsed):
             source = kind.open_objects(parsed, options, maps=maps)

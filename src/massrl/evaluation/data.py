@@ -143,7 +143,9 @@ def annotated_images(
         raise DataError(
             "no images with objects to evaluate on: --data.train takes a folder or a name"
         )
-    where: dict[str, Any] = {"maps": maps, "root": data.root, "download": data.download}
+    other = data.val is not None and absolute_spec(data.val) != absolute_spec(spec)
+    where: dict[str, Any] = {"root": data.root, "download": data.download}
+    where |= {"maps": maps, "draw": not other}
     train = open_objects(spec, split="train", flag="--data.train", **where)
     if data.val is None and validation_spec(spec) is None:
         raise DataError(f"{spec} has no validation images: --data.val takes other images")

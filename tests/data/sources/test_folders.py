@@ -116,7 +116,7 @@ def test_folder_train_beside_other_classes_is_a_class(tmp_path: Path, write: Wri
 def test_folder_without_images_is_refused(tmp_path: Path) -> None:
     """Guards an empty run, and a message that does not say what to do."""
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(DataError, match=r"no images in .* \(1 other files\).*\.jpg.*--data\.train"):
+    with pytest.raises(DataError, match=r"no images in .* \(1 other file\).*\.jpg.*--data\.train"):
         open_source(str(tmp_path))
 
 

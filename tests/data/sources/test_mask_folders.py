@@ -13,7 +13,7 @@ from PIL import Image
 
 from massrl.data.annotated import IGNORED, ObjectSource
 from massrl.data.catalogue import open_objects, open_source, validation_spec
-from massrl.data.sources.base import parse_spec
+from massrl.data.sources.base import OpenOptions, parse_spec
 from massrl.data.sources.mask_folders import MaskFoldersKind, MaskFolderSource
 from massrl.errors import DataError
 
@@ -144,11 +144,11 @@ def test_masks_of_another_shape_or_several_are_refused(tmp_path: Path, write: Wr
     write(tmp_path / "train" / "images" / "a.jpg", height=20, width=10)
     mask(tmp_path / "train" / "masks" / "a.png")
     with pytest.raises(DataError, match="a.jpg has 10 × 20 pixels, but is annotated at 20 × 10"):
-        MaskFolderSource(tmp_path, flag="--x")
+        MaskFolderSource(tmp_path, OpenOptions())
     (tmp_path / "train" / "masks" / "a.png").rename(tmp_path / "train" / "masks" / "a.tif")
     mask(tmp_path / "train" / "masks" / "a.bmp")
     with pytest.raises(DataError, match="has the masks a.bmp and a.tif: one is wanted"):
-        MaskFolderSource(tmp_path, flag="--x")
+        MaskFolderSource(tmp_path, OpenOptions())
 
 
 def test_kind_takes_folders_with_masks(tmp_path: Path, write: Write) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from massrl.data.sources.base import OpenOptions
 from massrl.data.sources.paired_folders import (
     beside,
     folders_of,
@@ -47,9 +48,9 @@ def test_layouts_are_recognised_in_any_case(root: Path) -> None:
     parts = image_parts(root, NAMES, SUFFIXES)
     assert has_validation(parts)
     for split, stem in (("train", "a"), ("val", "b")):
-        (path,) = images_of(parts, split, root=root, flag="--x")
+        (path,) = images_of(parts, OpenOptions(split=split), root=root)
         assert path.stem == stem
-    assert len(images_of(parts, "whole", root=root, flag="--x")) == 2
+    assert len(images_of(parts, OpenOptions(split="whole"), root=root)) == 2
     (folder,) = folders_of(parts, "train", root=root, flag="--x")
     labels = beside(folder, NAMES, SUFFIXES)
     assert labels is not None
@@ -65,10 +66,12 @@ def test_set_without_parts_has_drawn_ones(tmp_path: Path, write: Write) -> None:
     parts = image_parts(tmp_path, NAMES, SUFFIXES)
     assert has_validation(parts)
     train, val, all_images = (
-        images_of(parts, split, root=tmp_path, flag="--x") for split in ("train", "val", "whole")
+        images_of(parts, OpenOptions(split=split), root=tmp_path)
+        for split in ("train", "val", "whole")
     )
     assert (len(train), len(val)) == (8, 2)
     assert sorted([*train, *val]) == all_images
+    assert images_of(parts, OpenOptions(draw=False), root=tmp_path) == all_images
 
 
 def test_other_folders_are_not_recognised(tmp_path: Path, write: Write) -> None:
@@ -91,7 +94,7 @@ def test_missing_part_is_refused_with_the_layout(tmp_path: Path, write: Write) -
     with pytest.raises(
         DataError, match=r"no validation images; accepted: DIR/images/train/a.jpg.*\(--x\)"
     ):
-        images_of(parts, "val", root=tmp_path, flag="--x")
+        images_of(parts, OpenOptions(split="val", flag="--x"), root=tmp_path)
     (tmp_path / "images" / "train" / "a.jpg").unlink()
     with pytest.raises(DataError, match=r"no images in .*train \(--x\)"):
-        images_of(parts, "train", root=tmp_path, flag="--x")
+        images_of(parts, OpenOptions(flag="--x"), root=tmp_path)

@@ -176,3 +176,18 @@ def test_part_and_list_select_among_all_images(tmp_path: Path) -> None:
     assert found.listed(files, "val", flag="--x") == [1]
     assert found.listed(files, "none", flag="--x") == []
     assert found.files_of(files[:1], maps=False, flag="--x") == [root / "Annotations" / "i0.xml"]
+
+
+def test_all_images_are_taken_where_others_are_validated_on(tmp_path: Path) -> None:
+    """Guards two folders without lists, one of them for validation: of neither is a part drawn.
+
+    A part that is named, as in ``DIR:val``, is drawn all the same.
+    """
+    root = voc(tmp_path / "set")
+    shutil.rmtree(root / "ImageSets")
+    for split in ("train", "val"):
+        assert len(open_objects(str(root), split=split, flag="--x", draw=False)) == 5
+        assert len(open_source(str(root), split=split, draw=False)) == 5
+    assert len(open_objects(f"{root}:val", flag="--x", draw=False)) == 1
+    assert len(open_source(f"{root}:val", draw=False)) == 1
+    assert len(open_source(f"{root}:train")) == 4

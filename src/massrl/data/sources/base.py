@@ -82,12 +82,15 @@ class OpenOptions:
         root: folder of the sets that have a name; None for the default.
         download: whether a missing set may be downloaded.
         flag: where the user gave the spec, for errors.
+        draw: whether training and validation images are drawn of a set with annotations that has no such
+            parts; all of it is opened otherwise.
     """
 
     split: str = "train"
     root: Path | None = None
     download: bool = True
     flag: str = "--data.train"
+    draw: bool = True
 
 
 class SourceKind(ABC):

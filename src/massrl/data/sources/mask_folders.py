@@ -46,7 +46,7 @@ class MaskFoldersKind(SourceKind):
     def open(self, spec: Spec, options: OpenOptions) -> Source:
         """See ``SourceKind.open``; masks are no images to train on."""
         root = spec.path
-        paths = images_of(_parts(root), options.split, root=root, flag=options.flag)
+        paths = images_of(_parts(root), options, root=root)
         return FileSource(_name(root, options.split), root, names=relative_names(paths, root))
 
     def matches_objects(self, spec: Spec) -> bool:
@@ -60,7 +60,7 @@ class MaskFoldersKind(SourceKind):
                 f"{spec.text} has masks of classes and no boxes: detection needs boxes, as in Pascal VOC's, "
                 f"COCO's or YOLO's layout ({options.flag})"
             )
-        return MaskFolderSource(spec.path, options.split, flag=options.flag)
+        return MaskFolderSource(spec.path, options)
 
     def annotated_parts(self, spec: Spec) -> Sequence[tuple[str, bool]]:
         """See ``SourceKind.annotated_parts``."""
@@ -81,15 +81,15 @@ class MaskFolderSource(FileSource, ObjectSource):
 
     Args:
         root: the folder with ``images`` and ``masks``.
-        split: ``"train"`` or ``"val"``, drawn where the folder is not divided.
-        flag: where the user gave the folder, for errors.
+        options: the split, and where the user gave the folder.
 
     Raises:
         DataError: if no image has a mask.
     """
 
-    def __init__(self, root: Path, split: str = "train", *, flag: str) -> None:
-        images = images_of(_parts(root), split, root=root, flag=flag)
+    def __init__(self, root: Path, options: OpenOptions) -> None:
+        split, flag = options.split, options.flag
+        images = images_of(_parts(root), options, root=root)
         masks = _masks_of(images, flag=flag)
         found = [(image, mask) for image, mask in zip(images, masks, strict=True) if mask]
         if not found:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from massrl.data.sources.base import OpenOptions
 from massrl.data.sources.find_images import (
     IMAGE_FOLDERS,
     find_images,
@@ -71,9 +72,8 @@ def image_parts(root: Path, names: Sequence[str], suffixes: tuple[str, ...]) -> 
         for kind, folders in roles(subfolders(images)).items():
             found[kind] = [images / folder for folder in folders]
         return {kind: paths for kind, paths in found.items() if kind} or {"": [images]}
-    if (
-        subfolder(root, ("train", "training")) is None
-    ):  # before every file of a large folder is listed
+    # Before every file of a large folder is listed.
+    if subfolder(root, ("train", "training")) is None:
         return {}
     for kind, folders in roles(subfolders(root)).items():
         inner = [subfolder(root / folder, IMAGE_FOLDERS) for folder in folders if kind]
@@ -83,19 +83,19 @@ def image_parts(root: Path, names: Sequence[str], suffixes: tuple[str, ...]) -> 
     return found if "train" in found else {}
 
 
-def images_of(parts: Parts, split: str, *, root: Path, flag: str) -> list[Path]:
+def images_of(parts: Parts, options: OpenOptions, *, root: Path) -> list[Path]:
     """Return the images of a split, sorted within each folder.
 
     Args:
         parts: folders of images; only folders, no lists.
-        split: ``"train"``, ``"val"`` or ``"whole"``; any other is ``"train"``. Test images are taken for
-            validation where there are no others. Of images that are not divided, parts are drawn.
+        options: the split; test images are taken for validation where there are no others, and parts may
+            be drawn of images that are not divided.
         root: the set.
-        flag: where the user gave it, for errors.
 
     Raises:
         DataError: if there are no images of that split.
     """
+    split, flag = options.split, options.flag
     chosen = folders_of(parts, split, root=root, flag=flag)
     paths: list[Path] = []
     for folder in chosen:
@@ -104,7 +104,7 @@ def images_of(parts: Parts, split: str, *, root: Path, flag: str) -> list[Path]:
         paths += [folder / name for name in names]
     if not paths:
         raise DataError(f"no images in {', '.join(map(str, chosen))} ({flag})")
-    if "" not in parts or split == "whole":
+    if "" not in parts or split == "whole" or not options.draw:
         return list(dict.fromkeys(paths))
     return [paths[index] for index in seeded_part(len(paths), split, name=str(root))]
 

@@ -58,10 +58,12 @@ class VocKind(SourceKind):
         split = "val" if options.split == "val" else "train"
         layout, part = _find(spec, options, split=split)
         source = open_path(layout.images, split="whole", labelled=False, flag=options.flag)
-        if options.split == "whole":
+        is_folder = not self.is_name(spec) and is_voc(spec.path)
+        drawn = not layout.has_parts and part in ("train", "val")
+        if options.split == "whole" or (is_folder and drawn and not options.draw):
             return source
-        if not self.is_name(spec) and is_voc(spec.path):
-            selected = layout.part(source.names, split, flag=options.flag)
+        if is_folder or drawn:
+            selected = layout.part(source.names, part, flag=options.flag)
         else:
             selected = layout.listed(source.names, part, flag=options.flag)
         if not selected:
@@ -74,7 +76,8 @@ class VocKind(SourceKind):
     def open_objects(self, spec: Spec, options: OpenOptions, *, maps: bool) -> ObjectSource:
         """See ``SourceKind.open_objects``."""
         layout, part = _find(spec, options, split=options.split)
-        return VocSource(layout.root, part, maps=maps, flag=options.flag)
+        draw = options.draw or not is_voc(spec.path)  # a list that is named is drawn
+        return VocSource(layout.root, part, maps=maps, draw=draw, flag=options.flag)
 
     def annotated_parts(self, spec: Spec) -> Sequence[tuple[str, bool]]:
         """See ``SourceKind.annotated_parts``: those that lists name, of boxes and of masks."""
@@ -109,18 +112,27 @@ class VocSource(FileSource, ObjectSource):
             and ``val`` take ``trainval`` and ``test`` where they are missing, and are drawn where there are
             no lists.
         maps: take the images that have masks, rather than those that have boxes.
+        draw: whether parts are drawn where there are no lists, rather than all images taken.
         flag: where the user gave the spec, for errors.
 
     Raises:
         DataError: if a list or an annotation is missing or broken.
     """
 
-    def __init__(self, root: Path, part: str = "train", *, maps: bool = False, flag: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        part: str = "train",
+        *,
+        maps: bool = False,
+        draw: bool = True,
+        flag: str,
+    ) -> None:
         self._flag = flag
         layout = voc_layout(root)
         if layout is None:
             raise DataError(f"{root} is not in Pascal VOC's layout ({flag})")
-        names = layout.annotated(part, maps=maps, flag=flag)
+        names = layout.annotated(part, maps=maps, draw=draw, flag=flag)
         super().__init__(f"{root.name}/{part}", layout.images, names=names)
         self.has_maps = maps
         files = layout.files_of(names, maps=maps, flag=flag)

@@ -82,10 +82,10 @@ class VocLayout:
         """
         if not self.has_parts:
             return [int(i) for i in seeded_part(len(names), split, name=str(self.root))]
-        held_out = {
-            index for item in _EVALUATION_LISTS for index in self.listed(names, item, flag=flag)
-        }
-        return [index for index in range(len(names)) if (index in held_out) == (split == "val")]
+        lists = [self.listed(names, item, flag=flag) for item in _EVALUATION_LISTS]
+        held_out = {index for indices in lists for index in indices}
+        wanted = split == "val" and bool(held_out)
+        return [index for index in range(len(names)) if (index in held_out) == wanted]
 
     def listed(self, names: Sequence[str], part: str, *, flag: str) -> list[int]:
         """Return the positions of the images in a list of ``ImageSets/Main``; none if there is no list."""
@@ -93,7 +93,7 @@ class VocLayout:
         found = set(self._in_list(file, flag=flag, missing=True)) if file else set()
         return [index for index, name in enumerate(names) if name in found]
 
-    def annotated(self, part: str, *, maps: bool, flag: str) -> list[str]:
+    def annotated(self, part: str, *, maps: bool, flag: str, draw: bool = True) -> list[str]:
         """Return the images of a part that have boxes, or masks.
 
         Args:
@@ -102,6 +102,7 @@ class VocLayout:
                 missing, and are drawn where there are no lists at all.
             maps: whether images with masks are wanted.
             flag: where the user gave the folder, for errors.
+            draw: whether parts are drawn, rather than all images taken.
 
         Raises:
             DataError: if there is no such list, or no image in it.
@@ -110,8 +111,10 @@ class VocLayout:
         if part in _ALTERNATIVES and set(_LISTS).isdisjoint(lists):
             names, ignored = find_images(self.images, flag=flag)
             warn_of_other_images(self.root.name, self.images, ignored)
-            drawn = seeded_part(len(names), part, name=str(self.root)) if len(names) > 1 else ()
-            found = [names[index] for index in drawn]
+            found = list(names)
+            if draw:
+                drawn = seeded_part(len(names), part, name=str(self.root))
+                found = [names[index] for index in drawn]
         else:
             found = self._in_list(_choose(lists, part, root=self.root, flag=flag), flag=flag)
             if not maps or self.lists("Segmentation"):

@@ -42,7 +42,7 @@ class YoloKind(SourceKind):
     def open(self, spec: Spec, options: OpenOptions) -> Source:
         """See ``SourceKind.open``."""
         found = _set_of(spec, flag=options.flag)
-        paths = _images(found, options.split, flag=options.flag)
+        paths = _images(found, options)
         return FileSource(
             _name(found, options.split), found.root, names=relative_names(paths, found.root)
         )
@@ -53,7 +53,7 @@ class YoloKind(SourceKind):
 
     def open_objects(self, spec: Spec, options: OpenOptions, *, maps: bool) -> ObjectSource:
         """See ``SourceKind.open_objects``."""
-        return YoloSource(_set_of(spec, flag=options.flag), options.split, flag=options.flag)
+        return YoloSource(_set_of(spec, flag=options.flag), options)
 
     def annotated_parts(self, spec: Spec) -> Sequence[tuple[str, bool]]:
         """See ``SourceKind.annotated_parts``."""
@@ -74,15 +74,15 @@ class YoloSource(FileSource, ObjectSource):
 
     Args:
         found: the set.
-        split: ``"train"`` or ``"val"``, drawn where the set is not divided.
-        flag: where the user gave the set, for errors.
+        options: the split, and where the user gave the set.
 
     Raises:
         DataError: if there are no images or no text files, or if a text file is of another format.
     """
 
-    def __init__(self, found: YoloSet, split: str = "train", *, flag: str) -> None:
-        paths = _images(found, split, flag=flag)
+    def __init__(self, found: YoloSet, options: OpenOptions) -> None:
+        split, flag = options.split, options.flag
+        paths = _images(found, options)
         super().__init__(_name(found, split), found.root, names=relative_names(paths, found.root))
         files = _label_files(paths)
         if not any(files):
@@ -162,11 +162,11 @@ def _set_of(spec: Spec, *, flag: str) -> YoloSet:
     return found
 
 
-def _images(found: YoloSet, split: str, *, flag: str) -> list[Path]:
+def _images(found: YoloSet, options: OpenOptions) -> list[Path]:
     """Return the images of a split, of folders and of lists."""
     if not any(path.is_file() for paths in found.parts.values() for path in paths):
-        return images_of(found.parts, split, root=found.root, flag=flag)
-    return listed_images(found, split, flag=flag)
+        return images_of(found.parts, options, root=found.root)
+    return listed_images(found, options.split, flag=options.flag)
 
 
 def _name(found: YoloSet, split: str) -> str:
