@@ -47,9 +47,22 @@ def test_number_of_things_is_one_or_many(number: int, noun: str, text: str) -> N
     [
         ("simcl", ["simclr", "weak"], "did you mean 'simclr'?"),
         ("zzz", ["b", "a"], "known: a, b"),
+        (3, ["b", "a"], "known: a, b"),
         ("byol", ["byol-1", "byol-2"], "did you mean 'byol-2' or 'byol-1'?"),
     ],
 )
-def test_suggestion_names_the_nearest_or_else_all(name: str, known: list[str], hint: str) -> None:
+def test_suggestion_names_the_nearest_or_else_all(
+    name: object, known: list[str], hint: str
+) -> None:
     """Guards the help in every message about a name."""
     assert errors.suggest(name, known) == hint
+
+
+def test_message_is_one_line_that_any_terminal_shows() -> None:
+    """Guards terminals: names of files may have line ends, escape sequences and bytes that are no text."""
+    names = ["a\nb.jpg", "a\rb.jpg", "a\x1b[31mb.jpg", "a\udcffb.jpg", "a\u2028b.jpg"]
+    for name in names:
+        message = str(errors.ImageError(name, "truncated"))
+        assert message.isprintable()
+        assert message.isascii()
+    assert str(errors.ImageError("é 猫.jpg", "truncated")) == "é 猫.jpg: truncated"

@@ -20,6 +20,9 @@ from collections.abc import Iterable
 class MassrlError(Exception):
     """Base class of all errors that a user can resolve."""
 
+    def __str__(self) -> str:
+        return one_line(super().__str__())
+
 
 class ConfigError(MassrlError):
     """A key, name or value that is not accepted."""
@@ -83,11 +86,23 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{ending}"
 
 
-def suggest(name: str, known: Iterable[str]) -> str:
+def one_line(text: str) -> str:
+    r"""Return a text as one line that any terminal can show, whatever names of files are in it.
+
+    Example:
+        >>> print(one_line("holiday\nphoto.png is broken"))
+        holiday\nphoto.png is broken
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def suggest(name: object, known: Iterable[str]) -> str:
     """Return a hint for an unknown name: the most similar known names, or else all of them.
 
     Args:
-        name: the name that was given.
+        name: the name that was given; in a file it may be anything.
         known: all accepted names.
 
     Returns:
@@ -100,7 +115,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
         'known: a, b'
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(str(name), names, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(repr(item) for item in near)}?"
     return f"known: {', '.join(names)}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-_MAX_MESSAGE = 1_000  # characters
+_MAX_MESSAGE = 10_000  # characters
 _NOT_IN_A_MESSAGE = re.compile(r"unexpected \w+(Error|Exception|Warning)|Traceback|\n")
 
 

@@ -159,3 +159,23 @@ def test_metric_that_is_null_is_compared_in_words(tmp_path: Path) -> None:
     assert compared(tmp_path, one, three).headline_rows() == wanted
     page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
     assert "nothing to find" in page.text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "names"),
+    [
+        ("data", 3, "bad"),
+        ("data", {"train": 3, "val": 3}, "bad"),
+        ("data", {}, "bad"),
+        ("config", [], "bad"),
+        ("acc1", {"a": 1}, "good, bad"),  # each can be drawn by itself
+    ],
+)
+def test_damaged_results_are_refused_with_their_folder(
+    tmp_path: Path, key: str, value: Any, names: str
+) -> None:
+    """Guards against a traceback for a file that was edited, merged or cut, whatever is damaged in it."""
+    good = written(tmp_path / "good", {"knn": result()})
+    bad = written(tmp_path / "bad", {"knn": {**result(), key: value}})
+    with pytest.raises(DataError, match=f"the results of {names} are damaged: [A-Z]"):
+        compared(tmp_path, good, bad)

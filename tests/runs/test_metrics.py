@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from massrl.errors import TrainingError
+from massrl.errors import DataError, TrainingError
 from massrl.runs.metrics import COLUMNS, MetricsFile, read_metrics
 
 # As version 0.1.0 wrote it, shortened to three steps.
@@ -125,3 +125,32 @@ def test_full_disk_is_reported_in_one_line_and_closing_is_silent(
     with pytest.raises(TrainingError, match=r"cannot write .*metrics\.csv: No space left"):
         file.flush()
     file.close()
+
+
+def test_row_that_a_killed_run_left_within_its_last_number_is_not_read(tmp_path: Path) -> None:
+    """Guards resume: a row that is cut in its last column has all of its columns."""
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,epoch,loss\n0,0.5,2.5\n1,1,1.5e-")
+    assert [row["loss"] for row in read_metrics(path)] == ["2.5"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "step,loss\n0,1\nx,2\n",
+        "step,loss\n0,1\n-1,2\n",
+        "step,loss\n0,one\n1,2\n",
+        "step,loss\n0,{}\n",
+        "loss\n1\n",
+        "\0\n1\n",
+        "step,loss\n0,1\n1,\xff\n",
+    ],
+)
+def test_damaged_file_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
+    """Guards against a traceback of a report, a comparison or a resumed run; bytes that are no text too."""
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(text.encode("latin-1"))
+    for use in (lambda: read_metrics(path), lambda: MetricsFile(path, step=1)):
+        with pytest.raises(DataError, match="without this file, a run has no curves") as caught:
+            use()
+        assert "\n" not in str(caught.value)

@@ -16,7 +16,7 @@ import numpy as np
 
 from massrl.data.overlap import same_contents
 from massrl.data.source import Source, Subset
-from massrl.errors import ImageError, counted
+from massrl.errors import ImageError, counted, one_line
 from massrl.images.decode import decode
 from massrl.images.header import read_header
 
@@ -89,7 +89,7 @@ class CheckReport:
         shared = [f"also in validation: {name} = {other}" for name, other in self.shared]
         lines += _shortened(shared, "more images with the content of a validation image")
         ignored = [f"ignored, not an image: {name}" for name in self.ignored]
-        return lines + _shortened(ignored, "more ignored files")
+        return [one_line(line) for line in [*lines, *_shortened(ignored, "more ignored files")]]
 
 
 class _Finding(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from massrl.config.evaluation import CompareConfig
-from massrl.errors import DataError
+from massrl.errors import DataError, MassrlError
 from massrl.evaluation.results import (
     headline_keys,
     metric_keys,
@@ -20,7 +20,7 @@ from massrl.evaluation.results import (
 )
 from massrl.evaluation.task import task_of
 from massrl.files import write_json
-from massrl.report.content import ReportContent, Section
+from massrl.report.content import Block, ReportContent, Section
 from massrl.report.figures import (
     BackboneResults,
     Results,
@@ -28,7 +28,7 @@ from massrl.report.figures import (
     invariance_tables,
     result_sections,
 )
-from massrl.report.page import write_report
+from massrl.report.page import render_report, write_report
 from massrl.report.run_page import metric_curves
 from massrl.report.tables import Table
 from massrl.runs.folder import RunFolder
@@ -108,27 +108,58 @@ def compare_folders(options: CompareConfig) -> tuple[Path, Comparison]:
     backbones: dict[str, Results] = {}
     for name, folder in zip(names, folders, strict=True):
         backbones |= _backbones(name, folder.path)
-    comparison = Comparison(backbones, _differences(backbones))
+    rows = [
+        (name, read_metrics(folder.metrics)) for name, folder in zip(names, folders, strict=True)
+    ]
     out = Path(options.out).expanduser()
+    try:
+        return _write(out, backbones, metric_curves(rows))
+    except MassrlError:
+        raise
+    except Exception as error:
+        damaged = [name for name, results in backbones.items() if not _is_drawable(name, results)]
+        raise DataError(
+            f"the results of {', '.join(damaged or backbones)} are damaged: "
+            f"{type(error).__name__} {error}; massrl evaluate writes them anew"
+        ) from error
+
+
+def _write(
+    out: Path, backbones: dict[str, Results], curves: Sequence[Block]
+) -> tuple[Path, Comparison]:
+    """Write the page and ``comparison.json``."""
+    comparison = Comparison(backbones, _differences(backbones))
+    comparison.lines()  # what the command prints can be printed
+    content = _content(comparison, curves)
     write_json(
         out / "comparison.json",
         {"tasks": dict(backbones), "differences": comparison.differences},
     )
-    curves = metric_curves(
-        [(name, read_metrics(folder.metrics)) for name, folder in zip(names, folders, strict=True)]
-    )
-    differences = ", ".join(comparison.differences)
-    content = ReportContent(
+    return write_report(out, content), comparison
+
+
+def _content(comparison: Comparison, curves: Sequence[Block]) -> ReportContent:
+    backbones, differences = comparison.backbones, ", ".join(comparison.differences)
+    tables = [*_metric_tables(comparison), *invariance_tables(backbones)]
+    return ReportContent(
         title="Comparison",
         lead=f"Not comparable in every respect: different {differences}." if differences else "",
         sections=[
-            *result_sections(
-                backbones, [*_metric_tables(comparison), *invariance_tables(backbones)]
-            ),
+            *result_sections(backbones, tables),
             Section("Training", curves, columns=True),
         ],
     )
-    return write_report(out, content), comparison
+
+
+def _is_drawable(name: str, results: Results) -> bool:
+    """Return whether the results of one backbone can be drawn by themselves."""
+    try:
+        comparison = Comparison({name: results}, _differences({name: results}))
+        comparison.lines()
+        render_report(_content(comparison, [])).encode()
+    except Exception:
+        return False
+    return True
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:

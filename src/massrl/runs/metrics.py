@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from massrl.config.renamed import translate_metrics
-from massrl.errors import TrainingError
+from massrl.errors import DataError, TrainingError
 from massrl.files import write_text
 
 COLUMNS = {
@@ -34,16 +34,46 @@ COLUMNS = {
 """Columns and their meanings; a column that was not measured at a step is empty."""
 
 
+_WITHOUT = "without this file, a run has no curves"
+
+
 def read_metrics(path: Path) -> list[dict[str, str]]:
     """Return the complete rows of a metrics file; an empty list if there is none.
 
     Files of earlier versions are returned under the present column names.
+
+    Raises:
+        DataError: if it is no such file, or has anything but numbers in a column.
     """
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if None not in row.values()]
-    return [translate_metrics(row) for row in rows]
+    try:
+        text = path.read_text(encoding="utf-8")
+        rows = [row for row in csv.DictReader(text.splitlines()) if None not in row.values()]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path} is no file of metrics: {error}; {_WITHOUT}") from None
+    rows = [translate_metrics(row) for row in rows]
+    wrong = [_wrong_column(row) for row in rows]
+    if wrong and wrong[-1] is not None and not text.endswith("\n"):  # a killed run's last row
+        rows, wrong = rows[:-1], wrong[:-1]
+    for row, key in zip(rows, wrong, strict=True):
+        if key is not None:
+            value = str(row.get(key, ""))[:40]
+            raise DataError(f"{path} is damaged: {key} is {value!r} in a row; {_WITHOUT}")
+    return rows
+
+
+def _wrong_column(row: Mapping[str, str]) -> str | None:
+    """Return the first column that does not hold what it should; ``None`` if all do."""
+    for key in COLUMNS:
+        value = row.get(key, "")
+        try:
+            valid = int(value) >= 0 if key == "step" else isinstance(float(value or 0), float)
+        except (ValueError, TypeError):
+            valid = False
+        if not valid:
+            return key
+    return None
 
 
 class MetricsFile:

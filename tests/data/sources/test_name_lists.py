@@ -45,9 +45,10 @@ def test_lines_are_those_of_any_system(tmp_path: Path, end: bytes, encoding: str
 
 def test_other_bytes_are_no_list(tmp_path: Path) -> None:
     """Guards a picture, or Latin-1, that is read as names which nobody has written."""
-    (tmp_path / "list.txt").write_bytes("é.jpg".encode("latin-1"))
-    with pytest.raises(UnicodeDecodeError):
-        read_lines(tmp_path / "list.txt")
+    for content in ("é.jpg".encode("latin-1"), b"a.jpg\nb\0.jpg\n", "a.jpg".encode("utf-16-le")):
+        (tmp_path / "list.txt").write_bytes(content)
+        with pytest.raises(UnicodeDecodeError):
+            read_lines(tmp_path / "list.txt")
 
 
 @pytest.mark.parametrize(

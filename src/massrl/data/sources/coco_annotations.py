@@ -88,7 +88,7 @@ def read_annotations(path: Path, *, flag: str) -> CocoAnnotations:
         raise DataError(
             f"{path} is no annotation file of COCO: it lacks {error} ({flag})"
         ) from None
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, OverflowError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is no annotation file of COCO: {error} ({flag})") from None
     return CocoAnnotations(
         names=names,

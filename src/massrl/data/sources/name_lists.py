@@ -37,6 +37,9 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
         UnicodeDecodeError: if it is no text in UTF-8, nor in UTF-16 with a byte-order mark.
     """
     content = path.read_bytes()
+    if b"\0" in content and not content.startswith(_UTF16):  # no name of a file has one
+        place = content.index(b"\0")
+        raise UnicodeDecodeError("utf-8", content, place, place + 1, "a zero byte")
     text = content.decode("utf-16" if content.startswith(_UTF16) else "utf-8-sig")
     lines = enumerate(re.split(r"\r\n|\n|\r", text), 1)
     return [(number, line) for number, line in lines if line.strip()]

@@ -7,17 +7,16 @@ class as text (``000000017.jpg``, ``000000017.cls``), as WebDataset reads them. 
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from massrl.data.source import Normalization, Source
 from massrl.data.sources.base import OpenOptions, SourceKind, Spec
 from massrl.data.sources.folders import files_fingerprint
+from massrl.data.sources.pack_index import read_pack_index
 from massrl.data.sources.string_array import StringArray
 from massrl.errors import DataError, ImageError
 
@@ -57,12 +56,7 @@ class PackedSource(Source):
                 f"{pattern} has no index {index.name}: packing was not finished, or the shards are not "
                 f"of massrl data pack ({flag})"
             )
-        try:
-            with safe_open(index, framework="np") as file:
-                about = json.loads((file.metadata() or {})["massrl"])
-                columns = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise DataError(f"{index} cannot be read as an index: {error} ({flag})") from None
+        about, columns = read_pack_index(index, flag=flag)
         self._shards = [index.parent / name for name in about["shards"]]
         for path, size in zip(self._shards, about["shards"].values(), strict=True):
             if not path.is_file():
