@@ -135,6 +135,14 @@ def test_run_loads_only_what_it_trains_with(tmp_path: Path) -> None:
     assert not loaded & {f"massrl.data.sources.{name}" for name in unused}
 
 
+def test_whole_run_loads_nothing_to_plot_with(tmp_path: Path) -> None:
+    """Guards the end of a run: its page and its pictures are written without a library for charts."""
+    loaded = loaded_by(tmp_path, *RUN, "--model.backbone=resnet10-tiny")
+    assert "massrl.report.run_page" in loaded
+    assert not loaded & UNUSED
+    assert (tmp_path / "run" / "loss_matrix.png").is_file()
+
+
 def test_measuring_views_loads_no_training(tmp_path: Path) -> None:
     """Guards ``massrl bench views``, which shares the default size of the views with a run."""
     words = ["bench", "views", SHAPES, "--count=2", "--rounds=1", "--views.executor=cpu"]

@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from massrl.report.heat_map import Matrix
+from massrl.report.content import finite_values
+from massrl.report.heat_map import Matrix, cell_colours, cell_text
+from massrl.views.drawing.typography import INK, Style
 
-_CELL = 0.62  # inches
+_CELL = 72  # pixels
 _MAX_NUMBERS = 12  # views; with more, the numbers are too small to read
+_BLANK = "#f1f2f4"  # of pairs that are not in use
 
 
 def draw_matrix(matrix: Matrix) -> NDArray[np.uint8]:
-    """Draw a cell for every pair of views, dark where the loss is high.
+    """Draw a cell for every pair of views, dark where the loss is high; columns have the rows' numbers.
 
     Returns:
         uint8 ``(height, width, 3)``, RGB.
     """
-    from matplotlib.figure import Figure  # slow to import
-
-    values = np.array([[np.nan if x is None else x for x in row] for row in matrix.rows], float)
-    count = len(values)
-    side = max(3.0, _CELL * count)
-    figure = Figure(figsize=(side + 3.0, side + 2.2), dpi=110, layout="constrained")
-    axes = figure.subplots()
-    axes.set_facecolor("#f1f2f4")  # pairs that are not in use
-    axes.imshow(values, cmap="Blues")
-    axes.set_xticks(range(count), matrix.names, rotation=40, ha="right")
-    axes.set_yticks(range(count), matrix.names)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set_title(matrix.title, loc="left", fontsize=11)
-    finite = values[np.isfinite(values)]
-    if len(finite) and count <= _MAX_NUMBERS:
-        middle = (finite.min() + finite.max()) / 2
-        for (row, column), value in np.ndenumerate(values):
-            if np.isfinite(value):
-                ink = "white" if value > middle else "#1f2328"
-                axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, size=8)
-    drawn = BytesIO()
-    figure.savefig(drawn, format="png")
-    with Image.open(drawn) as picture:
-        return np.asarray(picture.convert("RGB"))
+    style, count = Style(200), len(matrix.names)
+    names = [f"{number}  {name}" for number, name in enumerate(matrix.names, start=1)]
+    margin = style.margin
+    left = margin + round(max(map(style.plain.getlength, names))) + style.gap
+    top = margin + style.heading_line + style.line + style.gap
+    heading = round(style.heading.getlength(matrix.title))
+    width = max(left + count * _CELL, margin + heading) + margin
+    picture = Image.new("RGB", (width, top + count * _CELL + margin), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.text((margin, margin), matrix.title, fill=INK, font=style.heading)
+    for place, name in enumerate(names):
+        middle = (place + 0.5) * _CELL
+        draw.text((margin, top + middle), name, fill=INK, font=style.plain, anchor="lm")
+        number = (left + middle, top - style.gap / 2)
+        draw.text(number, str(place + 1), fill=INK, font=style.plain, anchor="ms")
+    finite = finite_values(value for row in matrix.rows for value in row)
+    for row, values in enumerate(matrix.rows):
+        for column, value in enumerate(values):
+            x, y = left + column * _CELL, top + row * _CELL
+            shown = finite_values([value])
+            fill, ink = cell_colours(shown[0], finite) if shown else (_BLANK, INK)
+            draw.rectangle((x, y, x + _CELL - 3, y + _CELL - 3), fill=fill)
+            if shown and count <= _MAX_NUMBERS:
+                centre = (x + _CELL / 2 - 1.5, y + _CELL / 2 - 1.5)
+                text = cell_text(shown[0], decimals=2)
+                draw.text(centre, text, fill=ink, font=style.plain, anchor="mm")
+    return np.asarray(picture)
