@@ -56,7 +56,7 @@ def test_pack_prints_the_command_that_trains_on_the_shards(
     out = str(tmp_path / "my set")
     assert main(["data", "pack", str(broken), out, "--on_error", "skip"]) == 0
     text = capsys.readouterr().out
-    assert "4 images packed, 1 broken ones skipped; train on them with:" in text
+    assert "4 images packed, 1 broken skipped; train on them with:" in text
     assert f"massrl pretrain --data.train '{out}-*.tar'" in text
     assert len(open_source(f"{out}-*.tar")) == 4
 
@@ -87,11 +87,14 @@ def test_pack_without_a_name_for_the_shards_is_refused(out: str, broken: Path) -
         pack_data({"images": str(broken), "out": out})
 
 
-def test_pack_of_a_divided_folder_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parts", [("train", "val"), ("images/Training", "images/Test")])
+def test_pack_of_a_divided_folder_is_refused(tmp_path: Path, parts: tuple[str, str]) -> None:
     """Guards a set that silently lacks the validation images."""
-    for part in ("train", "val"):
+    for part in parts:
         photos(tmp_path / "split" / part, "a", "b", count=2)
-    with pytest.raises(ConfigError, match="pack each of its folders by itself"):
+    with pytest.raises(
+        ConfigError, match=f"pack each of its folders by itself, .*split/{parts[0]}$"
+    ):
         pack_data({"images": str(tmp_path / "split"), "out": str(tmp_path / "set")})
 
 

@@ -120,7 +120,7 @@ def pack_data(
     """
     from massrl.data.build import open_images
     from massrl.data.pack import Recoding, pack
-    from massrl.data.sources.find_images import has_validation_part
+    from massrl.data.sources.find_images import enter_split, has_validation_part
     from massrl.runs.log import TaskProgress
 
     wanted = config if isinstance(config, PackConfig) else make(PackConfig, config)
@@ -128,10 +128,12 @@ def pack_data(
         raise ConfigError(
             f"OUT is {wanted.out!r}; accepted: a folder and the beginning of a name, such as packed/photos"
         )
-    if has_validation_part(Path(wanted.images).expanduser()):
+    folder = Path(wanted.images).expanduser()
+    if has_validation_part(folder):
+        part = enter_split(folder, split="train", flag="IMAGES")
         raise ConfigError(
             f"{wanted.images} is divided into training and validation images: pack each of its folders "
-            f"by itself, such as {wanted.images}/train"
+            f"by itself, such as {part}"
         )
     source = open_images(wanted.images, root=wanted.root)
     quality = _DEFAULT_QUALITY if wanted.quality is None else wanted.quality

@@ -135,7 +135,9 @@ def test_many_lines_of_one_folder_list_it_once(
     monkeypatch.setattr(os, "listdir", lambda path: (calls.append(path), listdir(path))[1])
     found = files(tmp_path, *(f"sub/{number}.jpg" for number in range(50)))
     for number in range(50):
-        assert found.find(f"sub/{number}.jpg\t{number}") == (f"sub/{number}.jpg", str(number))
+        for mark in "\t,":
+            line = f"sub/{number}.jpg{mark}{number}"
+            assert found.find(line) == (f"sub/{number}.jpg", str(number))
     assert sorted(calls) == [tmp_path, tmp_path / "sub"]
 
 

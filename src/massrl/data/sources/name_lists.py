@@ -155,9 +155,12 @@ class NamedFiles:
             DataError: if a name without suffix means several images.
         """
         name, _, rest = line.partition("\t")
-        folder, _, last = name.rpartition("/")
-        if folder in self._as_spelt and last in self._as_spelt[folder].spelt:
-            return name, rest.strip()
+        before, _, behind = line.rpartition(",")
+        # The quick way, for most lines of most lists.
+        for short, text in ((name, rest), (before, behind)):
+            folder, _, last = short.rpartition("/")
+            if folder in self._as_spelt and last in self._as_spelt[folder].spelt:
+                return short, text.strip()
         for name, rest in readings(line):
             path = self._path(name)
             if path is not None:
