@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from massrl.data.worker_failures import UNGUARDED, errno_of, error_of_exit, without_traceback
+from massrl.data.script_guard import UNGUARDED
+from massrl.data.worker_failures import errno_of, error_of_exit, without_traceback
 from massrl.errors import ConfigError, DataError, ImageError, TrainingError
 
 

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from massrl.data.loader import build_loader
 from massrl.data.source import Source
-from massrl.data.workers import Batches, refuse_during_import
-from massrl.errors import ConfigError, DataError, ImageError, TrainingError
+from massrl.data.workers import Batches
+from massrl.errors import DataError, ImageError, TrainingError
 
 pytestmark = [
     # Python from 3.12 on warns of every fork of a process that has threads, as torch's always has.
@@ -283,33 +282,6 @@ def test_script_without_guard_ends_in_one_line_that_names_it(started: str, tmp_p
     assert code == 1
     assert 'if __name__ == "__main__":' in errors.splitlines()[-1]
     assert errors.count("Traceback") == 1  # of this process; none of the worker
-
-
-def test_script_that_is_no_file_is_refused_and_a_session_without_script_is_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Guards scripts from standard input, which workers cannot import; and notebooks, which have none."""
-    main = types.ModuleType("__main__")
-    monkeypatch.setitem(sys.modules, "__main__", main)
-    main.__file__ = "<stdin>"  # what Python sets
-    assert len(list(batches_of(SOURCE))) == 20  # a forked worker imports nothing
-    monkeypatch.setattr("massrl.data.workers.start_method", lambda: "spawn")
-    with pytest.raises(
-        ConfigError, match=r"<stdin> \(start method spawn\): save the script as a file"
-    ):
-        batches_of(SOURCE)
-    del main.__file__
-    assert len(list(batches_of(SOURCE))) == 20
-
-
-def test_process_of_another_program_that_imports_a_script_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Guards scripts that start processes of their own: those must not end without a word."""
-    refuse_during_import()
-    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
-    with pytest.raises(ConfigError, match=r'if __name__ == "__main__":'):
-        refuse_during_import()
 
 
 # ---------------------------------------------------------------- real machines

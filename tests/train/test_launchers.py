@@ -214,6 +214,21 @@ def test_time_limit_signal_is_ignored_under_slurm_alone(monkeypatch: pytest.Monk
     assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
 
 
+def test_signal_that_is_blocked_and_has_arrived_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Guards the command line, which blocks it until a run trains: to ignore a signal discards it."""
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    try:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        with ignore_time_limit_signal():
+            assert signal.sigpending() == {signal.SIGUSR1}
+        assert signal.sigwait([signal.SIGUSR1]) == signal.SIGUSR1
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def test_handler_of_another_program_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards submitit and the like, whose own handler requeues the job."""
     received: list[int] = []

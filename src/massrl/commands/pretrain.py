@@ -11,6 +11,7 @@ from massrl.commands.arguments import take
 from massrl.config.files import load_config, read_layers
 from massrl.config.parser import make_config
 from massrl.config.pretrain import Config
+from massrl.data.script_guard import refuse_during_import
 from massrl.errors import ConfigError, counted
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def pretrain(
     Raises:
         MassrlError: if something the user gave cannot be used.
     """
+    refuse_during_import()
     from massrl.train.pretrain import start_run
 
     wanted = config if isinstance(config, Config) else make_config(read_layers(config))
@@ -62,6 +64,7 @@ def resume(
         CheckpointError: if the folder holds no run, or its data have changed.
         ConfigError: if the configuration differs in a field that would make it another run.
     """
+    refuse_during_import()
     from massrl.runs.folder import RunFolder
     from massrl.train.pretrain import resume_run
 

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import signal
 from pathlib import Path
 
+from massrl.data.script_guard import GUARD, UNGUARDED, start_method
 from massrl.errors import ConfigError, MassrlError, TrainingError
 
 SHARED_MEMORY = Path("/dev/shm")
 """Where finished batches wait for the training process, on Linux."""
-UNGUARDED = 64
-"""Exit code of a worker that has been told to import a script without a guard."""
-
-GUARD = (
-    'put the calls of the script under `if __name__ == "__main__":`, because worker processes import the '
-    "script (start method {method}); or load in this process: --data.workers 0"
-)
 _FULL = (
     f"{SHARED_MEMORY}, where batches wait, is full: give the container more (docker run --shm-size 2g), "
     f"or load in this process: --data.workers 0"
@@ -41,11 +34,6 @@ _SIGNS = {
 }
 
 
-def start_method() -> str:
-    """Return how processes are started: ``fork``, ``spawn`` or ``forkserver``."""
-    return str(multiprocessing.get_start_method())
-
-
 def error_of_exit(code: int) -> MassrlError:
     """Return the error for a worker with this exit code."""
     if code > 0 and (code == UNGUARDED or start_method() != "fork") and code not in ADVICE:
@@ -60,7 +48,9 @@ def error_of_exit(code: int) -> MassrlError:
     except ValueError:
         name = f"signal {-code}"
     if name == "SIGBUS":
-        return TrainingError(f"a worker process has ended (SIGBUS): {_FULL}")
+        return TrainingError(
+            f"a worker process has ended (SIGBUS), as happens when a file in use is cut off, or when {_FULL}"
+        )
     if name == "SIGKILL":
         return TrainingError(
             f"a worker process was killed (SIGKILL), as happens when memory is used up: {_OUT_OF_MEMORY}"

@@ -27,20 +27,18 @@ import torch
 from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from massrl.data.worker_failures import (
-    ADVICE,
+from massrl.data.script_guard import (
     GUARD,
-    UNGUARDED,
-    errno_of,
-    error_of_exit,
+    STARTING,
+    check_main_module,
+    refuse_during_import,
     start_method,
-    without_traceback,
 )
+from massrl.data.worker_failures import ADVICE, errno_of, error_of_exit, without_traceback
 from massrl.errors import ConfigError, MassrlError, TrainingError
 
 Batch = TypeVar("Batch")
 
-_STARTING = "MASSRL_STARTING_WORKERS"  # environment variable: workers are being started
 _PATIENCE = 5.0  # seconds for workers to end by themselves
 _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
 
@@ -82,7 +80,7 @@ class Batches(Iterator[Batch]):
         self._processes: list[BaseProcess] = []
         self._pid = os.getpid()
         refuse_during_import()
-        _check_main_module()
+        check_main_module()
         # At exit this comes before the wait for child processes.
         Finalize(self, _kill, args=(self._processes,), exitpriority=10)
         try:
@@ -130,8 +128,10 @@ class Batches(Iterator[Batch]):
         if (
             started and "in DataLoader worker process" not in text
         ):  # not raised in a worker: has one ended?
-            wait([process.sentinel for process in started], timeout=1.0)
+            ending = wait([process.sentinel for process in started], timeout=1.0)
             for process in started:
+                if process.sentinel in ending:
+                    process.join(1.0)  # its files are closed before it has an exit code
                 if process.exitcode:
                     return error_of_exit(process.exitcode)
         if isinstance(error, ConnectionError | EOFError) and start_method() == "forkserver":
@@ -147,35 +147,6 @@ def _caused(problem: Exception, error: Exception) -> Exception:
     if problem is not error and not isinstance(problem, MassrlError):
         problem.__cause__ = error
     return problem
-
-
-def refuse_during_import() -> None:
-    """Refuse to work in a worker process that is importing a script without a guard.
-
-    If it is a worker of massrl, the process ends here: the one that started it reports why.
-
-    Raises:
-        ConfigError: in a process that somebody else has started.
-    """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        if _STARTING in os.environ:
-            os._exit(UNGUARDED)
-        raise ConfigError(GUARD.format(method=start_method()))
-
-
-def _check_main_module() -> None:
-    """Raise if workers would have to import a script that is no file.
-
-    Raises:
-        ConfigError: with the name that Python gives to such a script.
-    """
-    main, method = sys.modules["__main__"], start_method()
-    file = str(getattr(main, "__file__", None) or "")
-    if method != "fork" and getattr(main, "__spec__", None) is None and file.startswith("<"):
-        raise ConfigError(
-            f"worker processes cannot import {file} (start method {method}): save the script as a file, "
-            f'with its calls under `if __name__ == "__main__":`, or use --data.workers 0'
-        )
 
 
 def _recording(processes: list[BaseProcess]) -> BaseContext:
@@ -194,11 +165,11 @@ def _recording(processes: list[BaseProcess]) -> BaseContext:
 @contextmanager
 def _starting() -> Iterator[None]:
     """Tell processes that are started meanwhile that they are massrl's."""
-    os.environ[_STARTING] = "1"
+    os.environ[STARTING] = "1"
     try:
         yield
     finally:
-        os.environ.pop(_STARTING, None)
+        os.environ.pop(STARTING, None)
 
 
 @contextmanager

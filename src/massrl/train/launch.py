@@ -26,7 +26,6 @@ from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from massrl.config.pretrain import TrainConfig
-from massrl.data.workers import refuse_during_import
 from massrl.distributed import World
 from massrl.errors import ConfigError, TrainingError, counted
 from massrl.runs.environment import detect_hardware
@@ -57,11 +56,9 @@ def process_group(train: TrainConfig, *, gpu: bool) -> Iterator[World]:
         gpu: whether the devices are GPUs.
 
     Raises:
-        ConfigError: if a launcher has started another number of processes, or is missing; or if a worker
-            process imports a script that starts a run.
+        ConfigError: if a launcher has started another number of processes, or is missing.
         TrainingError: if another process ends before the run does.
     """
-    refuse_during_import()
     variables = launch_variables()
     with ignore_time_limit_signal(), ExitStack() as stack:
         if variables is None:

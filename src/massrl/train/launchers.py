@@ -224,16 +224,21 @@ def stop_signals() -> list[signal.Signals]:
 
 @contextmanager
 def ignore_time_limit_signal() -> Iterator[None]:
-    """Ignore SLURM's signal within this context, unless it has a handler.
+    """Ignore SLURM's signal within this context, unless it has a handler or is blocked.
 
     By default it would end the process; the command line blocks it, for scripts it is ignored here.
     ``SignalHandler`` handles it during training.
     """
+    # To ignore a signal that is blocked would lose one that has arrived.
+    blocked = (
+        signal.pthread_sigmask(signal.SIG_BLOCK, []) if hasattr(signal, "pthread_sigmask") else ()
+    )
     ignored = [
         number
         for number in stop_signals()
         if number.name == TIME_LIMIT_SIGNAL
         and signal.getsignal(number) == signal.SIG_DFL
+        and number not in blocked
         and threading.current_thread() is threading.main_thread()  # only it can set handlers
     ]
     for number in ignored:
