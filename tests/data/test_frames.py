@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
-from torchvision.ops import clip_boxes_to_image
+from torchvision.ops import clip_boxes_to_image, remove_small_boxes
 
 from massrl.data.frames import (
     Frame,
@@ -145,6 +145,10 @@ def test_unreadable_image_has_no_frame(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"no image")
     paths = [tmp_path / "a.jpg", tmp_path / "missing.jpg"]
     assert find_frames(paths, [(1, 1), None], flag="--x") == ([None, None], [])
+    nothing = picture(tmp_path / "b.png").read_bytes()
+    paths[0].write_bytes(nothing[:16] + bytes(4) + nothing[20:])  # a width of 0
+    assert find_frames(paths[:1], [(1, 1)], flag="--x") == ([None], [])
+    assert read_size(paths[0]) is None
     image = np.zeros((2, 3, 3), np.uint8)
     assert as_annotated(image, b"", None) is image
     assert read_size(paths[0]) is None
@@ -176,10 +180,22 @@ def test_boxes_are_clipped_as_torchvision_does() -> None:
     clipped, usable = clip_boxes(boxes, (HEIGHT, WIDTH))
     wanted = clip_boxes_to_image(torch.from_numpy(boxes), (HEIGHT, WIDTH)).float().numpy()
     assert np.array_equal(clipped, wanted)
-    assert np.array_equal(usable, ((wanted[:, 2:] - wanted[:, :2]) > 0).all(axis=1))
+    assert (
+        np.flatnonzero(usable).tolist()
+        == remove_small_boxes(torch.from_numpy(wanted), 0.01).tolist()
+    )
     assert 0 < usable.sum() < len(boxes)
     nan, inf = float("nan"), float("inf")
-    broken = np.array([(nan, 0, 5, 5), (0, 0, inf, 5), (3, 3, 3, 9), (9, 3, 4, 9), (41, 1, 50, 9)])
+    broken = np.array(
+        [
+            (nan, 0, 5, 5),
+            (0, 0, inf, 5),
+            (3, 3, 3, 9),
+            (9, 3, 4, 9),
+            (9, 3, 9.001, 9),
+            (41, 1, 50, 9),
+        ]
+    )
     assert not clip_boxes(broken, (HEIGHT, WIDTH))[1].any()
     reasons = dict.fromkeys(map(unusable_reason, broken), 1)
     assert list(reasons) == [

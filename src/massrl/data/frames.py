@@ -20,6 +20,9 @@ Size = tuple[int, int]
 _BEGINNING = 1 << 16  # bytes that almost always hold the header
 _MAX_THREADS = 16
 _ORIENTATION = 0x112  # EXIF tag
+_MIN_SIDE = (
+    0.01  # pixels of a box; rounding may leave a smaller one without any, when images are resized
+)
 # From an image that has been turned by its EXIF orientation back to the stored one.
 _UNDO: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda image: image[:, ::-1],
@@ -106,7 +109,7 @@ class _Found(NamedTuple):
 def _frame(path: Path, annotated: Size | None) -> _Found | None:
     """Return how one image fits; None if its header cannot be read."""
     header, beginning = _header(path)
-    if header is None:
+    if header is None or min(header.height, header.width) < 1:  # which decoding reports
         return None
     stored = (header.height, header.width)
     orientation = header.orientation
@@ -129,9 +132,11 @@ def _frame(path: Path, annotated: Size | None) -> _Found | None:
 
 
 def read_size(path: Path) -> Size | None:
-    """Return the stored height and width of an image file; None if its header cannot be read."""
+    """Return the stored height and width of an image file; None if its header has none."""
     header, _ = _header(path)
-    return None if header is None else (header.height, header.width)
+    if header is None or min(header.height, header.width) < 1:
+        return None
+    return header.height, header.width
 
 
 def _header(path: Path) -> tuple[Header | None, bytes]:
@@ -187,13 +192,14 @@ def clip_boxes(boxes: np.ndarray, size: Size) -> tuple[np.ndarray, np.ndarray]:
         size: height and width.
 
     Returns:
-        float32 ``(K, 4)``; and bool ``(K,)``, whether something of the box is left, and its numbers are
-        finite.
+        float32 ``(K, 4)``; and bool ``(K,)``, whether more than rounding is left of the box, and its numbers
+        are finite.
     """
     height, width = size
     clipped = np.clip(boxes, 0, [width, height] * 2).astype(np.float32)
     with np.errstate(invalid="ignore"):
-        usable = (clipped[:, 2:] > clipped[:, :2]).all(axis=1) & np.isfinite(boxes).all(axis=1)
+        sides = clipped[:, 2:] - clipped[:, :2]
+        usable = (sides > _MIN_SIDE).all(axis=1) & np.isfinite(boxes).all(axis=1)
     return clipped, usable
 
 
@@ -201,7 +207,7 @@ def unusable_reason(box: np.ndarray) -> str:
     """Return why a box cannot be used, in words that follow a number of objects."""
     if not np.isfinite(box).all():
         return "with a box whose numbers are not finite"
-    empty = (box[2:] <= box[:2]).any()
+    empty = (box[2:] - box[:2] <= _MIN_SIDE).any()
     return "with a box of no width or height" if empty else "with a box outside the image"
 
 

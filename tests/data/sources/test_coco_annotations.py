@@ -149,6 +149,14 @@ def test_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
         (lambda items: items["images"][0].update(width="a"), "could not convert"),
         (lambda items: items["images"][0].update(width=99.5), "width and height are 99.5 and 60"),
         (lambda items: items.update(images=3), "int"),
+        (lambda items: items.update(images=[3]), "int"),
+        (lambda items: items["images"][0].update(width=1e999), "width and height are inf"),
+        (
+            lambda items: items["annotations"][0].update(
+                segmentation={"size": [float("inf"), 1], "counts": []}
+            ),
+            "width and height are 1 and inf",
+        ),
     ],
 )
 def test_key_that_cannot_be_joined_by_is_refused(

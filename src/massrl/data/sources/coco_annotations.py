@@ -6,6 +6,7 @@ import json
 import math
 import posixpath
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from massrl.data.frames import Size, same_proportions
+from massrl.data.sources.coco_masks import run_length_box
 from massrl.data.sources.name_lists import composed
 from massrl.errors import DataError
+
+# What values of other types raise, which any tool may have written.
+_FAULTS = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 Key = int | str
 """An id: a whole number, however it is written, or else a text."""
@@ -88,7 +101,7 @@ def read_annotations(path: Path, *, flag: str) -> CocoAnnotations:
         raise DataError(
             f"{path} is no annotation file of COCO: it lacks {error} ({flag})"
         ) from None
-    except (OSError, ValueError, OverflowError, TypeError, AttributeError, RecursionError) as error:
+    except _FAULTS as error:
         raise DataError(f"{path} is no annotation file of COCO: {error} ({flag})") from None
     return CocoAnnotations(
         names=names,
@@ -114,7 +127,7 @@ def _key(value: Any, what: str) -> Key:
         return int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else text
     if isinstance(value, int | float) and not isinstance(value, bool) and value % 1 == 0:
         return int(value)
-    raise ValueError(f"{what} is {value!r}; accepted: whole numbers and texts")
+    raise ValueError(f"{what} is {reprlib.repr(value)}; accepted: whole numbers and texts")
 
 
 def _refuse_twice(values: Sequence[Key], what: str) -> None:
@@ -123,13 +136,13 @@ def _refuse_twice(values: Sequence[Key], what: str) -> None:
         return
     twice = [value for value, count in Counter(values).items() if count > 1]
     more = f", and {len(twice) - 1} more such" if len(twice) > 1 else ""
-    raise ValueError(f"it has several {what} {twice[0]!r}{more}")
+    raise ValueError(f"it has several {what} {reprlib.repr(twice[0])}{more}")
 
 
 def _file_name(image: Mapping[str, Any]) -> str:
     name = image["file_name"]
     if not isinstance(name, str) or not name:
-        raise ValueError(f"file_name is {name!r}; accepted: texts")
+        raise ValueError(f"file_name is {reprlib.repr(name)}; accepted: texts")
     return name
 
 
@@ -139,7 +152,9 @@ def _size(width: Any, height: Any) -> Size | None:
         return None
     sides = (float(height), float(width))
     if not all(math.isfinite(side) and side % 1 == 0 for side in sides):
-        raise ValueError(f"width and height are {width!r} and {height!r}; accepted: whole numbers")
+        raise ValueError(
+            f"width and height are {reprlib.repr(width)} and {reprlib.repr(height)}; accepted: whole numbers"
+        )
     return (int(sides[0]), int(sides[1])) if min(sides) > 0 else None
 
 
@@ -160,7 +175,7 @@ def _read_objects(
         found = _object(item)
         if found.category not in categories:
             raise ValueError(
-                f"annotation {found.number} has the category {found.category!r}, which is none"
+                f"annotation {found.number} has the category {reprlib.repr(found.category)}, which is none"
             )
         if found.number is not None:
             mark = (found.number, image, found.category, found.box)
@@ -176,7 +191,7 @@ def _read_objects(
         known = next(iter(objects), None)
         raise ValueError(
             f"none of its {len(annotations)} annotations belongs to an image: image_id is such as "
-            f"{value!r}, the images' ids are such as {known!r}"
+            f"{reprlib.repr(value)}, the images' ids are such as {reprlib.repr(known)}"
         )
     return objects, left_out
 
@@ -187,7 +202,7 @@ def _object(item: Mapping[str, Any]) -> CocoObject:
     box = item.get("bbox") or _box_around(segmentation)
     numbers = [float(side) for side in box or ()]
     if len(numbers) != 4:
-        raise ValueError(f"annotation {number} has no valid box: {box!r}")
+        raise ValueError(f"annotation {number} has no valid box: {reprlib.repr(box)}")
     left, top, width, height = numbers
     return CocoObject(
         number=number if isinstance(number, int | float | str) else None,
@@ -207,21 +222,20 @@ def _box_around(segmentation: Any) -> list[float] | None:
         begin, end = points.min(axis=0), points.max(axis=0)
         return [*begin.tolist(), *(end - begin).tolist()]
     if isinstance(segmentation, Mapping):
-        from massrl.data.sources.coco_masks import run_lengths_box
-
-        return run_lengths_box(segmentation)
+        return run_length_box(segmentation)
     return None
 
 
 def _size_with_mask(size: Size | None, item: CocoObject) -> Size:
     """Return the size of an image, which that of a mask must be a scaling of."""
-    height, width = (int(side) for side in item.segmentation["size"])
-    if min(height, width) < 1 or (size is not None and not same_proportions(size, (height, width))):
+    height, width = item.segmentation["size"]
+    own = _size(width, height)
+    if own is None or (size is not None and not same_proportions(size, own)):
         wanted = f", its image {size[1]} × {size[0]}" if size else ""
         raise ValueError(
             f"the mask of annotation {item.number} is of {width} × {height} pixels{wanted}"
         )
-    return size or (height, width)
+    return size or own
 
 
 def _without_unused_doubles(
