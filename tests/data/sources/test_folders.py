@@ -133,9 +133,10 @@ def test_list_has_paths_relative_to_its_folder(tmp_path: Path, write: Write) -> 
 
 def test_list_has_labels_in_a_second_column(tmp_path: Path, write: Write) -> None:
     """Guards one set of images against two class orders: as folders and as a list."""
-    write(tmp_path / "a.jpg")
+    for name in "abc":
+        write(tmp_path / f"{name}.jpg")
     for labels, names in (("10 2 2", ("10", "2")), ("dog cat dog", ("cat", "dog"))):
-        lines = [f"a.jpg\t{label}" for label in labels.split()]
+        lines = [f"{name}.jpg\t{label}" for name, label in zip("abc", labels.split(), strict=True)]
         (tmp_path / "list.txt").write_text("\n".join(lines))
         source = open_source(str(tmp_path / "list.txt"))
         assert source.class_names == names
@@ -332,3 +333,17 @@ def test_sizes_are_those_of_the_files(tmp_path: Path, write: Write) -> None:
     path = write(tmp_path / "a.jpg")
     (tmp_path / "b.jpg").symlink_to(tmp_path / "gone.jpg")
     assert open_source(str(tmp_path)).sizes().tolist() == [path.stat().st_size, -1]
+
+
+def test_list_with_an_image_in_two_classes_is_refused(tmp_path: Path, write: Write) -> None:
+    """Guards labels that contradict each other; an image that stands twice in one class is listed twice."""
+    for name in ("a.png", "b.png"):
+        write(tmp_path / name)
+    file = tmp_path / "list.txt"
+    file.write_text("a.png\tcat\nb.png\tdog\na.png\tcat\n")
+    assert open_source(file).labels.tolist() == [0, 1, 0]
+    file.write_text("a.png\tcat\nb.png\tdog\n./a.png\tdog\n")
+    with pytest.raises(
+        DataError, match=r"has a\.png in two classes, 'cat' and 'dog' \(--data\.train\)"
+    ):
+        open_source(file)

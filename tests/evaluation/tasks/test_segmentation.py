@@ -21,6 +21,7 @@ from massrl.evaluation.tasks.segmentation import (
     build_segmenter,
     check_classes,
     pixel_counts,
+    pixel_loss,
     segment,
     union_metrics,
 )
@@ -100,6 +101,20 @@ def test_masks_of_one_class_are_refused(values: tuple[int, int], message: str) -
         segment(maps(painted, shapes), config, seed=0)
     with pytest.raises(DataError, match=rf"{message}.*\(--data\.val\)"):
         segment(maps(shapes, painted), config, seed=0)
+
+
+def test_batch_of_ignored_pixels_has_no_loss() -> None:
+    """Guards a run against its end by a batch in which nothing counts; others are as PyTorch's."""
+    logits = torch.randn(2, 3, 4, 5, requires_grad=True)
+    truth = torch.full((2, 4, 5), IGNORED)
+    loss = pixel_loss(logits, truth)
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+    truth[1, 2, 3] = 2
+    wanted = -logits.log_softmax(1)[1, 2, 2, 3]
+    assert pixel_loss(logits, truth).item() == pytest.approx(wanted.item())
 
 
 def test_masks_are_read_until_two_classes_are_found() -> None:

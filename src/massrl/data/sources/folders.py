@@ -234,6 +234,14 @@ def _open_list(path: Path, *, flag: str) -> FileSource:
         raise DataError(
             f"{path}, line {number}: no class after a tab or a comma, as other lines have ({flag})"
         )
+    class_of = dict(zip(names, classes, strict=True))
+    other = next(
+        (pair for pair in zip(names, classes, strict=True) if class_of[pair[0]] != pair[1]), None
+    )
+    if other is not None:
+        raise DataError(
+            f"{path} has {other[0]} in two classes, {other[1]!r} and {class_of[other[0]]!r} ({flag})"
+        )
     ordered = sorted(set(classes))  # by code point, as the classes of a labelled folder
     index_of = {item: index for index, item in enumerate(ordered)}
     labels = [index_of[item] for item in classes]

@@ -153,7 +153,7 @@ def _fine_tune(
                 np.stack(images), context.normalization, device=context.device
             )
             truth = torch.from_numpy(np.stack(maps).astype(np.int64)).to(context.device)
-            yield F.cross_entropy(segmenter(pixels), truth, ignore_index=IGNORED)
+            yield pixel_loss(segmenter(pixels), truth)
 
     train_sgd(
         segmenter.parameters(),
@@ -169,6 +169,18 @@ def _fine_tune(
         progress=context.progress,
     )
     segmenter.eval()
+
+
+def pixel_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """Return the mean cross-entropy over the pixels that are not ignored; 0 where all are.
+
+    Args:
+        logits: ``(B, num_classes, H, W)``.
+        truth: int64 ``(B, H, W)``, classes or ``IGNORED``.
+    """
+    if bool((truth == IGNORED).all()):
+        return 0.0 * logits.sum()  # the mean over nothing is no number, and would end the run
+    return F.cross_entropy(logits, truth, ignore_index=IGNORED)
 
 
 def _image_and_map(source: ObjectSource, index: int) -> tuple[np.ndarray, np.ndarray]:
