@@ -153,8 +153,8 @@ def test_check_tells_of_annotations(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["data", "check", str(coco(tmp_path / "set"))]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "own: 2 images, 2 readable"
-    assert "objects of own: 2 images, 1 objects in 1 of them" in lines
+    assert "objects of own: 2 images, 1 object in 1 of them" in lines
     wanted = "objects of own: 1 of 3 objects are left out: 1 with a box of no width or height"
     assert wanted in lines
     assert main(["data", "check", str(voc(tmp_path / "VOC"))]) == 0
-    assert "objects of VOC/val: 1 images, 1 objects in 1 of them" in capsys.readouterr().out
+    assert "objects of VOC/val: 1 image, 1 object in 1 of them" in capsys.readouterr().out

@@ -317,7 +317,7 @@ def test_annotations_are_described_with_counts(
     assert lines == [
         "objects of set/train: 2 images, 2 objects in 2 of them",
         f"objects of set/train: 2 of 6 {left_out.format(2)}",
-        "objects of set/val: 1 images, 1 objects in 1 of them",
+        "objects of set/val: 1 image, 1 object in 1 of them",
         f"objects of set/val: 1 of 3 {left_out.format(1)}",
     ]
     assert not caplog.messages
@@ -326,7 +326,7 @@ def test_annotations_are_described_with_counts(
     file = coco(tmp_path / "coco")
     assert (
         describe_annotations(str(file), flag="x")[0]
-        == "objects of own: 2 images, 1 objects in 1 of them"
+        == "objects of own: 2 images, 1 object in 1 of them"
     )
     file.write_text("{}")
     (line,) = describe_annotations(str(file), flag="IMAGES")

@@ -92,7 +92,7 @@ def test_orientation_that_keeps_the_size_is_as_that_of_other_images(tmp_path: Pa
     frames, notes = find_frames(paths, [(24, 40), (24, 40), (20, 20)], flag="--x")
     assert [frame.stored for frame in frames if frame] == [True] * 3
     assert notes == [
-        "3 images are left as stored, as they are annotated: their EXIF orientation is not applied"
+        "without their EXIF orientation, since they were annotated as stored: 3 images"
     ]
     for path, frame in zip(paths, frames, strict=True):
         encoded = path.read_bytes()
@@ -101,7 +101,7 @@ def test_orientation_that_keeps_the_size_is_as_that_of_other_images(tmp_path: Pa
     frames, notes = find_frames(paths, [(40, 24), (24, 40), (20, 20)], flag="--x")
     assert [frame.stored for frame in frames if frame] == [False] * 3
     assert notes == [
-        "2 images have an EXIF orientation that their annotated size says nothing of: it is applied"
+        "turned by an EXIF orientation that their annotated size says nothing of: 2 images"
     ]
 
 
@@ -134,7 +134,7 @@ def test_image_of_other_proportions_is_refused_by_name(
     with pytest.raises(
         DataError,
         match=rf"a\.jpg has {size[0]} × {size[1]} pixels, but is annotated at 40 × 24.*\(and 1 more "
-        r"images\).*\(--x\)",
+        r"image\).*\(--x\)",
     ):
         find_frames(paths, [(24, 40)] * 2, flag="--x")
     assert not same_proportions((24, 40), size[::-1])

@@ -11,7 +11,7 @@ import numpy as np
 from massrl.data.annotated import ObjectSource
 from massrl.data.source import Source
 from massrl.data.sources.base import OpenOptions, SourceKind, parse_spec
-from massrl.errors import ConfigError, DataError, suggest
+from massrl.errors import ConfigError, DataError, counted, suggest
 from massrl.registry import SOURCES
 
 logger = logging.getLogger("massrl")
@@ -216,8 +216,10 @@ def describe_annotations(spec: str, *, root: str | Path | None = None, flag: str
         counts = source.object_counts()
         number = ""
         if counts is not None:
-            number = f", {counts.sum()} objects in {np.count_nonzero(counts)} of them"
-        lines.append(f"{what} of {source.name}: {len(source)} images{number}")
+            number = (
+                f", {counted(int(counts.sum()), 'object')} in {np.count_nonzero(counts)} of them"
+            )
+        lines.append(f"{what} of {source.name}: {counted(len(source), 'image')}{number}")
         lines += [f"{what} of {source.name}: {note}" for note in source.notes]
     return lines
 

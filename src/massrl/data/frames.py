@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from massrl.errors import DataError
+from massrl.errors import DataError, counted
 from massrl.images.header import Header, read_header
 
 Size = tuple[int, int]
@@ -82,7 +82,7 @@ def find_frames(
         path, item, size = paths[wrong[0]], found[wrong[0]], annotated[wrong[0]]
         assert item is not None
         assert size is not None
-        others = f" (and {len(wrong) - 1} more images)" if len(wrong) > 1 else ""
+        others = f" (and {counted(len(wrong) - 1, 'more image')})" if len(wrong) > 1 else ""
         raise DataError(
             f"{path} has {_pixels(item.file_size)} pixels, but is annotated at {_pixels(size)}, which is "
             f"no scaling of it{others}: put it right in the annotations, or remove the size ({flag})"
@@ -253,13 +253,12 @@ def _notes(
     stored = sum(frame is not None and frame.stored for frame in frames)
     if stored:
         notes.append(
-            f"{stored} images are left as stored, as they are annotated: their EXIF orientation is not "
-            f"applied"
+            f"without their EXIF orientation, since they were annotated as stored: {counted(stored, 'image')}"
         )
     if unclear and not as_stored:
         notes.append(
-            f"{unclear} images have an EXIF orientation that their annotated size says nothing of: it is "
-            f"applied"
+            f"turned by an EXIF orientation that their annotated size says nothing of: "
+            f"{counted(unclear, 'image')}"
         )
     scaled = [index for index, frame in enumerate(frames) if frame is not None and frame.is_scaled]
     if scaled:
@@ -267,7 +266,7 @@ def _notes(
         assert frame is not None
         assert size is not None
         notes.append(
-            f"boxes and masks of {len(scaled)} images are scaled to the size of the file, such as "
+            f"boxes and masks are scaled to the size of the file: {counted(len(scaled), 'image')}, such as "
             f"{paths[scaled[0]].name}, annotated at {_pixels(size)}, {_pixels(frame.size)} in the file"
         )
     return notes

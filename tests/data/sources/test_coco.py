@@ -214,7 +214,7 @@ def test_turned_photograph_is_left_as_stored_where_it_was_annotated_so(tmp_path:
         assert np.array_equal(scene.boxes, boxes)
         assert scene.masks is not None
         assert np.array_equal(scene.masks, masks)
-        assert source.notes[0].startswith("1 images are left as stored")
+        assert source.notes[0].endswith("annotated as stored: 1 image")
     upright = CocoSource(
         annotated(tmp_path / "turned", file_size=(40, 60), orientation=6), flag="x"
     )
@@ -247,7 +247,10 @@ def test_file_of_another_size_has_its_boxes_and_masks_scaled(
     assert np.array_equal(scene.masks[1], wanted[1])  # of run lengths
     shared = (scene.masks[0] & wanted[0]).sum() / (scene.masks[0] | wanted[0]).sum()
     assert shared > 0.8  # of a polygon, whose points are scaled
-    assert "scaled to the size of the file, such as a.png, annotated at 60 × 40" in source.notes[-1]
+    assert (
+        "scaled to the size of the file: 1 image, such as a.png, annotated at 60 × 40"
+        in source.notes[-1]
+    )
     # Objects found where an independent hand puts them are all right.
     metric = MeanAveragePrecision()
     found = {"boxes": scaled.float(), "labels": torch.tensor([1, 1]), "scores": torch.ones(2)}

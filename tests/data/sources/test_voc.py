@@ -211,11 +211,11 @@ def test_boxes_belong_to_the_annotated_size(tmp_path: Path) -> None:
     turned = VocSource(resized(voc(tmp_path / "a"), (20, 10), orientation=6), flag="x")
     assert turned.scene(0).image.shape == turned.image(0).shape == (10, 20, 3)
     assert turned.scene(0).boxes[0].tolist() == [0, 1, 10, 10]
-    assert turned.notes[0].startswith("1 images are left as stored")
+    assert turned.notes[0].endswith("annotated as stored: 1 image")
     shrunk = VocSource(resized(voc(tmp_path / "b"), (10, 5)), flag="x")
     assert shrunk.scene(0).boxes.tolist() == [[0, 0.5, 5, 5], [5, 0, 10, 2]]
     assert shrunk.scene(1).boxes[0].tolist() == [0, 1, 10, 10]
-    assert "boxes and masks of 1 images are scaled" in shrunk.notes[0]
+    assert "are scaled to the size of the file: 1 image" in shrunk.notes[0]
     with pytest.raises(DataError, match=r"i0\.jpg has 10 × 20 pixels, but is annotated at 20 × 10"):
         VocSource(resized(voc(tmp_path / "c"), (10, 20)), flag="x")
     root = resized(voc(tmp_path / "d"), (30, 20))

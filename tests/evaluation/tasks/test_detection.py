@@ -163,6 +163,6 @@ def test_images_without_objects_are_refused_before_training() -> None:
     with pytest.raises(DataError, match=r"no objects to find in its 2 images.*\(--data\.val\)"):
         detect(objects(some, none), SMALL, seed=0)
     part = ObjectSubset(some, [0])
-    with pytest.raises(DataError, match="no objects to find in its 1 images"):
+    with pytest.raises(DataError, match="no objects to find in its 1 image"):
         check_objects(part, "to find", flag="--x")
     check_objects(ShapesSource(2, 32), "to find", flag="--x")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from massrl.config.evaluation import DetectConfig, EvaluateConfig
 from massrl.data.annotated import ObjectSource, Scene
-from massrl.errors import DataError
+from massrl.errors import DataError, counted
 from massrl.evaluation.average_precision import AveragePrecision
 from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.detectors import build_detector
@@ -88,8 +88,8 @@ def check_objects(source: ObjectSource, purpose: str, *, flag: str) -> None:
     counts = source.object_counts()
     if counts is not None and not counts.sum():
         raise DataError(
-            f"{source.name} has no objects {purpose} in its {len(source)} images, crowds and difficult "
-            f"ones aside ({flag})"
+            f"{source.name} has no objects {purpose} in its {counted(len(source), 'image')}, crowds and "
+            f"difficult ones aside ({flag})"
         )
 
 
