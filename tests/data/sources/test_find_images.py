@@ -111,6 +111,8 @@ def test_missing_folder_is_refused_with_the_flag(tmp_path: Path) -> None:
         (("images/train", "images/val", "labels/train"), "train", "images/train"),
         (("Images/Training", "Images/Test"), "val", "Images/Test"),
         (("images/a", "images/b"), "train", ""),
+        (("images/train", "images/val", "test", "labels"), "train", "images/train"),
+        (("images", "test", "bus"), "train", ""),
         (("test", "bus", "car"), "train", ""),
         (("test", "bus", "car"), "val", ""),
         (("devil", "tested", "trained", "valley"), "train", ""),
@@ -145,7 +147,10 @@ def test_validation_part_needs_both_parts(tmp_path: Path) -> None:
     assert has_validation_part(tmp_path)
 
 
-@pytest.mark.parametrize("names", [("test",), ("Testing",), ("val", "test"), ("valid",)])
+@pytest.mark.parametrize(
+    "names",
+    [("test",), ("Testing",), ("val", "test"), ("valid",), ("test_images", "images", "masks")],
+)
 def test_test_images_alone_are_never_training_images(
     tmp_path: Path, names: tuple[str, ...]
 ) -> None:

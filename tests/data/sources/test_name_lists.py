@@ -83,7 +83,22 @@ def test_line_finds_the_file_that_it_means(tmp_path: Path, line: str, path: str)
     assert (tmp_path / found[0]).is_file()
 
 
-@pytest.mark.parametrize("line", ["b", "a b.png", "c.1", "A B.jpg", "a", "sub/a b.jpg/x", ".."])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "b",
+        "a b.png",
+        "c.1",
+        "A B.jpg",
+        "a",
+        "sub/a b.jpg/x",
+        "..",
+        "\0",
+        "x" * 999 + "/a",
+        "/",
+        '"',
+    ],
+)
 def test_line_of_no_file_finds_none(tmp_path: Path, line: str) -> None:
     """Guards lenience that goes too far: another name, another format, another folder."""
     assert files(tmp_path, "a b.jpg", "sub/c.1.PNG").find(line) is None

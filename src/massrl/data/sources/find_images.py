@@ -28,6 +28,14 @@ _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"II*\0", b"MM\0*"
 _MOST_OPENED = 1000  # files without a suffix whose first bytes are read
 _SKIPPED = frozenset(("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"))  # and hidden files
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages")
+# Folders beside a part that are no classes, in lower case.
+_NO_CLASSES = frozenset(
+    (
+        *(name.lower() for name in IMAGE_FOLDERS),
+        *("labels", "label", "masks", "mask", "annotations", "annotation", "gt", "ground_truth"),
+        *("imagesets", "segmentationclass", "segmentationobject", "meta", "docs", "devkit"),
+    )
+)
 _PART = re.compile(
     r"(?:(?:images?|imgs?|data|seg)[-_ ]?)?"
     r"(train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?|unlabell?ed)"
@@ -51,14 +59,15 @@ def role(folder: str) -> str:
 def roles(folders: Iterable[str]) -> dict[str, list[str]]:
     """Return the parts that sub-folders divide a folder into; empty if they do not.
 
-    They do where some are training and some validation or test images, and where all of them are parts;
-    beside other folders, ``train`` alone, or ``test`` alone, is the name of a class.
+    They do where some are training and some validation or test images, and where no other folder can be a
+    class; beside such ones, ``train`` alone, or ``test`` alone, is the name of a class.
     """
     found: dict[str, list[str]] = {}
     for item in sorted(folders):
         found.setdefault(role(item), []).append(item)
     held_out = "val" in found or "test" in found
-    if ("train" in found and held_out) or ("" not in found and ("train" in found or held_out)):
+    classes = [item for item in found.get("", ()) if item.lower() not in _NO_CLASSES]
+    if ("train" in found and held_out) or (not classes and ("train" in found or held_out)):
         return found
     return {}
 
@@ -79,11 +88,10 @@ def divided(directory: Path, *, flag: str) -> tuple[Path, dict[str, list[str]]]:
         DataError: if the folder cannot be read.
     """
     parts = roles(subfolders(directory, flag=flag))
-    inner = None if parts else subfolder(directory, IMAGE_FOLDERS)
-    if inner is not None:
-        inner_parts = roles(subfolders(inner, flag=flag))
-        if inner_parts:
-            return inner, inner_parts
+    inner = None if "train" in parts else subfolder(directory, IMAGE_FOLDERS)
+    inner_parts = roles(subfolders(inner, flag=flag)) if inner is not None else {}
+    if inner is not None and inner_parts and (not parts or "train" in inner_parts):
+        return inner, inner_parts
     return directory, parts
 
 

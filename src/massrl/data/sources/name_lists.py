@@ -236,12 +236,11 @@ class NamedFiles:
 
 def _child(folder: Path, name: str) -> Path | None:
     """Return a sub-folder, whose name may be spelt with decomposed letters."""
-    if name in ("", "/") or (folder / name).exists():
-        return folder / (name or "/")
-    for form in ("NFC", "NFD"):
-        other = folder / normalize(form, name)
-        if other.exists():
-            return other
+    if name in ("", "/"):
+        return folder / "/"
+    for spelling in dict.fromkeys((name, normalize("NFC", name), normalize("NFD", name))):
+        if os.path.exists(folder / spelling):  # noqa: PTH110  # False for a name that cannot exist
+            return folder / spelling
     return None
 
 

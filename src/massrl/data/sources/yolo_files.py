@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ def _place(text: str, base: Path, root: Path) -> Path | None:
     while inner.startswith(("../", "./")):
         inner = inner.partition("/")[2]
     for path in (base / text, root / text, root / inner):
-        if path.exists():
+        if os.path.exists(path):  # noqa: PTH110  # False for a name that cannot exist
             return path
     return None
 
