@@ -119,7 +119,12 @@ def test_lists_name_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("names", "reason"),
-    [("[a, a]", "names a class twice"), ("{0: a, 2: b}", "numbers 0, 2; accepted: from 0")],
+    [
+        ("[a, a]", "names a class twice"),
+        ("{0: a, 2: b}", "numbers 0, 2; accepted: from 0"),
+        ("[[a], [b]]", "are no texts; accepted: a list of names"),
+        ("cat", "are no texts; accepted: a list of names"),
+    ],
 )
 def test_names_that_are_unclear_are_refused(tmp_path: Path, names: str, reason: str) -> None:
     """Guards two classes that become one, and classes that have no name."""
@@ -146,6 +151,13 @@ def test_other_files_and_folders_are_not_of_yolo(tmp_path: Path) -> None:
     """Guards any other YAML file, and folders of classes."""
     assert yolo_set(write(tmp_path / "x.yaml", "operations: []")) is None
     assert yolo_set(write(tmp_path / "y.yaml", "names: [")) is None
+    assert yolo_set(write(tmp_path / "deep.yaml", "names: " + "[" * 1500)) is None
+    assert yolo_set(write(tmp_path / "date.yaml", "names: 2001-99-99")) is None
+    laughs = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
+    assert (
+        yolo_set(write(tmp_path / "laughs.yaml", f"a0: &a0 x\n{laughs}names: *a29\ntrain: *a29"))
+        is None
+    )
     assert yolo_set(tmp_path / "none.yaml") is None
     assert yolo_set(tmp_path / "none") is None
     assert yolo_set(write(tmp_path / "cat" / "a.jpg").parent.parent) is None

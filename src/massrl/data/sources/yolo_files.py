@@ -89,17 +89,19 @@ def _of_data_file(path: Path) -> YoloSet | None:
     """Read ``data.yaml``; None if it is a file of another kind, or names no images that are there."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
     if not isinstance(content, Mapping) or not {"names", "nc"} & content.keys():
         return None
     root = path.parent
-    base = root / str(content.get("path") or "")
+    path_to = content.get("path")
+    base = root / path_to if isinstance(path_to, str) else root
     parts: Parts = {}
     for kind, keys in _KEYS.items():
         value = next((content[key] for key in keys if content.get(key)), None)
-        items = value if isinstance(value, list) else [value] if value else []
-        found = [place for item in items if (place := _place(str(item), base, root))]
+        items = value if isinstance(value, list) else [value]
+        texts = [item for item in items if isinstance(item, str)]
+        found = [place for item in texts if (place := _place(item, base, root))]
         if found:
             parts[kind] = found
     if "train" not in parts:
@@ -121,13 +123,16 @@ def _place(text: str, base: Path, root: Path) -> Path | None:
 
 def _names(value: Any, path: Path) -> tuple[str, ...]:
     """Return class names that stand in a list, or by their numbers."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and all(isinstance(key, str | int) for key in value):
         by_number = {str(key).strip(): item for key, item in value.items()}
         if by_number.keys() != {str(number) for number in range(len(by_number))}:
             shown = ", ".join(by_number)
             raise DataError(f"{path}: classes have the numbers {shown}; accepted: from 0, no gaps")
         value = [by_number[str(number)] for number in range(len(by_number))]
-    names = tuple(composed(str(item).strip()) for item in value or ())
+    items = value if isinstance(value, list) else []
+    if not items or not all(isinstance(item, str | int | float) for item in items):
+        raise DataError(f"{path}: names of classes are no texts; accepted: a list of names")
+    names = tuple(composed(str(item).strip()) for item in items)
     if len(set(names)) < len(names):
         raise DataError(f"{path} names a class twice: {', '.join(names)}")
     return names
