@@ -84,14 +84,16 @@ def make_step(
     """Return the training state of a tiny run that has no folder, and its batches."""
     config, place = resolved(**sections), world or World()
     source = training_source(config.data)
+    maker = make_run_views(config)
     step = TrainingStep(
-        method or make_method(config),
+        method or make_method(config, maker.layout),
         config=config,
+        layout=maker.layout,
         schedule=make_schedule(config, steps_per_epoch(len(source), config.batch_size)),
         normalization=normalization_of(config, source),
         world=place,
     )
-    loader = make_loader(config, source, make_run_views(config), start_step=0, world=place)
+    loader = make_loader(config, source, maker, start_step=0, world=place)
     return step, iter(loader)
 
 

@@ -22,6 +22,7 @@ from tests.train.conftest import (
 from massrl.commands.pretrain import resume
 from massrl.config.files import load_config
 from massrl.config.parser import make_config
+from massrl.config.pretrain import Config
 from massrl.data.build import training_source
 from massrl.errors import CheckpointError, ConfigError
 from massrl.methods.base import Method
@@ -29,6 +30,7 @@ from massrl.runs.environment import detect_hardware
 from massrl.train.checkpoint import load_checkpoint
 from massrl.train.initialize import backbone_of_weights, drop_init_from, make_method
 from massrl.train.resolve import resolve_config
+from massrl.views.layouts import resolve_layout
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +39,20 @@ def parent(finished: tuple[Path, Path]) -> Path:
     return finished[0]
 
 
+def made(config: Config) -> Method:
+    return make_method(config, resolve_layout(config.views))
+
+
 def initialized(path: Path, caplog: pytest.LogCaptureFixture, **model: Any) -> tuple[Method, str]:
     """The networks of a run that starts from these weights, and what is logged of it."""
     with caplog.at_level(logging.INFO, logger="massrl"):
-        method = make_method(resolved(model={"init_from": str(path), **model}))
+        method = made(resolved(model={"init_from": str(path), **model}))
     return method, caplog.text
 
 
 def test_weights_are_seeded_and_views_those_of_the_layout() -> None:
     """Guards ``--train.seed`` and ``--views.layout`` on their way to the objective."""
-    one, other, another = (make_method(resolved(train={"seed": seed})) for seed in (3, 3, 4))
+    one, other, another = (made(resolved(train={"seed": seed})) for seed in (3, 3, 4))
     state = one.state_dict()
     assert all(torch.equal(item, state[name]) for name, item in other.state_dict().items())
     assert not torch.equal(another.projector[0].weight, one.projector[0].weight)  # type: ignore[index, union-attr, operator]
@@ -59,7 +65,7 @@ def test_local_crops_with_joint_batch_norm_are_refused() -> None:
     config = resolved(views={"local_crops": 2})
     config = replace(config, method=replace(config.method, batch_norm="joint"))
     with pytest.raises(ConfigError, match="use --method.batch_norm per-view"):
-        make_method(config)
+        made(config)
 
 
 def test_networks_start_with_the_weights_of_another_run(

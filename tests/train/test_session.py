@@ -120,7 +120,7 @@ def test_networks_of_several_processes_have_synchronised_batch_norm() -> None:
     """Guards statistics of one process's share of the batch."""
     config = resolved()
     for size in (1, 2):
-        method = make_method(config)
+        method = make_method(config, make_run_views(config).layout)
         prepare_networks(method, config, World(size=size))
         kinds = {type(module).__name__ for module in method.modules() if "Norm" in str(module)}
         assert ("AllReduceBatchNorm" in kinds) == (size > 1)
@@ -179,7 +179,9 @@ def test_callbacks_measure_before_they_write_and_time_all_of_it(
     )
 
     def names(main: MainProcess | None) -> list[str]:
-        return [type(item).__name__ for item in _callbacks(run, main, Clock(), SignalHandler())]
+        return [
+            type(item).__name__ for item in _callbacks(run, main, Clock(), SignalHandler(), ["a"])
+        ]
 
     probe = ["Probe"] if expected else []
     first, last = ["SignalHandler"], ["Clock"]

@@ -14,6 +14,7 @@ from tests.train.conftest import PLAIN_MODEL, resolved, run, tiny
 from massrl.config.parser import make_config
 from massrl.data.build import training_source
 from massrl.train.startup import log_config, sanity_warnings
+from massrl.views.layouts import resolve_layout
 
 USUAL: dict[str, Any] = {"data": {"batch_size": 16}, "optim": {"lr": 1.0}}
 
@@ -21,7 +22,8 @@ USUAL: dict[str, Any] = {"data": {"batch_size": 16}, "optim": {"lr": 1.0}}
 def warnings(tmp_path: Path, **sections: dict[str, Any]) -> str:
     merged = {key: {**USUAL.get(key, {}), **sections.get(key, {})} for key in {*USUAL, *sections}}
     config = make_config(tiny(tmp_path / "run", **merged))
-    return "\n".join(sanity_warnings(config, training_source(config.data)))
+    layout = resolve_layout(config.views)
+    return "\n".join(sanity_warnings(config, training_source(config.data), layout=layout))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,8 @@ def test_log_has_every_setting_and_selected_value(caplog: pytest.LogCaptureFixtu
     """Guards the first lines of a run: scaled learning rate, batch and views as they are used."""
     config = resolved(train={"accumulate": 2, "max_steps": 12})
     with caplog.at_level(logging.INFO, logger="massrl"):
-        log_config(config, training_source(config.data), ["--data.workers 3: 4 CPU cores"])
+        notes = ["--data.workers 3: 4 CPU cores"]
+        log_config(config, training_source(config.data), notes, layout=resolve_layout(config.views))
     lines = dict(message.split(maxsplit=1) for message in caplog.messages)
     assert list(lines) == [
         *("recipe", "run", "data", "views", "method", "model", "batch", "lr", "train"),
@@ -117,7 +120,7 @@ def test_log_of_a_run_by_time_has_its_duration(caplog: pytest.LogCaptureFixture)
     source = training_source(config.data)
     source.labels = None
     with caplog.at_level(logging.INFO, logger="massrl"):
-        log_config(config, source, [])
+        log_config(config, source, [], layout=resolve_layout(config.views))
     assert "about 1 min 30 s on cpu" in caplog.text
     assert "4 × 2 devices × 1 accumulated" in caplog.text
     assert "no labels" in caplog.text

@@ -224,7 +224,8 @@ def test_budget_becomes_steps_of_a_copy_of_the_networks(
 ) -> None:
     """Guards ``--train.time_budget``: seconds over seconds, and weights that are still the initial ones."""
     config = resolved(model=PLAIN_MODEL, train={"max_steps": None, "time_budget": 100.0})
-    source, method = training_source(config.data), make_method(config)
+    source, maker = training_source(config.data), make_run_views(config)
+    method = make_method(config, maker.layout)
     before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
     limits: list[float] = []
 
@@ -235,7 +236,7 @@ def test_budget_becomes_steps_of_a_copy_of_the_networks(
 
     monkeypatch.setattr("massrl.train.timing.time_steps", three_steps)
     with caplog.at_level(logging.INFO, logger="massrl"):
-        planned = estimate_max_steps(config, method, source, make_run_views(config), world=World())
+        planned = estimate_max_steps(config, method, source, maker, world=World())
     assert planned.train.max_steps == 333
     assert limits == [4.0]
     assert_identical(before, method.state_dict())

@@ -15,20 +15,23 @@ from massrl.methods.base import Method
 from massrl.methods.build import build_method
 from massrl.runs.folder import RunFolder
 from massrl.train.checkpoint import load_checkpoint
-from massrl.views.layouts import resolve_layout
+from massrl.views.layouts import Layout
 from massrl.weights.backbone_file import load_backbone_file
 
 logger = logging.getLogger("massrl")
 
 
-def make_method(config: Config) -> Method:
+def make_method(config: Config, layout: Layout) -> Method:
     """Return the objective of a resolved configuration, with its initial weights.
+
+    Args:
+        config: a resolved configuration.
+        layout: of its views.
 
     Raises:
         ConfigError: if its parts do not fit together.
         CheckpointError: if the weights of ``model.init_from`` cannot be read, or do not fit the backbone.
     """
-    layout = resolve_layout(config.views)
     if layout.local_crops and config.method.batch_norm == "joint":
         raise ConfigError(
             "--views.local_crops makes views of another size, which --method.batch_norm joint cannot batch "

@@ -54,8 +54,9 @@ class PretrainModule(lightning.LightningModule):
         if config.data.mean is None or config.data.std is None:
             raise ConfigError("the configuration is not resolved: use ViewsDataModule(…).config")
         self.config = config
-        self.method = make_method(config)
-        self._sides = resolve_layout(config.views).sides(config.view_size)
+        layout = resolve_layout(config.views)
+        self.method = make_method(config, layout)
+        self._sides = layout.sides(config.view_size)
         self.register_buffer("mean", 255 * torch.tensor(config.data.mean), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(config.data.std), persistent=False)
         self._schedule: Schedule | None = None

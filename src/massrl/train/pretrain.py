@@ -44,6 +44,7 @@ from massrl.train.timing import estimate_max_steps
 from massrl.train.workers import run_worker
 from massrl.views.drawing.contact_sheet import save_sheet
 from massrl.views.drawing.sheet_rows import sheet_rows
+from massrl.views.layouts import resolve_layout
 
 logger = logging.getLogger("massrl")
 
@@ -96,7 +97,10 @@ def _begin(requested: Config, world: World, *, console: Console, title: str) -> 
         requested, source, detect_hardware(requested.train.accelerator)
     )
     OPTIMIZERS.check(resolved.optim.name, [], 0.0, resolved.optim)
-    method = make_method(resolved)  # raises for what does not fit before anything is written
+    layout = resolve_layout(resolved.views)
+    method = make_method(
+        resolved, layout
+    )  # raises for what does not fit before anything is written
     if resolved.data.val:
         validation_source(resolved.data)
     _check_out(requested)
@@ -108,8 +112,8 @@ def _begin(requested: Config, world: World, *, console: Console, title: str) -> 
     with folder.lock(), logging_to(folder.log, console, earlier=opening):
         views = with_policies(resolved.views, folder.copy_policies)
         resolved = replace(resolved, out=str(folder.path), views=views)
-        log_config(resolved, source, notes)
-        for warning in sanity_warnings(resolved, source):
+        log_config(resolved, source, notes, layout=layout)
+        for warning in sanity_warnings(resolved, source, layout=layout):
             logger.warning("%-8s %s", "warning", warning)
         write_json(folder.data, describe_source(source))
         source = cache_in_memory(source, resolved)

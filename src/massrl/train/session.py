@@ -38,7 +38,6 @@ from massrl.train.loop import train
 from massrl.train.resolve import make_schedule
 from massrl.train.step import TrainingStep
 from massrl.views.build import make_view_maker
-from massrl.views.layouts import resolve_layout
 from massrl.views.view_maker import ViewMaker
 
 logger = logging.getLogger("massrl")
@@ -128,13 +127,14 @@ def run_session(run: Run, main: MainProcess | None) -> tuple[SessionResult, Meth
         MassrlError: if the run cannot continue; its last checkpoint stays valid.
     """
     config, source, checkpoint = run.config, run.source, run.checkpoint
-    method = make_method(config if checkpoint is None else drop_init_from(config))
     maker = make_run_views(config)
+    method = make_method(config if checkpoint is None else drop_init_from(config), maker.layout)
     clock = Clock(float(checkpoint["seconds"]) if checkpoint is not None else 0.0)
     prepare_networks(method, config, run.world)
     step = TrainingStep(
         method,
         config=config,
+        layout=maker.layout,
         schedule=make_schedule(config, steps_per_epoch(len(source), config.batch_size)),
         normalization=normalization_of(config, source),
         world=run.world,
@@ -148,7 +148,7 @@ def run_session(run: Run, main: MainProcess | None) -> tuple[SessionResult, Meth
     signals = SignalHandler()
     loader = make_loader(config, source, maker, start_step=step.step, world=run.world)
     try:
-        train(step, loader, _callbacks(run, main, clock, signals))
+        train(step, loader, _callbacks(run, main, clock, signals, maker.layout.view_names()))
     except NonFiniteError as error:
         if main is not None:
             save_nonfinite_plans(error, main.folder, source, maker, batch_size=config.batch_size)
@@ -157,7 +157,11 @@ def run_session(run: Run, main: MainProcess | None) -> tuple[SessionResult, Meth
 
 
 def _callbacks(
-    run: Run, main: MainProcess | None, clock: Clock, signals: SignalHandler
+    run: Run,
+    main: MainProcess | None,
+    clock: Clock,
+    signals: SignalHandler,
+    view_names: list[str],
 ) -> list[StepCallback]:
     """Return the callbacks in the order in which they run after a step: measure, write, save, show, end.
 
@@ -173,7 +177,6 @@ def _callbacks(
     probes: list[StepCallback] = [probe] if probe is not None else []
     if main is None:
         return [signals, *probes, clock]
-    view_names = resolve_layout(config.views).view_names()
     monitor = CollapseMonitor(view_names, main.folder.matrix)
     metrics = MetricsCallback(
         main.folder.metrics,

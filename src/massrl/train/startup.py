@@ -15,7 +15,7 @@ from massrl.images.decode import decode
 from massrl.methods.base import Method
 from massrl.registry import OBJECTIVES, OPTIMIZERS
 from massrl.runs.log import duration
-from massrl.views.layouts import resolve_layout
+from massrl.views.layouts import Layout
 
 logger = logging.getLogger("massrl")
 
@@ -23,12 +23,13 @@ _FEW_FOR_BATCH_NORM = 16  # images of a forward pass
 _NUM_COMPARED = 8  # images
 
 
-def sanity_warnings(config: Config, source: Source) -> list[str]:
+def sanity_warnings(config: Config, source: Source, *, layout: Layout) -> list[str]:
     """Return one line, with a suggestion, for each valid setting that is likely a mistake.
 
     Args:
         config: a resolved configuration.
         source: the training images.
+        layout: of the views.
     """
     optim = config.optim
     objective: type[Method] = OBJECTIVES.load_call(config.method.name)
@@ -41,7 +42,7 @@ def sanity_warnings(config: Config, source: Source) -> list[str]:
         f"batch norm statistics of {counted(images, 'image')} at a time are noisy: raise "
         f"--data.batch_size or lower --train.accumulate": images < _FEW_FOR_BATCH_NORM,
         "the views of an image are identical: change --views.policies, --views.crop_scale or "
-        "--views.flip_prob": _views_are_equal(config),
+        "--views.flip_prob": _views_are_equal(layout),
         f"the first {_NUM_COMPARED} images are identical: check --data.train": _images_are_equal(
             source
         ),
@@ -52,8 +53,7 @@ def sanity_warnings(config: Config, source: Source) -> list[str]:
     ]
 
 
-def _views_are_equal(config: Config) -> bool:
-    layout = resolve_layout(config.views)
+def _views_are_equal(layout: Layout) -> bool:
     policies = {*layout.policies, *filter(None, [layout.target_policy])}
     plain = policies == {"weak"} and layout.flip_prob in (0.0, 1.0)
     one_crop = len({view.crop for view in layout.view_specs()}) == 1 or layout.crop_scale == (
@@ -73,9 +73,8 @@ def _images_are_equal(source: Source) -> bool:
     return len(images) > 1 and all(np.array_equal(image, images[0]) for image in images)
 
 
-def log_config(config: Config, source: Source, notes: Sequence[str]) -> None:
+def log_config(config: Config, source: Source, notes: Sequence[str], *, layout: Layout) -> None:
     """Log the resolved settings of a run, and a line for each selected value."""
-    layout = resolve_layout(config.views)
     method, optim, train = config.method, config.optim, config.train
     labelled = (
         counted(len(source.class_names), "class") if source.labels is not None else "no labels"

@@ -24,7 +24,7 @@ from massrl.optim.schedules import Schedule
 from massrl.train.fabric import autocast, make_fabric
 from massrl.train.normalized_views import NormalizedViews
 from massrl.views.device import Crops, execute
-from massrl.views.layouts import resolve_layout
+from massrl.views.layouts import Layout
 
 logger = logging.getLogger("massrl")
 
@@ -48,6 +48,7 @@ class TrainingStep:
     Args:
         method: networks and objective; moved to the device.
         config: the resolved configuration.
+        layout: of the views.
         schedule: learning rate and τ by step.
         normalization: mean and std of the images.
         world: ranks of this process; a single process by default.
@@ -70,6 +71,7 @@ class TrainingStep:
         method: Method,
         *,
         config: Config,
+        layout: Layout,
         schedule: Schedule,
         normalization: Normalization,
         world: World | None = None,
@@ -84,7 +86,7 @@ class TrainingStep:
         self.fabric.to_device(method.train())
         self._optimizer = self._build_optimizer()
         self.optimizer = cast(Optimizer, self.fabric.setup_optimizers(self._optimizer))
-        self._sides = resolve_layout(config.views).sides(config.view_size)
+        self._sides = layout.sides(config.view_size)
         self._mean, self._std = (
             torch.tensor(values, dtype=torch.float32, device=self.fabric.device) * 255
             for values in (normalization.mean, normalization.std)

@@ -214,17 +214,19 @@ def cost_of_steps(requested: Config) -> StepCost:
     steps = resolved.train.max_steps if requested.train.max_steps else None
     count = steps or _MEASURED_STEPS
     config = replace(resolved, train=replace(resolved.train, max_steps=_WARMUP + count))
-    source, method = cache_in_memory(source, config), make_method(config)
+    source, maker = cache_in_memory(source, config), make_run_views(config)
+    method = make_method(config, maker.layout)
     prepare_networks(method, config, World())
-    step = _make_step(config, method, source)
-    loader = make_loader(config, source, make_run_views(config), start_step=0, world=World())
+    step = _make_step(config, method, source, maker)
+    loader = make_loader(config, source, maker, start_step=0, world=World())
     return measure_steps(step, loader, count=count)
 
 
-def _make_step(config: Config, method: Method, source: Source) -> TrainingStep:
+def _make_step(config: Config, method: Method, source: Source, maker: ViewMaker) -> TrainingStep:
     return TrainingStep(
         method,
         config=config,
+        layout=maker.layout,
         schedule=make_schedule(config, steps_per_epoch(len(source), config.batch_size)),
         normalization=normalization_of(config, source),
     )
@@ -250,7 +252,7 @@ def estimate_max_steps(
     budget = config.train.time_budget
     assert budget is not None
     endless = replace(config, train=replace(config.train, max_steps=100_000))
-    step = _make_step(endless, copy.deepcopy(method), source)
+    step = _make_step(endless, copy.deepcopy(method), source, maker)
     loader = make_loader(endless, source, maker, start_step=0, world=world)
     with alone():
         times = time_steps(step, loader, at_most=min(30.0, _BUDGET_SHARE * budget))
