@@ -291,6 +291,24 @@ def test_closed_streams_are_no_reason_to_fail(closed: str, words: str, code: int
     assert bool(done.stdout) == (closed == "2>&-")
 
 
+@pytest.mark.parametrize("words", ["--version", "pretrain --help"])  # less and more than a buffer
+def test_output_that_cannot_be_written_is_one_line_or_none(words: str) -> None:
+    """Guards full disks; and ``head``, which closes the pipe, against "Exception ignored in …"."""
+    paths = os.pathsep.join(str(Path(item).resolve()) for item in sys.path if item)
+    settings: dict[str, Any] = {"env": {**os.environ, "PYTHONPATH": paths}, "check": False}
+    command = [sys.executable, "-m", "massrl", *words.split()]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, **settings)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+    if Path("/dev/full").exists():
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, **settings)
+        assert done.returncode == 2
+        assert done.stderr == b"massrl: the output cannot be written: no space left on the disk\n"
+
+
 def test_signal_before_a_time_limit_is_blocked_in_a_slurm_job_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

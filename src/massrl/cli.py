@@ -7,18 +7,20 @@ a user's mistake, with one line that says what is accepted; 130 for Ctrl-C with 
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from massrl.commands import COMMANDS, Command
 from massrl.commands.arguments import refuse
-from massrl.errors import ConfigError, MassrlError, suggest
+from massrl.errors import ConfigError, MassrlError, TrainingError, suggest
 
 _PROG = "massrl"
 
@@ -88,10 +90,24 @@ def block_time_limit_signal() -> None:
 
 def _until_pipe_breaks(words: list[str]) -> int:
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
     except BrokenPipeError:  # the reader, such as head, has closed the pipe
-        sys.stderr.close()
+        _drop(sys.stdout, sys.stderr)
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        _drop(sys.stdout)
+        raise TrainingError("the output cannot be written: no space left on the disk") from None
+
+
+def _drop(*streams: TextIO) -> None:
+    """Drop what is still to be printed, which would fail again when Python exits."""
+    for stream in streams:
+        with suppress(OSError, AttributeError):  # a stream that is no file has no number
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _dispatch(words: list[str]) -> int:

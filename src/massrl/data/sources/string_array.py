@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
+
+# Where Python takes every byte of a name beyond ASCII for undecodable, it finds no file by the letters.
+_DECODING = "ascii" if sys.getfilesystemencoding() == "ascii" else "utf-8"
 
 
 class StringArray(Sequence[str]):
@@ -40,4 +44,4 @@ class StringArray(Sequence[str]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         part = self._block[self._ends[index] : self._ends[index + 1]]
-        return part.decode("utf-8", "surrogateescape")
+        return part.decode(_DECODING, "surrogateescape")
