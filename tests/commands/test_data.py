@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -142,7 +143,12 @@ def test_check_finds_images_that_are_in_training_and_validation(
     assert main(["data", "check", str(train), "--val", str(val)]) == 0
     (val / "b" / "same.png").write_bytes((train / "a" / "3.png").read_bytes())
     line = f"also in validation: {train / 'a' / '3.png'} = {val / 'b' / 'same.png'}"
-    for words in ([str(folder)], [str(train), "--val", str(val)]):
+    for name, image in (("one", train / "a" / "3.png"), ("other", val / "b" / "same.png")):
+        images = [{"id": 1, "file_name": str(image)}]
+        content = {"images": images, "categories": [], "annotations": []}
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    files = [str(tmp_path / "one.json"), "--val", str(tmp_path / "other.json")]
+    for words in ([str(folder)], [str(train), "--val", str(val)], files):
         capsys.readouterr()
         assert main(["data", "check", *words]) == 1
         assert line in capsys.readouterr().out

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from massrl.runs import log
-from massrl.runs.log import TaskProgress, duration, held_messages, logging_to
+from massrl.runs.log import TaskProgress, duration, each_message_once, held_messages, logging_to
 
 LOGGER = logging.getLogger("massrl")
 
@@ -125,3 +125,12 @@ def test_warnings_before_an_error_are_shown(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(RuntimeError):
         fail()
     assert capsys.readouterr().err == "images left out: 2\n"
+
+
+def test_message_passes_once_within_the_context(caplog: pytest.LogCaptureFixture) -> None:
+    """Guards a check that opens images as a whole and in parts, and says four times what it left out."""
+    with each_message_once():
+        for name in ("a", "b", "a"):
+            LOGGER.warning("%s: images left out: 2", name)
+    LOGGER.warning("a: images left out: 2")
+    assert [record.getMessage()[0] for record in caplog.records] == ["a", "b", "a"]

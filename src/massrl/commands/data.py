@@ -85,18 +85,19 @@ def check_data(
     from massrl.data.check import check_source
     from massrl.data.source import Source
     from massrl.data.sources.coco import CocoSource
-    from massrl.runs.log import TaskProgress
+    from massrl.runs.log import TaskProgress, each_message_once
 
     content = {"images": config} if isinstance(config, str) else config
     wanted = content if isinstance(content, CheckConfig) else make(CheckConfig, content)
-    annotations = describe_annotations(wanted.images, root=wanted.root, flag="IMAGES")
     source: Source
-    if wanted.images.endswith(".json"):  # the images that it annotates
-        folder = Path(wanted.root).expanduser() if wanted.root else None
-        source = CocoSource(Path(wanted.images).expanduser(), images=folder, flag="IMAGES")
-    else:
-        source = open_images(wanted.images, root=wanted.root, whole=True)
-    parts = open_parts(source, wanted.images, wanted.val, root=wanted.root)
+    with each_message_once():
+        annotations = describe_annotations(wanted.images, root=wanted.root, flag="IMAGES")
+        if wanted.images.endswith(".json"):  # the images that it annotates
+            folder = Path(wanted.root).expanduser() if wanted.root else None
+            source = CocoSource(Path(wanted.images).expanduser(), images=folder, flag="IMAGES")
+        else:
+            source = open_images(wanted.images, root=wanted.root, whole=True)
+        parts = open_parts(source, wanted.images, wanted.val, root=wanted.root)
     with TaskProgress(console or _terminal()) as progress:
         report = check_source(source, parts=parts, progress=partial(progress, "checking"))
     return replace(report, annotations=tuple(annotations))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from massrl.config.pretrain import Config
 from massrl.config.sections import DataConfig
-from massrl.data.catalogue import is_name, open_source, validation_spec
+from massrl.data.catalogue import is_name, open_objects, open_source, validation_spec
 from massrl.data.source import Normalization, Source, Subset
 from massrl.data.splits import balanced_subset
 from massrl.errors import ConfigError
@@ -53,6 +53,8 @@ def open_parts(
     Raises:
         DataError: if they cannot be used.
     """
+    if val is not None and val.endswith(".json"):  # the images that it annotates
+        return source, open_objects(val, split="val", root=root, flag="--val")
     if val is not None:
         return source, open_source(val, split="val", root=root, flag="--val", draw=False)
     if is_name(images) or validation_spec(images) is None:

@@ -76,6 +76,24 @@ def held_messages() -> Iterator[list[logging.LogRecord]]:
 
 
 @contextmanager
+def each_message_once() -> Iterator[None]:
+    """Let a message pass only once within the context, as where images are opened several times."""
+    seen: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        known = text in seen
+        seen.add(text)
+        return not known
+
+    logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_new)
+
+
+@contextmanager
 def logging_to(
     path: Path, console: Console, *, earlier: Sequence[logging.LogRecord] = ()
 ) -> Iterator[None]:
