@@ -14,7 +14,13 @@ A message is one line: what is wrong, the value given, what is accepted, and the
 from __future__ import annotations
 
 import difflib
+import sysconfig
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
+
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+_OWN_FOLDER = str(Path(__file__).parent)
 
 
 class MassrlError(Exception):
@@ -119,3 +125,58 @@ def suggest(name: object, known: Iterable[str]) -> str:
     if near:
         return f"did you mean {' or '.join(repr(item) for item in near)}?"
     return f"known: {', '.join(names)}"
+
+
+def users_fault(error: BaseException) -> str | None:
+    """Return one line for an error that a user can resolve, although it is no ``MassrlError``.
+
+    That is what the system says of a file or of memory, and whatever a user's own code raised.
+
+    Args:
+        error: a raised exception.
+
+    Returns:
+        The line; ``None`` for anything else, which is a fault of massrl.
+    """
+    kind, text = type(error).__name__, " ".join(str(error).split())
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError":  # the latter is torch's
+        where = "the GPU has" if "CUDA" in text else "there is"
+        return (
+            f"{where} too little memory for this: a smaller batch (--data.batch_size), smaller images "
+            "(--views.size) or --train.memory streamed needs less"
+        )
+    if isinstance(error, OSError) and error.strerror:
+        files = " and ".join(str(file) for file in (error.filename, error.filename2) if file)
+        return f"{files}: {error.strerror}" if files else f"{error.strerror} ({kind})"
+    where = raised_in(error)
+    return f"your own code, {where}, raised {kind}: {text}" if where else None
+
+
+def raised_in(error: BaseException, *, package: str = "") -> str:
+    """Return the innermost line of the user's own code that an error passed through.
+
+    The user's own code is everything outside Python's and massrl's folders and those of installed packages.
+
+    Args:
+        error: a raised exception; a ``SyntaxError`` has the line that cannot be parsed.
+        package: a module whose package is the user's own too, though it may be installed.
+
+    Returns:
+        Such as ``my_network.py, line 12``; empty if no code of the user's was involved.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{_short(error.filename)}, line {error.lineno}"
+    where = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file, module = frame.f_code.co_filename, str(frame.f_globals.get("__name__", ""))
+        named = bool(package) and module.partition(".")[0] == package.partition(".")[0]
+        installed = file.startswith((*_LIBRARIES, _OWN_FOLDER, "<"))
+        if named or not installed:
+            where = f"{_short(file)}, line {line}"
+    return where
+
+
+def _short(file: str) -> str:
+    """Return a path relative to the current folder, where it lies in it."""
+    path, folder = Path(file), Path.cwd()
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else file

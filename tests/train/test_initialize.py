@@ -28,7 +28,7 @@ from massrl.errors import CheckpointError, ConfigError
 from massrl.methods.base import Method
 from massrl.runs.environment import detect_hardware
 from massrl.train.checkpoint import load_checkpoint
-from massrl.train.initialize import backbone_of_weights, drop_init_from, make_method
+from massrl.train.initialize import backbone_of_weights, drop_init_from, local_size, make_method
 from massrl.train.resolve import resolve_config
 from massrl.views.layouts import resolve_layout
 
@@ -66,6 +66,43 @@ def test_local_crops_with_joint_batch_norm_are_refused() -> None:
     config = replace(config, method=replace(config.method, batch_norm="joint"))
     with pytest.raises(ConfigError, match="use --method.batch_norm per-view"):
         made(config)
+
+
+@pytest.mark.parametrize(
+    ("views", "told"),
+    [
+        ({"size": 20}, "would not see the last 4; --views.size 16 or 32 are accepted"),
+        (
+            {"size": 32, "local_crops": 2, "local_size": 0.7},
+            r"see the last 6; --views.local_size 0.5 \(16 px\) is accepted",
+        ),
+    ],
+)
+def test_sizes_of_views_that_a_backbone_does_not_take_are_refused_before_the_run(
+    views: dict[str, Any], told: str
+) -> None:
+    """Guards an assertion of timm's at the first step."""
+    config = resolved(views=views, model={"backbone": "vit_tiny_patch16_224"})
+    with pytest.raises(ConfigError, match=told):
+        make_method(config, resolve_layout(config.views))
+
+
+def test_vision_transformer_is_trained_on_local_crops(tmp_path: Path) -> None:
+    """Guards what local crops were invented for; the smaller views are of whole patches by themselves."""
+    views = {"layout": "byol", "size": 32, "local_crops": 2}
+    model = {"backbone": "vit_tiny_patch16_224", "predictor": {"hidden": 8}}
+    result = run(tmp_path / "run", views=views, model=model, train={"max_steps": 1})
+    assert result.config.views.local_size == 0.5
+    assert result.session.step == 1
+
+
+def test_size_of_local_views_is_the_shortest_text_that_gives_it() -> None:
+    """Guards a suggestion of sixteen digits, and one that gives another size; all pairs up to 64 px."""
+    assert [local_size(side, 64) for side in (16, 32, 27)] == ["0.25", "0.5", "0.42"]
+    assert local_size(96, 224) == "0.43"  # 96.32
+    for size in range(1, 65):
+        for side in range(1, size + 1):
+            assert round(float(local_size(side, size)) * size) == side
 
 
 def test_networks_start_with_the_weights_of_another_run(

@@ -22,6 +22,7 @@ from massrl.train.resolve import (
     resolve_config,
     resolve_resumed,
 )
+from massrl.views.layouts import resolve_layout
 
 OPEN: dict[str, dict[str, Any]] = {
     "data": {"batch_size": None, "workers": None},
@@ -87,6 +88,36 @@ def test_open_values_fit_the_images_and_the_hardware(
         *(config.views.executor, config.train.precision, config.data.workers),
     )
     assert selected == expected
+
+
+VIT = {"backbone": "vit_tiny_patch16_224", "stem": "auto"}
+
+
+@pytest.mark.parametrize(
+    ("side", "views", "expected"),
+    [
+        (40, {}, (48, 0.0, [])),  # no local crops: their size is left alone
+        (40, {"local_crops": 2}, (48, 0.3333, [48, 16])),
+        (32, {"local_crops": 2}, (32, 0.5, [32, 16])),
+        (16, {"local_crops": 2}, (16, 1.0, [16, 16])),
+        (200, {"local_crops": 2, "size": 224}, (224, 3 / 7, [224, 96])),
+        (200, {"local_crops": 2, "size": 64}, (64, 0.5, [64, 32])),
+        (200, {"local_crops": 2, "size": 70, "local_size": 0.3}, (70, 0.3, [70, 21])),
+    ],
+)
+def test_open_sizes_of_views_are_whole_patches(
+    side: int, views: dict[str, Any], expected: tuple[int, float, list[int]]
+) -> None:
+    """Guards local crops with a ViT by default; sizes that the user sets are never changed. By hand."""
+    config, notes = resolve(50, side, CPU, model=VIT, views=views)
+    size, local, sides = expected
+    assert config.view_size == size
+    layout = resolve_layout(config.views)
+    if layout.local_crops:
+        assert layout.local_size == pytest.approx(local, abs=0.05)
+        assert [layout.sides(size)[0], layout.sides(size)[-1]] == sides
+    noted = any("--views.local_size" in note for note in notes)
+    assert noted == (bool(sides) and "local_size" not in views and sides[1] != round(3 / 7 * size))
 
 
 def test_every_selected_value_has_a_note_and_a_configured_one_has_none() -> None:

@@ -26,6 +26,7 @@ CASES = [
     ("resnet18", "standard", "timm"),
     ("resnet18", "small", "timm"),
     ("timm:vit_tiny_patch16_224", "standard", "timm"),
+    ("vit_tiny_patch16_224", "standard", "onnx"),
     ("resnet10-narrow", "small", "safetensors"),
     ("resnet10-narrow", "small", "onnx"),
     ("resnet18", "small-pad2", "onnx"),
@@ -173,3 +174,22 @@ def test_broken_format_of_another_package_does_not_hide_what_can_be_done(
         exported(path, "timm")
     with pytest.raises(ConfigError, match="'broken' of package my_plugin cannot be loaded"):
         exported(path, "broken")
+
+
+@pytest.mark.filterwarnings("default")  # of the exporter's own packages
+def test_network_that_torch_cannot_export_is_refused_in_one_line(tmp_path: Path) -> None:
+    """Guards a traceback of a hundred lines for a forward pass that depends on the pixels."""
+    needs_onnx()
+
+    class Branches(torch.nn.Linear):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            features = super().forward(images.mean((2, 3)))
+            return features if float(images.sum()) > 0 else -features
+
+    about = {"backbone": "mine:net", "stem": "standard", "size": 8}
+    with pytest.raises(CheckpointError) as caught:
+        write_backbone(tmp_path / "net.onnx", Branches(3, 4), about=about, name="onnx")
+    assert str(caught.value).startswith("torch cannot export mine:net to ONNX: ")
+    assert "safetensors can hold it" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())

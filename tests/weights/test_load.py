@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tests.conftest import ABOUT
 from tests.weights.conftest import trained
 from torch import nn
 
 from massrl.config.files import read_layers
 from massrl.config.parser import make_config
-from massrl.errors import CheckpointError, ConfigError
+from massrl.errors import CheckpointError, ConfigError, MassrlError
 from massrl.runs.folder import RunFolder
 from massrl.weights.backbone_file import backbone_about, load_backbone_file, save_backbone
 from massrl.weights.load import foreign_backbone, load_backbone, random_backbone, save_trained
@@ -178,3 +179,52 @@ def test_unfinished_run_is_refused_with_the_command_that_completes_it(tmp_path: 
     folder.config.write_text("{}")
     with pytest.raises(CheckpointError, match="--resume '.*my run' completes it"):
         load_backbone(folder.path)
+
+
+VIT = "vit_tiny_patch16_224"
+
+
+def test_vision_transformer_takes_other_sizes_when_loaded_and_gives_plain_timms_features(
+    tmp_path: Path,
+) -> None:
+    """Guards new files in timm, and ``load_backbone`` at another size than the run's."""
+    path = trained(tmp_path, VIT, "standard", size=32)
+    network = load_backbone(path)
+    plain = timm.create_model(VIT, num_classes=0, img_size=32).eval()
+    plain.load_state_dict(load_file(path), strict=True)
+    with torch.inference_mode():
+        assert torch.equal(network(PIXELS), plain(PIXELS))
+        assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 192)
+
+
+def test_older_file_for_a_side_that_is_no_multiple_is_read_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards files of version 0.1.0: the same features as then, and the pixels that they do not see."""
+    torch.manual_seed(0)
+    plain = timm.create_model(VIT, num_classes=0, img_size=40).eval()
+    path = tmp_path / "old.safetensors"
+    save_backbone(
+        path, plain.state_dict(), about={**ABOUT, "backbone": VIT, "stem": "standard", "size": 40}
+    )
+    images = torch.randn(1, 3, 40, 40)
+    with torch.inference_mode():
+        assert torch.equal(load_backbone(path)(images), plain(images))
+    assert "40 px, in patches of 16 px: it does not see the last 8 rows" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [
+        (64, "holds vit_tiny_patch16_224 for images of 224 px, not of 64: --size 224"),
+        (100, "would not see the last 4; --size 96 or 112 are accepted"),
+    ],
+)
+def test_size_that_foreign_weights_are_not_for_is_refused(
+    tmp_path: Path, size: int, told: str
+) -> None:
+    """Guards "does not have all tensors under any prefix", which is no help against a wrong size."""
+    state = timm.create_model(VIT, num_classes=0).state_dict()
+    save_file(state, tmp_path / "theirs.safetensors")
+    with pytest.raises(MassrlError, match=told):
+        foreign_backbone(tmp_path / "theirs.safetensors", backbone=VIT, size=size)

@@ -10,20 +10,19 @@ too. There is no ``zero_init_residual``, so that a name means one network.
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from massrl.config.checks import choice
 from massrl.config.choices import STEMS
-from massrl.errors import ConfigError, suggest
+from massrl.errors import ConfigError
+from massrl.models.features import features_fault
+from massrl.models.timm_networks import PREFIX, build_timm
 from massrl.models.torchvision_import import import_torchvision
+from massrl.models.users import naming_the_line, users_backbone
 
 SMALL_STEM_BELOW = 64  # pixels: above CIFAR-10's and Tiny-ImageNet's crops, below STL-10's 96
 NARROW_RESNETS = {"resnet10-narrow": (32, 64, 128, 256), "resnet10-tiny": (16, 32, 64, 128)}
@@ -40,13 +39,15 @@ TORCHVISION_RESNETS = (
     "wide_resnet101_2",
 )
 
+RESNETS = (*NARROW_RESNETS, *TORCHVISION_RESNETS)
+"""Our own and torchvision's; they take images of any size."""
+
 _SMALL_STEMS = {"small": 1, "small-pad2": 2}  # padding of the 3×3 convolution
-_TIMM = "timm:"
 
 
 def is_users_code(name: str) -> bool:
     """Return whether a name is ``module:function``: user code, which must be trusted to be imported."""
-    return ":" in name.removeprefix(_TIMM)
+    return ":" in name.removeprefix(PREFIX)
 
 
 def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> nn.Module:
@@ -81,9 +82,9 @@ def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> n
     elif name in TORCHVISION_RESNETS:
         model = _torchvision_resnet(name)
     elif is_users_code(name):
-        model = _users_backbone(name)
+        model = users_backbone(name)
     else:
-        model = _timm_backbone(name.removeprefix(_TIMM), image_side=image_side)
+        model = build_timm(name.removeprefix(PREFIX), image_side=image_side, others=RESNETS)
     model.stem_used = _choose_stem(model, name, stem=stem, image_side=image_side)
     if model.stem_used in _SMALL_STEMS:
         _make_stem_small(model, padding=_SMALL_STEMS[model.stem_used])
@@ -153,74 +154,11 @@ def _torchvision_resnet(name: str) -> nn.Module:
     return backbone
 
 
-def _timm_backbone(name: str, *, image_side: int) -> nn.Module:
-    import timm
-
-    if not name or not timm.is_model(name):
-        known = {*NARROW_RESNETS, *TORCHVISION_RESNETS, *timm.list_models()}
-        hint = suggest(name, known)
-        if hint.startswith("known"):  # timm alone has more than a thousand names
-            ours = ", ".join((*NARROW_RESNETS, *TORCHVISION_RESNETS))
-            hint = f"known: {ours}, any timm name"
-        raise ConfigError(
-            f"unknown backbone {name!r} (--model.backbone; module:function of your own is "
-            f"accepted too): {hint}"
-        )
-    options: dict[str, Any] = {}
-    if getattr(timm.models.get_pretrained_cfg(name), "fixed_input_size", False):
-        options["img_size"] = image_side  # such as of a ViT's position embedding
-    try:
-        model: nn.Module = timm.create_model(name, pretrained=False, num_classes=0, **options)
-    except Exception as error:  # timm's models assert, or raise whatever they like
-        raise ConfigError(
-            f"backbone {name!r} cannot be built for images of {image_side} px: "
-            f"{_first_line(error)} (--model.backbone, --views.size)"
-        ) from error
-    return model
-
-
-def _users_backbone(name: str) -> nn.Module:
-    module_name, _, function_name = name.partition(":")
-    with _current_folder_importable():
-        try:
-            module = importlib.import_module(module_name)
-        except (ImportError, ValueError, TypeError) as error:
-            raise ConfigError(
-                f"backbone {name!r}: cannot import {module_name!r}: {_first_line(error)}; a module "
-                "that is installed or in the current folder is wanted (--model.backbone)"
-            ) from error
-        function: Callable[[], object] | None = getattr(module, function_name, None)
-        if not callable(function):
-            hint = suggest(function_name, (key for key in vars(module) if key[0] != "_"))
-            raise ConfigError(
-                f"backbone {name!r}: {module_name!r} has no function {function_name!r}: {hint} "
-                "(--model.backbone)"
-            )
-        model = function()
-    if not isinstance(model, nn.Module):
-        raise ConfigError(
-            f"backbone {name!r} returned a {type(model).__name__}, but a torch.nn.Module is wanted "
-            "(--model.backbone)"
-        )
-    return model
-
-
-@contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    """Find modules in the current folder, where console scripts, unlike ``python -m``, do not look."""
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
 def _choose_stem(model: Any, name: str, *, stem: str, image_side: int) -> str:
     """Return the stem to use; a user's own network is never changed."""
     convolution = getattr(model, "conv1", None)
     changeable = (
-        ":" not in name.removeprefix(_TIMM)
+        not is_users_code(name)
         and isinstance(convolution, nn.Conv2d)
         and convolution.kernel_size == (7, 7)
         and isinstance(getattr(model, "maxpool", None), nn.Module)
@@ -250,26 +188,28 @@ def _count_features(model: nn.Module, name: str, *, image_side: int) -> int:
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad():
+        with (
+            torch.no_grad(),
+            naming_the_line(
+                name, f"fails on images of {image_side} px", "--model.backbone, --views.size"
+            ),
+        ):
             output = model(torch.zeros(2, 3, image_side, image_side))
-    except Exception as error:  # whatever the user's forward, or a too small image, raises
-        raise ConfigError(
-            f"backbone {name!r} fails on images of {image_side} px: {_first_line(error)} "
-            "(--model.backbone, --views.size)"
-        ) from error
     finally:
         model.train(was_training)
-    if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[0] != 2:
-        got = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+    fault = features_fault(output, count=2)
+    if fault:
         raise ConfigError(
-            f"backbone {name!r} gives {got} for two images of {image_side} px, but pooled features "
-            "(2, D) are wanted (--model.backbone)"
+            f"backbone {name!r} {fault}, for two images of {image_side} px (--model.backbone)"
         )
-    return output.shape[1]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
+    lazy = [key for key, item in model.named_parameters() if is_lazy(item)]
+    if lazy:
+        raise ConfigError(
+            f"backbone {name!r} has a lazy parameter that no forward pass initialises: {lazy[0]} "
+            "(--model.backbone)"
+        )
+    width: int = output.shape[1]
+    return width
 
 
 def seeded_backbone(name: str, *, stem: str, image_side: int, seed: int) -> nn.Module:

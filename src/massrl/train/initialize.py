@@ -13,29 +13,39 @@ from massrl.config.pretrain import Config
 from massrl.errors import CheckpointError, ConfigError
 from massrl.methods.base import Method
 from massrl.methods.build import build_method
+from massrl.models.sizes import ViewSide
 from massrl.runs.folder import RunFolder
 from massrl.train.checkpoint import load_checkpoint
+from massrl.train.dry_run import check_backbone
 from massrl.views.layouts import Layout
 from massrl.weights.backbone_file import load_backbone_file
 
 logger = logging.getLogger("massrl")
 
 
-def make_method(config: Config, layout: Layout) -> Method:
+def make_method(config: Config, layout: Layout, *, check: bool = True) -> Method:
     """Return the objective of a resolved configuration, with its initial weights.
 
     Args:
         config: a resolved configuration.
         layout: of its views.
+        check: whether to try the backbone first, on views of every size; see ``check_backbone``.
 
     Raises:
-        ConfigError: if its parts do not fit together.
+        ConfigError: if its parts do not fit together, or the backbone could not be used to the run's end.
         CheckpointError: if the weights of ``model.init_from`` cannot be read, or do not fit the backbone.
     """
     if layout.local_crops and config.method.batch_norm == "joint":
         raise ConfigError(
             "--views.local_crops makes views of another size, which --method.batch_norm joint cannot batch "
             "together with the others: use --method.batch_norm per-view"
+        )
+    if check:
+        check_backbone(
+            config.model.backbone or "",
+            stem=config.model.stem,
+            sides=view_sides(config.view_size, layout),
+            device="cuda" if config.train.accelerator == "gpu" else "cpu",
         )
     method = build_method(
         config.method,
@@ -48,6 +58,32 @@ def make_method(config: Config, layout: Layout) -> Method:
     if config.model.init_from:
         _load_initial_weights(Path(config.model.init_from), method)
     return method
+
+
+def view_sides(size: int, layout: Layout) -> list[ViewSide]:
+    """Return the sizes of a layout's views, that of the whole ones first, with the flags that set them."""
+    sides = layout.sides(size)
+    return [ViewSide(size)] + [
+        ViewSide(
+            side,
+            "--views.local_size",
+            lambda other: local_size(other, size),
+            otherwise="--views.local_crops 0, --model.backbone",
+        )
+        for side in dict.fromkeys(sides)
+        if side != size
+    ]
+
+
+def local_size(side: int, size: int) -> str:
+    """Return the shortest ``--views.local_size`` for local views of this side, pixels, in the whole ones'.
+
+    Example:
+        >>> local_size(96, 224)
+        '0.43'
+    """
+    texts = (f"{side / size:.{digits}g}" for digits in range(1, 17))
+    return next(text for text in texts if round(float(text) * size) == side)
 
 
 def drop_init_from(config: Config) -> Config:

@@ -17,10 +17,11 @@ from massrl.data.source import Source
 from massrl.data.sources.cache import fits_in_memory
 from massrl.errors import ConfigError, counted
 from massrl.methods.base import Method
+from massrl.models.sizes import nearest_multiple, patch_side
 from massrl.optim.schedules import Schedule
 from massrl.registry import OBJECTIVES
 from massrl.runs.environment import Hardware, detect_hardware
-from massrl.train.initialize import backbone_of_weights
+from massrl.train.initialize import backbone_of_weights, local_size
 from massrl.views.build import fitting_size, is_small
 from massrl.views.layouts import LAYOUT_FIELDS, Layout, resolve_layout
 
@@ -61,10 +62,15 @@ def resolve_config(config: Config, source: Source, hardware: Hardware) -> tuple[
             f"all {counted(len(source), 'image')}: --data.limit {config.data.limit:,} is larger"
         )
     layout = resolve_layout(config.views)
+    of_model = _Notes()
+    model = _resolve_model(config.model, source, hardware, of_model)
+    patch = patch_side(model.backbone or "")
+    views = _resolve_views(config.views, layout, source, hardware, patch=patch, notes=notes)
+    notes += of_model
     config = replace(
         config,
-        views=_resolve_views(config.views, layout, source, hardware, notes),
-        model=_resolve_model(config.model, source, hardware, notes),
+        views=views,
+        model=model,
         data=_resolve_data(config, source, hardware, notes),
         method=replace(config.method, pairs=config.method.pairs or layout.pairs),
     )
@@ -118,18 +124,39 @@ def _absolute(data: DataConfig) -> DataConfig:
 
 
 def _resolve_views(
-    views: ViewsConfig, layout: Layout, source: Source, hardware: Hardware, notes: _Notes
+    views: ViewsConfig,
+    layout: Layout,
+    source: Source,
+    hardware: Hardware,
+    *,
+    patch: int,
+    notes: _Notes,
 ) -> ViewsConfig:
     executor, on_device = views.executor, hardware.has_gpu and not layout.local_crops
     why = f"images of about {source.typical_side} px"
     why += "" if is_small(source.typical_side) else f" on {hardware.name}"
-    size = fitting_size(source.typical_side, gpu=hardware.has_gpu)
+    why += f", in patches of {patch} px" if patch > 1 else ""
+    fitting = nearest_multiple(fitting_size(source.typical_side, gpu=hardware.has_gpu), patch)
+    size = notes.select(views.size, "--views.size", fitting, why)
+    if views.local_size is None and layout.local_crops:
+        layout = _whole_patches(layout, size, patch, notes)
     return replace(
         views,
-        size=notes.select(views.size, "--views.size", size, why),
+        size=size,
         **{name: getattr(layout, name) for name in LAYOUT_FIELDS},
         executor=executor if executor != "auto" else "device" if on_device else "cpu",
     )
+
+
+def _whole_patches(layout: Layout, size: int, patch: int, notes: _Notes) -> Layout:
+    """Return the layout with local views of whole patches, if its own are not."""
+    own = round(layout.local_size * size)
+    side = min(size, nearest_multiple(own, patch))
+    if side == own:
+        return layout
+    value = local_size(side, size)
+    notes.append(f"--views.local_size {value}: {side} px, in patches of {patch} px")
+    return replace(layout, local_size=float(value))
 
 
 def _resolve_model(

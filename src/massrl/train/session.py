@@ -128,7 +128,9 @@ def run_session(run: Run, main: MainProcess | None) -> tuple[SessionResult, Meth
     """
     config, source, checkpoint = run.config, run.source, run.checkpoint
     maker = make_run_views(config)
-    method = make_method(config if checkpoint is None else drop_init_from(config), maker.layout)
+    # Tried before the run folder was made; a resumed run goes on as it was.
+    started = config if checkpoint is None else drop_init_from(config)
+    method = make_method(started, maker.layout, check=False)
     clock = Clock(float(checkpoint["seconds"]) if checkpoint is not None else 0.0)
     prepare_networks(method, config, run.world)
     step = TrainingStep(

@@ -34,13 +34,18 @@ def save_backbone(path: Path, state: Mapping[str, Tensor], *, about: Mapping[str
     Raises:
         TrainingError: if the file cannot be written.
     """
+    content = backbone_content(state, about=about)
+    write_atomically(path, lambda file: file.write(content))
+
+
+def backbone_content(state: Mapping[str, Tensor], *, about: Mapping[str, Any]) -> bytes:
+    """Return the content of the file that ``save_backbone`` writes."""
     # Copies: safetensors refuses tensors that share memory, as tied weights do.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in state.items()
     }
-    content = save_safetensors(tensors, metadata={_METADATA_KEY: json.dumps(dict(about))})
-    write_atomically(path, lambda file: file.write(content))
+    return save_safetensors(tensors, metadata={_METADATA_KEY: json.dumps(dict(about))})
 
 
 def backbone_about(path: Path) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from massrl.errors import CheckpointError, ConfigError
 from massrl.files import write_atomically
 from massrl.models.backbones import NARROW_RESNETS, TORCHVISION_RESNETS, is_users_code
+from massrl.models.timm_networks import with_fixed_size
 from massrl.registry import FORMATS
 from massrl.weights.backbone_file import save_backbone
 
@@ -193,21 +194,29 @@ def _write_onnx(path: Path, network: nn.Module, about: About) -> None:
     import onnxruntime
 
     side = about["size"]
-    network = network.cpu().eval().to(memory_format=torch.contiguous_format)
+    network = with_fixed_size(network.cpu().eval(), about["backbone"], image_side=side)
+    network = network.to(memory_format=torch.contiguous_format)
     images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory() as folder:
         exported = Path(folder) / "backbone.onnx"
-        torch.onnx.export(
-            network,
-            (images,),
-            str(exported),
-            input_names=["images"],
-            output_names=["features"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
+        try:
+            torch.onnx.export(
+                network,
+                (images,),
+                str(exported),
+                input_names=["images"],
+                output_names=["features"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+        except Exception as error:  # its many reasons, in texts of many lines
+            others = ", ".join(other for other in _formats_for(about) if other != "onnx")
+            raise CheckpointError(
+                f"torch cannot export {about['backbone']} to ONNX: {_first_cause(error)}; {others} can hold "
+                "it (--format)"
+            ) from error
         content = exported.read_bytes()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     more = torch.cat([images, images[:1]])  # another number of images than it was traced with
@@ -221,6 +230,14 @@ def _write_onnx(path: Path, network: nn.Module, about: About) -> None:
             f"ONNX Runtime's features differ by {difference:.2g} of the largest: {path} is not written"
         )
     write_atomically(path, lambda file: file.write(content))
+
+
+def _first_cause(error: BaseException) -> str:
+    """Return type and first line of the error that all others were raised from."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    first = str(error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def _onnx_program(about: About, file: str) -> str:

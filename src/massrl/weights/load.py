@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from massrl.config.pretrain import Config
 from massrl.errors import CheckpointError, ConfigError
 from massrl.models.backbones import is_users_code, seeded_backbone
+from massrl.models.sizes import ViewSide, check_named_sides, patch_side
+from massrl.models.timm_networks import timm_side
 from massrl.runs.folder import RunFolder
 from massrl.weights.backbone_file import backbone_about, load_backbone_file, save_backbone
 from massrl.weights.foreign import ImportedBackbone, take_backbone
@@ -84,6 +86,7 @@ def load_backbone(
         return _ready(loaded.network, loaded.about)
     file = _backbone_file(Path(backbone))
     state, about = _read_file(file, trust=trust or Path(backbone).is_dir())
+    _warn_of_unseen_pixels(file, about)
     network = random_backbone(about)
     if not random_init:
         try:
@@ -123,14 +126,20 @@ def foreign_backbone(
     """
     from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-    imported = take_backbone(
-        read_weights(path),
-        where=str(path),
-        backbone=backbone,
-        stem=stem,
-        part=part,
-        image_side=size or _DEFAULT_SIDE["standard"],
-    )
+    if backbone and size and not is_users_code(backbone):
+        check_named_sides(backbone, [ViewSide(size, "--size")])
+    weights, side = read_weights(path), size or _DEFAULT_SIDE["standard"]
+    wanted: Any = {"where": str(path), "backbone": backbone, "stem": stem, "part": part}
+    try:
+        imported = take_backbone(weights, **wanted, image_side=side)
+    except CheckpointError:
+        own = timm_side(backbone or "")
+        if own is None or own == side:
+            raise
+        take_backbone(weights, **wanted, image_side=own)  # raises if that is not why
+        raise CheckpointError(
+            f"{path} holds {backbone} for images of {own} px, not of {side}: --size {own}"
+        ) from None
     about = {
         "backbone": imported.part.backbone,
         "stem": imported.part.stem,
@@ -188,6 +197,19 @@ def _read_file(file: Path, *, trust: bool) -> tuple[dict[str, Tensor], dict[str,
             f"folder, or pass load_backbone(…, trust=True)"
         )
     return state, about
+
+
+def _warn_of_unseen_pixels(file: Path, about: Mapping[str, Any]) -> None:
+    """Say where an older run's images are no multiple of its network's patches: new ones are refused."""
+    patch = patch_side(about["backbone"])
+    if about["size"] % patch:
+        logger.warning(
+            "%s is for images of %d px, in patches of %d px: it does not see the last %d rows and columns",
+            file,
+            about["size"],
+            patch,
+            about["size"] % patch,
+        )
 
 
 def _ready(network: nn.Module, about: dict[str, Any]) -> nn.Module:
