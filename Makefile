@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 IN_C := $(wildcard csrc/*.c csrc/kernels/*)
 
-.PHONY: demo test lint types format bench clean
+.PHONY: demo test lint types format bench fuzz clean
 
 demo: $(VENV)/.installed
 	$(BIN)/massrl demo
@@ -27,6 +27,9 @@ format: $(VENV)/.dev
 bench: $(VENV)/.installed  # make bench DATA=DIR, a folder with CIFAR-10 as train/CLASS/*.jpg and test/CLASS/*.jpg
 	@test -n "$(DATA)" || { echo "make bench DATA=DIR: a folder with train/ and test/ of CIFAR-10"; exit 2; }
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/cifar10_cpu.py --data "$(DATA)"
+
+fuzz: $(VENV)/.dev  # damaged and hostile input of every kind, some minutes; counts in benchmarks/results/fuzz.md
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info src/massrl/stream.*.so src/massrl/views/kernels.*.so .mypy_cache .pytest_cache .ruff_cache

@@ -1,18 +1,28 @@
-"""Objects in images: COCO's JSON, VOC's XML, lists, masks and label maps."""
+"""Objects in images: COCO's JSON, VOC's XML, YOLO's text, lists, masks and label maps."""
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as runs
 
 from massrl.data.annotated import ObjectSource
 from massrl.data.catalogue import open_objects, open_source
 from tests.fuzz import case
 from tests.fuzz.mutation import HOSTILE_VALUES, mutated_bytes, mutated_json, mutated_lines
 
+# The pixels of the second object, as COCO writes crowds: run lengths in text.
+RUNS = {
+    "counts": runs.frPyObjects({"counts": [0, 4, 188], "size": [12, 16]}, 12, 16)[
+        "counts"
+    ].decode(),
+    "size": [12, 16],
+}
 COCO = {
     "images": [
         {"id": 1, "file_name": "0.png", "height": 12, "width": 16},
@@ -30,7 +40,7 @@ COCO = {
         },
         {
             **{"id": 3, "image_id": 2, "category_id": 3, "bbox": [2.5, 1, 4, 4], "iscrowd": 0},
-            **{"area": 16, "segmentation": {"counts": "04\\5", "size": [12, 16]}},
+            **{"area": 16, "segmentation": RUNS},
         },
     ],
 }
@@ -45,79 +55,133 @@ COLOURS = np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0)], np.uint8)
 LABEL_MAP = "# name:r,g,b\nbackground:0,0,0\ncat:255,0,0\ndog:0,255,0\n"
 
 
+class Layout(NamedTuple):
+    """Images with objects on the disk.
+
+    Attributes:
+        spec: what a user names them by.
+        files: contents by path, of what may be damaged.
+        maps: whether they are read as maps of classes, as boxes, or as both.
+    """
+
+    spec: Path
+    files: dict[Path, bytes]
+    maps: tuple[bool, ...]
+
+
 class Cases(case.Cases):
     """See ``tests.fuzz.case.Cases``."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.coco, self.voc = folder / "coco", folder / "voc"
-        parts = (
-            "JPEGImages",
-            "Annotations",
-            "SegmentationClass",
-            "ImageSets/Main",
-            "ImageSets/Segmentation",
-        )
-        for path in (self.coco, *(self.voc / name for name in parts)):
-            path.mkdir(parents=True)
-        generator = np.random.default_rng(0)
-        self.files: dict[Path, bytes] = {}
-        for name in "01":
-            image = Image.fromarray(generator.integers(0, 256, (12, 16, 3), dtype=np.uint8))
-            colours = generator.integers(0, 3, (12, 16))
-            mask = Image.fromarray(COLOURS[colours])
-            image.save(self.coco / f"{name}.png")
-            image.save(self.voc / "JPEGImages" / f"{name}.png")
-            mask.save(self.voc / "SegmentationClass" / f"{name}.png")
-            self._add(self.voc / "Annotations" / f"{name}.xml", XML.format(name))
-        for part in ("Main", "Segmentation"):
-            for name, line in (("train", "0\n"), ("val", "1\n")):
-                self._add(self.voc / "ImageSets" / part / f"{name}.txt", line)
-        self._add(self.voc / "labelmap.txt", LABEL_MAP)
-        mask_path = self.voc / "SegmentationClass" / "0.png"
-        self.files[mask_path] = mask_path.read_bytes()
-        self._add(self.coco / "x.json", json.dumps(COCO))
-        self._use(coco=True)
-        self._use(coco=False)
-
-    def _add(self, path: Path, text: str) -> None:
-        path.write_text(text)
-        self.files[path] = text.encode()
+        self.layouts = [
+            layout(folder / "coco", "x.json", coco_files(), maps=(False,)),
+            layout(folder / "voc", ".", voc_files(), maps=(False, True)),
+            layout(folder / "yolo", ".", yolo_files(), maps=(False,)),
+            layout(folder / "masks", ".", mask_files(), maps=(True,)),
+        ]
+        for one in self.layouts:
+            use(one)
 
     def run(self, generator: np.random.Generator) -> None:
         """Damage one file, then read every image with its objects, boxes, masks and maps."""
-        for path, data in self.files.items():
+        one = self.layouts[int(generator.integers(0, len(self.layouts)))]
+        for path, data in one.files.items():
             path.write_bytes(data)
-        coco = bool(generator.integers(0, 2))
-        if coco:
-            path = self.coco / "x.json"
-            path.write_bytes(mutated_json(self.files[path].decode(), generator))
-        else:
-            path = list(self.files)[int(generator.integers(0, len(self.files) - 1))]
-            path.write_bytes(self._damaged(path, generator))
-        self._use(coco=coco)
+        kinds = sorted({path.suffix for path in one.files})
+        kind = str(generator.choice(kinds))
+        paths = [path for path in one.files if path.suffix == kind]
+        path = paths[int(generator.integers(0, len(paths)))]
+        path.write_bytes(damaged(path, one.files[path], generator))
+        use(one)
 
-    def _damaged(self, path: Path, generator: np.random.Generator) -> bytes:
-        data = self.files[path]
-        if path.suffix == ".png":
-            return mutated_bytes(data, generator)
-        if path.suffix == ".xml" and generator.integers(0, 2):
-            words = data.decode().split(">")
-            place = int(generator.integers(0, len(words)))
-            value = str(HOSTILE_VALUES[int(generator.integers(0, len(HOSTILE_VALUES)))])
-            words[place] = value + "</" + words[place].rpartition("</")[2]
-            return ">".join(words).encode("utf-8", "surrogatepass")
-        return mutated_lines(data.decode(), generator)
 
-    def _use(self, *, coco: bool) -> None:
-        if coco:
-            read_objects(open_objects(str(self.coco / "x.json"), flag="--data.train"))
-            return
-        for maps in (False, True):
-            for split in ("train", "val"):
-                source = open_objects(str(self.voc), split=split, maps=maps, flag="--data.val")
-                read_objects(source, has_boxes=not maps)
-        open_source(self.voc)
+def pictures() -> tuple[bytes, bytes]:
+    """Return an image and the mask of its classes, as PNG files."""
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    mask = COLOURS[generator.integers(0, 3, (12, 16))]
+    return as_png(image), as_png(mask)
+
+
+def as_png(pixels: np.ndarray) -> bytes:
+    """Return the bytes of a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def coco_files() -> dict[str, bytes]:
+    """Return contents by name."""
+    image, _ = pictures()
+    return {"0.png": image, "1.png": image, "x.json": json.dumps(COCO).encode()}
+
+
+def voc_files() -> dict[str, bytes]:
+    """Return contents by name."""
+    image, mask = pictures()
+    files = {"labelmap.txt": LABEL_MAP.encode()}
+    for name, part in (("0", "train"), ("1", "val")):
+        files[f"JPEGImages/{name}.png"] = image
+        files[f"Annotations/{name}.xml"] = XML.format(name).encode()
+        files[f"SegmentationClass/{name}.png"] = mask
+        files[f"ImageSets/Main/{part}.txt"] = f"{name}\n".encode()
+        files[f"ImageSets/Segmentation/{part}.txt"] = f"{name}\n".encode()
+    return files
+
+
+def yolo_files() -> dict[str, bytes]:
+    """Return contents by name."""
+    image, _ = pictures()
+    names = b"path: .\ntrain: images/train\nval: images/val\nnames:\n  0: cat\n  1: dog\n"
+    files = {"data.yaml": names}
+    for part in ("train", "val"):
+        files[f"images/{part}/0.png"] = image
+        files[f"labels/{part}/0.txt"] = b"0 0.5 0.5 0.25 0.5\n1 0.4 0.4 0.3 0.2\n"
+    return files
+
+
+def mask_files() -> dict[str, bytes]:
+    """Return contents by name."""
+    image, mask = pictures()
+    files = {"labelmap.txt": LABEL_MAP.encode()}
+    for part in ("train", "val"):
+        files[f"images/{part}/0.png"] = image
+        files[f"masks/{part}/0.png"] = mask
+    return files
+
+
+def layout(folder: Path, spec: str, files: dict[str, bytes], *, maps: tuple[bool, ...]) -> Layout:
+    """Write files into a folder."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return Layout(folder / spec, {folder / name: files[name] for name in files}, maps)
+
+
+def damaged(path: Path, data: bytes, generator: np.random.Generator) -> bytes:
+    """Return a file's content with damage of its kind."""
+    if path.suffix == ".png":
+        return mutated_bytes(data, generator)
+    if path.suffix == ".json":
+        return mutated_json(data.decode(), generator)
+    if path.suffix == ".xml" and generator.integers(0, 2):
+        words = data.decode().split(">")
+        place = int(generator.integers(0, len(words)))
+        value = str(HOSTILE_VALUES[int(generator.integers(0, len(HOSTILE_VALUES)))])
+        words[place] = value + "</" + words[place].rpartition("</")[2]
+        return ">".join(words).encode("utf-8", "surrogatepass")
+    return mutated_lines(data.decode(), generator)
+
+
+def use(one: Layout) -> None:
+    """Read everything that tasks read of a layout."""
+    for maps in one.maps:
+        for split in ("train", "val"):
+            source = open_objects(str(one.spec), split=split, maps=maps, flag="--data.train")
+            read_objects(source, has_boxes=not maps)
+    if one.spec.is_dir():
+        open_source(one.spec)
 
 
 def read_objects(source: ObjectSource, *, has_boxes: bool = True) -> None:

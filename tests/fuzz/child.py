@@ -1,7 +1,7 @@
-"""Run some cases of one kind in a process of their own: ``python -m tests.fuzz.child KIND SEED START STOP``.
+"""Run some cases in a process of their own: ``python -m tests.fuzz.child SEED KIND:START:STOP …``.
 
 Each case's number is printed before it runs, and its outcome after it, so that a crash or a hang names its
-case: ``python -m tests.fuzz.child KIND SEED N N+1`` repeats case N.
+case: ``python -m tests.fuzz.child SEED KIND:N:N+1`` repeats case N.
 """
 
 from __future__ import annotations
@@ -68,24 +68,28 @@ def _tell(line: str) -> None:
     sys.stdout.flush()
 
 
-def main(kind: str, seed: int, start: int, stop: int) -> None:
-    """Run the cases ``start`` to ``stop - 1`` of a kind."""
+def main(seed: int, ranges: list[str]) -> None:
+    """Run the cases of some ranges, each ``KIND:START:STOP``."""
     logging.getLogger("massrl").addHandler(logging.NullHandler())
     logging.getLogger("massrl").propagate = False
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        (Path(folder) / "cases").mkdir()
-        cases: Cases = importlib.import_module(f"tests.fuzz.{kind}").Cases(Path(folder) / "cases")
+        kinds = {}
+        for kind in dict.fromkeys(text.partition(":")[0] for text in ranges):
+            (Path(folder) / kind).mkdir()
+            kinds[kind] = importlib.import_module(f"tests.fuzz.{kind}").Cases(Path(folder) / kind)
         terminal = Terminal(Path(folder) / "terminal")
         faulthandler.enable(terminal.own)
         warnings.simplefilter("error")
-        for number in range(start, stop):
-            _tell(str(number))
-            faulthandler.dump_traceback_later(MAX_SECONDS, exit=True, file=terminal.own)
-            found = outcome(cases, np.random.default_rng((seed, number)), terminal)
-            faulthandler.cancel_dump_traceback_later()
-            _tell(f"{number} {found}")
+        for text in ranges:
+            kind, start, stop = text.split(":")
+            for number in range(int(start), int(stop)):
+                _tell(f"{kind} {number}")
+                faulthandler.dump_traceback_later(MAX_SECONDS, exit=True, file=terminal.own)
+                found = outcome(kinds[kind], np.random.default_rng((seed, number)), terminal)
+                faulthandler.cancel_dump_traceback_later()
+                _tell(f"{kind} {number} {found}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:]))
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from massrl.cli import main
 from massrl.errors import MassrlError
-from tests.fuzz.case import FaultError
+from tests.fuzz.case import FaultError, check_message
 
 
 def run_command(words: Sequence[str]) -> str:
@@ -28,6 +28,7 @@ def run_command(words: Sequence[str]) -> str:
         ) from None
     message = errors.getvalue().removesuffix("\n")
     if code == 2:
+        check_message(message)  # as it was printed: an error of ours has no line ends in any case
         raise MassrlError(message)
     if code or message:
         raise FaultError(f"massrl {words} ended with {code}: {message[-300:]!r}")

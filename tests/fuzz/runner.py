@@ -45,37 +45,46 @@ class Outcome:
 
 
 def run_cases(
-    kind: str, count: int, *, seed: int = 0, environment: Mapping[str, str] | None = None
-) -> Outcome:
-    """Run the cases 0 to ``count - 1`` of a kind; one that ends its process is counted, and skipped.
+    plan: Mapping[str, int], *, seed: int = 0, environment: Mapping[str, str] | None = None
+) -> dict[str, Outcome]:
+    """Run the cases 0 to n - 1 of some kinds; one that ends its process is counted, and skipped.
 
     Args:
-        kind: name of its module in this package.
-        count: number of cases.
+        plan: number of cases by kind, which is the name of its module in this package.
         seed: of all of them.
         environment: of the child processes; by default this process's own.
     """
-    result, begin, start = Outcome(kind), time.monotonic(), 0
-    while start < count:
-        stop = min(start + BATCH, count)
-        command = [sys.executable, "-m", "tests.fuzz.child", kind, *map(str, (seed, start, stop))]
+    outcomes = {kind: Outcome(kind) for kind in plan}
+    while ranges := _next_ranges(plan, outcomes):
+        begin = time.monotonic()
+        command = [sys.executable, "-m", "tests.fuzz.child", str(seed), *ranges]
         child = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace"
         )
-        started = start - 1
+        started = ["", ""]
         for line in child.stdout.splitlines():
-            word, _, found = line.partition(" ")
-            started = int(word)
+            kind, number, *found = line.split(" ", 2)
+            started = [kind, number] if not found else ["", ""]
             if found:
-                result.add(started, found)
-        ended = child.stdout.splitlines()[-1:] == [str(started)]
-        if child.returncode and not ended:
+                outcomes[kind].add(int(number), found[0])
+        if started[0]:  # and not ended
+            outcomes[started[0]].add(int(started[1]), _end(child.returncode, child.stderr))
+        elif child.returncode:
             raise RuntimeError(f"{' '.join(command)} failed: {child.stderr[-2_000:]}")
-        if ended:
-            result.add(started, _end(child.returncode, child.stderr))
-        start = started + 1
-    result.seconds = time.monotonic() - begin
-    return result
+        outcomes[ranges[-1].partition(":")[0]].seconds += time.monotonic() - begin
+    return outcomes
+
+
+def _next_ranges(plan: Mapping[str, int], outcomes: Mapping[str, Outcome]) -> list[str]:
+    """Return what the next process runs, ``KIND:START:STOP`` each: the next cases, up to a batch."""
+    ranges, left = [], BATCH
+    for kind, count in plan.items():
+        start = outcomes[kind].num_cases
+        stop = min(count, start + left)
+        if stop > start:
+            ranges.append(f"{kind}:{start}:{stop}")
+            left -= stop - start
+    return ranges
 
 
 def _end(code: int, errors: str) -> str:

@@ -24,9 +24,9 @@ def refuse() -> NoReturn:
     raise MassrlError("no")
 
 
-def refuse_in_two_lines() -> NoReturn:
-    """Say more than one line."""
-    raise MassrlError("no\nno")
+def refuse_at_length() -> NoReturn:
+    """Say more than anybody reads."""
+    raise MassrlError("no " * 10_000)
 
 
 def refuse_unexpectedly() -> NoReturn:
@@ -68,7 +68,7 @@ EXPECTED: dict[Callable[[], None], str] = {
     **{
         succeed: "read",
         refuse: "refused",
-        refuse_in_two_lines: "fault",
+        refuse_at_length: "fault",
         refuse_unexpectedly: "fault",
     },
     **{fail: "fault", write: "fault", warn: "fault", leave: "fault", die: "crash", vanish: "crash"},

@@ -100,6 +100,12 @@ def test_restore_point_is_the_last_checkpoint_of_the_same_images(tmp_path: Path)
     restored = restore_point(folder, source)
     assert restored is not None
     assert restored["step"] == 7
+    whole = folder.data.read_bytes()
+    for damaged in (b"", b"[]", b"{}", whole[:20], b"\xff", b"[" * 100_000):
+        folder.data.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"data\.json, .* is damaged"):
+            restore_point(folder, source)
+    folder.data.write_bytes(whole)
     other = training_source(resolved(data={"train": "shapes(count=41,size=16)"}).data)
     with pytest.raises(CheckpointError, match="differs from the images .* another --out"):
         restore_point(folder, other)

@@ -69,7 +69,7 @@ def about_recipe(name: str) -> About:
 
 
 def _content(name: str) -> dict[str, Any]:
-    if name not in _files():
+    if not isinstance(name, str) or name not in _files():  # a file may name anything
         raise ConfigError(f"unknown recipe {name!r}: {suggest(name, recipe_names())} (--recipe)")
     content: dict[str, Any] = yaml.safe_load(_files()[name])
     return content

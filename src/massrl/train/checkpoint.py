@@ -52,7 +52,14 @@ def restore_point(folder: RunFolder, source: Source) -> dict[str, Any] | None:
         raise CheckpointError(
             f"{folder.path} has no data.json, which records the images of the run"
         )
-    if json.loads(folder.data.read_text(encoding="utf-8"))["fingerprint"] != source.fingerprint():
+    try:
+        fingerprint = json.loads(folder.data.read_text(encoding="utf-8"))["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{folder.data}, which records the images of the run, is damaged: "
+            f"{type(error).__name__} {error}"
+        ) from None
+    if fingerprint != source.fingerprint():
         raise CheckpointError(
             f"{folder.path}: {source.name} differs from the images that the run was trained on (names, "
             f"sizes or labels); start a new run with another --out"
