@@ -108,7 +108,7 @@ def test_pretrain_that_was_stopped_prints_how_to_resume(
     assert configs == [Config(data=DataConfig(workers=3))]
     captured = capsys.readouterr()
     assert f"massrl pretrain --resume '{run}'" in captured.out
-    assert "1 broken images were skipped" in captured.err
+    assert "1 broken image skipped" in captured.err
 
 
 def test_weights_to_start_from_have_a_short_flag(pretrained: list[Config]) -> None:
@@ -123,7 +123,7 @@ def test_finished_run_prints_its_files_and_what_to_do_next(
     """Guards the last lines of a run: where the backbone is, and how to evaluate it."""
     assert main(["pretrain"]) == 0
     out = capsys.readouterr().out
-    assert "done: 3 steps, 1 seconds" in out
+    assert "done: 3 steps, 1 second\n" in out
     assert "runs/x/backbone.safetensors" in out
     assert "massrl evaluate runs/x --task knn,linear" in out
 

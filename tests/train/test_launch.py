@@ -312,7 +312,7 @@ def test_numbers_that_do_not_fit_the_launcher_are_refused(monkeypatch: pytest.Mo
         pass
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with (
-        pytest.raises(ConfigError, match="--train.devices is 8, but this machine has 1 GPUs"),
+        pytest.raises(ConfigError, match="--train.devices is 8, but this machine has 1 GPU$"),
         process_group(TrainConfig(devices=8), gpu=True),
     ):
         pass
