@@ -138,6 +138,29 @@ def test_batch_that_cannot_be_sent_ends_the_loader(monkeypatch: pytest.MonkeyPat
         list(batches_of(SOURCE))
 
 
+def test_worker_without_a_thread_to_send_its_batches_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Guards limits on processes, which count threads: an error outside the reading of a batch."""
+
+    def fail(self: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    batches = steps(len(SOURCE), 2, total_steps=20)
+    loader = build_loader(SOURCE, MAKER, batches=batches, workers=1)
+    prepare = loader.worker_init_fn
+    assert prepare is not None
+
+    def without_threads(number: int) -> None:
+        prepare(number)
+        monkeypatch.setattr("multiprocessing.queues.Queue._start_thread", fail)
+
+    loader.worker_init_fn = without_threads
+    with pytest.raises(TrainingError, match="ulimit -u"):
+        list(loader)
+    assert capfd.readouterr().err == ""
+
+
 def test_workers_that_cannot_be_started_are_reported() -> None:
     """Guards the start: no file descriptor is left for the workers' pipes."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)

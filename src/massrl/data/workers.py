@@ -150,12 +150,15 @@ def _caused(problem: Exception, error: Exception) -> Exception:
 
 
 def _recording(processes: list[BaseProcess]) -> BaseContext:
-    """Return the current context of ``multiprocessing``, which adds every process made to a list."""
+    """Return the current context of ``multiprocessing``, which adds every process made to a list.
+
+    The processes end by ``_end_failed`` if their function fails.
+    """
     context = copy.copy(multiprocessing.get_context())
     make = context.Process
 
-    def record(*arguments: Any, **settings: Any) -> BaseProcess:
-        processes.append(make(*arguments, **settings))
+    def record(*, target: Callable[..., object], args: tuple[Any, ...]) -> BaseProcess:
+        processes.append(make(target=_run, args=(target, *args)))
         return processes[-1]
 
     vars(context)["Process"] = record
@@ -225,14 +228,25 @@ def start_worker(_: int) -> None:
     for name in ("SIGBUS", "SIGSEGV", "SIGFPE"):  # torch's handlers print; the parent reports
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-    Queue._on_queue_feeder_error = staticmethod(_end_unsent)  # type: ignore[attr-defined]
+    Queue._on_queue_feeder_error = staticmethod(_end_failed)  # type: ignore[attr-defined]
     Thread(target=_end_without_parent, daemon=True).start()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 
 
-def _end_unsent(error: Exception, _: object) -> None:
-    """End this process, as a batch cannot be sent: by default it is dropped, and awaited for ever."""
+def _run(function: Callable[..., object], *arguments: Any) -> None:
+    """Call the function of a worker process."""
+    try:
+        function(*arguments)
+    except Exception as error:
+        _end_failed(error)
+
+
+def _end_failed(error: Exception, _: object = None) -> None:
+    """End this process with an exit code that tells its parent what it lacks.
+
+    By default a batch that cannot be sent is dropped, and awaited for ever.
+    """
     code = errno_of(error)
     if code is None:
         traceback.print_exception(error)
