@@ -335,13 +335,16 @@ def test_sizes_are_those_of_the_files(tmp_path: Path, write: Write) -> None:
     assert open_source(str(tmp_path)).sizes().tolist() == [path.stat().st_size, -1]
 
 
-def test_list_with_an_image_in_two_classes_is_refused(tmp_path: Path, write: Write) -> None:
-    """Guards labels that contradict each other; an image that stands twice in one class is listed twice."""
+def test_list_with_an_image_in_two_classes_is_refused(
+    tmp_path: Path, write: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards labels that contradict each other; an image twice in one class is used twice, which is said."""
     for name in ("a.png", "b.png"):
         write(tmp_path / name)
     file = tmp_path / "list.txt"
     file.write_text("a.png\tcat\nb.png\tdog\na.png\tcat\n")
     assert open_source(file).labels.tolist() == [0, 1, 0]
+    assert caplog.messages == [f"{file} names images again, which are then used as often: 1 line"]
     file.write_text("a.png\tcat\nb.png\tdog\n./a.png\tdog\n")
     with pytest.raises(
         DataError, match=r"has a\.png in two classes, 'cat' and 'dog' \(--data\.train\)"

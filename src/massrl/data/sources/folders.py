@@ -227,6 +227,13 @@ def _open_list(path: Path, *, flag: str) -> FileSource:
         )
     found = [files.find(line) or missing_name(line) for _, line in rows]
     names, classes = [name for name, _ in found], [composed(label) for _, label in found]
+    repeated = len(names) - len(set(names))
+    if repeated:
+        logger.warning(
+            "%s names images again, which are then used as often: %s",
+            path,
+            counted(repeated, "line"),
+        )
     if not any(classes):
         return FileSource(path.stem, path.parent, names=names)
     if not all(classes):
