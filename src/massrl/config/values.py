@@ -6,26 +6,31 @@ import contextlib
 import json
 import math
 import re
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from massrl.errors import ConfigError
 
-_WANTED = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "str": "text",
-    "tuple[str, ...]": "a list of texts",
-    "tuple[int, ...]": "a list of whole numbers",
-    "tuple[float, ...]": "a list of numbers",
-    "tuple[float, float]": "a list of two numbers",
-    "tuple[float, float, float]": "a list of three numbers",
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+# annotation of a field -> its type, and what it takes in words
+_TYPES: dict[str, tuple[Any, str]] = {
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+    "bool": (bool, "true or false"),
+    "str": (str, "text"),
+    "tuple[str, ...]": (tuple[str, ...], "a list of texts"),
+    "tuple[int, ...]": (tuple[int, ...], "a list of whole numbers"),
+    "tuple[float, ...]": (tuple[float, ...], "a list of numbers"),
+    "tuple[float, float]": (tuple[float, float], "a list of two numbers"),
+    "tuple[float, float, float]": (tuple[float, float, float], "a list of three numbers"),
 }
 
 
 def wanted_text(annotation: str) -> str:
     """Return what a field of this annotation takes, in words."""
-    return _WANTED[annotation.removesuffix(" | None")]
+    return _TYPES[annotation.removesuffix(" | None")][1]
 
 
 def read_value(value: Any, annotation: str, *, flag: str) -> Any:
@@ -49,35 +54,30 @@ def read_value(value: Any, annotation: str, *, flag: str) -> Any:
         if kind != annotation:
             return None
         raise ConfigError(f"{flag} is empty, but {wanted_text(kind)} is wanted")
+    parts = split_list(value) if kind.startswith("tuple[") and isinstance(value, str) else value
     try:
-        return _convert(value, kind)
-    except (ValueError, OverflowError):
-        raise ConfigError(f"{flag} is {value!r}, but {wanted_text(kind)} is wanted") from None
+        read = _reader(kind).parse_object({"value": parts}).value
+    except Exception:  # argparse.ArgumentError, TypeError, ValueError: all "not of the type"
+        read = None
+    items = read if isinstance(read, tuple) else (read,)
+    unusable = (None, "") if kind != "str" else (None,)
+    if any(item in unusable or not _is_finite(item) for item in items):
+        raise ConfigError(f"{flag} is {value!r}, but {wanted_text(kind)} is wanted")
+    return read
 
 
-def _convert(value: Any, kind: str) -> Any:
-    """Return the value in a type that is not optional; ``ValueError`` if it is none of the type."""
-    if kind.startswith("tuple["):
-        return _read_tuple(value, kind[len("tuple[") : -1].split(", "))
-    if kind == "str" and isinstance(value, str):
-        return value
-    if kind == "bool" and str(value).lower() in ("true", "false"):
-        return str(value).lower() == "true"
-    number = isinstance(value, str | int | float) and not isinstance(value, bool)
-    if kind == "int" and number and not isinstance(value, float):
-        return int(value)
-    if kind == "float" and number and math.isfinite(float(value)):
-        return float(value)
-    raise ValueError
+@cache
+def _reader(kind: str) -> ArgumentParser:
+    """Return jsonargparse's parser of one type."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--value", type=_TYPES[kind][0])
+    return parser
 
 
-def _read_tuple(value: Any, kinds: list[str]) -> tuple[Any, ...]:
-    items = split_list(value) if isinstance(value, str) else value
-    if kinds[-1] == "..." and isinstance(items, list | tuple):
-        kinds = kinds[:1] * len(items)
-    if not isinstance(items, list | tuple) or len(items) != len(kinds) or "" in items:
-        raise ValueError
-    return tuple(_convert(item, kind) for item, kind in zip(items, kinds, strict=True))
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def split_list(text: str) -> list[Any]:
