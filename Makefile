@@ -32,7 +32,7 @@ fuzz: $(VENV)/.dev  # damaged and hostile input of every kind, some minutes; cou
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info src/massrl/stream.*.so src/massrl/views/kernels.*.so .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist src/*.egg-info src/massrl/stream.*.so src/massrl/views/kernels.*.so src/massrl/images/codecs.*.so .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "massrl needs Python 3.10 or newer: make PYTHON=python3.11")'

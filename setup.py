@@ -12,6 +12,7 @@ KERNELS = Path("csrc/kernels")
 setup(
     ext_modules=[
         Extension("massrl.stream", ["csrc/stream.c"], extra_compile_args=OPTIONS),
+        Extension("massrl.images.codecs", ["csrc/codecs.c"], extra_compile_args=OPTIONS),
         Extension(
             "massrl.views.kernels",
             sorted(map(str, KERNELS.glob("*.c"))),

@@ -4,6 +4,7 @@
     ├── ConfigError          a key, name or value that is not accepted
     ├── DataError            a folder, file list or data set that cannot be used
     │   └── ImageError       an image that cannot be decoded; has its name
+    │       └── ImageKindError   an image, whole or not, of a kind that is not accepted
     ├── CheckpointError      a run folder, checkpoint or weights file that cannot be used
     └── TrainingError        a run that cannot continue, such as on a full disk
         └── NonFiniteError   a loss that is not finite; has its step and images
@@ -54,6 +55,10 @@ class ImageError(DataError):
     def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
         """Pickle both arguments, so that the error can be sent from a loader's worker process."""
         return type(self), (self.name, self.reason)
+
+
+class ImageKindError(ImageError):
+    """An image of a kind that is not accepted, such as one of 13 bands; the file may be whole."""
 
 
 class CheckpointError(MassrlError):

@@ -10,7 +10,7 @@ import numpy as np
 
 from massrl.data.source import Source, Subset
 from massrl.errors import DataError
-from massrl.images.decode import decode
+from massrl.images.reading import read_pixels
 
 IGNORED = 255  # in a label map: pixels that neither training nor evaluation counts
 
@@ -78,7 +78,7 @@ class ObjectSource(Source):
         Raises:
             ImageError: if it cannot be read.
         """
-        return decode(self.read(index), name=self.describe(index))
+        return read_pixels(self, index)
 
     def object_counts(self) -> np.ndarray | None:
         """Return how many objects of each image training and evaluation count.

@@ -16,9 +16,11 @@ import numpy as np
 
 from massrl.data.overlap import same_contents
 from massrl.data.source import Source, Subset
-from massrl.errors import ImageError, counted, one_line
+from massrl.errors import ImageError, ImageKindError, counted, one_line
 from massrl.images.decode import decode
 from massrl.images.header import read_header
+from massrl.images.reading import read_image, read_pixels
+from massrl.images.value_range import value_range
 
 _CHUNK = 64  # images submitted at a time, per thread
 _MAX_LINES = 10  # of duplicates and of ignored files; broken files are all listed
@@ -37,6 +39,10 @@ class CheckReport:
         long_sides: likewise.
         suffixes: number of images by file suffix, in lower case.
         kinds: number of readable images by format and mode, such as ``"JPEG RGB"``.
+        refused_kinds: likewise of images of a kind that is not accepted, such as ``"TIFF 13 bands 16-bit"``;
+            they are among the broken ones too.
+        value_ranges: least and greatest sample of the images of each kind of more than 8 bits, accepted or
+            not, as far as they can be read.
         duplicates: groups of images with identical bytes.
         ignored: names of the files beside the images that are no images.
         class_counts: number of images of each class; empty when unlabelled.
@@ -51,6 +57,8 @@ class CheckReport:
     long_sides: tuple[int, int, int] | None
     suffixes: dict[str, int]
     kinds: dict[str, int]
+    refused_kinds: dict[str, int]
+    value_ranges: dict[str, tuple[float, float]]
     duplicates: tuple[tuple[str, ...], ...]
     ignored: tuple[str, ...]
     class_counts: dict[str, int]
@@ -75,6 +83,11 @@ class CheckReport:
             lines.append(f"suffixes: {_counts(self.suffixes)}")
         if self.kinds:
             lines.append(f"kinds: {_counts(self.kinds)}")
+        if self.refused_kinds:
+            lines.append(f"kinds that are not accepted: {_counts(self.refused_kinds)}")
+        ranges = [f"{kind} {low:g} to {top:g}" for kind, (low, top) in self.value_ranges.items()]
+        if ranges:
+            lines.append(f"values of samples: {'; '.join(ranges)}")
         if self.class_counts:
             sizes = sorted(self.class_counts.values())
             lines.append(
@@ -100,6 +113,8 @@ class _Finding(NamedTuple):
     width: int
     kind: str  # format and mode
     reason: str  # why it is broken; empty if it is readable
+    refused: bool = False  # whether that is because of its kind
+    values: tuple[float, float] | None = None  # least and greatest sample, of more than 8 bits
 
 
 class _Findings:
@@ -111,11 +126,21 @@ class _Findings:
         self.digest_indices = array("q")
         self.broken: list[tuple[int, str]] = []
         self.kinds: Counter[str] = Counter()
+        self.refused_kinds: Counter[str] = Counter()
+        self.value_ranges: dict[str, tuple[float, float]] = {}
 
     def add(self, index: int, finding: _Finding) -> None:
         if finding.digest:
             self.digests += finding.digest
             self.digest_indices.append(index)
+        if finding.values:
+            low, top = self.value_ranges.get(finding.kind, finding.values)
+            self.value_ranges[finding.kind] = (
+                min(low, finding.values[0]),
+                max(top, finding.values[1]),
+            )
+        if finding.refused:
+            self.refused_kinds[finding.kind] += 1
         if finding.reason:
             self.broken.append((index, finding.reason))
             return
@@ -170,6 +195,8 @@ def check_source(
         long_sides=_spread(sides.max(axis=0)),
         suffixes=dict(suffixes.most_common()),
         kinds=dict(found.kinds.most_common()),
+        refused_kinds=dict(found.refused_kinds.most_common()),
+        value_ranges=found.value_ranges,
         duplicates=tuple(
             tuple(source.describe(index) for index in group) for group in found.duplicates()
         ),
@@ -194,7 +221,7 @@ def drop_broken(source: Source, *, workers: int | None = None) -> tuple[Source, 
 
     def is_readable(index: int) -> bool:
         try:
-            decode(source.read(index), name=source.describe(index))
+            read_pixels(source, index)
         except ImageError:
             return False
         return True
@@ -219,18 +246,18 @@ def _examine_all(
 
 
 def _examine(source: Source, index: int) -> _Finding:
-    digest = b""
+    digest, kind = b"", "array"
+    values = None
     try:
-        image = source.read(index)
+        image = read_image(source, index)
         contents = image.tobytes() if isinstance(image, np.ndarray) else image
         digest = hashlib.blake2b(contents, digest_size=16).digest()
+        if isinstance(image, bytes) and (header := read_header(image)) is not None:
+            kind, values = f"{header.format} {header.mode}", value_range(image, header)
         pixels = decode(image, name=source.describe(index))
     except ImageError as error:
-        return _Finding(digest, 0, 0, "", error.reason)
-    kind = "array"
-    if isinstance(image, bytes) and (header := read_header(image)) is not None:
-        kind = f"{header.format} {header.mode}"
-    return _Finding(digest, pixels.shape[0], pixels.shape[1], kind, "")
+        return _Finding(digest, 0, 0, kind, error.reason, isinstance(error, ImageKindError), values)
+    return _Finding(digest, pixels.shape[0], pixels.shape[1], kind, "", values=values)
 
 
 def _class_counts(source: Source) -> dict[str, int]:

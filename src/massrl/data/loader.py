@@ -25,6 +25,7 @@ from massrl.data.source import Source
 from massrl.data.worker_failures import errno_of
 from massrl.data.workers import Loader, start_worker
 from massrl.errors import ConfigError, ImageError, counted
+from massrl.images.reading import read_image
 from massrl.randomness import epoch_permutation
 
 
@@ -184,7 +185,7 @@ class ViewDataset(Dataset[ViewBatch]):
         failures: list[tuple[str, str]] = []
         for key in keys:
             try:
-                image = self._source.read(key.index)
+                image = read_image(self._source, key.index)
                 slot = slots[:, len(indices)]
                 note = self._make_views.write(image, epoch=key.epoch, index=key.index, out=slot)
             except ImageError as error:

@@ -23,6 +23,7 @@ from massrl.errors import DataError, ImageError
 from massrl.files import write_atomically
 from massrl.images.decode import decode
 from massrl.images.header import read_header
+from massrl.images.reading import read_image
 
 logger = logging.getLogger("massrl")
 
@@ -189,7 +190,7 @@ def _read(
 
 def _encode(source: Source, number: int, *, recoding: Recoding | None) -> tuple[bytes, str]:
     """Return the bytes to pack and their suffix; the image is decoded to see whether it is broken."""
-    image = source.read(number)
+    image = read_image(source, number)
     pixels = decode(image, name=source.describe(number))
     if isinstance(image, np.ndarray):
         return _to_bytes(image, ".png"), ".png"  # lossless, as the source's pixels are

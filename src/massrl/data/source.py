@@ -13,6 +13,7 @@ import numpy as np
 
 from massrl.errors import DataError, ImageError
 from massrl.images.header import image_size
+from massrl.images.reading import read_image
 
 _NUM_SIDES = 32  # images read for the typical side
 
@@ -97,7 +98,7 @@ class Source(ABC):
         sides = []
         for index in np.linspace(0, len(self) - 1, min(len(self), _NUM_SIDES)).astype(int):
             try:
-                image = self.read(int(index))
+                image = read_image(self, int(index))
             except ImageError:
                 continue
             size = image.shape[:2] if isinstance(image, np.ndarray) else image_size(image)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from massrl.data.source import Normalization, Source
 from massrl.errors import DataError, TrainingError
-from massrl.images.decode import decode
+from massrl.images.reading import read_pixels
 
 _MARGIN = 256 / 224  # the published evaluation resizes to 256 and crops the central 224
 _NO_MARGIN_BELOW = 64  # pixels; small images are used whole, as in evaluations on CIFAR
@@ -145,7 +145,7 @@ def _batches(source: Source, *, side: int, batch_size: int, workers: int) -> Ite
     """Yield uint8 ``(B, side, side, 3)`` in the source's order; the last may be smaller."""
 
     def view(index: int) -> np.ndarray:
-        return evaluation_view(decode(source.read(index), name=source.describe(index)), side)
+        return evaluation_view(read_pixels(source, index), side)
 
     starts = range(0, len(source), batch_size)
     ranges = [range(start, min(start + batch_size, len(source))) for start in starts]

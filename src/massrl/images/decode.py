@@ -1,31 +1,34 @@
 """Decode image files to uint8 RGB; a file that cannot be decoded raises an error with the reason.
 
-OpenCV decodes most files, because it is fastest. Pillow, which raises where OpenCV returns a half-grey
-picture, decodes the few formats that OpenCV gets wrong, and files that look damaged. An intact file is
-decoded once.
-
-Not detected: wrong bits inside an otherwise complete JPEG, which OpenCV and Pillow decode to wrong
-blocks (libjpeg prints a warning to stderr).
+Each format has the fastest reader that says what it could not decode, and prints nothing: libjpeg-turbo for
+JPEG, OpenCV for PNG (whose checksums are compared before), WebP and BMP, Pillow for GIF, and for TIFF
+Pillow and tifffile. Pillow also decodes the kinds that those readers refuse, or raises the reason.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import struct
-import threading
-import warnings
-import zlib
 
 import cv2
 import numpy as np
 
 from massrl.errors import ImageError
-from massrl.images.header import Header, read_header
+from massrl.images.gif import gif_problem
+from massrl.images.header import Header, exif_orientation, read_header
+from massrl.images.jpeg import (
+    JpegError,
+    UnusualJpegError,
+    check_jpeg,
+    count_scans,
+    decode_jpeg,
+    turn,
+)
+from massrl.images.pillow import decode_with_pillow, first_line
+from massrl.images.png import PngError, read_png
 
 MAX_PIXELS = 178_956_970  # Pillow's own limit: a picture of 0.5 GB once decoded
-_PILLOW_LOCK = threading.Lock()  # warning filters belong to the process, not to the thread
-_PNG_CHUNKS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"))
+_MAX_SCANNED = 10 * MAX_PIXELS  # pixels times scans of a progressive JPEG: some ten seconds
 _CUT_OFF = 32  # zeros at the end of a file; no intact compressed image has as many
 _REDUCED = {  # a scale's flag alone would decode to grey; the flag for colours overrides that
     1: cv2.IMREAD_COLOR_RGB,
@@ -51,8 +54,8 @@ def decode(
 ) -> np.ndarray:
     """Decode an image file's bytes, or check and convert an array of pixels.
 
-    The EXIF orientation is applied, alpha is dropped, 16 bits are scaled to 8, palettes and CMYK
-    are converted, and of several frames the first is taken.
+    The EXIF orientation is applied, alpha is dropped, more than 8 bits are scaled to 8, palettes and CMYK
+    are converted, and of several frames or pages the first is taken.
 
     Args:
         encoded: the whole file, or an already decoded uint8 array ``(H, W)``, ``(H, W, 1)`` or
@@ -67,7 +70,8 @@ def decode(
         uint8 ``(H, W, 3)``, RGB, C-contiguous; an array that is so already is returned itself.
 
     Raises:
-        ImageError: if the image is empty, truncated, damaged, too large or not an image.
+        ImageError: if the image is empty, truncated, damaged, too large or not an image, whatever a
+            decoder raises; ``ImageKindError``, if it is of a kind that is not accepted.
     """
     if isinstance(encoded, np.ndarray):
         return _from_array(encoded, name=name)
@@ -82,12 +86,17 @@ def decode(
         raise ImageError(name, f"too large: {size}, at most {max_pixels} pixels are decoded")
     if _is_cut_off(encoded, header):
         raise ImageError(name, f"damaged {header.format} file (its end is zeros)")
-    if header.mode.endswith("floating-point"):
-        raise ImageError(name, "floating-point samples; 8 or 16 bits are accepted")
-    image = _decode_with_opencv(encoded, header, reduction)
-    if image is None:
-        image = _decode_with_pillow(encoded, header, name=name)
-    return image
+    try:
+        return _decode(encoded, header, name=name, max_pixels=max_pixels, reduction=reduction)
+    except ImageError:
+        raise
+    except Exception as error:  # of any decoder, MemoryError too
+        raise ImageError(name, unexpected(error)) from error
+
+
+def unexpected(error: Exception) -> str:
+    """Return the reason of an image's error for an exception that nobody foresaw."""
+    return f"cannot be read ({type(error).__name__}: {first_line(error)})"
 
 
 def _is_cut_off(encoded: bytes, header: Header) -> bool:
@@ -96,75 +105,76 @@ def _is_cut_off(encoded: bytes, header: Header) -> bool:
     return unfinished and len(encoded) > _CUT_OFF and encoded.endswith(bytes(_CUT_OFF))
 
 
-def _decode_with_opencv(encoded: bytes, header: Header, reduction: int) -> np.ndarray | None:
-    """Decode with OpenCV, or return None if Pillow has to decode."""
-    if not header.plain:
-        return None
-    if header.format == "PNG":
-        cleaned = _clean_png(encoded)
-        if cleaned is None:
-            return None
-        encoded = cleaned
+def _decode(
+    encoded: bytes, header: Header, *, name: str, max_pixels: int, reduction: int
+) -> np.ndarray:
+    image = None
+    if header.format == "TIFF":
+        from massrl.images.tiff import decode_tiff
+
+        return decode_tiff(encoded, name=name, max_pixels=max_pixels)
+    if header.format == "JPEG":
+        image = _decode_jpeg(encoded, header, reduction, name=name)
+    elif header.format == "PNG":
+        image = _decode_png(encoded, name=name, max_pixels=max_pixels)
+    elif header.format == "GIF":
+        _check_gif(encoded, name=name)
+    elif header.plain:
+        image = _decode_with_opencv(encoded)
+    if image is None:
+        image = decode_with_pillow(encoded, header, name=name, max_pixels=max_pixels)
+    return image
+
+
+def _decode_jpeg(encoded: bytes, header: Header, reduction: int, *, name: str) -> np.ndarray | None:
+    """Decode with libjpeg-turbo; None if Pillow has to decode."""
+    size = (header.height, header.width)
+    scans = count_scans(encoded) if header.progressive else 1
+    if scans * header.height * header.width > _MAX_SCANNED:
+        pixels = f"{scans} scans of {header.width} x {header.height} pixels"
+        raise ImageError(name, f"takes too long to decode: {pixels}; at most {_MAX_SCANNED} in all")
     try:
-        flags = _REDUCED[reduction if header.format == "JPEG" else 1]
+        if not header.plain:  # without an end: what is there must be whole, and Pillow is content
+            check_jpeg(encoded + b"\xff\xd9", size=size, mode=header.mode)
+            return None
+        if header.mode in ("grey", "RGB"):
+            image = decode_jpeg(encoded, reduction=reduction, size=size)
+            return turn(image, header.orientation)
+        check_jpeg(encoded, size=size, mode=header.mode)
+        return _decode_with_opencv(encoded, _REDUCED[reduction])
+    except UnusualJpegError:
+        return None
+    except JpegError as error:
+        raise ImageError(name, f"truncated or damaged JPEG file ({error})") from None
+
+
+def _check_gif(encoded: bytes, *, name: str) -> None:
+    try:
+        problem = gif_problem(encoded)
+    except (IndexError, struct.error):
+        problem = "it ends before its pixels"
+    if problem:
+        raise ImageError(name, f"truncated or damaged GIF file ({problem})")
+
+
+def _decode_png(encoded: bytes, *, name: str, max_pixels: int) -> np.ndarray | None:
+    try:
+        png = read_png(encoded, max_bytes=4 * max_pixels + (1 << 20))
+    except PngError as error:
+        raise ImageError(name, f"truncated or damaged PNG file ({error})") from None
+    image = png.pixels()
+    if image is None:
+        image = _decode_with_opencv(png.content())
+    return None if image is None else turn(image, exif_orientation(png.exif))
+
+
+def _decode_with_opencv(encoded: bytes, flags: int = _REDUCED[1]) -> np.ndarray | None:
+    """Decode with OpenCV; None if it cannot."""
+    try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
     except cv2.error:
         return None
     return None if image is None else np.asarray(image)
-
-
-def _clean_png(encoded: bytes) -> bytes | None:
-    """Check a PNG's checksums and drop the chunks that are not needed for its pixels.
-
-    libpng prints to stderr about damaged data and about harmless colour profiles. So damaged files never
-    reach it, nor do the chunks that it complains about.
-
-    Returns:
-        The file to decode, or None if it is truncated or damaged.
-    """
-    view = memoryview(encoded)
-    parts = [view[:8]]
-    position, stripped = 8, False
-    while position + 12 <= len(encoded):
-        length, kind = struct.unpack_from(">I4s", encoded, position)
-        end = position + 12 + length
-        if end > len(encoded):
-            return None
-        if kind in _PNG_CHUNKS:
-            if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(
-                view[end - 4 : end], "big"
-            ):
-                return None
-            parts.append(view[position:end])
-        else:
-            stripped = True
-        if kind == b"IEND":
-            return b"".join(parts) if stripped else encoded
-        position = end
-    return None
-
-
-def _decode_with_pillow(encoded: bytes, header: Header, *, name: str) -> np.ndarray:
-    from PIL import Image, ImageOps
-
-    try:
-        with _PILLOW_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about odd metadata; errors are raised
-            with Image.open(io.BytesIO(encoded)) as opened:
-                picture = ImageOps.exif_transpose(opened)
-                deep = picture.mode.startswith("I")
-                pixels = np.array(picture if deep else picture.convert("RGB"))
-    except ImageError:
-        raise
-    except Exception as error:  # Pillow's plug-ins raise errors of many kinds
-        cause = str(error).partition("<")[0].split("\n")[0].strip() or type(error).__name__
-        raise ImageError(name, f"truncated or damaged {header.format} file ({cause})") from None
-    if deep:
-        if pixels.min() < 0 or pixels.max() > 65535:
-            raise ImageError(name, "32-bit samples; 8 or 16 bits are accepted")
-        pixels = (pixels >> 8).astype(np.uint8)  # as OpenCV and libpng do; clipping would be white
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    return np.ascontiguousarray(pixels)
 
 
 def _from_array(image: np.ndarray, *, name: str) -> np.ndarray:

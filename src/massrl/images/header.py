@@ -5,10 +5,13 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from massrl.images.tiff_page import Tags, is_tiff, read_page
+
 _PNG_MODES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGBA"}
 _JPEG_MODES = {1: "grey", 3: "RGB", 4: "CMYK"}
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start-of-frame markers
-_TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # the integer field types, as struct writes them
+_PROGRESSIVE = frozenset((0xC2, 0xC6, 0xCA, 0xCE))
+_MAX_SEGMENTS = 10_000  # of a JPEG before its frame: 0.6 GB of notes, or as many filling bytes
 
 
 class Header(NamedTuple):
@@ -21,6 +24,7 @@ class Header(NamedTuple):
         mode: how a pixel is stored: ``"RGB"``, ``"grey 16-bit"``, ``"CMYK"``, …
         plain: whether OpenCV is known to decode this kind correctly.
         orientation: EXIF orientation, 1 to 8; read from JPEGs only.
+        progressive: whether a JPEG may have any number of scans.
     """
 
     format: str
@@ -29,6 +33,7 @@ class Header(NamedTuple):
     mode: str
     plain: bool = True
     orientation: int = 1
+    progressive: bool = False
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -51,7 +56,7 @@ def read_header(encoded: bytes) -> Header | None:
     """Read format, size and kind of an image without decoding it; a few microseconds.
 
     Returns:
-        The header, or None if massrl cannot read such bytes as an image.
+        The header, or None if massrl cannot read such bytes as an image. Nothing is raised.
     """
     try:
         if encoded.startswith(b"\xff\xd8\xff"):
@@ -67,9 +72,10 @@ def read_header(encoded: bytes) -> Header | None:
             return Header("GIF", height, width, "palette", plain=False)
         if encoded.startswith(b"BM"):
             return _bmp_header(encoded)
-        if encoded.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-            return _tiff_header(encoded)
-    except struct.error:  # the file ends inside its header
+        if is_tiff(encoded):
+            page = read_page(encoded)
+            return page and Header("TIFF", page.height, page.width, page.mode, plain=False)
+    except (struct.error, IndexError, OverflowError):  # the file ends inside its header
         return None
     return None
 
@@ -77,7 +83,10 @@ def read_header(encoded: bytes) -> Header | None:
 def _jpeg_header(encoded: bytes) -> Header | None:
     """Walk the segments to the start-of-frame; look for an end-of-image marker after it."""
     position, orientation = 2, 1
-    while (position := encoded.find(b"\xff", position)) >= 0:
+    for _ in range(_MAX_SEGMENTS):
+        position = encoded.find(b"\xff", position)
+        if position < 0:
+            break
         marker, length = struct.unpack_from(">BH", encoded, position + 1)
         if marker in _JPEG_FRAMES:
             height, width, channels = struct.unpack_from(">HHB", encoded, position + 5)
@@ -85,9 +94,11 @@ def _jpeg_header(encoded: bytes) -> Header | None:
             # the missing part with grey without an error, so Pillow decodes such files.
             complete = encoded.rfind(b"\xff\xd9", position) >= 0
             mode = _JPEG_MODES.get(channels, f"{channels} channels")
-            return Header("JPEG", height, width, mode, complete, orientation)
+            return Header(
+                "JPEG", height, width, mode, complete, orientation, marker in _PROGRESSIVE
+            )
         if marker == 0xE1 and encoded.startswith(b"Exif\0\0", position + 4):
-            orientation = _exif_orientation(encoded[position + 10 : position + 2 + length])
+            orientation = exif_orientation(encoded[position + 10 : position + 2 + length])
         if marker in (0xFF, 0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # padding, or no segment follows
             position += 1
         else:
@@ -95,12 +106,13 @@ def _jpeg_header(encoded: bytes) -> Header | None:
     return None
 
 
-def _exif_orientation(exif: bytes) -> int:
+def exif_orientation(exif: bytes) -> int:
+    """Return the orientation in EXIF data, 1 to 8; 1 where there is none that can be read."""
     if not exif.startswith((b"II*\0", b"MM\0*")):
         return 1
     try:
-        orientation = _tiff_tags(exif).get(0x112, 1)
-    except struct.error:  # the part ends inside its list of tags
+        orientation = Tags(exif).one(0x112, 1)
+    except (struct.error, OverflowError):  # the part ends inside its list of tags
         return 1
     return orientation if 1 <= orientation <= 8 else 1
 
@@ -131,38 +143,3 @@ def _bmp_header(encoded: bytes) -> Header:
         width, height, _, bits = struct.unpack_from("<iiHH", encoded, 18)
     mode = "palette" if bits <= 8 else "RGBA" if bits == 32 else "RGB"
     return Header("BMP", abs(height), width, mode)  # a negative height means "top row first"
-
-
-def _tiff_header(encoded: bytes) -> Header | None:
-    tags = _tiff_tags(encoded)
-    if 256 not in tags or 257 not in tags:
-        return None
-    bits, photometric, channels = tags.get(258, 1), tags.get(262, 1), tags.get(277, 1)
-    colours = {0: "grey", 1: "grey", 3: "palette", 5: "CMYK"}.get(photometric, "RGB")
-    alpha = channels > {"RGB": 3, "CMYK": 4}.get(colours, 1)
-    mode = colours + (" with alpha" if alpha else "") + (f" {bits}-bit" if bits > 8 else "")
-    mode += " floating-point" if tags.get(339) == 3 else ""
-    # OpenCV multiplies the colours of an 8-bit TIFF by its alpha; alpha is to be dropped.
-    return Header("TIFF", tags[257], tags[256], mode, plain=bits > 8 or not alpha)
-
-
-def _tiff_tags(encoded: bytes) -> dict[int, int]:
-    """Return the first value of every integer tag of the first page (TIFF 6.0, section 2; BigTIFF)."""
-    order = "<" if encoded[:1] == b"I" else ">"
-    big = encoded[2:4] in (b"+\0", b"\0+")
-    (start,) = struct.unpack_from(order + ("Q" if big else "I"), encoded, 8 if big else 4)
-    (count,) = struct.unpack_from(order + ("Q" if big else "H"), encoded, start)
-    entry = struct.Struct(order + ("HHQ" if big else "HHI"))
-    step, first, room = (20, 8, 8) if big else (12, 2, 4)
-    tags = {}
-    for number in range(min(count, 4096)):
-        position = start + first + number * step
-        tag, kind, length = entry.unpack_from(encoded, position)
-        if kind not in _TIFF_TYPES or not length:
-            continue
-        value = position + entry.size
-        if length * struct.calcsize("=" + _TIFF_TYPES[kind]) > room:  # the entry holds an offset
-            (value,) = struct.unpack_from(order + ("Q" if big else "I"), encoded, value)
-        if value < len(encoded):
-            tags[tag] = struct.unpack_from(order + _TIFF_TYPES[kind], encoded, value)[0]
-    return tags

@@ -11,7 +11,7 @@ import numpy as np
 from massrl.config.pretrain import Config
 from massrl.data.source import Source
 from massrl.errors import ImageError, counted
-from massrl.images.decode import decode
+from massrl.images.reading import read_pixels
 from massrl.methods.base import Method
 from massrl.registry import OBJECTIVES, OPTIMIZERS
 from massrl.runs.log import duration
@@ -67,7 +67,7 @@ def _images_are_equal(source: Source) -> bool:
     images: list[np.ndarray] = []
     for index in range(min(_NUM_COMPARED, len(source))):
         try:
-            images.append(decode(source.read(index)))
+            images.append(read_pixels(source, index))
         except ImageError:  # reported during training
             continue
     return len(images) > 1 and all(np.array_equal(image, images[0]) for image in images)

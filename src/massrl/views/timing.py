@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from massrl.errors import DataError, ImageError, counted
 from massrl.images.decode import decode
+from massrl.images.reading import read_image
 from massrl.views.cpu import apply_steps, crops_of, execute
 from massrl.views.image_source import ImageSource
 from massrl.views.plan import Plan
@@ -156,7 +157,7 @@ def _planned(source: ImageSource, maker: ViewMaker, count: int) -> list[_Planned
         if len(images) == count:
             break
         try:
-            encoded = source.read(index)
+            encoded = read_image(source, index)
             pixels, plan = maker.decode_and_plan(encoded, index=index)
         except ImageError:
             continue

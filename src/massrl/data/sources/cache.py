@@ -11,6 +11,7 @@ from massrl.data.source import Source
 from massrl.errors import ImageError
 from massrl.images.decode import decode
 from massrl.images.header import image_size
+from massrl.images.reading import read_image
 
 _MAX_SIDE = 64  # pixels; larger images take more memory than their decoding is worth
 _MAX_BYTES = 2 << 30
@@ -39,7 +40,7 @@ class CachedSource(Source):
 
         def pixels(index: int) -> np.ndarray:
             try:
-                image = source.read(index)
+                image = read_image(source, index)
                 size = image_size(image) if isinstance(image, bytes) else None
                 if isinstance(image, bytes) and size and min(size) >= 4 * view_size:
                     self._encoded[index] = image
@@ -81,7 +82,7 @@ class CachedSource(Source):
 def fits_in_memory(source: Source) -> bool:
     """Return whether a source is worth caching: small images in files, at most 2 GiB decoded."""
     try:
-        if isinstance(source.read(0), np.ndarray):
+        if isinstance(read_image(source, 0), np.ndarray):
             return False  # in memory already, or rendered when read
     except ImageError:
         return False

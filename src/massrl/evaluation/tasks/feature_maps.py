@@ -17,7 +17,7 @@ from massrl.evaluation.embedding import flat_maps, nearest, relative_distance
 from massrl.evaluation.features import evaluation_view, frozen, normalize_images
 from massrl.evaluation.task import Task, TaskResult
 from massrl.files import write_atomically, write_json
-from massrl.images.decode import decode
+from massrl.images.reading import read_pixels
 from massrl.views.layouts import MASSRL_POLICIES, Layout
 from massrl.views.view_maker import ViewMaker
 
@@ -127,7 +127,7 @@ def _subset(source: Source, count: int, *, seed: int) -> np.ndarray:
 
 
 def _pixels(source: Source, index: int) -> np.ndarray:
-    return decode(source.read(index), name=source.describe(index))
+    return read_pixels(source, index)
 
 
 def write_feature_report(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from massrl.errors import ImageError
 from massrl.images.pictures import Pixels
+from massrl.images.reading import read_image
 from massrl.views.image_source import ImageSource
 from massrl.views.plan import Plan
 from massrl.views.view_maker import ViewMaker
@@ -68,7 +69,7 @@ def sheet_rows(
         if len(rows) == count:
             break
         try:
-            encoded = source.read(index)
+            encoded = read_image(source, index)
             pixels, plan = maker.decode_and_plan(encoded, epoch=epoch, index=index)
             whole = pixels.shape[:2] == (plan.height, plan.width)
             image = pixels if whole else maker.load(encoded, index=index)
