@@ -92,8 +92,6 @@ def error_of(act: Callable[[], Any]) -> Exception:
         (raises(OSError(errno.EMFILE, "Too many open files")), TrainingError, "ulimit -n"),
         (raises(MemoryError()), TrainingError, "out of memory"),
         (raises(DataError("the set: it is gone")), DataError, "the set: it is gone"),
-        (raises(TypeError("an operation's fault")), TypeError, "an operation's fault"),
-        (raises(KeyError("fault")), KeyError, "fault"),
     ],
 )
 def test_worker_that_fails_ends_the_loader_in_one_line(
@@ -108,6 +106,29 @@ def test_worker_that_fails_ends_the_loader_in_one_line(
     assert type(error) is kind
     assert message in str(error)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("fault", [TypeError("an operation's fault"), KeyError("fault")])
+def test_fault_of_an_operation_ends_the_loader_in_one_line(
+    fault: Exception, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards ``--data.on_error skip``: a fault of a view is of no image, and would leave out all of them."""
+    monkeypatch.setattr(type(MAKER), "write", lambda *_, **__: raises(fault)())
+    batches = batches_of(SOURCE)
+    with pytest.raises(type(fault), match="fault") as caught:
+        list(batches)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_fault_of_a_source_is_that_of_its_image() -> None:
+    """Guards a run against the reader of one image: whatever it raises, the image is named and left out."""
+    failures = [
+        item for batch in batches_of(Failing(raises(KeyError("fault")))) for item in batch[2]
+    ]
+    own = [reason for _, reason in failures if "KeyError" in reason]
+    assert own
+    assert set(own) == {"cannot be read (KeyError: 'fault')"}
 
 
 def test_image_that_the_machine_cannot_read_is_not_called_broken() -> None:

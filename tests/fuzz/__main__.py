@@ -21,6 +21,7 @@ KINDS = {
     "configs": ("flags, configuration files, mappings", 1_500),
     "annotations": ("COCO's JSON, VOC's XML, YOLO's text, lists, masks, label maps", 2_000),
     "names": ("lists of images and of subsets, names of files", 1_000),
+    "images": ("JPEG, PNG, WebP, GIF, BMP and TIFF of every kind", 6_000),
     "runs": ("files of a run folder: configuration, backbone, `data.json`, a policy", 800),
     "results": ("`results.json` and `metrics.csv`", 600),
     "kernels": ("kernels in C under ASan and UBSan", 20_000),

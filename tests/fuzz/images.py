@@ -18,10 +18,27 @@ from massrl.errors import ImageError
 from massrl.images.decode import decode
 from massrl.images.header import read_header
 from massrl.images.tiff_page import is_tiff, read_page
+from tests.fuzz import case
 
 _RAW = ("bmp", "tiff-raw")  # nothing tells zeros in them from black
 _EXTREMES = (0, 1, 2, 3, 7, 0x7F, 0x80, 0xFF)
 _MAX_PIXELS = 4_000_000  # enough to reach every limit, and quick
+
+
+class Cases(case.Cases):
+    """See ``tests.fuzz.case.Cases``."""
+
+    def run(self, generator: np.random.Generator) -> None:
+        """Decode one damaged image."""
+        kinds = list(seed_images().items())
+        kind, data = kinds[generator.integers(len(kinds))]
+        _, data = _mutated(kind, data, random.Random(int(generator.integers(1 << 62))))
+        try:
+            outcome = check_image(data)
+        except AssertionError as error:
+            raise case.FaultError(f"{kind}: {error}") from error
+        if outcome == "refused":
+            decode(data, max_pixels=_MAX_PIXELS)
 
 
 def check_image(data: bytes) -> str:
@@ -74,17 +91,21 @@ def _is_truly_black(data: bytes) -> bool:
 def mutated_images(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
     """Yield names and contents of damaged files, the same ones for the same seed; every format in turn."""
     kinds = list(seed_images().items())
-    names = list(_MUTATIONS)
     for number in range(count):
-        draw = random.Random(f"{seed}/{number}")
         kind, data = kinds[number % len(kinds)]
-        allowed = [name for name in names if not (kind.startswith(_RAW) and "zero" in name)]
-        chosen = [draw.choice(allowed) for _ in range(draw.choice((1, 1, 2, 3)))]
-        for name in chosen:
-            data = _MUTATIONS[name](data, draw)
-        if kind.startswith("png") and draw.random() < 0.7:
-            data = _with_checksums(data)
-        yield f"{number}-{kind}-{'+'.join(chosen)}", data
+        names, data = _mutated(kind, data, random.Random(f"{seed}/{number}"))
+        yield f"{number}-{kind}-{names}", data
+
+
+def _mutated(kind: str, data: bytes, draw: random.Random) -> tuple[str, bytes]:
+    """Damage a file in one to three ways; return their names too."""
+    allowed = [name for name in _MUTATIONS if not (kind.startswith(_RAW) and "zero" in name)]
+    chosen = [draw.choice(allowed) for _ in range(draw.choice((1, 1, 2, 3)))]
+    for name in chosen:
+        data = _MUTATIONS[name](data, draw)
+    if kind.startswith("png") and draw.random() < 0.7:
+        data = _with_checksums(data)
+    return "+".join(chosen), data
 
 
 @cache

@@ -18,6 +18,7 @@ SHORT = {
     "configs": 40,
     "annotations": 40,
     "names": 20,
+    "images": 400,
     "runs": 12,
     "results": 8,
     "kernels": 400,

@@ -90,8 +90,11 @@ def decode(
         return _decode(encoded, header, name=name, max_pixels=max_pixels, reduction=reduction)
     except ImageError:
         raise
-    except Exception as error:  # of any decoder, MemoryError too
-        raise ImageError(name, unexpected(error)) from error
+    except Exception as error:  # of any decoder
+        reason = unexpected(error)
+    raise ImageError(
+        name, reason
+    )  # out of its context: no memory is for this image, not for the run
 
 
 def unexpected(error: Exception) -> str:

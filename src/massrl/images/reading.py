@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from massrl.errors import ImageError
+from massrl.errors import ImageError, MassrlError
 from massrl.images.decode import decode, unexpected
 
 Image = bytes | NDArray[np.uint8]
@@ -33,7 +33,7 @@ def read_image(source: Images, index: int) -> Image:
     """
     try:
         return source.read(index)
-    except ImageError:
+    except MassrlError:  # its own, or one of the whole set
         raise
     except Exception as error:
         raise ImageError(source.describe(index), unexpected(error)) from error
