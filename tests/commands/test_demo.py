@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,9 @@ def test_results_report_and_sheet_are_written_again_and_again(
 ) -> None:
     """Guards the names that others rely on, and a second demonstration in the same folder."""
     for _ in range(2):
-        folder = run_demo(DemoConfig(out=str(tmp_path / "demo")), console=Console(width=200))
+        folder = run_demo(
+            DemoConfig(out=str(tmp_path / "demo"), seconds=5.0), console=Console(width=200)
+        )
     said = capsys.readouterr().out
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     for task in ("knn", "linear"):
@@ -54,6 +58,15 @@ def test_results_report_and_sheet_are_written_again_and_again(
     assert results["steps"] == {"massrl": 2, "byol": 2}
     assert {"seconds", "training_seconds", "software", "hardware", "commit"} <= set(results)
     page = (folder / "report.html").read_text(encoding="utf-8")
+    logged = (folder / "byol" / "log.txt").read_text(encoding="utf-8")
+    remarks = results["remarks"]
+    assert any(
+        "MASSRL made 2 steps; its figures say something from about 700 on" in one for one in remarks
+    )
+    for remark in remarks:
+        assert remark in said
+        assert remark in html.unescape(page)
+        assert remark in logged
     for words in (
         "k-NN, random init",
         "Nearest neighbours, MASSRL",
@@ -111,3 +124,47 @@ def test_duration_must_be_a_second_or_more() -> None:
     """Guards a demonstration without a single step."""
     with pytest.raises(ConfigError, match="--seconds is 0.5"):
         DemoConfig(seconds=0.5)
+
+
+@pytest.mark.parametrize(
+    ("step", "seconds", "said"),
+    [
+        (0.06, 90.0, "90 s|1 min 30 s each"),
+        (0.1, 90.0, "1 min 30 s each"),
+        (0.3, 231.0, "3 min 51 s each"),  # 1.1 × 700 × 0.3
+        (2.0, 1540.0, "25 min 40 s each"),
+    ],
+)
+def test_demonstration_is_planned_for_steps_that_say_something(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    step: float,
+    seconds: float,
+    said: str,
+) -> None:
+    """Guards slow machines: a fifth of the speed gave 310 steps, and figures that convince nobody.
+
+    The kind: how long it takes is said before it starts, and a duration that the user sets is kept.
+    """
+
+    class Planned(Exception):  # noqa: N818 (not an error)
+        pass
+
+    asked: list[float] = []
+
+    def stop(name: str, config: DemoConfig, folder: Path, **options: Any) -> PretrainResult:
+        asked.append(options["seconds"])
+        raise Planned
+
+    monkeypatch.setattr(demo, "_pretrain", stop)
+    monkeypatch.setattr("massrl.train.timing.time_steps", lambda *_, at_most: [step, step, step])
+    for given in (None, 7.0):
+        with pytest.raises(Planned):
+            run_demo(
+                DemoConfig(out=str(tmp_path / "demo"), seconds=given), console=Console(width=200)
+            )
+    assert asked == pytest.approx([seconds, 7.0])
+    shown = capsys.readouterr().out
+    assert re.search(said, shown)
+    assert (f"a step takes {step:.2f} s" in shown) == (seconds > 90)

@@ -36,6 +36,7 @@ _WARMUP = 3  # first steps, which are slower
 _MEASURED_STEPS = 20
 _PEAK_SIDE = 2048  # of the matrices whose product measures the machine's peak
 _BUDGET_SHARE = 0.04  # of a time budget, spent on estimating its steps
+_ENDLESS = 100_000  # steps, of a run that is stopped earlier
 _ESTIMATE_WARMUP = 2  # first steps, which are slower
 
 
@@ -209,17 +210,32 @@ def cost_of_steps(requested: Config) -> StepCost:
         raise ConfigError(
             "a step is measured on one device: use --train.devices 1 and the --data.batch_size of one device"
         )
+    count = requested.train.max_steps or _MEASURED_STEPS
+    step, loader = _prepare(requested, max_steps=_WARMUP + count)
+    return measure_steps(step, loader, count=count)
+
+
+def seconds_per_step(requested: Config, *, at_most: float) -> float:
+    """Measure the mean seconds of a step of a configuration, without starting a run.
+
+    Args:
+        requested: of one device.
+        at_most: seconds to measure for; three steps are measured at least.
+    """
+    step, loader = _prepare(requested, max_steps=_ENDLESS)
+    return statistics.fmean(time_steps(step, loader, at_most=at_most))
+
+
+def _prepare(requested: Config, *, max_steps: int) -> tuple[TrainingStep, Iterable[ViewBatch]]:
+    """Return the networks and the batches of a configuration with this many steps."""
     source = training_source(requested.data)
-    resolved, _ = resolve_config(requested, source, detect_hardware(requested.train.accelerator))
-    steps = resolved.train.max_steps if requested.train.max_steps else None
-    count = steps or _MEASURED_STEPS
-    config = replace(resolved, train=replace(resolved.train, max_steps=_WARMUP + count))
+    config, _ = resolve_config(requested, source, detect_hardware(requested.train.accelerator))
+    config = replace(config, train=replace(config.train, max_steps=max_steps))
     source, maker = cache_in_memory(source, config), make_run_views(config)
     method = make_method(config, maker.layout)
     prepare_networks(method, config, World())
-    step = _make_step(config, method, source, maker)
     loader = make_loader(config, source, maker, start_step=0, world=World())
-    return measure_steps(step, loader, count=count)
+    return _make_step(config, method, source, maker), loader
 
 
 def _make_step(config: Config, method: Method, source: Source, maker: ViewMaker) -> TrainingStep:
@@ -251,12 +267,12 @@ def estimate_max_steps(
     """
     budget = config.train.time_budget
     assert budget is not None
-    endless = replace(config, train=replace(config.train, max_steps=100_000))
+    endless = replace(config, train=replace(config.train, max_steps=_ENDLESS))
     step = _make_step(endless, copy.deepcopy(method), source, maker)
     loader = make_loader(endless, source, maker, start_step=0, world=world)
     with alone():
         times = time_steps(step, loader, at_most=min(30.0, _BUDGET_SHARE * budget))
-    seconds = sum(times) / len(times)
+    seconds = statistics.fmean(times)
     steps = max(1, round(budget / seconds))
     logger.info(
         "--train.max_steps %d: %d steps took %.3f s each, and the budget is %.0f s",

@@ -1,0 +1,46 @@
+"""The page of ``massrl demo``: what is said of figures that need an explanation."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from massrl.commands.demo_page import CONVINCING_STEPS, DemoResults, remarks
+
+
+def results(steps: int, **acc1: tuple[float, float]) -> DemoResults:
+    """Results of two runs of so many steps in 100 seconds, with k-NN and linear accuracy in percent."""
+    networks: Any = {
+        name: SimpleNamespace(metrics={"knn": {"acc1": knn}, "linear": {"acc1": linear}})
+        for name, (knn, linear) in acc1.items()
+    }
+    run: Any = SimpleNamespace(session=SimpleNamespace(step=steps, seconds=100.0))
+    return DemoResults(networks, massrl=run, byol=run, seconds=300.0)
+
+
+def test_figures_above_random_init_need_no_remark() -> None:
+    """Guards against a page full of warnings."""
+    good = results(1440, random_init=(36.5, 27.3), byol=(37.0, 48.4), massrl=(81.8, 90.8))
+    assert remarks(good) == []
+
+
+def test_each_figure_below_random_init_is_explained() -> None:
+    """Guards a reader who meets "25.3" beside "36.5" of a network that has learned nothing."""
+    below = results(1440, random_init=(36.5, 27.3), byol=(25.3, 48.4), massrl=(81.8, 20.0))
+    lines = remarks(below)
+    assert len(lines) == 2
+    massrl, byol = lines
+    assert massrl.startswith("MASSRL, linear probe: 20.0 is below the 27.3 of random init")
+    assert byol.startswith("BYOL, k-NN: 25.3 is below the 36.5 of random init after 1,440 steps.")
+    assert "needs far longer" in byol
+
+
+@pytest.mark.parametrize("steps", [1, 310, CONVINCING_STEPS - 1])
+def test_run_that_is_too_short_is_told_how_long_to_take(steps: int) -> None:
+    """Guards the advice: seconds for the missing steps at the speed of the run, rounded up."""
+    short = results(steps, random_init=(36.5, 27.3), byol=(40.0, 48.4), massrl=(50.1, 60.0))
+    (line,) = remarks(short)
+    advised = int(line.rpartition("--seconds ")[2].split()[0])
+    assert CONVINCING_STEPS <= advised * steps / 100 < CONVINCING_STEPS + steps / 100
