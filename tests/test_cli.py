@@ -323,3 +323,29 @@ def test_signal_before_a_time_limit_is_blocked_in_a_slurm_job_alone(
         assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == {*before, signal.SIGUSR1}
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_what_the_system_or_the_users_code_raises_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Guards "unexpected …Error" for what a user can mend; a fault of massrl keeps it, and exit code 1."""
+
+    def raising(error: Exception) -> Any:
+        def command(words: list[str]) -> int:
+            raise error
+
+        return command
+
+    told = "[Errno 2] No such file or directory: 'a b.txt'"
+    for error, code, line in (
+        (FileNotFoundError(2, "No such file or directory", "a b.txt"), 2, "a b.txt: No such file"),
+        (MemoryError(), 2, "there is too little memory"),
+        (ValueError("embedded null byte"), 2, "a path has a null character"),
+        (KeyError("x"), 2, "your own code, "),  # of this file, which is no part of massrl
+    ):
+        monkeypatch.setattr("massrl.cli._load", lambda _, error=error: raising(error))
+        assert main(["recipes"]) == code
+        shown = capsys.readouterr().err
+        assert shown.startswith(f"massrl: {line}")
+        assert shown.count("\n") == 1
+        assert told not in shown

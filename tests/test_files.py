@@ -10,8 +10,8 @@ from typing import IO, Any
 import pytest
 import torch
 
-from massrl.errors import TrainingError
-from massrl.files import cache_folder, write_atomically, write_json, write_text
+from massrl.errors import CheckpointError, TrainingError
+from massrl.files import cache_folder, read_json, write_atomically, write_json, write_text
 
 
 class FullDisk(io.RawIOBase):
@@ -98,3 +98,38 @@ def test_cache_folder_is_the_users_unless_another_is_set(
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache_folder("features") == tmp_path / "home" / ".cache" / "massrl" / "features"
     assert not (tmp_path / "home").exists()
+
+
+KEYS = {"step": int, "name": str}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xb0\xff",
+        b"{",
+        b"[]",
+        b"null",
+        b"7",
+        b"{}",
+        b'{"step": "1", "name": "a"}',
+        b"[" * 9999,
+    ],
+)
+def test_file_of_a_run_that_is_damaged_is_named_in_one_line(tmp_path: Path, content: bytes) -> None:
+    """Guards "unexpected JSONDecodeError". The kind: no text, no JSON, no mapping, keys, types, nesting."""
+    path = tmp_path / "data.json"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"data\.json is damaged: step, name are wanted"):
+        read_json(path, KEYS)
+
+
+def test_file_of_a_run_is_read_or_the_system_says_why_not(tmp_path: Path) -> None:
+    """Guards folders in place of files, and files that are gone."""
+    write_json(tmp_path / "data.json", {"step": 3, "name": "a", "more": None})
+    assert read_json(tmp_path / "data.json", KEYS) == {"step": 3, "name": "a", "more": None}
+    with pytest.raises(CheckpointError, match="cannot be read: Is a directory"):
+        read_json(tmp_path, KEYS)
+    with pytest.raises(CheckpointError, match="cannot be read: No such file"):
+        read_json(tmp_path / "gone.json", KEYS)

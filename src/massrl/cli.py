@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from massrl.commands import COMMANDS, Command
 from massrl.commands.arguments import refuse
-from massrl.errors import ConfigError, MassrlError, TrainingError, suggest
+from massrl.errors import ConfigError, MassrlError, TrainingError, suggest, users_fault
 
 _PROG = "massrl"
 
@@ -50,6 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
+        fault = users_fault(error)
+        if fault is not None:
+            print(f"{_PROG}: {fault} (--debug shows where)", file=sys.stderr)
+            return 2
         print(
             f"{_PROG}: unexpected {type(error).__name__}: {' '.join(str(error).split())} "
             f"(--debug shows where)",

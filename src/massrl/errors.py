@@ -153,6 +153,8 @@ def users_fault(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.strerror:
         files = " and ".join(str(file) for file in (error.filename, error.filename2) if file)
         return f"{files}: {error.strerror}" if files else f"{error.strerror} ({kind})"
+    if isinstance(error, ValueError) and "null byte" in text:  # the system's names have none
+        return "a path has a null character in it"
     where = raised_in(error)
     return f"your own code, {where}, raised {kind}: {text}" if where else None
 

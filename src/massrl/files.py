@@ -6,11 +6,11 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from massrl.errors import TrainingError
+from massrl.errors import CheckpointError, TrainingError
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -52,6 +52,28 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file atomically, indented."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, keys: Mapping[str, type]) -> dict[str, Any]:
+    """Read a JSON file of a run.
+
+    Args:
+        path: the file.
+        keys: what it must have, with the type of each.
+
+    Raises:
+        CheckpointError: if it cannot be read, or is damaged.
+    """
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        whole = all(isinstance(content[key], kind) for key, kind in keys.items())
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise CheckpointError(f"{path} is damaged: {', '.join(keys)} are wanted in it, as JSON")
+    return content
 
 
 def cache_folder(kind: str) -> Path:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tests.train.conftest import run
 from tests.weights.conftest import trained
 
 import massrl
 from massrl.cli import main
 from massrl.commands.export import ExportConfig, export_backbone
-from massrl.errors import ConfigError
+from massrl.errors import CheckpointError, ConfigError
 from massrl.registry import FORMATS
 from massrl.weights import load
 from massrl.weights.load import load_backbone
@@ -93,3 +94,28 @@ def test_command_prints_the_file_and_the_card(
     ]
     assert main(["export"]) == 2
     assert "is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("config.yaml", "{}", "config.yaml is damaged: it has not every value of a run"),
+        ("data.json", "{}", "data.json is damaged: name, num_images, fingerprint are wanted"),
+        ("results.json", "null", "damaged results.json: massrl evaluate writes it anew"),
+        ("results.json", '{"backbone": 3}', "damaged results.json"),
+    ],
+)
+def test_damaged_file_of_a_run_is_named_before_anything_is_written(
+    completed: Path, name: str, content: str, told: str
+) -> None:
+    """Guards "unexpected TypeError" after the weights were written, and a card that is not."""
+    (completed / name).write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=told):
+        export_backbone({"backbone": str(completed)})
+    assert not list(completed.glob("backbone-safetensors.*"))
+
+
+@pytest.fixture
+def completed(tmp_path: Path) -> Path:
+    """A complete run of one step."""
+    return run(tmp_path / "run", train={"max_steps": 1}).folder

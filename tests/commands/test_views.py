@@ -167,6 +167,11 @@ def test_replay_of_a_step_that_was_not_made_is_refused(tmp_path: Path) -> None:
         draw_views({"replay": str(folder), "step": 4, "out": out})
     with pytest.raises(ConfigError, match="--epoch is 1, but the run has reached epoch 0"):
         draw_views({"replay": str(folder), "epoch": 1, "out": out})
+    (folder / "non_finite.json").write_text("[]", encoding="utf-8")
+    for name in ("non_finite.json", "data.json"):
+        (folder / name).write_text("[]", encoding="utf-8")
+        with pytest.raises(CheckpointError, match=f"{name} is damaged"):
+            draw_views({"replay": str(folder), "step": 3, "out": out})
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.webp", "a.txt", "a"])

@@ -47,6 +47,24 @@ def test_validation_images_without_labels_are_refused_where_they_were_asked_for(
         validation_source(data)
 
 
+def test_images_of_one_class_are_not_said_to_have_no_labels(tmp_path: Path) -> None:
+    """Guards a user who looks for labels that are there.
+
+    The kind: a folder of one class as training images, as test images, by a prefix, and in a list.
+    """
+    one, two = photos(tmp_path / "one", "cats"), photos(tmp_path / "two", "cats", "dogs")
+    listed = tmp_path / "list.txt"
+    listed.write_text("".join(f"one/cats/{number}.png\tcats\n" for number in range(5)))
+    told = r"has one class only, 'cats', and two or more are needed to evaluate on"
+    for train in (str(one), f"labelled:{one}", str(listed)):
+        with pytest.raises(DataError, match=f"{told}.*--data.train"):
+            labelled_images(EvaluationDataConfig(train=train), None)
+    with pytest.raises(DataError, match=f"{told}.*--data.val"):
+        labelled_images(EvaluationDataConfig(train=str(two), val=str(one)), None)
+    with pytest.raises(DataError, match="has no labels to evaluate on"):
+        labelled_images(EvaluationDataConfig(train=f"unlabelled:{two}"), None)
+
+
 def test_divided_folder_is_evaluated_on_its_own_part(tmp_path: Path) -> None:
     """Guards against holding out of train/ while val/ is beside it."""
     photos(tmp_path / "split" / "train", "a", "b")

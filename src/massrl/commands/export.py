@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from massrl.commands.arguments import first
 from massrl.commands.evaluate import results_path
@@ -13,8 +12,11 @@ from massrl.config.checks import raise_faults
 from massrl.config.evaluation import EvaluateConfig
 from massrl.config.fields import field_faults, option
 from massrl.config.parser import make
-from massrl.errors import ConfigError
+from massrl.errors import CheckpointError, ConfigError
 from massrl.registry import FORMATS
+
+if TYPE_CHECKING:
+    from massrl.runs.folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +47,6 @@ def export_backbone(config: ExportConfig | dict[str, Any]) -> tuple[Path, Path]:
     Raises:
         MassrlError: if the format cannot hold the network, or the backbone cannot be loaded.
     """
-    from massrl.config.files import load_config
     from massrl.files import write_text
     from massrl.report.model_card import Card, card_text, stored_metrics
     from massrl.runs.folder import RunFolder
@@ -58,18 +59,18 @@ def export_backbone(config: ExportConfig | dict[str, Any]) -> tuple[Path, Path]:
     out = Path(options.out).expanduser() if options.out else _default_path(options, kind.suffix)
     if out.suffix != kind.suffix:
         raise ConfigError(f"--out is {out}, but a name that ends in {kind.suffix} is wanted")
-    write_backbone(out, network, about=network.about, name=options.format)
-    run = RunFolder(options.backbone) if Path(options.backbone).is_dir() else None
+    is_run = Path(options.backbone).is_dir()
+    of_run = _of_run(RunFolder(options.backbone)) if is_run else {"config": None, "data": None}
     results = results_path(options.backbone, EvaluateConfig())
     tasks, software = stored_metrics(results.parent, network)
+    write_backbone(out, network, about=network.about, name=options.format)
     card = Card(
         file=out.name,
         format=options.format,
         about=network.about,
         num_parameters=sum(item.numel() for item in network.parameters()),
         program=kind.program(network.about, out.name),
-        config=load_config(run.config).to_dict() if run is not None else None,
-        data=_read_json(run.data) if run is not None else None,
+        **of_run,
         tasks=tasks,
         software=software,
     )
@@ -90,8 +91,17 @@ def _default_path(options: ExportConfig, suffix: str) -> Path:
     return folder / f"{name}-{options.format}{suffix}"
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+def _of_run(run: RunFolder) -> dict[str, Any]:
+    """Return what a card tells of a run: its configuration and its images."""
+    from massrl.config.files import load_config
+    from massrl.files import read_json
+
+    config = load_config(run.config)
+    if config.data.batch_size is None or config.train.max_steps is None:
+        raise CheckpointError(f"{run.config} is damaged: it has not every value of a run")
+    keys = {"name": str, "num_images": int, "fingerprint": str}
+    data = read_json(run.data, keys) if run.data.exists() else None
+    return {"config": config.to_dict(), "data": data}
 
 
 def run_export(words: list[str]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,23 +151,25 @@ def _replayed_rows(config: SheetConfig) -> tuple[list[SheetRow], str]:
 def _images_of_run(config: SheetConfig, run: Config, *, folder: RunFolder) -> Source:
     """Open the images that a run was trained on, which may have been moved since."""
     from massrl.data.build import training_source
+    from massrl.files import read_json
 
     train, root = config.images or run.data.train, config.root or run.data.root
     source = training_source(replace(run.data, train=train, root=root))
-    saved = json.loads(folder.data.read_text(encoding="utf-8")) if folder.data.is_file() else {}
-    if saved.get("fingerprint", source.fingerprint()) != source.fingerprint():
+    saved = read_json(folder.data, {"fingerprint": str}) if folder.data.exists() else None
+    if saved is not None and saved["fingerprint"] != source.fingerprint():
         raise CheckpointError(f"{folder.path} was not trained on {source.name}: other images")
     return source
 
 
 def _check_was_reached(config: SheetConfig, folder: RunFolder, *, per_epoch: int) -> None:
     """Refuse a step or an epoch that the run has not reached."""
+    from massrl.files import read_json
     from massrl.runs.metrics import read_metrics
 
     rows = read_metrics(folder.metrics)
     last = int(rows[-1]["step"]) if rows else -1
     if folder.non_finite.is_file():  # the step whose loss was not finite can be shown too
-        last = max(last, int(json.loads(folder.non_finite.read_text(encoding="utf-8"))["step"]))
+        last = max(last, read_json(folder.non_finite, {"step": int})["step"])
     if config.step is not None and config.step > last:
         made = f"has made steps 0 to {last}" if last >= 0 else "has made no step yet"
         raise ConfigError(f"--step is {config.step}, but the run {made}")

@@ -49,9 +49,12 @@ class Source(ABC):
         labels: int64 ``(n,)``, class index of each image; None when unlabelled.
         normalization: constants of the set.
         ignored_names: files beside the images that are not read, as they are no images.
+        only_class: the one sub-folder that all images lie in, which is no label for them; ``None`` in
+            all other cases.
     """
 
     name: str
+    only_class: str | None = None
     class_names: tuple[str, ...] = ()
     labels: np.ndarray | None = None
     normalization: Normalization = IMAGENET_NORMALIZATION
@@ -163,6 +166,23 @@ def whole(source: Source) -> Source:
     while isinstance(source, Subset):
         source = source.source
     return source
+
+
+def unlabelled(source: Source, flag: str) -> str:
+    """Return in words why a source cannot be evaluated on: no labels, or one class only.
+
+    Args:
+        source: the images.
+        flag: that sets them.
+    """
+    classes = source.class_names or tuple(filter(None, [whole(source).only_class]))
+    wanted = "a folder with one sub-folder per class, or the name of a data set, is wanted"
+    if len(classes) == 1:
+        return (
+            f"{source.name} has one class only, {classes[0]!r}, and two or more are needed to evaluate on: "
+            f"{wanted} ({flag})"
+        )
+    return f"{source.name} has no labels to evaluate on: {wanted} ({flag})"
 
 
 def remap_classes(source: Source, class_names: tuple[str, ...]) -> Source:

@@ -25,7 +25,7 @@ from massrl.data.catalogue import (
 )
 from massrl.data.check import drop_broken
 from massrl.data.overlap import check_disjoint, warn_of_same_contents
-from massrl.data.source import Source, Subset, remap_classes
+from massrl.data.source import Source, Subset, remap_classes, unlabelled
 from massrl.data.splits import balanced_subset, holdout
 from massrl.errors import DataError, ImageError, counted
 
@@ -64,10 +64,7 @@ def validation_source(data: DataConfig) -> Source | None:
         return None
     source = open_source(spec, split="val", root=data.root, download=data.download)
     if source.labels is None and data.val is not None:
-        raise DataError(
-            f"{source.name} has no labels to evaluate on: a folder with one sub-folder per class, or the "
-            f"name of a data set, is wanted (--data.val)"
-        )
+        raise DataError(unlabelled(source, "--data.val"))
     return source if source.labels is not None else None
 
 
@@ -97,8 +94,7 @@ def labelled_images(data: EvaluationDataConfig, run: Config | None) -> Evaluatio
         return EvaluationData(train, align_labels(train, test))
     if train.labels is None:
         raise DataError(
-            f"{train.name} has no labels, and no --data.val is given: a labelled folder or "
-            f"the name of a data set is wanted (--data.train, --data.val)"
+            unlabelled(train, "--data.train; with test images of their own, --data.val too")
         )
     logger.warning(
         "no --data.val: a fifth of %s is held out as test images; the backbone may have been "
@@ -261,10 +257,9 @@ def align_labels(train: Source, test: Source) -> Source:
     """
     for source, flag in ((train, "--data.train"), (test, "--data.val")):
         if source.labels is None:
-            raise DataError(
-                f"{source.name} has no labels to evaluate on: a folder with one sub-folder per class, "
-                f"or the name of a data set, is wanted ({flag})"
-            )
+            raise DataError(unlabelled(source, flag))
+    if len(train.class_names) < 2:
+        raise DataError(unlabelled(train, "--data.train"))
     unknown = sorted(set(test.class_names) - set(train.class_names))
     if unknown:
         raise DataError(

@@ -14,7 +14,7 @@ from massrl.models.features import cause_of, features_fault
 from massrl.models.timm_networks import PREFIX, build_timm, is_timm, patch_layer, timm_patch
 
 _STEP = 8  # pixels, between sides that are tried where there are no patches
-_TRIED = 12  # sides in each direction
+_TRIED = 24  # sides in each direction
 _NUM_IMAGES = 2
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from massrl.errors import counted
+from massrl.errors import CheckpointError, counted
 from massrl.evaluation.feature_cache import network_fingerprint
 from massrl.evaluation.results import (
     headline_keys,
@@ -58,11 +58,21 @@ def stored_metrics(folder: Path, network: nn.Module) -> tuple[TaskMetrics, dict[
     Args:
         folder: where the results of the backbone are, if there are any.
         network: the module of ``load_backbone``.
+
+    Raises:
+        CheckpointError: if the results are damaged.
     """
     try:
-        results = read_results(folder)
+        return _metrics_of(read_results(folder), network)
     except FileNotFoundError:
         return {}, {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(
+            f"{folder} has a damaged results.json: massrl evaluate writes it anew"
+        ) from None
+
+
+def _metrics_of(results: dict[str, Any], network: nn.Module) -> tuple[TaskMetrics, dict[str, str]]:
     about: Any = network.about
     if not same_weights(results.get("backbone", {}), network_fingerprint(network), about):
         return {}, {}

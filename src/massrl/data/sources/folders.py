@@ -191,7 +191,9 @@ def _open_folder(directory: Path, *, split: str, labelled: bool | None, flag: st
     if labelled is None:
         labelled = split != "unlabelled" and depths == {1} and len(classes) >= 2
     if not labelled:
-        return FileSource(name, part, names=names, ignored_names=ignored)
+        source = FileSource(name, part, names=names, ignored_names=ignored)
+        source.only_class = classes[0] if depths == {1} and len(classes) == 1 else None
+        return source
     if 0 in depths:
         loose = next(item for item in names if "/" not in item)
         raise DataError(
