@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -42,6 +43,8 @@ class Cases(case.Cases):
         self.files = {name: (self.run_folder / name).read_bytes() for name in names}
         self.photos = small_photos(folder / "photos", "a", count=1)
         self.source = open_source("shapes(count=64,size=32)")
+        for name in ("timm", "torchvision"):  # which a name of a backbone may import
+            importlib.import_module(name)
         for name in names:
             self._use(name)
 

@@ -68,10 +68,17 @@ def test_safetensors_of_another_maker_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"stem": None}, {"size": "32"}, {"mean": 0.5}, {"seed": 1.5}, {"backbone": 18}]
+    "wrong",
+    [
+        *({"stem": None}, {"size": "32"}, {"mean": 0.5}, {"seed": 1.5}, {"backbone": 18}),
+        *({"size": 0}, {"size": 1 << 40}, {"seed": 1 << 70}, {"mean": [0.5]}),
+        *({"std": [0.1, 0.2, "0.3"]}, {"std": [0.1, 0.2, float("nan")]}),
+    ],
 )
-def test_description_of_another_type_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
-    """Guards against a TypeError deep within a network for a damaged description."""
+def test_description_of_another_type_or_range_is_refused(
+    tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    """Guards against an error of torch's own, deep within a network, for a damaged description."""
     path = tmp_path / "backbone.safetensors"
     save_backbone(path, {"a": torch.zeros(2)}, about={**ABOUT, **wrong})
     for read in (load_backbone_file, backbone_about):

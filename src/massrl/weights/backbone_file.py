@@ -7,6 +7,7 @@ images, pixels), ``mean`` and ``std`` (normalisation), ``seed``, and where the w
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from massrl.files import write_atomically
 
 _METADATA_KEY = "massrl"
 _REQUIRED = {"backbone": str, "stem": str, "size": int, "mean": list, "std": list, "seed": int}
+_MAX_SIDE = 1 << 16  # pixels
 
 
 def save_backbone(path: Path, state: Mapping[str, Tensor], *, about: Mapping[str, Any]) -> None:
@@ -87,8 +89,17 @@ def _parse_about(text: str, path: Path) -> dict[str, Any]:
     try:
         about = json.loads(text)
         valid = all(isinstance(about[name], kind) for name, kind in _REQUIRED.items())
-    except (ValueError, KeyError, TypeError):
+        valid = valid and _are_constants(about["mean"]) and _are_constants(about["std"])
+        valid = valid and 0 < about["size"] <= _MAX_SIDE and abs(about["seed"]) < 1 << 63
+    except (ValueError, KeyError, TypeError, RecursionError):
         valid = False
     if not valid:
         raise CheckpointError(f"{path} does not say how to build its backbone: it is damaged")
     return dict(about)
+
+
+def _are_constants(values: list[Any]) -> bool:
+    """Return whether a list is one finite number for each channel."""
+    return len(values) == 3 and all(
+        type(value) in (int, float) and abs(value) < math.inf for value in values
+    )

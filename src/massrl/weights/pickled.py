@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from massrl.errors import CheckpointError
 
-_MAX_OPCODES = 10_000_000  # bounds time and memory; a checkpoint has some 10 for each tensor
+_MAX_OPCODES = 3_000_000  # bounds time and memory; a checkpoint has some 10 for each tensor
 _MAX_NAME = 1_000  # bytes of a module's or a class's name
 _SMALL = 4_096  # bytes that are asked for without looking at how many the file has
 CUT = "it ends in the middle of its content"
