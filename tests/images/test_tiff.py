@@ -427,9 +427,9 @@ def test_scans_of_text_in_ccitt_group_4_are_read(photometric, rows, encode):
 def test_damaged_ccitt_group_4_is_refused(encode):
     """Guards rows left white: neither libtiff nor imagecodecs says that they were not decoded.
 
-    Every single bit is turned: the pixels are the right ones, or there is an error.
+    Every third bit is turned. A few of such files are what another picture is encoded as.
     """
-    picture, encoded = ccitt(encode)
+    _, encoded = ccitt(encode)
     page = tifffile.TiffFile(io.BytesIO(encoded)).pages.first
     start, length = page.dataoffsets[0], page.databytecounts[0]
     errors = 0
@@ -441,8 +441,10 @@ def test_damaged_ccitt_group_4_is_refused(encode):
         except ImageError:
             errors += 1
         else:
-            assert decoded.max() == 255
-            assert abs(int((decoded[..., 0] > 0).sum()) - int(picture.sum())) < 400
+            again = encode(Image.fromarray(decoded[..., 0] > 0), "TIFF", compression="group4")
+            strip = tifffile.TiffFile(io.BytesIO(again)).pages.first
+            data = again[strip.dataoffsets[0] :][: strip.databytecounts[0]]
+            assert broken[start:][:length].rstrip(b"\0") == data.rstrip(b"\0")
     assert errors > 0.9 * 8 * length / 3
 
 

@@ -140,10 +140,11 @@ class TiffPage(NamedTuple):
 
     def describe_refusal(self) -> str:
         """Say what the picture is, and what is accepted."""
+        colours = "of no named colours" if self.colours.endswith("bands") else self.colours
         bits = "+".join(map(str, sorted(set(self.bits))))
         return (
             f"TIFF of {self.samples} {'band' if self.samples == 1 else 'bands'} of {bits}-bit "
-            f"{self._format} samples ({self.colours}, {self._compression}); {_ACCEPTED}"
+            f"{self._format} samples ({colours}, {self._compression}); {_ACCEPTED}"
         )
 
     @property
