@@ -19,12 +19,13 @@ RESULTS = ROOT / "benchmarks" / "results" / "fuzz.md"
 KINDS = {
     "checkpoints": ("checkpoints: pickles, archives, safetensors", 12_000),
     "configs": ("flags, configuration files, mappings", 1_500),
+    "shards": ("packed images and their index", 1_000),
     "annotations": ("COCO's JSON, VOC's XML, YOLO's text, lists, masks, label maps", 2_000),
     "names": ("lists of images and of subsets, names of files", 1_000),
     "images": ("JPEG, PNG, WebP, GIF, BMP and TIFF of every kind", 6_000),
     "runs": ("files of a run folder: configuration, backbone, `data.json`, a policy", 800),
     "results": ("`results.json` and `metrics.csv`", 600),
-    "kernels": ("kernels in C under ASan and UBSan", 20_000),
+    "kernels": ("kernels, codecs and random streams in C under ASan and UBSan", 20_000),
 }
 """What each kind is, and how many cases it has."""
 

@@ -57,6 +57,7 @@ def sanitized_environment(folder: Path) -> dict[str, str] | str:
     sources = {
         "kernels": sorted((ROOT / "csrc" / "kernels").glob("*.c")),
         "stream": [ROOT / "csrc" / "stream.c"],
+        "codecs": [ROOT / "csrc" / "codecs.c"],
     }
     for name, files in sources.items():
         options = [
@@ -94,14 +95,17 @@ class Cases(case.Cases):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.kernels, self.stream = load("kernels"), load("stream")
+        self.kernels, self.stream, self.codecs = map(load, ("kernels", "stream", "codecs"))
         self.names = [name for name in dir(self.kernels) if not name.startswith("_")]
 
     def run(self, generator: np.random.Generator) -> None:
-        """Call a kernel, or a stream of random numbers, with arguments that are mostly right."""
+        """Call a kernel, a codec or a stream of random numbers with arguments that are mostly right."""
+        chosen = generator.integers(0, 10)
         try:
-            if generator.integers(0, 10) == 0:
+            if chosen == 0:
                 self._draw(generator)
+            elif chosen < 3:
+                self._decode(generator)
             else:
                 self._call(str(generator.choice(self.names)), generator)
         except (ValueError, TypeError, BufferError, OverflowError, MemoryError) as error:
@@ -113,6 +117,19 @@ class Cases(case.Cases):
         result = tuple(map(int, generator.integers(1, 70, 2))) if name == "resize" else shape
         images = [image_of(size, generator) for size in (shape, result)]
         getattr(self.kernels, name)(*images, *rest_of(name, generator))
+
+    def _decode(self, generator: np.random.Generator) -> None:
+        if generator.integers(0, 2):
+            data = generator.bytes(int(generator.integers(0, 6_000)))
+            bits, least = int(generator.integers(-1, 11)), int(generator.integers(-1, 1 << 20))
+            self.codecs.lzw_length(data, bits, bool(generator.integers(0, 2)), least)
+            return
+        step, width, height = (int(number) for number in generator.integers(1, (6, 40, 20)))
+        rows = generator.integers(0, 256, (height, width * step + 1), dtype=np.uint8)
+        rows[:, 0] = generator.integers(0, 5 if generator.integers(0, 4) else 7, height)
+        length = width * step + int(generator.integers(0, 9) == 0)
+        out = bytearray(height * width * step + int(generator.integers(0, 9) == 0))
+        self.codecs.unfilter(rows.tobytes(), out, length, step)
 
     def _draw(self, generator: np.random.Generator) -> None:
         words = [int(word) for word in generator.integers(-(1 << 62), 1 << 62, 4)]

@@ -16,6 +16,7 @@ from tests.fuzz.traps import EXPECTED, chosen
 SHORT = {
     "checkpoints": 200,
     "configs": 40,
+    "shards": 30,
     "annotations": 40,
     "names": 20,
     "images": 400,
