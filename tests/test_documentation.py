@@ -35,7 +35,7 @@ def test_first_screen_of_readme_names_readers_and_first_commands() -> None:
         "**For**",
         "folder of unlabelled images",
         "compare augmentation policies",
-        "**Better than what you use today**",
+        "**Why massrl**",
         "**Start**",
         "`make demo`",
         "`massrl pretrain --data.train",
