@@ -6,7 +6,6 @@ python -m tests.fuzz [--seed 0] [--factor 1] [KIND …]
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -54,20 +53,15 @@ def main() -> int:
             outcomes.append(outcome)
     if not options.kinds:
         arguments = f" --seed {options.seed} --factor {options.factor:g}"
-        write_table(outcomes, skipped, arguments=arguments)
+        text = table(outcomes, skipped, arguments=arguments)
+        RESULTS.write_text(text, encoding="utf-8")
     return int(any(outcome.faults for outcome in outcomes))
 
 
-def write_table(outcomes: list[Outcome], skipped: list[str], *, arguments: str) -> None:
-    """Write the counts of each kind, with what they were measured with."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    versions = ", ".join(f"{name} {version}" for name, version in environment_info().items())
+def table(outcomes: list[Outcome], skipped: list[str], *, arguments: str) -> str:
+    """Return the counts of each kind as a page, with what they were measured with."""
+    about = environment_info(detect_hardware("cpu").name)
+    versions = ", ".join(f"{name} {version}" for name, version in about["software"].items())
     words = ("read", "refused", "crash", "hang", "fault")
     rows = [
         f"| {KINDS[item.kind][0]} | {item.num_cases:,} | "
@@ -78,7 +72,8 @@ def write_table(outcomes: list[Outcome], skipped: list[str], *, arguments: str) 
     lines = [
         "# Damaged and hostile input",
         "",
-        f"`python -m tests.fuzz{arguments}` (`make fuzz`); commit {commit}; {detect_hardware()}; {versions}.",
+        f"`python -m tests.fuzz{arguments}` (`make fuzz`); commit {about['commit']}; "
+        f"{about['hardware']}; {versions}.",
         "",
         "Each case is a file, or arguments, changed at random, and used as a user would. *Read*: it was "
         "still usable; *refused*: by one line for a user; *crash*: the process died by a signal; *hang*: "
@@ -90,7 +85,7 @@ def write_table(outcomes: list[Outcome], skipped: list[str], *, arguments: str) 
         *rows,
         *(["", *(f"Not run: {item}." for item in skipped)] if skipped else []),
     ]
-    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

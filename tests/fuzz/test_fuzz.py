@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.fuzz.__main__ import KINDS
+from tests.fuzz.__main__ import KINDS, table
 from tests.fuzz.kernels import sanitized_environment
 from tests.fuzz.runner import Outcome, run_cases
 from tests.fuzz.traps import EXPECTED, chosen
@@ -92,3 +92,15 @@ def test_sanitizer_stops_what_reads_beside_its_memory(sanitized: dict[str, str] 
     )
     assert found.returncode != 0
     assert "heap-buffer-overflow" in found.stderr
+
+
+def test_page_has_the_counts_of_each_kind() -> None:
+    """Guards the page that is written after minutes of work."""
+    outcome = Outcome("names", seconds=2.4)
+    for number in range(1_200):
+        outcome.add(number, "refused" if number else "crash SIGSEGV")
+    text = table([outcome], ["kernels: no compiler"], arguments=" --seed 3")
+    assert "| 1,200 | 0 | 1,199 | 1 | 0 | 0 | 2 |" in text
+    assert "Not run: kernels: no compiler." in text
+    assert "tests.fuzz --seed 3`" in text
+    assert "CPU core" in text
