@@ -17,11 +17,12 @@ from tests.data.conftest import voc
 import massrl
 from massrl.cli import main
 from massrl.commands.evaluate import results_path
+from massrl.commands.import_backbone import import_backbone
 from massrl.config.evaluation import EvaluateConfig
-from massrl.errors import ConfigError, DataError, ImageError, TrainingError
+from massrl.errors import CheckpointError, ConfigError, DataError, ImageError, TrainingError
 from massrl.evaluation.results import headline_metrics
 from massrl.weights.backbone_file import save_backbone
-from massrl.weights.load import random_backbone
+from massrl.weights.load import load_backbone, random_backbone
 
 SHAPES = {"train": "shapes(count=60)", "val": "shapes(count=40)"}
 QUICK = {
@@ -424,3 +425,23 @@ def test_loaded_network_is_evaluated_without_writing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     direct = evaluate(path, task=["knn"])
     assert results["tasks"]["knn"]["acc1"] == direct["tasks"]["knn"]["acc1"]
+
+
+def test_stem_is_asked_for_and_evaluated_as_it_is_named(tmp_path: Path) -> None:
+    """Guards features of a network that is not the checkpoint's own, in ``evaluate`` and ``export``.
+
+    A file of massrl's, a name of a library and a module tell it themselves.
+    """
+    state = random_backbone({**ABOUT, "stem": "small-pad2"}).state_dict()
+    path = tmp_path / "theirs.pth"
+    torch.save({"state_dict": {f"net.{key}": item for key, item in state.items()}}, path)
+    data = {"train": "shapes(count=40,size=32)", "limit": 20}
+    with pytest.raises(CheckpointError, match=r"--model\.stem small "):
+        evaluate(path, task=("knn",), data=data)
+    for stem in ("small", "small-pad2"):
+        results = evaluate(path, task=("knn",), data=data, k=3, model={"stem": stem})
+        assert results["backbone"]["stem"] == stem
+    file, _ = import_backbone({"checkpoint": str(path), "model": {"stem": "small-pad2"}})
+    for named in (file, load_backbone(file), "torchvision:resnet18"):
+        with pytest.raises(ConfigError, match=r"no --model\.stem, which"):
+            massrl.evaluate(named, {"model": {"stem": "small"}})

@@ -12,8 +12,11 @@ from tests.weights.conftest import PREPARED, trained
 from massrl.cli import main
 from massrl.commands.export import export_backbone
 from massrl.commands.import_backbone import ImportConfig, import_backbone
+from massrl.config.parser import make
 from massrl.errors import ConfigError
-from massrl.weights.load import load_backbone, random_backbone
+from massrl.weights.load import load_backbone
+
+STEM = ["--model.stem", "small"]
 
 
 def test_round_trip_through_another_layout_keeps_weights_and_description(tmp_path: Path) -> None:
@@ -23,9 +26,7 @@ def test_round_trip_through_another_layout_keeps_weights_and_description(tmp_pat
     torch.save({"state_dict": {**layout, "head.weight": torch.ones(2, 3)}}, tmp_path / "x.ckpt")
     options = {
         "checkpoint": str(tmp_path / "x.ckpt"),
-        "stem": "small-pad2",
-        "mean": PREPARED["mean"],
-        "std": PREPARED["std"],
+        "model": {"stem": "small-pad2", "mean": PREPARED["mean"], "std": PREPARED["std"]},
     }
     file, lines = import_backbone(options)
     assert file == tmp_path / "x.safetensors"
@@ -48,17 +49,6 @@ def test_round_trip_through_another_layout_keeps_weights_and_description(tmp_pat
     text = export_backbone({"backbone": str(file)})[1].read_text(encoding="utf-8")
     assert "Its weights are from `x.ckpt`, part `state_dict/encoder`, unchanged." in text
     assert "the weights: see their source" in text
-
-
-def test_small_stem_of_unknown_padding_is_noted(tmp_path: Path) -> None:
-    """Guards the padding of a small stem, which no weight tells."""
-    network = random_backbone({**PREPARED, "backbone": "resnet18", "stem": "small"})
-    torch.save(network.state_dict(), tmp_path / "x.pth")
-    path = str(tmp_path / "x.pth")
-    _, lines = import_backbone({"checkpoint": path})
-    assert any("--stem small-pad2" in line for line in lines)
-    _, lines = import_backbone({"checkpoint": path, "stem": "small"})
-    assert not any("--stem small-pad2" in line for line in lines)
 
 
 def test_file_that_massrl_did_not_write_is_never_overwritten(tmp_path: Path) -> None:
@@ -86,7 +76,7 @@ def test_network_of_the_users_own_code_is_imported_by_its_name(
     state = load_backbone(trained(tmp_path, "resnet10-tiny", "small")).state_dict()
     torch.save(state, tmp_path / "x.pth")
     file, lines = import_backbone(
-        {"checkpoint": "x.pth", "backbone": "own_network:net", "size": 32}
+        {"checkpoint": "x.pth", "model": {"backbone": "own_network:net", "size": 32}}
     )
     assert "own_network:net" in lines[0]
     assert load_backbone(file, trust=True).about["backbone"] == "own_network:net"
@@ -95,15 +85,18 @@ def test_network_of_the_users_own_code_is_imported_by_its_name(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"stem": "auto"}, "--stem is 'auto': known: small, small-pad2, standard"),
-        ({"size": 0}, "--size is 0, but 1 or more is wanted"),
-        ({"std": (0.2, 0.0, 0.2)}, "--std is 0, but 1e-06 or more is wanted"),
+        (
+            {"stem": "auto"},
+            "--model.stem is 'auto': known: small, small-no-relu, small-pad2, standard",
+        ),
+        ({"size": 0}, "--model.size is 0, but 1 or more is wanted"),
+        ({"std": (0.2, 0.0, 0.2)}, "--model.std is 0, but 1e-06 or more is wanted"),
     ],
 )
 def test_option_out_of_range_is_refused(wrong: dict[str, object], message: str) -> None:
     """Guards a division by zero in every later use of the file."""
     with pytest.raises(ConfigError) as caught:
-        ImportConfig(**wrong)
+        make(ImportConfig, {"model": wrong})
     assert str(caught.value) == message
 
 
@@ -113,7 +106,7 @@ def test_command_prints_the_account_and_the_file(
     """Guards the account, and the path as the last line for scripts."""
     state = load_backbone(trained(tmp_path, "resnet10-tiny", "small")).state_dict()
     torch.save({"model": state}, tmp_path / "x.pth")
-    assert main(["import", str(tmp_path / "x.pth"), "--size", "48"]) == 0
+    assert main(["import", str(tmp_path / "x.pth"), *STEM, "--model.size", "48"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("imported  model: resnet10-tiny, small stem")
     assert any(line.startswith("images    48 px") for line in lines)

@@ -19,12 +19,14 @@ from massrl.config.evaluation import (
     SgdConfig,
     TransferConfig,
 )
+from massrl.config.foreign import ForeignConfig
 from massrl.config.parser import make
 from massrl.errors import ConfigError
 from massrl.registry import TASKS
 
 SECTIONS: dict[str, type] = {
     "data": EvaluationDataConfig,
+    "model": ForeignConfig,
     "sgd": SgdConfig,
     "semi": SemiConfig,
     "transfer": TransferConfig,
@@ -55,6 +57,7 @@ def test_every_task_of_the_table_is_accepted(task: str) -> None:
         (EvaluateConfig, {"k": 0, "seed": -1}, "--k is 0.*--seed is -1"),
         (EvaluateConfig, {"temperature": 0.0}, "--temperature is 0"),
         (EvaluationDataConfig, {"on_error": "ignore"}, "--data.on_error is 'ignore'"),
+        (ForeignConfig, {"stem": "auto"}, "--model.stem is .auto.: known"),
         (SgdConfig, {"lrs": ()}, "--sgd.lrs is empty"),
         (SgdConfig, {"lrs": (0.1, -1.0)}, "--sgd.lrs is -1"),
         (SgdConfig, {"holdout": 1.0}, "--sgd.holdout is 1"),

@@ -14,6 +14,7 @@ from tests.weights.conftest import trained
 from torch import nn
 
 from massrl.config.files import read_layers
+from massrl.config.foreign import ForeignConfig
 from massrl.config.parser import make_config
 from massrl.errors import CheckpointError, ConfigError, MassrlError
 from massrl.runs.folder import RunFolder
@@ -121,13 +122,13 @@ def test_checkpoint_of_another_project_is_loaded_with_a_warning(
     network = random_backbone({**ABOUT, "seed": 3})
     weights = {f"encoder.{name}": item for name, item in network.state_dict().items()}
     torch.save({"state_dict": weights}, tmp_path / "theirs.ckpt")
-    loaded: Any = load_backbone(tmp_path / "theirs.ckpt")
+    loaded: Any = load_backbone(tmp_path / "theirs.ckpt", model={"stem": "small"})
     with torch.inference_mode():
         assert torch.equal(loaded(PIXELS), network.eval()(PIXELS))
     assert (loaded.about["size"], loaded.about["source"]) == (32, "theirs.ckpt")
     assert loaded.about["mean"] == [0.485, 0.456, 0.406]
     assert loaded.about["std"] == [0.229, 0.224, 0.225]
-    assert "massrl import" in caplog.text
+    assert "--model.size, --model.mean, --model.std does not say otherwise" in caplog.text
     assert "imported  state_dict/encoder: resnet10-tiny, small stem" in caplog.text
 
 
@@ -137,10 +138,7 @@ def test_foreign_backbone_is_described_as_it_is_told(tmp_path: Path) -> None:
     save_file({name: item.contiguous() for name, item in state.items()}, tmp_path / "x.safetensors")
     _, about = foreign_backbone(
         tmp_path / "x.safetensors",
-        stem="small-pad2",
-        size=64,
-        mean=(0.1, 0.2, 0.3),
-        std=(0.4, 0.5, 0.6),
+        ForeignConfig(stem="small-pad2", size=64, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)),
     )
     told = {"stem": "small-pad2", "size": 64, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
     assert {key: about[key] for key in told} == told
@@ -216,8 +214,8 @@ def test_older_file_for_a_side_that_is_no_multiple_is_read_with_a_warning(
 @pytest.mark.parametrize(
     ("size", "told"),
     [
-        (64, "holds vit_tiny_patch16_224 for images of 224 px, not of 64: --size 224"),
-        (100, "would not see the last 4; --size 96 or 112 are accepted"),
+        (64, "holds vit_tiny_patch16_224 for images of 224 px, not of 64: --model.size 224"),
+        (100, "would not see the last 4; --model.size 96 or 112 are accepted"),
     ],
 )
 def test_size_that_foreign_weights_are_not_for_is_refused(
@@ -227,4 +225,4 @@ def test_size_that_foreign_weights_are_not_for_is_refused(
     state = timm.create_model(VIT, num_classes=0).state_dict()
     save_file(state, tmp_path / "theirs.safetensors")
     with pytest.raises(MassrlError, match=told):
-        foreign_backbone(tmp_path / "theirs.safetensors", backbone=VIT, size=size)
+        foreign_backbone(tmp_path / "theirs.safetensors", ForeignConfig(backbone=VIT, size=size))

@@ -134,7 +134,7 @@ def _open_context(
     if isinstance(backbone, str | Path) and Path(backbone).is_dir():
         file = RunFolder(backbone).config
         run = load_config(file) if file.is_file() else None
-    network = _load_network(backbone, run, random_init=options.random_init)
+    network = _load_network(backbone, run, options)
     about: dict[str, Any] = network.about  # type: ignore[assignment]
     fingerprint = network_fingerprint(network)
     cached = options.cache and not is_users_code(about["backbone"])
@@ -152,26 +152,27 @@ def _open_context(
 
 
 def _load_network(
-    backbone: str | Path | nn.Module, run: Config | None, *, random_init: bool
+    backbone: str | Path | nn.Module, run: Config | None, options: EvaluateConfig
 ) -> nn.Module:
     """Load the network, with a warning where its run is not complete.
 
     Raises:
         ConfigError: if it is a module that does not tell how its images are prepared.
     """
-    from massrl.weights.load import load_backbone
+    from massrl.weights.load import load_backbone, refuse_told
 
     if not isinstance(backbone, str | Path):
-        if random_init or not isinstance(getattr(backbone, "about", None), dict):
+        refuse_told("a module", options.model)
+        if options.random_init or not isinstance(getattr(backbone, "about", None), dict):
             raise ConfigError(
                 "a module to evaluate must come from massrl.load_backbone, which tells how images are "
                 "prepared; load_backbone(…, random_init=True) returns its random weights"
             )
         return backbone
-    network = load_backbone(backbone, random_init=random_init)
+    network = load_backbone(backbone, random_init=options.random_init, model=options.model)
     step = network.about["step"]  # type: ignore[index]
     total = run.train.max_steps if run is not None else None
-    if total and step < total and not random_init:
+    if total and step < total and not options.random_init:
         logger.warning(
             "the run is not complete: its weights after step %d of %d are evaluated; "
             "massrl pretrain --resume %s completes it",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from massrl.commands.evaluate import results_path
 from massrl.config.checks import raise_faults
 from massrl.config.evaluation import EvaluateConfig
 from massrl.config.fields import field_faults, option
+from massrl.config.foreign import ForeignConfig
 from massrl.config.parser import make
 from massrl.errors import CheckpointError, ConfigError
 from massrl.registry import FORMATS
@@ -30,6 +31,8 @@ class ExportConfig:
     out: str = ""
     """File to write; in the run folder or beside the file when left out. A model card is written beside
     it."""
+    model: ForeignConfig = field(default_factory=ForeignConfig)
+    """What the weights of another project's checkpoint do not tell."""
 
     def __post_init__(self) -> None:
         raise_faults(*field_faults(self))
@@ -55,7 +58,7 @@ def export_backbone(config: ExportConfig | dict[str, Any]) -> tuple[Path, Path]:
 
     options = config if isinstance(config, ExportConfig) else make(ExportConfig, config)
     kind = FORMATS.load(options.format)
-    network: Any = load_backbone(options.backbone)
+    network: Any = load_backbone(options.backbone, model=options.model)
     out = Path(options.out).expanduser() if options.out else _default_path(options, kind.suffix)
     if out.suffix != kind.suffix:
         raise ConfigError(f"--out is {out}, but a name that ends in {kind.suffix} is wanted")

@@ -54,6 +54,7 @@ STEMS = {
     "standard": "the network's own",
     "small": "3×3 convolution, no pooling",
     "small-pad2": "`small` with padding 2, as solo-learn's",
+    "small-no-relu": "`small` with no ReLU before the first block, as lightly's",
 }
 TARGET_REDUCTIONS = {
     "each": "each of the target's views that it is paired with",

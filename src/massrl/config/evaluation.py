@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from massrl.config.checks import in_range, raise_faults, require
 from massrl.config.choices import DETECTION_HEADS, ON_ERROR, SEGMENTATION_HEADS, SEMI_PROTOCOLS
 from massrl.config.fields import field_faults, option
+from massrl.config.foreign import ForeignConfig
 from massrl.config.renamed import TASKS as RENAMED_TASKS
 from massrl.registry import TASKS
 
@@ -219,6 +220,8 @@ class EvaluateConfig:
     """Tasks to run, in this order."""
     data: EvaluationDataConfig = field(default_factory=EvaluationDataConfig)
     """Labelled images to evaluate on."""
+    model: ForeignConfig = field(default_factory=ForeignConfig)
+    """What the weights of another project's checkpoint do not tell."""
     random_init: bool = False
     """Evaluate the network with the random weights its training started from, as a baseline."""
     k: int = 20

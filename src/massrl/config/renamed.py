@@ -24,6 +24,9 @@ FIELDS: dict[str, dict[str, str]] = {
         "transfer.rates": "transfer.lrs",
         "untrained": "random_init",
     },
+    "ImportConfig": {
+        name: f"model.{name}" for name in ("backbone", "stem", "part", "size", "mean", "std")
+    },
 }
 """Fields, by the dataclass that a command's flags come from; a renamed section renames all its fields."""
 

@@ -42,7 +42,7 @@ TORCHVISION_RESNETS = (
 RESNETS = (*NARROW_RESNETS, *TORCHVISION_RESNETS)
 """Our own and torchvision's; they take images of any size."""
 
-_SMALL_STEMS = {"small": 1, "small-pad2": 2}  # padding of the 3×3 convolution
+_SMALL_STEMS = {"small": 1, "small-pad2": 2, "small-no-relu": 1}  # padding of the 3×3 convolution
 
 
 def is_users_code(name: str) -> bool:
@@ -60,7 +60,9 @@ def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> n
         stem: ``"standard"``; ``"small"``: a 3×3 convolution of stride 1 and no max-pooling (SimCLR,
             arXiv 2002.05709, appendix B.9; stride 2 for our own ResNets), for ResNets whose stem is a
             7×7 convolution and a max-pooling; ``"small-pad2"``: the same with a padding of 2, as in
-            solo-learn; ``"auto"``: small for these when ``image_side`` is below 64.
+            solo-learn; ``"small-no-relu"``: without the ReLU before the first block, as lightly's
+            ResNetGenerator in an ``nn.Sequential``; ``"auto"``: small for these when ``image_side`` is
+            below 64.
         image_side: side of the images it will be given, pixels.
 
     Returns:
@@ -87,7 +89,7 @@ def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> n
         model = build_timm(name.removeprefix(PREFIX), image_side=image_side, others=RESNETS)
     model.stem_used = _choose_stem(model, name, stem=stem, image_side=image_side)
     if model.stem_used in _SMALL_STEMS:
-        _make_stem_small(model, padding=_SMALL_STEMS[model.stem_used])
+        _make_stem_small(model, model.stem_used)
     num_features = _count_features(model, name, image_side=image_side)
     if getattr(model, "num_features", None) != num_features:  # a user's may be a property
         model.num_features = num_features
@@ -173,14 +175,16 @@ def _choose_stem(model: Any, name: str, *, stem: str, image_side: int) -> str:
     return stem
 
 
-def _make_stem_small(model: Any, *, padding: int) -> None:
-    old = model.conv1
+def _make_stem_small(model: Any, stem: str) -> None:
+    old, padding = model.conv1, _SMALL_STEMS[stem]
     stride = getattr(model, "small_stem_stride", 1)
     model.conv1 = nn.Conv2d(
         old.in_channels, old.out_channels, 3, stride=stride, padding=padding, bias=False
     )
     _initialise(model.conv1)
     model.maxpool = nn.Identity()
+    if stem == "small-no-relu":  # torchvision's and ours have `relu`, timm's `act1`
+        setattr(model, "relu" if hasattr(model, "relu") else "act1", nn.Identity())
 
 
 def _count_features(model: nn.Module, name: str, *, image_side: int) -> int:

@@ -1,97 +1,37 @@
 """Find the backbone in another project's weights, and account for every other tensor.
 
-No project's layout is hard-coded: a backbone is wherever all tensors of a known network share one key
-prefix, each with its shape. That covers the files of MASSRL, BYOL, solo-learn and MoCo (``backbone.``,
-``encoder.``, ``module.encoder_q.`` …), of DINO (``teacher/backbone.``), plain ResNets, and networks
-flattened into an ``nn.Sequential``, as in lightly's tutorials (``backbone.0.weight``,
-``backbone.4.0.conv1 …``).
+A backbone is wherever all tensors of a known network share one key prefix, each with its shape, under
+any of the names that projects give them (:mod:`massrl.weights.key_names`). What shapes do not tell is
+decided by the project that the file is of (:mod:`massrl.weights.origins`), else asked for.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
 
 import torch
 from torch import Tensor
 
-from massrl.errors import CheckpointError, counted, suggest
-from massrl.models.backbones import NARROW_RESNETS, TORCHVISION_RESNETS, build_backbone
+from massrl.errors import CheckpointError, suggest
+from massrl.models.backbones import RESNETS, build_backbone
+from massrl.weights.account import ImportedBackbone, Part
+from massrl.weights.key_names import Naming, namings, prefixes
+from massrl.weights.origins import Origin, origin_of
+from massrl.weights.vits import check_heads, register_tokens_added, vit_name, vit_side
 
 _COUNTER = "num_batches_tracked"  # of batch norm: old files have none, and no forward pass reads it
-# Words in the prefix of a moving-average copy of the trained network.
-_AVERAGED = ("momentum", "encoder_k", "target", "teacher", "ema")
-# Children of a ResNet as nn.Sequential(*list(resnet.children())[:-1]) numbers them.
-_SEQUENTIAL_NAMES = {0: "conv1", 1: "bn1", 4: "layer1", 5: "layer2", 6: "layer3", 7: "layer4"}
+_STEM_CHOICES = (
+    "small (it pads by 1), small-pad2 (by 2, as solo-learn's) or small-no-relu (by 1, with no ReLU before "
+    "the first block)"
+)
+# Parts of a network that continue after what is known of it, where another network is meant.
+_CONTINUED = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "blocks", "stages", "layers")
+_TOKENS = ("cls_token", "reg_token", "dist_token", "pos_embed", "norm_pre")
 
 Shapes = dict[str, torch.Size]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """A backbone found in a file.
-
-    Attributes:
-        prefix: of its keys, such as ``backbone.``; may be empty.
-        backbone: name of the network.
-        stem: ``standard`` or ``small``.
-        keys: the network's own keys -> keys in the file.
-    """
-
-    prefix: str
-    backbone: str
-    stem: str
-    keys: Mapping[str, str]
-
-    @property
-    def name(self) -> str:
-        """The prefix as ``--part`` takes it; ``.`` for none."""
-        return self.prefix.rstrip("./") or "."
-
-    @property
-    def is_averaged(self) -> bool:
-        """Whether it is a moving average of another network, as a target or a teacher is."""
-        return any(word in self.prefix.lower() for word in _AVERAGED)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportedBackbone:
-    """A backbone extracted from a file, and what was not extracted.
-
-    Attributes:
-        part: where it was found.
-        state: the network's complete ``state_dict``, float32.
-        others: further backbones in the file.
-        unused: key prefix -> (number of tensors, number of values) that were not extracted.
-        missing_counters: keys of batch-norm counters that the file lacks; set to 0.
-    """
-
-    part: Part
-    state: dict[str, Tensor]
-    others: tuple[Part, ...]
-    unused: dict[str, tuple[int, int]]
-    missing_counters: tuple[str, ...]
-
-    def lines(self) -> list[str]:
-        """Return the account for the user, line by line."""
-        count = sum(item.numel() for item in self.state.values())
-        rows = [
-            f"imported  {self.part.name}: {self.part.backbone}, {self.part.stem} stem, "
-            f"{counted(len(self.state), 'tensor')}, {count:,} values"
-        ]
-        if self.missing_counters:
-            rows.append(
-                f"          {len(self.missing_counters)} batch-norm counters, which the file lacks, "
-                "are set to 0"
-            )
-        rows += [
-            f"unused    {name}: {counted(tensors, 'tensor')}, {values:,} values"
-            for name, (tensors, values) in self.unused.items()
-        ]
-        rows += [f"other     --part {part.name} is a backbone too" for part in self.others]
-        return rows
 
 
 def take_backbone(
@@ -101,62 +41,102 @@ def take_backbone(
     backbone: str | None = None,
     stem: str | None = None,
     part: str | None = None,
-    image_side: int = 224,
+    image_side: int | None = None,
 ) -> ImportedBackbone:
     """Extract the backbone from a file's weights.
 
-    Of several, a trained network is preferred to its moving average, except for DINO, whose authors
-    evaluate the teacher.
+    Of several, the one is taken that the file's project evaluates: the trained network, or the moving
+    average of it for DINO.
 
     Args:
         weights: every tensor of the file by its key.
         where: name of the file, for errors.
-        backbone: name of its network; found by tensor shapes among the ResNets when left out.
-        stem: its first layers; found likewise, except for the padding of a small one.
+        backbone: name of its network; found by tensor shapes when left out.
+        stem: its first layers; found likewise, where no other fits.
         part: the prefix to take, where there are several networks.
-        image_side: side of the images it will be given, pixels; some networks depend on it.
+        image_side: side of the images it will be given, pixels; some networks depend on it. Found in the
+            weights, else 224, when left out.
 
     Raises:
-        CheckpointError: if no network is complete, or the file has no such part.
+        CheckpointError: if no network is complete, the file has no such part, or its weights fit more
+            than one network.
     """
-    resnets = (*TORCHVISION_RESNETS, *NARROW_RESNETS)
-    kinds = [
-        (name, chosen)
-        for name in ([backbone] if backbone else resnets)
-        for chosen in (
-            [stem] if stem else ["standard", "small"] if name in resnets else ["standard"]
-        )
-    ]
-    parts = _find_parts(weights, kinds, image_side=image_side)
+    origin, weights = origin_of(weights), register_tokens_added(weights)
+    names = namings(weights)
+    kinds = _kinds(weights, names, origin, backbone=backbone, stem=stem)
+    parts = _find_parts(weights, names, kinds, image_side=image_side)
     if not parts:
-        raise CheckpointError(_nothing_found(weights, where=where, backbone=backbone))
-    best = _select(parts, part, where=where)
-    surplus = _surplus(weights, best)
+        raise CheckpointError(_nothing_found(weights, names, where=where, backbone=backbone))
+    best = _select(parts, part, origin, where=where)
+    check_heads(best.backbone, origin, where=where)
+    surplus = _surplus(best)
     if surplus:
         raise CheckpointError(
             f"{where} has a network that begins as {best.backbone} and continues with {surplus[0]} and "
-            f"{len(surplus) - 1} more: name it with --backbone (a timm name or module:function)"
+            f"{len(surplus) - 1} more: name it with --model.backbone (a timm name or module:function)"
         )
-    state, missing = _state(weights, best, image_side=image_side)
     used = set(best.keys.values())
+    state, missing = _state(weights, best)
     return ImportedBackbone(
-        part=best,
+        part=replace(best, stem=stem or _stem_of(best, origin, where=where)),
         state=state,
         others=tuple(item for item in parts if item is not best),
         unused=_by_prefix(weights, [key for key in weights if key not in used]),
         missing_counters=missing,
+        origin=origin,
     )
 
 
-def _select(parts: Sequence[Part], part: str | None, *, where: str) -> Part:
-    """Return the part that was asked for, else the one that is most likely meant."""
+def _kinds(
+    weights: Mapping[str, Tensor],
+    names: Sequence[Naming],
+    origin: Origin,
+    *,
+    backbone: str | None,
+    stem: str | None,
+) -> list[tuple[str, str]]:
+    """Return names and stems of the networks to look for; ``small`` for any small stem."""
+    known = None if backbone else vit_name(weights, names, origin)
+    return [
+        (name, chosen)
+        for name in ([backbone] if backbone else [*RESNETS, *([known] if known else [])])
+        for chosen in (
+            [stem] if stem else ["standard", "small"] if name in RESNETS else ["standard"]
+        )
+    ]
+
+
+def _stem_of(part: Part, origin: Origin, *, where: str) -> str:
+    """Return the stem of a network by its names and its project.
+
+    Raises:
+        CheckpointError: if neither tells how a small one pads.
+    """
+    if part.stem == "standard":
+        return part.stem
+    stem = part.naming.small_stem or origin.small_stem
+    if stem is None:
+        raise CheckpointError(
+            f"{where} has a {part.backbone} that begins with a 3×3 convolution, and its weights do not "
+            f"tell what follows: name it with --model.stem {_STEM_CHOICES}"
+        )
+    return stem
+
+
+def _select(parts: Sequence[Part], part: str | None, origin: Origin, *, where: str) -> Part:
+    """Return the part that was asked for, else the one that its project evaluates."""
     if part is None:
-        return min(parts, key=_rank)
+        return min(parts, key=lambda item: _rank(item, origin))
     for item in parts:
         if part in (item.name, item.prefix, f"{item.name}."):
             return item
     hint = suggest(part, [item.name for item in parts])
-    raise CheckpointError(f"{where} has no backbone {part!r}: {hint} (--part)")
+    raise CheckpointError(f"{where} has no backbone {part!r}: {hint} (--model.part)")
+
+
+def _rank(part: Part, origin: Origin) -> tuple[bool, bool, int]:
+    wanted = origin.is_teacher if origin.takes_teacher else origin.is_student
+    return not wanted(part.prefix), origin.is_teacher(part.prefix), len(part.prefix)
 
 
 @cache
@@ -168,44 +148,52 @@ def shapes_of(backbone: str, stem: str, *, image_side: int) -> Shapes:
 
 
 def _find_parts(
-    weights: Mapping[str, Tensor], kinds: Sequence[tuple[str, str]], *, image_side: int
+    weights: Mapping[str, Tensor],
+    names: Sequence[Naming],
+    kinds: Sequence[tuple[str, str]],
+    *,
+    image_side: int | None,
 ) -> list[Part]:
     found: dict[str, Part] = {}
-    numbered = _numbered(weights)
     for name, stem in kinds:
-        wanted = shapes_of(name, stem, image_side=image_side)
+        known = name in RESNETS  # of any size
+        side = image_side or (None if known else vit_side(weights, names, name)) or 224
+        wanted = shapes_of(name, stem, image_side=side)
         anchor = next(key for key, shape in wanted.items() if len(shape) > 1)
-        for keys in (weights, numbered):
-            for prefix in _prefixes(keys, anchor):
-                places = {key: prefix + key for key in wanted if prefix + key in keys}
-                own = {key: _file_key(keys, place) for key, place in places.items()}
+        for naming in names:
+            if naming.is_small and stem == "standard":
+                continue
+            for prefix in prefixes(naming.keys, anchor):
+                own = {
+                    key: naming.keys[prefix + key] for key in wanted if prefix + key in naming.keys
+                }
                 if not _is_complete(weights, own, shapes=wanted):
                     continue
                 # A larger ResNet contains every tensor of a smaller one: the larger one is meant.
-                if prefix not in found or len(own) > len(found[prefix].keys):
-                    found[prefix] = Part(prefix=prefix, backbone=name, stem=stem, keys=own)
+                begin = own[anchor]
+                if begin not in found or len(own) > len(found[begin].keys):
+                    found[begin] = Part(
+                        prefix=prefix,
+                        backbone=name,
+                        stem=stem,
+                        image_side=side,
+                        keys=own,
+                        naming=naming,
+                    )
     return list(found.values())
 
 
-def _surplus(weights: Mapping[str, Tensor], part: Part) -> list[str]:
-    """Return keys in a ResNet's stages that its network lacks, such as those of further blocks."""
-    own = set(part.keys.values())
-    begins = tuple(
-        f"{part.prefix}{name}"
-        for name in (*_SEQUENTIAL_NAMES.values(), *map(str, _SEQUENTIAL_NAMES))
-    )
+def _surplus(part: Part) -> list[str]:
+    """Return keys of a part that its network lacks, such as those of further blocks."""
+    tops = {key.partition(".")[0] for key in part.keys}
+    continued = {*(tops & set(_CONTINUED)), *_TOKENS}
+    names = (name for name in part.naming.keys if name.startswith(part.prefix))
     return [
-        key
-        for key in weights
-        if key not in own
-        and any(key.startswith(f"{begin}.") for begin in begins)
-        and (part.backbone in TORCHVISION_RESNETS or part.backbone in NARROW_RESNETS)
+        part.naming.keys[name]
+        for name in names
+        for rest in [name.removeprefix(part.prefix)]
+        if rest not in part.keys and rest.partition(".")[0] in continued
     ]
-
-
-def _prefixes(keys: Mapping[str, object], anchor: str) -> list[str]:
-    ends = (key.removesuffix(anchor) for key in keys if key.endswith(anchor))
-    return [prefix for prefix in ends if not prefix or prefix[-1] in "./"]
 
 
 def _is_complete(weights: Mapping[str, Tensor], keys: Mapping[str, str], *, shapes: Shapes) -> bool:
@@ -216,33 +204,8 @@ def _is_complete(weights: Mapping[str, Tensor], keys: Mapping[str, str], *, shap
     )
 
 
-def _file_key(keys: Mapping[str, object], key: str) -> str:
-    """Return the key in the file; that of a flattened network differs from the network's own."""
-    found = keys[key]
-    return found if isinstance(found, str) else key
-
-
-def _numbered(weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the keys of flattened ResNets by what the network itself calls them."""
-    renamed = {}
-    for prefix in _prefixes(weights, "4.0.conv1.weight"):
-        for key in weights:
-            if key.startswith(prefix):
-                number, _, rest = key.removeprefix(prefix).partition(".")
-                if number.isdigit() and int(number) in _SEQUENTIAL_NAMES:
-                    renamed[f"{prefix}{_SEQUENTIAL_NAMES[int(number)]}.{rest}"] = key
-    return renamed
-
-
-def _rank(part: Part) -> tuple[bool, int]:
-    is_dino = part.prefix.startswith("teacher")
-    return part.is_averaged and not is_dino, 0 if is_dino else len(part.prefix)
-
-
-def _state(
-    weights: Mapping[str, Tensor], part: Part, *, image_side: int
-) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    wanted = shapes_of(part.backbone, part.stem, image_side=image_side)
+def _state(weights: Mapping[str, Tensor], part: Part) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    wanted = shapes_of(part.backbone, part.stem, image_side=part.image_side)
     missing = tuple(key for key in wanted if key not in part.keys)
     state = {
         key: torch.zeros((), dtype=torch.int64) if key in missing else weights[part.keys[key]]
@@ -266,14 +229,16 @@ def _by_prefix(weights: Mapping[str, Tensor], keys: Sequence[str]) -> dict[str, 
     return groups
 
 
-def _nothing_found(weights: Mapping[str, Tensor], *, where: str, backbone: str | None) -> str:
-    prefixes = ", ".join(list(_by_prefix(weights, list(weights)))[:6])
+def _nothing_found(
+    weights: Mapping[str, Tensor], names: Sequence[Naming], *, where: str, backbone: str | None
+) -> str:
+    begin = ", ".join(list(_by_prefix(weights, list(weights)))[:6])
     if backbone:
         return (
             f"{where} does not have all tensors of {backbone} under any prefix; its keys begin with "
-            f"{prefixes} (--backbone, --stem)"
+            f"{begin} (--model.backbone, --model.stem)"
         )
     return (
-        f"{where} has no known ResNet; its keys begin with {prefixes}: name its network with "
-        f"--backbone (a timm name or module:function)"
+        f"{where} has no known ResNet; its keys begin with {begin}: name its network with "
+        f"--model.backbone (a timm name or module:function)"
     )

@@ -107,14 +107,16 @@ def _torch_program(about: About, *load: str) -> str:
     return "\n".join([*load, _PREPARE_IMAGES.format(**about), _COMPUTE_FEATURES.format(**about)])
 
 
-def _small_stem(about: About) -> list[str]:
+def _small_stem(about: About, *, relu: str) -> list[str]:
     """Lines that replace the stem of a published ResNet by a small one."""
     if about["stem"] == "standard":
         return []
     padding = 2 if about["stem"] == "small-pad2" else 1
+    no_relu = [f"model.{relu} = torch.nn.Identity()"] if about["stem"] == "small-no-relu" else []
     return [
         f"model.conv1 = torch.nn.Conv2d(3, 64, 3, padding={padding}, bias=False)",
         "model.maxpool = torch.nn.Identity()",
+        *no_relu,
     ]
 
 
@@ -144,7 +146,7 @@ def _torchvision_program(about: About, file: str) -> str:
         about,
         "import torch, torchvision",
         f"model = torchvision.models.{about['backbone']}()",
-        *_small_stem(about),
+        *_small_stem(about, relu="relu"),
         "model.fc = torch.nn.Identity()",
         f'model.load_state_dict(torch.load("{file}", weights_only=True), strict=True)',
     )
@@ -165,7 +167,7 @@ def _timm_supports(about: About) -> bool:
 def _timm_program(about: About, file: str) -> str:
     import timm
 
-    name, small = str(about["backbone"]).removeprefix("timm:"), _small_stem(about)
+    name, small = str(about["backbone"]).removeprefix("timm:"), _small_stem(about, relu="act1")
     sized = getattr(timm.models.get_pretrained_cfg(name), "fixed_input_size", False)
     size = f"img_size={about['size']}, " if sized else ""
     if small:

@@ -11,20 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from massrl.config.foreign import ForeignConfig
+from massrl.config.parser import make
 from massrl.config.pretrain import Config
 from massrl.errors import CheckpointError, ConfigError
 from massrl.models.backbones import is_users_code, seeded_backbone
 from massrl.models.sizes import ViewSide, check_named_sides, patch_side
-from massrl.models.timm_networks import timm_side
 from massrl.runs.folder import RunFolder
+from massrl.weights.account import ImportedBackbone
 from massrl.weights.backbone_file import backbone_about, load_backbone_file, save_backbone
-from massrl.weights.foreign import ImportedBackbone, take_backbone
+from massrl.weights.foreign import take_backbone
 from massrl.weights.libraries import is_library_name, load_library_backbone
 from massrl.weights.safe_reader import read_weights
 
 logger = logging.getLogger("massrl")
 
-_DEFAULT_SIDE = {"standard": 224, "small": 32}  # pixels, by stem, for files that do not say it
+_SMALL_SIDE = 32  # pixels, of images for a network with a small stem, for files that do not say it
 
 
 def save_trained(path: Path, backbone: nn.Module, *, config: Config, step: int) -> None:
@@ -56,18 +58,21 @@ def load_backbone(
     *,
     random_init: bool = False,
     trust: bool = False,
+    model: ForeignConfig | dict[str, Any] | None = None,
     untrained: object = None,
 ) -> nn.Module:
     """Load a backbone, ready to compute features.
 
     Args:
         backbone: a run folder; a backbone file of massrl; a checkpoint of another project, in which the
-            ResNet is found (``massrl import`` has options for it); or a network of a library with its
-            published weights, such as ``torchvision:resnet50`` or ``timm:vit_small_patch16_224``.
+            network is found; or a network of a library with its published weights, such as
+            ``torchvision:resnet50`` or ``timm:vit_small_patch16_224``.
         random_init: return the network with the random weights that its training started from, as a
             baseline.
         trust: whether a file may name ``module:function`` as its network, which is imported and
             called. Not needed for a run folder, whose configuration is the user's own.
+        model: what the weights of another project's checkpoint do not tell, such as
+            ``{"stem": "small-pad2"}``.
         untrained: former name of ``random_init``; raises.
 
     Returns:
@@ -76,16 +81,18 @@ def load_backbone(
         ``mean``, ``std``), the number of features (``num_features``) and where the weights come from.
 
     Raises:
-        CheckpointError: if there is no backbone, or it is damaged.
-        ConfigError: if a library has no such network.
+        CheckpointError: if there is no backbone, it is damaged, or its weights fit more than one network.
+        ConfigError: if a library has no such network, or ``model`` is given for a file that says it all.
     """
+    told = model if isinstance(model, ForeignConfig) else make(ForeignConfig, model or {})
     if untrained is not None:
         raise ConfigError("load_backbone has no argument untrained any more: it is random_init now")
     if is_library_name(str(backbone)):
+        refuse_told(str(backbone), told)
         loaded = load_library_backbone(str(backbone), random_init=random_init)
         return _ready(loaded.network, loaded.about)
     file = _backbone_file(Path(backbone))
-    state, about = _read_file(file, trust=trust or Path(backbone).is_dir())
+    state, about = _read_file(file, told, trust=trust or Path(backbone).is_dir())
     _warn_of_unseen_pixels(file, about)
     network = random_backbone(about)
     if not random_init:
@@ -98,59 +105,50 @@ def load_backbone(
 
 
 def foreign_backbone(
-    path: Path,
-    *,
-    backbone: str | None = None,
-    stem: str | None = None,
-    part: str | None = None,
-    size: int | None = None,
-    mean: tuple[float, float, float] | None = None,
-    std: tuple[float, float, float] | None = None,
+    path: Path, told: ForeignConfig | None = None
 ) -> tuple[ImportedBackbone, dict[str, Any]]:
     """Extract the backbone from another project's file.
 
     Args:
         path: the file.
-        backbone: name of its network; searched for among the ResNets when left out.
-        stem: its first layers; searched for likewise.
-        part: the key prefix to take, where there are several networks.
-        size: side of the images it is for, pixels; 224, or 32 with a small stem, when left out.
-        mean: channel means its images are normalised by, in [0, 1]; ImageNet's when left out.
-        std: standard deviations, likewise.
+        told: what is known of it; the rest is found by names and shapes of the tensors.
 
     Returns:
         The weights with an account of everything in the file, and the description ``about``.
 
     Raises:
-        CheckpointError: if there is no backbone in it.
+        CheckpointError: if there is no backbone in it, or its weights fit more than one network.
     """
     from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-    if backbone and size and not is_users_code(backbone):
-        check_named_sides(backbone, [ViewSide(size, "--size")])
-    weights, side = read_weights(path), size or _DEFAULT_SIDE["standard"]
-    wanted: Any = {"where": str(path), "backbone": backbone, "stem": stem, "part": part}
+    told = told or ForeignConfig()
+    if told.backbone and told.size and not is_users_code(told.backbone):
+        check_named_sides(told.backbone, [ViewSide(told.size, "--model.size")])
+    weights = read_weights(path)
+    wanted: Any = {name: getattr(told, name) for name in ("backbone", "stem", "part")}
     try:
-        imported = take_backbone(weights, **wanted, image_side=side)
+        imported = take_backbone(weights, where=str(path), **wanted, image_side=told.size)
     except CheckpointError:
-        own = timm_side(backbone or "")
-        if own is None or own == side:
+        if told.size is None:
             raise
-        take_backbone(weights, **wanted, image_side=own)  # raises if that is not why
+        part = take_backbone(weights, where=str(path), **wanted).part  # raises if that is not why
+        own, name = part.image_side, part.backbone
         raise CheckpointError(
-            f"{path} holds {backbone} for images of {own} px, not of {side}: --size {own}"
+            f"{path} holds {name} for images of {own} px, not of {told.size}: --model.size {own}"
         ) from None
+    part = imported.part
     about = {
-        "backbone": imported.part.backbone,
-        "stem": imported.part.stem,
-        "size": size or _DEFAULT_SIDE.get(imported.part.stem, _DEFAULT_SIDE["small"]),
-        "mean": list(mean or IMAGENET_DEFAULT_MEAN),
-        "std": list(std or IMAGENET_DEFAULT_STD),
+        "backbone": part.backbone,
+        "stem": part.stem,
+        "size": told.size or (part.image_side if part.stem == "standard" else _SMALL_SIDE),
+        "mean": list(told.mean or IMAGENET_DEFAULT_MEAN),
+        "std": list(told.std or IMAGENET_DEFAULT_STD),
         "seed": 0,
         "recipe": "",
         "step": None,
         "source": path.name,
-        "part": imported.part.name,
+        "part": part.name,
+        "origin": imported.origin.name,
     }
     return imported, about
 
@@ -176,20 +174,38 @@ def _backbone_file(path: Path) -> Path:
     return file
 
 
-def _read_file(file: Path, *, trust: bool) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def refuse_told(name: str, told: ForeignConfig) -> None:
+    """Refuse options for another project's checkpoint where the weights come with their description.
+
+    Raises:
+        ConfigError: if any is set.
+    """
+    if told.given():
+        raise ConfigError(
+            f"{name} says how its network is built and its images are prepared: no "
+            f"{', '.join(told.given())}, which are for checkpoints of other projects"
+        )
+
+
+def _read_file(
+    file: Path, told: ForeignConfig, *, trust: bool
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the weights in a file of massrl or of another project, and their description."""
     if file.is_file() and backbone_about(file) is None:
-        imported, about = foreign_backbone(file)
-        logger.warning(
-            "%s was not written by massrl: its images are prepared as for ImageNet, %d px; "
-            "massrl import %s with --size, --mean and --std changes that",
-            file,
-            about["size"],
-            quote(str(file)),
-        )
+        imported, about = foreign_backbone(file, told)
+        unknown = [name for name in ("size", "mean", "std") if getattr(told, name) is None]
+        if unknown:
+            logger.warning(
+                "%s was not written by massrl: its images are prepared as for ImageNet, %d px, where %s "
+                "does not say otherwise",
+                file,
+                about["size"],
+                ", ".join(f"--model.{name}" for name in unknown),
+            )
         for line in imported.lines():
             logger.info("%s", line)
         return imported.state, about
+    refuse_told(str(file), told)
     state, about = load_backbone_file(file)
     if is_users_code(about["backbone"]) and not trust:
         raise CheckpointError(
