@@ -24,7 +24,7 @@ from massrl.data.shared_memory import batches_ahead, free_room
 from massrl.data.source import Source
 from massrl.data.worker_failures import errno_of
 from massrl.data.workers import Loader, start_worker
-from massrl.errors import ConfigError, ImageError, counted
+from massrl.errors import ConfigError, ImageError, MassrlError, TrainingError, counted, users_fault
 from massrl.images.reading import read_image
 from massrl.randomness import epoch_permutation
 
@@ -176,7 +176,20 @@ class ViewDataset(Dataset[ViewBatch]):
         return _HandedOver, (self._handover.path,)
 
     def __getitems__(self, keys: list[SampleKey]) -> ViewBatch:
-        """Read every image once and write all its views directly into the batch."""
+        """Read every image once and write all its views directly into the batch.
+
+        Raises:
+            TrainingError: in a worker, for an error of the user's own code, whose line is known only there.
+        """
+        try:
+            return self._batch(keys)
+        except Exception as error:
+            known = isinstance(error, MassrlError) or errno_of(error) is not None
+            if known or get_worker_info() is None or (fault := users_fault(error)) is None:
+                raise
+            raise TrainingError(fault) from None
+
+    def _batch(self, keys: list[SampleKey]) -> ViewBatch:
         num_views, *rest = self._make_views.shape
         pixels = _empty((num_views, len(keys), *rest))
         slots = pixels.numpy()

@@ -74,7 +74,7 @@ def errno_of(error: BaseException) -> int | None:
 
 def without_traceback(error: Exception) -> Exception:
     """Return a worker's error with its own message in place of the traceback that torch writes into it."""
-    lines = str(error).strip().splitlines()
+    lines = str(error.args[0] if error.args else "").strip().splitlines()
     if len(lines) < 2:
         return error
     name, _, message = lines[-1].partition(": ")
