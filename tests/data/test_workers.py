@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 import torch
 from tests.data.test_loader import MAKER, SOURCE, Broken, steps
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from massrl.data.loader import build_loader
 from massrl.data.source import Source
@@ -35,8 +34,8 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _asks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask for the workers' state every tenth of a second, not every five seconds."""
-    monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, "__defaults__", (0.1,))
+    """Ask for the workers' state every tenth of a second, not every second."""
+    monkeypatch.setattr("massrl.data.workers._CHECK_EVERY", 0.1)
 
 
 class Failing(Broken):
@@ -225,6 +224,20 @@ def test_worker_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> 
     assert [process.exitcode for process in batches._processes] == [-signal.SIGKILL]
 
 
+def test_lock_of_a_worker_that_was_killed_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the end against torch's own locks, which workers take for every batch, and may die with."""
+    monkeypatch.setattr("massrl.data.workers._PATIENCE", 0.2)
+    batches = batches_of(SOURCE)
+    next(batches)
+    batches._iterator._workers_done_event._cond.acquire()  # for good, as a dead worker's
+    process = batches._processes[0]
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(TrainingError, match="SIGKILL"):
+        list(batches)
+    assert all(process.exitcode is not None for process in batches._processes)
+
+
 def test_signals_of_the_group_do_not_reach_workers() -> None:
     """Guards a stop that is saved: Ctrl-C and schedulers signal every process of the group."""
     batches = batches_of(SOURCE)  # not yet at their first instruction
@@ -285,8 +298,6 @@ def test_images_that_cannot_be_pickled_are_refused_when_workers_are_spawned() ->
 
 SCRIPT = """
 import multiprocessing, sys
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter as Iterator
-Iterator._try_get_data.__defaults__ = (0.1,)
 import massrl.data.shared_memory as shared_memory
 from massrl.data.loader import StepBatchSampler, build_loader
 from massrl.data.sources.shapes import ShapesSource

@@ -19,6 +19,7 @@ from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from multiprocessing.util import Finalize
+from queue import Empty
 from threading import Thread, current_thread, main_thread
 from typing import Any, TypeVar
 
@@ -39,7 +40,9 @@ from massrl.errors import ConfigError, MassrlError, TrainingError
 
 Batch = TypeVar("Batch")
 
+_CHECK_EVERY = 1.0  # seconds
 _PATIENCE = 5.0  # seconds for workers to end by themselves
+_KILLED_WITHIN = 5.0  # seconds
 _STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1")
 
 
@@ -59,10 +62,22 @@ class Loader(DataLoader[Batch]):
 
 
 class _Iterator(_MultiProcessingDataLoaderIter):
-    """torch's iterator, which ``Batches`` ends; by itself it fails to where it could not be made."""
+    """torch's iterator, without what can block or fail after the end of a worker; ``Batches`` ends it."""
+
+    def _try_get_data(self, timeout: float | None = None) -> tuple[bool, Any]:
+        """Wait a second for a batch.
+
+        To find that a worker has ended, torch takes a lock that this worker may have held.
+        """
+        try:
+            return True, self._data_queue.get(timeout=timeout or _CHECK_EVERY)
+        except Empty:
+            if not all(worker.is_alive() for worker in self._workers):
+                raise RuntimeError("a worker process has ended") from None
+            return False, None
 
     def __del__(self) -> None:
-        pass
+        """Do nothing: torch's fails where the workers could not be started."""
 
 
 class Batches(Iterator[Batch]):
@@ -213,7 +228,7 @@ def _kill(processes: list[BaseProcess]) -> None:
     for process in started:
         process.kill()
     for process in started:
-        process.join(_PATIENCE)
+        process.join(_KILLED_WITHIN)
 
 
 def start_worker(_: int) -> None:
