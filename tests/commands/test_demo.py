@@ -131,8 +131,8 @@ def test_duration_must_be_a_second_or_more() -> None:
     [
         (0.06, 90.0, "90 s|1 min 30 s each"),
         (0.1, 90.0, "1 min 30 s each"),
-        (0.3, 231.0, "3 min 51 s each"),  # 1.1 × 700 × 0.3
-        (2.0, 1540.0, "25 min 40 s each"),
+        (0.3, 252.0, "4 min 12 s each"),  # 1.2 × 700 × 0.3
+        (2.0, 1680.0, "28 min 00 s each"),
     ],
 )
 def test_demonstration_is_planned_for_steps_that_say_something(

@@ -171,9 +171,9 @@ def test_flag_that_is_yes_or_no_may_stand_alone() -> None:
 
 
 def test_value_that_is_empty_is_refused_where_one_is_wanted() -> None:
-    """Guards ``epochs: null`` in a file against an error of Python's own."""
-    with pytest.raises(ConfigError, match="--train.epochs is empty, but a number is wanted"):
-        make_config({"train": {"epochs": None}})
+    """Guards ``probe_every: null`` in a file against an error of Python's own."""
+    with pytest.raises(ConfigError, match="--train.probe_every is empty, but a number is wanted"):
+        make_config({"train": {"probe_every": None}})
     with pytest.raises(ConfigError, match="--data.batch_size|--optim.name is empty"):
         make_config({"optim": {"name": None}})
     assert make_config({"data": {"batch_size": None}}).data.batch_size is None

@@ -158,20 +158,39 @@ def test_views_are_streamed_where_that_costs_nothing(method: dict[str, Any], mem
 
 
 @pytest.mark.parametrize(
-    ("length", "steps"),
+    ("length", "steps", "budget"),
     [
-        ({"max_steps": None, "epochs": 3.0}, 15),
-        ({"max_steps": None, "epochs": 0.1}, 1),
-        ({"max_steps": 7, "epochs": 3.0}, 7),
-        ({"max_steps": None, "time_budget": 60.0}, None),
-        ({"max_steps": 7, "time_budget": 60.0}, 7),
+        ({}, 500, None),  # 100 epochs of 5 steps
+        ({"epochs": 3.0}, 15, None),
+        ({"epochs": 0.1}, 1, None),
+        ({"max_steps": 7, "epochs": 3.0}, 7, None),
+        ({"max_steps": 70, "epochs": 3.0}, 15, None),
+        ({"time_budget": 60.0}, None, 60.0),
+        (
+            {"max_steps": 7, "time_budget": 60.0},
+            7,
+            60.0,
+        ),  # the budget is planned for, see test_budget
+        ({"epochs": 3.0, "time_budget": 60.0}, 15, 60.0),
     ],
 )
-def test_length_of_a_run_is_steps_before_seconds_before_epochs(
-    length: dict[str, Any], steps: int | None
+def test_first_length_that_is_reached_ends_the_run(
+    length: dict[str, Any], steps: int | None, budget: float | None
 ) -> None:
-    """Guards the order in which the three lengths count."""
-    assert resolved(train=length).train.max_steps == steps
+    """Guards against a length that is given and ignored: every pair of the three, and none at all."""
+    train = resolved(train={"max_steps": None, **length}).train
+    assert (train.max_steps, train.time_budget, train.epochs) == (steps, budget, None)
+
+
+def test_length_that_is_not_reached_is_named() -> None:
+    """Guards the user of two lengths: which of them ended the run is said before it starts."""
+    (note,) = [
+        line
+        for line in resolve(40, 16, CPU, train={"epochs": 2.0, "max_steps": 900})[1]
+        if "reached first" in line
+    ]
+    assert note.startswith("--train.epochs is reached first")
+    assert "--train.max_steps 900" in note
 
 
 def test_small_images_are_cached_in_memory_by_default() -> None:

@@ -1,9 +1,8 @@
-"""The cost of a step by stage, its operations, and how many steps fit into a time budget."""
+"""The cost of a step by stage, and its operations."""
 
 from __future__ import annotations
 
 import itertools
-import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,25 +11,19 @@ from typing import Any
 
 import pytest
 import torch
-from tests.train.conftest import PLAIN_MODEL, assert_identical, resolved, run, tiny
+from tests.train.conftest import PLAIN_MODEL, tiny
 from torch import nn
 
 from massrl.commands.bench import measure_step
-from massrl.config.files import read_config_file
 from massrl.config.parser import make_config
-from massrl.data.build import training_source
 from massrl.data.loader import ViewDataset
-from massrl.distributed import World
 from massrl.errors import ConfigError
 from massrl.methods.byol import BYOL
-from massrl.train.initialize import make_method
-from massrl.train.session import make_run_views
 from massrl.train.timing import (
     STAGES,
     StepCost,
     Stopwatch,
     _peak_flops,
-    estimate_max_steps,
     time_steps,
 )
 
@@ -217,41 +210,6 @@ def test_estimate_makes_three_steps_at_least_and_stops_at_its_share(time: FakeTi
     assert time_steps(step, endless, at_most=1.0) == pytest.approx([2.0] * 3, abs=1e-3)
     seconds = iter([1.0] * 20)
     assert len(time_steps(step, endless, at_most=8.5)) == 9 - 2
-
-
-def test_budget_becomes_steps_of_a_copy_of_the_networks(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Guards ``--train.time_budget``: seconds over seconds, and weights that are still the initial ones."""
-    config = resolved(model=PLAIN_MODEL, train={"max_steps": None, "time_budget": 100.0})
-    source, maker = training_source(config.data), make_run_views(config)
-    method = make_method(config, maker.layout)
-    before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
-    limits: list[float] = []
-
-    def three_steps(step: Any, batches: Any, *, at_most: float) -> list[float]:
-        limits.append(at_most)
-        step(iter(batches))
-        return [0.2, 0.3, 0.4]
-
-    monkeypatch.setattr("massrl.train.timing.time_steps", three_steps)
-    with caplog.at_level(logging.INFO, logger="massrl"):
-        planned = estimate_max_steps(config, method, source, maker, world=World())
-    assert planned.train.max_steps == 333
-    assert limits == [4.0]
-    assert_identical(before, method.state_dict())
-    assert (
-        "--train.max_steps 333: 3 steps took 0.300 s each, and the budget is 100 s" in caplog.text
-    )
-
-
-def test_steps_of_a_time_budget_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards a run by time: its configuration must repeat it."""
-    monkeypatch.undo()  # with the real clock
-    train = {"time_budget": 1.0, "max_steps": None}
-    result = run(tmp_path / "run", model=PLAIN_MODEL, train=train)
-    saved = read_config_file(result.folder / "config.yaml")
-    assert saved["train"]["max_steps"] == result.session.step > 0
 
 
 def test_memory_is_unknown_where_the_system_does_not_tell(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -38,10 +39,11 @@ def pretrain(
         MassrlError: if something the user gave cannot be used.
     """
     refuse_during_import()
+    begin = time.monotonic()  # a time budget includes the imports
     from massrl.train.pretrain import start_run
 
     wanted = config if isinstance(config, Config) else make_config(read_layers(config))
-    return start_run(wanted, console=console or _terminal(), title=title)
+    return start_run(wanted, console=console or _terminal(), title=title, begin=begin)
 
 
 def resume(

@@ -84,9 +84,13 @@ def _beside(path: Path, policy: Any) -> Any:
 
 
 def _of_another_run(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Drop ``out`` from a run's own configuration: the run that repeats it has another folder."""
-    own = Path(content.get("out") or path).resolve() == path.resolve().parent
-    return {**content, "out": ""} if own else content
+    """Return a run's own configuration without its folder, and without all lengths but its steps."""
+    if Path(content.get("out") or path).resolve() != path.resolve().parent:
+        return content
+    train = content.get("train")
+    if isinstance(train, dict) and train.get("max_steps") is not None:
+        train = {key: train[key] for key in train if key not in ("epochs", "time_budget")}
+    return {**content, "out": "", **({"train": train} if train is not None else {})}
 
 
 def config_text(config: Config) -> str:

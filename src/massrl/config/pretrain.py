@@ -24,12 +24,12 @@ from massrl.registry import LOGGERS
 class TrainConfig:
     """Length of the run, devices, and what is written while it runs."""
 
-    epochs: float = option(100.0, group="length")
-    """Passes over the data; `max_steps` and `time_budget` take precedence."""
+    epochs: float | None = option(None, group="length")
+    """Passes over the data, 100 where no length is given; of several, the first that is reached counts."""
     max_steps: int | None = option(None, group="length")
     """Optimiser steps of the whole run."""
     time_budget: float | None = option(None, group="length")
-    """Seconds that the run should last: `max_steps` is set by timing a few steps at the start."""
+    """Seconds from the start to the last file, within a tenth: `max_steps` is set by timing a few steps."""
     seed: int = 0
     """Seed of the weights, the order of the images, and every view."""
     devices: int | None = option(None, resume=True)
@@ -68,8 +68,8 @@ class TrainConfig:
             in_range(self.log_every, "--train.log_every", low=1),
             in_range(self.probe_every, "--train.probe_every", low=0),
             require(
-                0 < self.epochs < MANY,
-                f"--train.epochs is {self.epochs:g}, but a number above 0 is wanted",
+                self.epochs is None or 0 < self.epochs < MANY,
+                f"--train.epochs is {self.epochs or 0:g}, but a number above 0 is wanted",
             ),
         )
 

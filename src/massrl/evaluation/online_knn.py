@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,9 +27,13 @@ logger = logging.getLogger("massrl")
 
 _MAX_BANK = 5000  # images: a probe must cost seconds, not minutes
 _MAX_QUERIES = 2000
+_TIMED_IMAGES = 256
+
+Measure = Callable[[nn.Module], float]
+"""From a backbone to its k-NN accuracy in percent."""
 
 
-def make_probe(config: Config, source: Source, world: World) -> Callable[[nn.Module], float] | None:
+def make_probe(config: Config, source: Source, world: World) -> Measure | None:
     """Build the online k-NN monitor, ``None`` where labels do not allow one.
 
     Validation images are the queries; without them it is leave-one-out on training images. The accuracy is
@@ -100,6 +105,15 @@ class OnlineKnn:
             exclude_self=self.queries is None,
         )
         return float((scores.argmax(1) == queries.labels).float().mean()) * 100
+
+    def estimate_seconds(self, backbone: nn.Module) -> float:
+        """Return about how many seconds a call takes, from those of a few images in this process alone."""
+        total = len(self.bank) + (len(self.queries) if self.queries is not None else 0)
+        few = Subset(self.bank, np.arange(min(_TIMED_IMAGES, len(self.bank))))
+        few.normalization = self.bank.normalization
+        begin = time.perf_counter()
+        extract_features(backbone, few, side=self.side)
+        return (time.perf_counter() - begin) * total / len(few) / self.world.size
 
     def _features(self, backbone: nn.Module, source: Source) -> Features:
         """Return the features of all images; each process extracts its own part of them."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from massrl.config.files import load_config
+from massrl.errors import counted
 from massrl.evaluation.results import (
     headline_keys,
     headline_metrics,
@@ -159,8 +160,10 @@ def _lead(folder: RunFolder, results: Results, rows: Rows) -> str:
         return f"{task_title(name)} classifies {value:.1f} % of {images} correctly{how}."
     if not folder.config.is_file():
         return ""
-    total = load_config(folder.config).train.max_steps or 0
+    total = load_config(folder.config).train.max_steps
     done = int(rows[-1]["step"]) + 1 if rows else 0
+    if total is None:
+        return f"{counted(done, 'step')} of a run of unknown length."
     return "Pre-training is complete." if done >= total else f"{done} of {total} steps are done."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -24,6 +25,8 @@ from massrl.registry import OPTIMIZERS
 from massrl.runs.environment import detect_hardware
 from massrl.runs.folder import RunFolder, resume_hint, save_config, with_policies
 from massrl.runs.log import held_messages, logging_to
+from massrl.train.budget import length_warnings, plan_steps
+from massrl.train.callbacks.time_limit import TimeBudget
 from massrl.train.checkpoint import restore_point
 from massrl.train.initialize import make_method
 from massrl.train.launch import process_group
@@ -40,7 +43,6 @@ from massrl.train.session import (
     run_session,
 )
 from massrl.train.startup import log_config, sanity_warnings
-from massrl.train.timing import estimate_max_steps
 from massrl.train.workers import run_worker
 from massrl.views.drawing.contact_sheet import save_sheet
 from massrl.views.drawing.sheet_rows import sheet_rows
@@ -51,8 +53,18 @@ logger = logging.getLogger("massrl")
 _SHEET_ROWS = 6
 
 
-def start_run(requested: Config, *, console: Console, title: str) -> PretrainResult:
-    """Start a run; see ``massrl.pretrain``."""
+def start_run(
+    requested: Config, *, console: Console, title: str, begin: float | None = None
+) -> PretrainResult:
+    """Start a run; see ``massrl.pretrain``.
+
+    Args:
+        requested: the user's configuration.
+        console: where progress is shown.
+        title: name of the run in the progress display.
+        begin: reading of ``time.monotonic`` that a time budget starts at; now if ``None``.
+    """
+    begin = time.monotonic() if begin is None else begin
     if not requested.data.train:
         raise ConfigError("no training images: --data.train takes a folder, a list or a name")
     check_loggers(requested.train.loggers)
@@ -64,7 +76,7 @@ def start_run(requested: Config, *, console: Console, title: str) -> PretrainRes
             return _continue(
                 existing, load_config(existing.config), world, console=console, title=title
             )
-        return _begin(requested, world, console=console, title=title)
+        return _begin(requested, world, console=console, title=title, begin=begin)
 
 
 def resume_run(
@@ -88,7 +100,9 @@ def _process_group(train: TrainConfig) -> AbstractContextManager[World]:
     return process_group(train, gpu=detect_hardware(train.accelerator).has_gpu)
 
 
-def _begin(requested: Config, world: World, *, console: Console, title: str) -> PretrainResult:
+def _begin(
+    requested: Config, world: World, *, console: Console, title: str, begin: float
+) -> PretrainResult:
     """Resolve the configuration of a new run, write its folder, and train."""
     with held_messages() as opening:
         source = training_source(requested.data)
@@ -119,13 +133,19 @@ def _begin(requested: Config, world: World, *, console: Console, title: str) -> 
         source = cache_in_memory(source, resolved)
         maker = make_run_views(resolved)
         resolved = _resolve_stem(resolved, method)
-        if resolved.train.max_steps is None:
-            resolved = estimate_max_steps(resolved, method, source, maker, world=world)
         measure = make_probe(resolved, source, world)
-        save_config(folder, resolved)
         save_sheet(sheet_rows(source, maker, count=_SHEET_ROWS), folder.views)
+        budget = None
+        if resolved.train.time_budget is not None:
+            budget = TimeBudget(seconds=resolved.train.time_budget, begin=begin)
+            resolved, budget = plan_steps(
+                resolved, method, source, maker, world=world, budget=budget, measure=measure
+            )
+        for warning in length_warnings(resolved, len(source)):
+            logger.warning("%-8s %s", "warning", warning)
+        save_config(folder, resolved)
         run = Run(config=resolved, source=source, checkpoint=None, world=world, measure=measure)
-        return _run_main(run, folder, console=console, title=title)
+        return _run_main(run, folder, console=console, title=title, budget=budget)
 
 
 def _continue(
@@ -171,12 +191,19 @@ def _resolve_stem(config: Config, method: Method) -> Config:
     return replace(config, model=replace(config.model, stem=used))
 
 
-def _run_main(run: Run, folder: RunFolder, *, console: Console, title: str) -> PretrainResult:
+def _run_main(
+    run: Run,
+    folder: RunFolder,
+    *,
+    console: Console,
+    title: str,
+    budget: TimeBudget | None = None,
+) -> PretrainResult:
     """Run one session as the main process."""
     run.world.broadcast((run.config, run.checkpoint))
     check_same_images(run.world, run.source)
     loggers = Loggers(run.config, folder)
-    main = MainProcess(folder=folder, loggers=loggers, console=console, title=title)
+    main = MainProcess(folder=folder, loggers=loggers, console=console, title=title, budget=budget)
     try:
         if run.checkpoint is None and folder.views.is_file():
             loggers.picture("views", read_picture(folder.views), 0)
@@ -185,6 +212,8 @@ def _run_main(run: Run, folder: RunFolder, *, console: Console, title: str) -> P
         loggers.close("failed")
         logger.info("%s", resume_hint(folder))
         raise
+    if budget is not None:
+        logger.info("took %.1f s of its time budget of %.0f s", budget.used, budget.seconds)
     if session.stopped_by == TIME_LIMIT_SIGNAL:
         requeue()
     return PretrainResult(folder.path, run.config, session)

@@ -28,6 +28,7 @@ from massrl.views.layouts import LAYOUT_FIELDS, Layout, resolve_layout
 T = TypeVar("T")
 
 _MAX_WARMUP = 0.1  # of the run
+_DEFAULT_EPOCHS = 100.0  # of a run without any length
 
 
 class _Notes(list[str]):
@@ -50,7 +51,7 @@ def resolve_config(config: Config, source: Source, hardware: Hardware) -> tuple[
         hardware: the machine.
 
     Returns:
-        The resolved configuration, in which only ``train.max_steps`` may be open, with
+        The resolved configuration, in which only ``train.max_steps`` may be open, if there is a
         ``train.time_budget``; and one line for each selected value.
 
     Raises:
@@ -75,7 +76,7 @@ def resolve_config(config: Config, source: Source, hardware: Hardware) -> tuple[
         method=replace(config.method, pairs=config.method.pairs or layout.pairs),
     )
     per_epoch = steps_per_epoch(len(source), config.batch_size)
-    return replace(config, train=_resolve_train(config, per_epoch, hardware)), notes
+    return replace(config, train=_resolve_train(config, per_epoch, hardware, notes)), notes
 
 
 def resolve_resumed(before: Config, after: Config) -> Config:
@@ -212,16 +213,29 @@ def _cache(configured: str, source: Source, notes: _Notes) -> str:
     return "memory"
 
 
-def _resolve_train(config: Config, per_epoch: int, hardware: Hardware) -> TrainConfig:
-    """Resolve the section; ``max_steps`` overrides ``time_budget``, which overrides ``epochs``."""
+def _resolve_train(
+    config: Config, per_epoch: int, hardware: Hardware, notes: _Notes
+) -> TrainConfig:
+    """Resolve the section: of several lengths, the first that is reached ends the run."""
     train, method = config.train, config.method
     objective: type[Method] = OBJECTIVES.load_call(method.name)
     streams_free = objective.streams_free and method.batch_norm == "per-view"
+    epochs = train.epochs
+    if (train.max_steps, train.time_budget, epochs) == (None, None, None):
+        epochs = _DEFAULT_EPOCHS
     steps = train.max_steps
-    if steps is None and train.time_budget is None:
-        steps = max(1, round(train.epochs * per_epoch))
+    if epochs is not None:
+        passes = max(1, round(epochs * per_epoch))
+        if steps is not None and passes != steps:
+            which = "epochs" if passes < steps else "max_steps"
+            notes.append(
+                f"--train.{which} is reached first: {counted(passes, 'step')} in {epochs:g} epochs "
+                f"(--train.epochs), --train.max_steps {steps:,}"
+            )
+        steps = min(passes, steps or passes)
     return replace(
         train,
+        epochs=None,  # the saved configuration has one length
         max_steps=steps,
         accelerator=hardware.accelerator,
         memory=train.memory or ("streamed" if streams_free else "joint"),
@@ -250,10 +264,21 @@ def _check_batch(batch_size: int, parts: int) -> None:
 def make_schedule(config: Config, per_epoch: int) -> Schedule:
     """Return learning rate and τ by step, for a configuration with ``max_steps``."""
     total = config.train.max_steps or 1
-    warmup = min(config.optim.warmup_epochs * per_epoch, _MAX_WARMUP * total)
+    warmup = min(asked_warmup(config, per_epoch), _MAX_WARMUP * total)
     return Schedule(
         peak_lr=config.scaled_lr,
         warmup_steps=round(warmup),
         total_steps=total,
         target_momentum=config.method.target_momentum,
     )
+
+
+def asked_warmup(config: Config, per_epoch: int) -> int:
+    """Return the steps of ``optim.warmup_epochs``, however short the run is."""
+    return round(config.optim.warmup_epochs * per_epoch)
+
+
+def probe_interval(config: Config, per_epoch: int) -> int:
+    """Return the optimiser steps from one k-NN probe to the next, 0 for no probes."""
+    epochs = config.train.probe_every
+    return max(1, round(epochs * per_epoch)) if epochs else 0

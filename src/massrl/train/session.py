@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from rich.console import Console
-from torch import nn
 from torch.utils.data import DataLoader
 
 from massrl.config.pretrain import Config
@@ -20,6 +18,7 @@ from massrl.data.source import Source
 from massrl.data.sources.cache import CachedSource
 from massrl.distributed import World
 from massrl.errors import DataError, NonFiniteError, counted
+from massrl.evaluation.online_knn import Measure
 from massrl.files import write_json
 from massrl.methods.base import Method
 from massrl.models.batch_norm import synchronise_batch_norm
@@ -32,10 +31,11 @@ from massrl.train.callbacks.metrics import MetricsCallback
 from massrl.train.callbacks.probe import Probe
 from massrl.train.callbacks.progress import ProgressLine
 from massrl.train.callbacks.signals import SignalHandler
+from massrl.train.callbacks.time_limit import TimeBudget, TimeLimit
 from massrl.train.initialize import drop_init_from, make_method
 from massrl.train.loggers import Loggers
 from massrl.train.loop import train
-from massrl.train.resolve import make_schedule
+from massrl.train.resolve import make_schedule, probe_interval
 from massrl.train.step import TrainingStep
 from massrl.views.build import make_view_maker
 from massrl.views.view_maker import ViewMaker
@@ -50,7 +50,8 @@ class SessionResult:
     Attributes:
         step: optimiser steps made, over all sessions of the run.
         seconds: seconds of these steps, over all sessions.
-        stopped_by: name of the signal that stopped the session, ``None`` if the run is complete.
+        stopped_by: name of the signal that stopped the session, or ``TIME_BUDGET``; ``None`` if the run is
+            complete.
         skipped: names of images that could not be decoded -> reasons.
     """
 
@@ -67,7 +68,7 @@ class PretrainResult:
     Attributes:
         folder: the run folder.
         config: the resolved configuration.
-        session: steps, seconds, and whether a signal stopped the run.
+        session: steps, seconds, and what stopped the run, if anything.
         is_main: whether this process wrote the run folder; one process of a run does.
     """
 
@@ -93,7 +94,7 @@ class Run:
     source: Source
     checkpoint: dict[str, Any] | None
     world: World
-    measure: Callable[[nn.Module], float] | None
+    measure: Measure | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,16 +106,18 @@ class MainProcess:
         loggers: receive the rows of ``metrics.csv``.
         console: shows the progress line.
         title: name of the run on the progress line.
+        budget: seconds that a new run may take; ``None`` for no limit.
     """
 
     folder: RunFolder
     loggers: Loggers
     console: Console
     title: str
+    budget: TimeBudget | None = None
 
 
 def run_session(run: Run, main: MainProcess | None) -> tuple[SessionResult, Method]:
-    """Train until the last step or a signal.
+    """Train until the last step, a signal, or the end of the time budget.
 
     Args:
         run: configuration, images, checkpoint and ranks.
@@ -172,8 +175,7 @@ def _callbacks(
     """
     config = run.config
     per_epoch = steps_per_epoch(len(run.source), config.batch_size)
-    epochs = config.train.probe_every
-    every = max(1, round(epochs * per_epoch)) if epochs else 0
+    every = probe_interval(config, per_epoch)
     measured = run.measure is not None and every > 0
     probe = Probe(run.measure, every=every, clock=clock) if run.measure and measured else None
     probes: list[StepCallback] = [probe] if probe is not None else []
@@ -193,7 +195,8 @@ def _callbacks(
     )
     progress = ProgressLine(main.console, title=main.title, clock=clock, probe=probe)
     files = FinalFiles(main.folder, main.loggers)
-    return [signals, monitor, *probes, metrics, checkpoints, progress, files, clock]
+    limits = [TimeLimit(main.budget)] if main.budget is not None else []
+    return [signals, *limits, monitor, *probes, metrics, checkpoints, progress, files, clock]
 
 
 def prepare_networks(method: Method, config: Config, world: World) -> None:

@@ -28,6 +28,9 @@ from massrl.views.layouts import Layout
 
 logger = logging.getLogger("massrl")
 
+OUT_OF_TIME = 1
+"""A stop request of the time budget; every signal's number is larger, so that a signal takes precedence."""
+
 _NEW_RUN_HINT = (
     "start a new run with a lower --optim.lr, or with --train.precision 32-true: "
     "massrl pretrain --config RUN/config.yaml --optim.lr …"
@@ -60,10 +63,11 @@ class TrainingStep:
         gradient_norm: L2 norm of the last step's gradients.
         output: output for the last batch, its loss matrix averaged over processes.
         skipped: names of images that could not be decoded -> reasons.
-        stop_requested: number of the signal that this process has received, 0 for none.
-        stop_signal: number of the signal to stop for after the last step, 0 for none. Only a call sets
-            it, from ``stop_requested`` of all processes: they stop after the same step, and every
-            callback of that step sees it.
+        stop_requested: number of the signal that this process has received, or ``OUT_OF_TIME``; 0 for
+            none.
+        stop_signal: what to stop for after the last step, as above. Only a call sets it, from
+            ``stop_requested`` of all processes: they stop after the same step, and every callback of that
+            step sees it.
     """
 
     def __init__(

@@ -1,9 +1,7 @@
-"""Measure training steps on this machine, and estimate how many fit into a time budget."""
+"""Measure training steps on this machine."""
 
 from __future__ import annotations
 
-import copy
-import logging
 import statistics
 import sys
 import time
@@ -19,7 +17,7 @@ from massrl.config.pretrain import Config
 from massrl.data.build import normalization_of, training_source
 from massrl.data.loader import ViewBatch, steps_per_epoch
 from massrl.data.source import Source
-from massrl.distributed import World, alone
+from massrl.distributed import World
 from massrl.errors import ConfigError
 from massrl.methods.base import Method
 from massrl.runs.environment import detect_hardware
@@ -29,14 +27,11 @@ from massrl.train.session import cache_in_memory, make_loader, make_run_views, p
 from massrl.train.step import StepObserver, TrainingStep
 from massrl.views.view_maker import ViewMaker
 
-logger = logging.getLogger("massrl")
-
 STAGES = ("data", "target", "forward", "backward", "optimiser")
 _WARMUP = 3  # first steps, which are slower
 _MEASURED_STEPS = 20
 _PEAK_SIDE = 2048  # of the matrices whose product measures the machine's peak
-_BUDGET_SHARE = 0.04  # of a time budget, spent on estimating its steps
-_ENDLESS = 100_000  # steps, of a run that is stopped earlier
+ENDLESS = 100_000  # steps, of a run that is stopped earlier
 _ESTIMATE_WARMUP = 2  # first steps, which are slower
 
 
@@ -222,7 +217,7 @@ def seconds_per_step(requested: Config, *, at_most: float) -> float:
         requested: of one device.
         at_most: seconds to measure for; three steps are measured at least.
     """
-    step, loader = _prepare(requested, max_steps=_ENDLESS)
+    step, loader = _prepare(requested, max_steps=ENDLESS)
     return statistics.fmean(time_steps(step, loader, at_most=at_most))
 
 
@@ -235,10 +230,11 @@ def _prepare(requested: Config, *, max_steps: int) -> tuple[TrainingStep, Iterab
     method = make_method(config, maker.layout)
     prepare_networks(method, config, World())
     loader = make_loader(config, source, maker, start_step=0, world=World())
-    return _make_step(config, method, source, maker), loader
+    return make_step(config, method, source, maker), loader
 
 
-def _make_step(config: Config, method: Method, source: Source, maker: ViewMaker) -> TrainingStep:
+def make_step(config: Config, method: Method, source: Source, maker: ViewMaker) -> TrainingStep:
+    """Return the training state of a configuration in this process alone."""
     return TrainingStep(
         method,
         config=config,
@@ -246,42 +242,6 @@ def _make_step(config: Config, method: Method, source: Source, maker: ViewMaker)
         schedule=make_schedule(config, steps_per_epoch(len(source), config.batch_size)),
         normalization=normalization_of(config, source),
     )
-
-
-def estimate_max_steps(
-    config: Config, method: Method, source: Source, maker: ViewMaker, *, world: World
-) -> Config:
-    """Turn ``train.time_budget`` into ``train.max_steps`` by timing a few steps on a copy of the networks.
-
-    With several processes the main one times its own part of the batches alone.
-
-    Args:
-        config: a resolved configuration whose ``max_steps`` is still open.
-        method: the networks; not changed.
-        source: the training images.
-        maker: makes the views of an image.
-        world: ranks of this process.
-
-    Returns:
-        The configuration with ``max_steps``.
-    """
-    budget = config.train.time_budget
-    assert budget is not None
-    endless = replace(config, train=replace(config.train, max_steps=_ENDLESS))
-    step = _make_step(endless, copy.deepcopy(method), source, maker)
-    loader = make_loader(endless, source, maker, start_step=0, world=world)
-    with alone():
-        times = time_steps(step, loader, at_most=min(30.0, _BUDGET_SHARE * budget))
-    seconds = statistics.fmean(times)
-    steps = max(1, round(budget / seconds))
-    logger.info(
-        "--train.max_steps %d: %d steps took %.3f s each, and the budget is %.0f s",
-        steps,
-        len(times),
-        seconds,
-        budget,
-    )
-    return replace(config, train=replace(config.train, max_steps=steps))
 
 
 def time_steps(step: TrainingStep, batches: Iterable[ViewBatch], *, at_most: float) -> list[float]:

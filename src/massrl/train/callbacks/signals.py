@@ -11,9 +11,12 @@ from typing import Any
 from massrl.errors import TrainingError
 from massrl.train.callbacks.base import StepCallback
 from massrl.train.launchers import TIME_LIMIT_SIGNAL, stop_signals
-from massrl.train.step import TrainingStep
+from massrl.train.step import OUT_OF_TIME, TrainingStep
 
 logger = logging.getLogger("massrl")
+
+TIME_BUDGET = "its time budget"
+"""What stopped a run that no signal stopped."""
 
 
 class SignalHandler(StepCallback):
@@ -25,7 +28,7 @@ class SignalHandler(StepCallback):
     the first step, stops after that.
 
     Attributes:
-        received: name of the signal that stopped the run, ``None`` if none did.
+        received: name of the signal that stopped the run, or ``TIME_BUDGET``; ``None`` if nothing did.
     """
 
     def __init__(self) -> None:
@@ -47,7 +50,7 @@ class SignalHandler(StepCallback):
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         assert self._step is not None
-        if self._step.stop_requested and number == signal.SIGINT:
+        if self._step.stop_requested > OUT_OF_TIME and number == signal.SIGINT:
             raise TrainingError("stopped at once by a second Ctrl-C")
         self._step.stop_requested = number
         name = signal.Signals(number).name
@@ -59,9 +62,10 @@ class SignalHandler(StepCallback):
         logger.info("%s: %s; Ctrl-C again stops at once", name, doing)
 
     def on_end(self, step: TrainingStep) -> None:
-        """Set ``received``, if a signal stopped the run before its last step."""
+        """Set ``received``, if a signal or the time budget stopped the run before its last step."""
         if step.stop_signal and not step.is_last:
-            self.received = signal.Signals(step.stop_signal).name
+            out_of_time = step.stop_signal == OUT_OF_TIME
+            self.received = TIME_BUDGET if out_of_time else signal.Signals(step.stop_signal).name
 
     def close(self) -> None:
         """Restore what was blocked, and the previous handlers."""
