@@ -233,6 +233,7 @@ def test_lock_of_a_worker_that_was_killed_blocks_nothing(monkeypatch: pytest.Mon
     process = batches._processes[0]
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
+    process.join()
     with pytest.raises(TrainingError, match="SIGKILL"):
         list(batches)
     assert all(process.exitcode is not None for process in batches._processes)
