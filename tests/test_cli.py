@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import operator
 import os
 import signal
 import subprocess
@@ -15,8 +17,9 @@ import pytest
 
 from massrl.cli import block_time_limit_signal, main
 from massrl.commands import COMMANDS
+from massrl.commands.exit_codes import EXIT_CODES
 from massrl.config.parser import flags
-from massrl.errors import ConfigError
+from massrl.errors import ConfigError, StoppedError
 
 
 def fails(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -166,25 +169,51 @@ def test_mistake_found_when_the_run_starts_is_one_line_too(
     assert not out.exists()
 
 
-def test_debug_shows_the_whole_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """Guards the way to a traceback for those who work on massrl itself."""
-    with pytest.raises(ConfigError, match="unknown command"):
-        main(["pretrian", "--debug"])
+ENDS: list[tuple[BaseException | None, int]] = [
+    (ConfigError("no such thing"), 2),
+    (StoppedError("stopped at once", signal_name="SIGINT"), 130),
+    (StoppedError("stopped", signal_name="SIGTERM"), 143),
+    (KeyboardInterrupt(), 130),
+    (OSError(errno.ENOSPC, "no space left on device", "x"), 2),
+    (MemoryError(), 2),
+    (ZeroDivisionError("division by zero"), 2),  # of the user's own code: this file is not massrl's
+    (None, 1),
+]
 
 
-def test_interruption_ends_with_code_130(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("error", "code"), ENDS, ids=[repr(error) for error, _ in ENDS])
+def test_debug_adds_the_traceback_and_changes_nothing_else(
+    error: BaseException | None,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Guards a second Ctrl-C against a traceback, but for --debug."""
+    """Guards scripts: 2 was 1 with ``--debug``. The kind: whatever a command raises, Ctrl-C too."""
 
-    def interrupt(words: list[str]) -> int:
-        raise KeyboardInterrupt
+    def fail(words: list[str]) -> int:
+        assert error is not None
+        raise error
 
-    monkeypatch.setattr("massrl.commands.policies.run_policies", interrupt)
-    assert main(["policies"]) == 130
-    assert capsys.readouterr().err == "massrl: stopped\n"
-    with pytest.raises(KeyboardInterrupt):
-        main(["policies", "--debug"])
+    # Without an error of ours a function of C, which no line of the user's code calls, raises TypeError.
+    run = operator.neg if error is None else fail
+    monkeypatch.setattr("massrl.commands.policies.run_policies", run)
+    assert main(["policies"]) == code
+    line = capsys.readouterr().err
+    assert line.startswith("massrl: ")
+    assert line.count("\n") == 1
+    assert main(["policies", "--debug"]) == code
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback (most recent call last)")
+    assert shown.endswith(line)
+
+
+@pytest.mark.parametrize("word", ["--help", "-h", "help"])
+def test_help_has_the_table_of_exit_codes(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Guards whoever writes a script around massrl; see ``tests/commands/test_exit_codes.py``."""
+    main([word])
+    out = capsys.readouterr().out.partition("exit codes\n")[2]
+    rows = [line.split(maxsplit=1) for line in out.splitlines()]
+    assert {int(code): meaning for code, meaning in rows} == EXIT_CODES
 
 
 def test_help_of_pretrain_shows_what_the_default_recipe_says(

@@ -1,8 +1,7 @@
 """The command line: dispatch, help, errors in one line, exit codes.
 
-Nothing heavy is imported until a command runs, so that ``massrl --help`` answers at once. Exit codes: 0
-for success, or a run stopped by a signal and saved; 1 for a bug of massrl, or broken images found; 2 for
-a user's mistake, with one line that says what is accepted; 130 for Ctrl-C with nothing to save.
+Nothing heavy is imported until a command runs, so that ``massrl --help`` answers at once. ``EXIT_CODES`` says
+what each exit code means.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -20,7 +20,15 @@ from typing import Any, TextIO
 
 from massrl.commands import COMMANDS, Command
 from massrl.commands.arguments import refuse
-from massrl.errors import ConfigError, MassrlError, TrainingError, suggest, users_fault
+from massrl.commands.exit_codes import EXIT_CODES, exit_code
+from massrl.errors import (
+    ConfigError,
+    MassrlError,
+    StoppedError,
+    TrainingError,
+    suggest,
+    users_fault,
+)
 
 _PROG = "massrl"
 
@@ -37,29 +45,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [word for word in words if word != "--debug"]
     try:
         return _until_pipe_breaks(words)
-    except MassrlError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        code, message = _outcome(error)
         if debug:
-            raise
-        print(f"{_PROG}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        print(f"{_PROG}: stopped", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if debug:
-            raise
-        fault = users_fault(error)
-        if fault is not None:
-            print(f"{_PROG}: {fault} (--debug shows where)", file=sys.stderr)
-            return 2
-        print(
-            f"{_PROG}: unexpected {type(error).__name__}: {' '.join(str(error).split())} "
-            f"(--debug shows where)",
-            file=sys.stderr,
-        )
-        return 1
+            traceback.print_exc()
+        print(f"{_PROG}: {message}", file=sys.stderr)
+        return code
+
+
+def _outcome(error: BaseException) -> tuple[int, str]:
+    """Return the exit code of a command that raised this, and the line that is printed."""
+    if isinstance(error, KeyboardInterrupt):
+        return exit_code("SIGINT"), "stopped"
+    if isinstance(error, StoppedError):
+        return exit_code(error.signal_name), str(error)
+    if isinstance(error, MassrlError):
+        return 2, str(error)
+    fault = users_fault(error)
+    if fault is not None:
+        return 2, f"{fault} (--debug shows where)"
+    text = " ".join(str(error).split())
+    return 1, f"unexpected {type(error).__name__}: {text} (--debug shows where)"
 
 
 def open_streams() -> None:
@@ -167,6 +173,9 @@ def _overview() -> str:
             *lines,
             "",
             "  --debug with any command shows an error's traceback; --version shows the version.",
+            "",
+            "exit codes",
+            *(f"  {code:<{width}}  {meaning}" for code, meaning in EXIT_CODES.items()),
         ]
     )
 

@@ -1,13 +1,15 @@
 """Exceptions of massrl.
 
-    MassrlError              base class; the command line prints its message and exits with code 2
+    MassrlError              base class; the command line prints its message and exits with code 2,
+    │                        130 or 143 for a StoppedError
     ├── ConfigError          a key, name or value that is not accepted
     ├── DataError            a folder, file list or data set that cannot be used
     │   └── ImageError       an image that cannot be decoded; has its name
     │       └── ImageKindError   an image, whole or not, of a kind that is not accepted
     ├── CheckpointError      a run folder, checkpoint or weights file that cannot be used
     └── TrainingError        a run that cannot continue, such as on a full disk
-        └── NonFiniteError   a loss that is not finite; has its step and images
+        ├── NonFiniteError   a loss that is not finite; has its step and images
+        └── StoppedError     stopped at once by a signal; has its name
 
 A message is one line: what is wrong, the value given, what is accepted, and the flag that sets it.
 """
@@ -84,6 +86,19 @@ class NonFiniteError(TrainingError):
         self.step = step
         self.loss = loss
         self.indices = indices
+
+
+class StoppedError(TrainingError):
+    """A run that a signal has stopped before it could save.
+
+    Args:
+        message: the complete message.
+        signal_name: such as ``SIGINT``.
+    """
+
+    def __init__(self, message: str, *, signal_name: str) -> None:
+        super().__init__(message)
+        self.signal_name = signal_name
 
 
 def counted(number: int, noun: str) -> str:

@@ -104,11 +104,25 @@ def test_pretrain_that_was_stopped_prints_how_to_resume(
     monkeypatch.setattr(
         massrl.commands.pretrain, "resume", lambda _, config: configs.append(config) or result
     )
-    assert main(["pretrain", "--resume", str(run), "--data.workers", "3"]) == 0
+    assert main(["pretrain", "--resume", str(run), "--data.workers", "3"]) == 130
     assert configs == [Config(data=DataConfig(workers=3))]
     captured = capsys.readouterr()
     assert f"massrl pretrain --resume '{run}'" in captured.out
     assert "1 broken image skipped" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("stopped_by", "code"),
+    [("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 0), ("its time budget", 0), (None, 0)],
+)
+def test_exit_code_says_how_the_run_has_ended(
+    stopped_by: str | None, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards ``pretrain && evaluate``: a run that was stopped ended with 0. SLURM's signal requeues it."""
+    session = SimpleNamespace(skipped={}, stopped_by=stopped_by, step=3, seconds=1.0)
+    result = SimpleNamespace(session=session, folder=Path("x"), is_main=True)
+    monkeypatch.setattr(massrl.commands.pretrain, "pretrain", lambda config: result)
+    assert main(["pretrain"]) == code
 
 
 def test_weights_to_start_from_have_a_short_flag(pretrained: list[Config]) -> None:
@@ -135,7 +149,7 @@ def test_process_that_is_not_the_main_one_prints_nothing(
     session = SimpleNamespace(skipped={"a": "b"}, stopped_by="SIGINT", step=3, seconds=1.0)
     result = SimpleNamespace(session=session, folder=Path("x"), is_main=False)
     monkeypatch.setattr(massrl.commands.pretrain, "pretrain", lambda config: result)
-    assert main(["pretrain"]) == 0
+    assert main(["pretrain"]) == 130  # as the main process
     assert capsys.readouterr() == ("", "")
 
 

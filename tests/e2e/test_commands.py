@@ -107,7 +107,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     wait_for_saves(process, tmp_path / "run" / "checkpoints" / "last.ckpt", 2)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    assert process.returncode == 130, errors
     assert "massrl pretrain --resume run" in output
     assert "Traceback" not in errors
 
@@ -201,7 +201,7 @@ def test_signal_to_the_whole_group_saves_and_says_how_to_go_on(tmp_path: Path) -
     wait_for_saves(process, tmp_path / "run" / "checkpoints" / "last.ckpt", 2)
     os.killpg(process.pid, signal.SIGTERM)
     output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    assert process.returncode == 143, errors
     assert "massrl pretrain --resume run" in output
     assert load_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")["step"] >= 2
 

@@ -23,7 +23,7 @@ from massrl.commands.demo_page import (
 )
 from massrl.config.checks import in_range, raise_faults
 from massrl.config.parser import make
-from massrl.errors import ConfigError
+from massrl.errors import ConfigError, StoppedError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -161,8 +161,9 @@ def _pretrain(
     options = _run_config(name, config, folder, seconds=seconds)
     console.rule(f"pre-training with {NETWORKS[name]}")
     result = pretrain(options, console=console, title=NETWORKS[name])
-    if result.session.stopped_by not in (None, TIME_BUDGET):
-        raise KeyboardInterrupt
+    stopped_by = result.session.stopped_by
+    if stopped_by not in (None, TIME_BUDGET):
+        raise StoppedError("stopped", signal_name=stopped_by)
     return result
 
 

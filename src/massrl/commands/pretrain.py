@@ -9,6 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from massrl.commands.arguments import take
+from massrl.commands.exit_codes import exit_code
 from massrl.config.files import load_config, read_layers
 from massrl.config.parser import make_config
 from massrl.config.pretrain import Config
@@ -119,9 +120,11 @@ def requested_config(words: list[str]) -> Config:
 
 
 def _print_result(result: PretrainResult) -> int:
+    """Print how a run has ended, and return the exit code."""
     session, folder = result.session, result.folder
+    code = exit_code(session.stopped_by)
     if not result.is_main:
-        return 0
+        return code
     if session.skipped:
         print(
             f"{counted(len(session.skipped), 'broken image')} skipped; log.txt names them all",
@@ -130,7 +133,7 @@ def _print_result(result: PretrainResult) -> int:
     if session.stopped_by is not None:
         print(f"stopped by {session.stopped_by} after step {session.step} and saved; resume with:")
         print(f"  massrl pretrain --resume {quote(str(folder))}")
-        return 0
+        return code
     print(f"done: {counted(session.step, 'step')}, {counted(round(session.seconds), 'second')}")
     print(f"  backbone  {folder / 'backbone.safetensors'}")
     print(f"  report    {folder / 'report.html'}")

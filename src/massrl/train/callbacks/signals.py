@@ -8,7 +8,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from massrl.errors import TrainingError
+from massrl.errors import StoppedError
 from massrl.train.callbacks.base import StepCallback
 from massrl.train.launchers import TIME_LIMIT_SIGNAL, stop_signals
 from massrl.train.step import OUT_OF_TIME, TrainingStep
@@ -51,7 +51,7 @@ class SignalHandler(StepCallback):
     def _receive(self, number: int, frame: FrameType | None) -> None:
         assert self._step is not None
         if self._step.stop_requested > OUT_OF_TIME and number == signal.SIGINT:
-            raise TrainingError("stopped at once by a second Ctrl-C")
+            raise StoppedError("stopped at once by a second Ctrl-C", signal_name="SIGINT")
         self._step.stop_requested = number
         name = signal.Signals(number).name
         doing = (
