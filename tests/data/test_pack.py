@@ -96,31 +96,82 @@ pack.pack(open_source(sys.argv[1]), Path(sys.argv[2]), shard_bytes=6000)
 """
 
 
-def test_killed_packing_leaves_nothing_that_looks_complete(odd_names: Path, tmp_path: Path) -> None:
-    """Guards against ``kill -9``: no index, no incomplete shard under its name; packing again starts anew."""
-    source = open_source(str(odd_names))
-    command = [sys.executable, "-c", KILLED, str(odd_names), str(tmp_path / "set")]
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_killed_packing_goes_on_to_the_same_bytes(odd_names: Path, tmp_path: Path) -> None:
+    """Guards hours of packing against ``kill -9``: complete shards are kept, the next one is begun anew.
+
+    The same kind: an error and Ctrl-C (below), a kill between two steps of completing a shard.
+    """
+    source, stopped, whole = open_source(str(odd_names)), tmp_path / "stopped", tmp_path / "whole"
+    assert pack(source, whole / "set", shard_bytes=6000) == (10, 0)
+    command = [sys.executable, "-c", KILLED, str(odd_names), str(stopped / "set")]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    parts = list(tmp_path.glob(".*.part"))
-    assert len(parts) == 1
-    whole = sorted(tmp_path.glob("set-*.tar"))
-    assert whole
-    for shard in whole:
-        with tarfile.open(shard) as tar:
-            assert len(tar.getnames()) % 2 == 0
+    assert list(stopped.glob(".*.part"))
+    kept = {path: path.stat().st_mtime_ns for path in stopped.glob("set-*.tar")}
+    assert kept
     with pytest.raises(DataError, match="packing was not finished"):
-        open_source(str(tmp_path / "set-*.tar"))
-    with pytest.raises(DataError, match=r"\d more, to .*, are of a packing"):
-        pack(source, tmp_path / "set")
-    for left in (*whole, *parts):
-        with pytest.raises(DataError, match=f"{re.escape(parts[0].name)}, are of a packing"):
-            pack(source, tmp_path / "set")
-        left.unlink()
-    assert pack(source, tmp_path / "set", shard_bytes=6000) == (10, 0)
-    assert PackedSource(str(tmp_path / "set-*.tar")).fingerprint() == source.fingerprint()
+        open_source(str(stopped / "set-*.tar"))
+    with pytest.raises(DataError, match="other images or settings"):
+        pack(source, stopped / "set", shard_bytes=7000)
+    assert pack(source, stopped / "set", shard_bytes=6000) == (10, 0)
+    assert contents(stopped) == contents(whole)
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    assert PackedSource(str(stopped / "set-*.tar")).fingerprint() == source.fingerprint()
     with pytest.raises(DataError, match="exists already"):
-        pack(source, tmp_path / "set")
-    assert not list(tmp_path.glob(".*.part"))
+        pack(source, stopped / "set", shard_bytes=6000)
+    assert pack(source, stopped / "set", shard_bytes=6000, overwrite=True) == (10, 0)
+    assert contents(stopped) == contents(whole)
+
+
+@pytest.mark.parametrize("stop", range(10))
+def test_packing_that_is_stopped_at_any_image_goes_on_to_the_same_bytes(
+    odd_names: Path, tmp_path: Path, stop: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the borders of shards, of which the first and last image and the index are special."""
+    source, out = open_source(str(odd_names)), tmp_path / "stopped" / "set"
+    pack(source, tmp_path / "whole" / "set", shard_bytes=6000)
+    original = source.read
+
+    def read(index: int) -> object:
+        if index == stop:
+            raise KeyboardInterrupt
+        return original(index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(source, "read", read)
+        with pytest.raises(KeyboardInterrupt):
+            pack(source, out, shard_bytes=6000)
+    assert not list(out.parent.glob(".*.part"))
+    pack(source, out, shard_bytes=6000)
+    assert contents(out.parent) == contents(tmp_path / "whole")
+
+
+def test_broken_image_is_found_again_or_skipped_when_packing_goes_on(
+    odd_names: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards ``--on_error`` over a stop: what its message advises works, and stop still means stop."""
+    broken = odd_names / "c.d" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:300])
+    source = open_source(str(odd_names))
+    assert pack(source, tmp_path / "whole" / "set", shard_bytes=3000, skip_broken=True)[1] == 1
+    original = source.read
+
+    def read(index: int) -> object:
+        if index == 8:
+            raise KeyboardInterrupt
+        return original(index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(source, "read", read)
+        with pytest.raises(KeyboardInterrupt):
+            pack(source, tmp_path / "out" / "set", shard_bytes=3000, skip_broken=True)
+    with pytest.raises(ImageError, match=re.escape(broken.name)):
+        pack(source, tmp_path / "out" / "set", shard_bytes=3000)
+    assert pack(source, tmp_path / "out" / "set", shard_bytes=3000, skip_broken=True) == (9, 1)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_full_disk_leaves_nothing_behind(

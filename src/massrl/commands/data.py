@@ -53,6 +53,8 @@ class PackConfig:
     """Size at which a tar file is closed and the next one begins."""
     on_error: str = option("stop", choices=ON_ERROR)
     """What to do about an image that cannot be decoded."""
+    overwrite: bool = False
+    """Begin anew, and replace whatever files have these names; never one that is read."""
 
     def __post_init__(self) -> None:
         raise_faults(
@@ -122,6 +124,7 @@ def pack_data(
     from massrl.data.build import open_images
     from massrl.data.pack import Recoding, pack
     from massrl.data.sources.find_images import enter_split, has_validation_part
+    from massrl.data.sources.packed import index_path
     from massrl.runs.log import TaskProgress
 
     wanted = config if isinstance(config, PackConfig) else make(PackConfig, config)
@@ -136,16 +139,20 @@ def pack_data(
             f"{wanted.images} is divided into training and validation images: pack each of its folders "
             f"by itself, such as {part}"
         )
+    out = Path(wanted.out).expanduser()
+    if wanted.images.endswith(".tar") and index_path(wanted.images) == index_path(f"{out}-*.tar"):
+        raise ConfigError(f"{wanted.images} is read by this command: choose another OUT")
     source = open_images(wanted.images, root=wanted.root)
     quality = _DEFAULT_QUALITY if wanted.quality is None else wanted.quality
     recoding = Recoding(wanted.short_side, quality) if wanted.short_side else None
     with TaskProgress(console or _terminal()) as progress:
         return pack(
             source,
-            Path(wanted.out).expanduser(),
+            out,
             shard_bytes=wanted.shard_megabytes << 20,
             recoding=recoding,
             skip_broken=wanted.on_error == "skip",
+            overwrite=wanted.overwrite,
             progress=partial(progress, "packing"),
         )
 

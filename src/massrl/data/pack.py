@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import logging
-import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path, PurePath
@@ -16,10 +15,11 @@ import cv2
 import numpy as np
 from safetensors.numpy import save
 
+from massrl.data.pack_journal import PackJournal
 from massrl.data.source import Source
 from massrl.data.sources.packed import index_path
 from massrl.data.sources.string_array import StringArray
-from massrl.errors import DataError, ImageError
+from massrl.errors import DataError, ImageError, counted
 from massrl.files import write_atomically
 from massrl.images.decode import decode
 from massrl.images.header import read_header
@@ -43,8 +43,9 @@ class Recoding(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """Where a packed image is."""
+    """Where an image of the source is packed, and what it is."""
 
+    number: int
     shard: int
     offset: int
     size: int
@@ -59,9 +60,10 @@ def pack(
     shard_bytes: int = 256 << 20,
     recoding: Recoding | None = None,
     skip_broken: bool = False,
+    overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[int, int]:
-    """Pack all images of a source, in their order.
+    """Pack all images of a source, in their order; a packing that was stopped goes on.
 
     Args:
         source: the images.
@@ -69,6 +71,7 @@ def pack(
         shard_bytes: size at which a shard is closed.
         recoding: shrinks large images; ``None`` packs every file unchanged.
         skip_broken: skip an image that cannot be read or decoded instead of stopping at it.
+        overwrite: replace an earlier packing, whether it was finished or not, and files of its names.
         progress: called with the numbers of images done and in all.
 
     Returns:
@@ -78,82 +81,86 @@ def pack(
         DataError: if files of that name exist already, or they cannot be written.
         ImageError: at a broken image.
     """
-    index = index_path(f"{out}-*.tar")
-    _check_unused(out, index)
-    rows: list[_Row] = []
+    settings = {
+        "images": source.fingerprint(),
+        "shard_bytes": shard_bytes,
+        "recoding": list(recoding) if recoding else None,
+    }
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with _Shards(out, shard_bytes) as shards:
-            for number in range(len(source)):
-                encoded = _read(source, number, recoding=recoding, skip_broken=skip_broken)
-                if encoded is None:
-                    continue
-                content, suffix = encoded
-                rows.append(shards.add(source, number, content=content, suffix=suffix))
-                if progress is not None:
-                    progress(number + 1, len(source))
-            shards.close()
-        if not rows:
-            raise DataError(f"{source.name} has no image that can be packed")
-        sizes = {name: out.with_name(name).stat().st_size for name in shards.names}
-        _write_index(index, source, rows=rows, sizes=sizes)
+        with PackJournal(out, settings, overwrite=overwrite) as journal:
+            rows, done = _packed_rows(journal, source)
+            if not skip_broken:  # the packing that goes on may have skipped some
+                for number in sorted({*range(done)} - {row.number for row in rows}):
+                    _read(source, number, recoding=recoding, skip_broken=False)
+            with _Shards(journal, shard_bytes) as shards:
+                for number in range(done, len(source)):
+                    encoded = _read(source, number, recoding=recoding, skip_broken=skip_broken)
+                    if encoded is not None:
+                        content, suffix = encoded
+                        rows.append(shards.add(source, number, content=content, suffix=suffix))
+                    if progress is not None:
+                        progress(number + 1, len(source))
+                shards.close(done=len(source))
+            if not rows:
+                raise DataError(f"{source.name} has no image that can be packed")
+            _write_index(index_path(f"{out}-*.tar"), source, rows=rows, sizes=journal.sizes)
+            journal.finish()
     except OSError as error:
         raise DataError(f"cannot write {out}: {error.strerror}") from None
     return len(rows), len(source) - len(rows)
 
 
-def _check_unused(out: Path, index: Path) -> None:
-    if index.exists():
-        raise DataError(f"{index} exists already: another name is needed")
-    files = [
-        path
-        for pattern in (f"{out.name}-?????.tar", f".{out.name}-?????.tar.*.part")
-        for path in sorted(out.parent.glob(pattern))
-    ]
-    if files:
-        raise DataError(
-            f"{files[0]} and {len(files) - 1} more, to {files[-1].name}, are of a packing that was not "
-            f"finished: delete them, or use another name"
-        )
+def _packed_rows(journal: PackJournal, source: Source) -> tuple[list[_Row], int]:
+    """Return what the complete shards of a stopped packing hold, and the number of images done."""
+    rows = []
+    for shard, name in enumerate(journal.sizes):
+        with tarfile.open(journal.path(name)) as tar:
+            for member in tar:
+                key, _, suffix = member.name.partition(".")
+                if suffix != "cls":
+                    place = (shard, member.offset_data, member.size)
+                    rows.append(_row(source, int(key), *place))
+    if rows:
+        logger.info("going on after %s of a packing that was stopped", counted(len(rows), "image"))
+    return rows, journal.done
+
+
+def _row(source: Source, number: int, shard: int, offset: int, size: int) -> _Row:
+    label = -1 if source.labels is None else int(source.labels[number])
+    return _Row(number, shard, offset, size, label, _name(source, number))
 
 
 class _Shards:
     """Tar files, one after another; each gets its name only when it is complete."""
 
-    def __init__(self, out: Path, shard_bytes: int) -> None:
-        self.names: list[str] = []
-        self._out = out
+    def __init__(self, journal: PackJournal, shard_bytes: int) -> None:
+        self._journal = journal
         self._shard_bytes = shard_bytes
         self._tar: tarfile.TarFile | None = None
 
     def add(self, source: Source, number: int, *, content: bytes, suffix: str) -> _Row:
         """Append the content of a source's image, and its class."""
         if self._tar is None:
-            self.names.append(f"{self._out.name}-{len(self.names):05}.tar")
-            self._tar = tarfile.open(self._part(), mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+            part = self._journal.next_part
+            self._tar = tarfile.open(part, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
         tar = self._tar
-        label = -1 if source.labels is None else int(source.labels[number])
         offset = tar.offset + tarfile.BLOCKSIZE  # behind a header of one block
-        row = _Row(len(self.names) - 1, offset, len(content), label, _name(source, number))
+        row = _row(source, number, len(self._journal.sizes), offset, len(content))
         key = f"{number:09}"
         _append(tar, key + suffix, content)
-        if label >= 0:
-            _append(tar, f"{key}.cls", str(label).encode())
+        if row.label >= 0:
+            _append(tar, f"{key}.cls", str(row.label).encode())
         if tar.offset >= self._shard_bytes:
-            self.close()
+            self.close(done=number + 1)
         return row
 
-    def close(self) -> None:
-        """Complete the open shard, if there is one."""
+    def close(self, *, done: int) -> None:
+        """Complete the open shard, if there is one; ``done`` images of the source are dealt with."""
         if self._tar is not None:
             self._tar.close()
             self._tar = None
-            with self._part().open("rb") as file:
-                os.fsync(file.fileno())
-            shard = self._out.with_name(self.names[-1])
-            if shard.exists():
-                raise DataError(f"{shard} exists already: another process has written it meanwhile")
-            self._part().replace(shard)
+            self._journal.complete(done)
 
     def __enter__(self) -> _Shards:
         return self
@@ -162,10 +169,7 @@ class _Shards:
         if self._tar is not None:  # an error: an incomplete shard is of no use
             with contextlib.suppress(OSError):
                 self._tar.close()  # on a full disk it fails again, and the first error is raised already
-            self._part().unlink(missing_ok=True)
-
-    def _part(self) -> Path:
-        return self._out.with_name(f".{self.names[-1]}.{os.getpid()}.part")
+            self._journal.next_part.unlink(missing_ok=True)
 
 
 def _append(tar: tarfile.TarFile, name: str, content: bytes) -> None:
