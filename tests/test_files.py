@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import errno
 import io
+import zipfile
 from pathlib import Path
 from typing import IO, Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from massrl.errors import CheckpointError, TrainingError
-from massrl.files import cache_folder, read_json, write_atomically, write_json, write_text
+from massrl.errors import CheckpointError, ConfigError, TrainingError
+from massrl.files import (
+    cache_folder,
+    check_outputs,
+    marked,
+    read_json,
+    write_atomically,
+    write_json,
+    write_text,
+    written_by,
+)
 
 
 class FullDisk(io.RawIOBase):
@@ -133,3 +146,86 @@ def test_file_of_a_run_is_read_or_the_system_says_why_not(tmp_path: Path) -> Non
         read_json(tmp_path, KEYS)
     with pytest.raises(CheckpointError, match="cannot be read: No such file"):
         read_json(tmp_path / "gone.json", KEYS)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("command", ["views", "evaluate"])
+def test_marked_picture_is_the_same_for_other_programs(
+    tmp_path: Path, kind: str, command: str
+) -> None:
+    """Guards pictures: the mark is where the format keeps texts, and no reader minds it."""
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 31, 3), np.uint8)
+    plain = cv2.imencode(f".{kind.lower()}", pixels)[1].tobytes()
+    path = tmp_path / "picture"
+    path.write_bytes(plain)
+    assert written_by(path) is None
+    path.write_bytes(marked(plain, command))
+    assert written_by(path) == command
+    np.testing.assert_array_equal(
+        cv2.imread(str(path)), cv2.imdecode(np.frombuffer(plain, np.uint8), 1)
+    )
+    with Image.open(path) as opened, Image.open(io.BytesIO(plain)) as other:
+        assert opened.format == kind
+        assert opened.tobytes() == other.tobytes()
+        text = {**opened.info}.get({"PNG": "Software", "JPEG": "comment"}.get(kind, ""))
+    if kind != "WEBP":
+        assert text in (f"massrl {command}\n", f"massrl {command}\n".encode())
+
+
+def test_marked_network_is_the_same_for_torch_and_onnx(tmp_path: Path) -> None:
+    """Guards exported files: torch, zip and ONNX read them as before, and the mark with their own means."""
+    path, buffer = tmp_path / "a.pth", io.BytesIO()
+    torch.save({"x": torch.arange(5)}, buffer)
+    path.write_bytes(marked(buffer.getvalue(), "export"))
+    assert written_by(path) == "export"
+    assert torch.equal(torch.load(path, weights_only=True)["x"], torch.arange(5))
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert archive.comment == b"massrl export\n"
+    onnx = pytest.importorskip("onnx")
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [value], [result]))
+    path.write_bytes(marked(model.SerializeToString(), "export"))
+    assert written_by(path) == "export"
+    read = onnx.load(path)
+    onnx.checker.check_model(read)
+    assert [(item.key, item.value) for item in read.metadata_props] == [
+        ("massrl", "massrl export\n")
+    ]
+    assert read.graph == model.graph
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"# How I use massrl\n\n`<!-- massrl export -->` stands at the end of a card.\n",
+        b"<!DOCTYPE html>\n<html><body>massrl views</body></html>\n",
+        b'{"tasks": ["buy milk"], "run": 1}\n',
+        b'{"name": "mine"}',
+        b"\x89PNG\r\n\x1a\n but no more",
+        b"step,loss\n1,2\n",
+        b"",
+        b"\xff\xff\xff\xff\xff\xff\xff\x7f{",
+    ],
+)
+def test_file_that_only_resembles_one_of_massrl_is_the_users(
+    tmp_path: Path, content: bytes
+) -> None:
+    """Guards what a user wrote about massrl, or under a name that massrl uses."""
+    for name in ("results.json", "report.html", "views.png", "notes.md", "config.yaml"):
+        (tmp_path / name).write_bytes(content)
+        assert written_by(tmp_path / name) is None
+        with pytest.raises(ConfigError, match=f"{name} .not of massrl. would be replaced"):
+            check_outputs({tmp_path / name: "evaluate"})
+
+
+def test_outputs_are_checked_where_they_are_to_be(tmp_path: Path) -> None:
+    """Guards hours of work against a place that cannot be written to; and other inputs than paths."""
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigError, match="is no folder to write to"):
+        check_outputs({tmp_path / "file" / "deep" / "a.png": "views"})
+    with pytest.raises(ConfigError, match="is a folder"):
+        check_outputs({tmp_path: "views"}, overwrite=True)
+    check_outputs({tmp_path / "new" / "a.png": "views"}, inputs=["", None, "cifar10", "a\0b:c"])

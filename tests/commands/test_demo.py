@@ -116,7 +116,7 @@ def test_folder_that_holds_something_else_is_refused_and_left_alone(
 def test_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     """Guards against an error from the middle of a library."""
     (tmp_path / "demo").write_text("")
-    with pytest.raises(ConfigError, match="is a file"):
+    with pytest.raises(ConfigError, match="is no folder to write to"):
         run_demo(DemoConfig(out=str(tmp_path / "demo")), console=Console(quiet=True))
 
 

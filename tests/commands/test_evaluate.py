@@ -293,7 +293,7 @@ def test_page_shows_maps_of_its_own_weights_alone(tmp_path: Path) -> None:
     evaluate(backbone(tmp_path / "a.safetensors"), task=["features"], out=out)
     page = tmp_path / "out" / "report.html"
     assert "PCA of the features" in page.read_text(encoding="utf-8")
-    evaluate(backbone(tmp_path / "b.safetensors", seed=1), task=["knn"], out=out)
+    evaluate(backbone(tmp_path / "b.safetensors", seed=1), task=["knn"], out=out, overwrite=True)
     assert "PCA of the features" not in page.read_text(encoding="utf-8")
 
 

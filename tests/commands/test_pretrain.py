@@ -21,7 +21,7 @@ def pretrained(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     """What the command line asks of ``pretrain``, without training."""
     configs: list[Config] = []
 
-    def pretrain(config: Config) -> Any:
+    def pretrain(config: Config, *, overwrite: bool) -> Any:
         configs.append(config)
         session = SimpleNamespace(skipped={}, stopped_by=None, step=3, seconds=1.0)
         return SimpleNamespace(session=session, folder=Path("runs/x"), is_main=True)
@@ -148,7 +148,7 @@ def test_process_that_is_not_the_main_one_prints_nothing(
     """Guards runs on several machines against as many last words."""
     session = SimpleNamespace(skipped={"a": "b"}, stopped_by="SIGINT", step=3, seconds=1.0)
     result = SimpleNamespace(session=session, folder=Path("x"), is_main=False)
-    monkeypatch.setattr(massrl.commands.pretrain, "pretrain", lambda config: result)
+    monkeypatch.setattr(massrl.commands.pretrain, "pretrain", lambda config, **_: result)
     assert main(["pretrain"]) == 130  # as the main process
     assert capsys.readouterr() == ("", "")
 

@@ -58,6 +58,10 @@ COMMANDS: dict[str, Command] = {
         own_flags=(
             *START_FLAGS,
             (
+                "--overwrite",
+                "start anew in a folder that has a run, or replace files of yours in it",
+            ),
+            (
                 "--resume RUN",
                 "continue a run as if it had never stopped; flags that do not change its result may be "
                 "given too, such as --data.train where the images have moved",

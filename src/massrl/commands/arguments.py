@@ -35,6 +35,13 @@ def take(words: list[str], flag: str, *, wanted: str) -> str | None:
     return value
 
 
+def switch(words: list[str], flag: str) -> bool:
+    """Remove a flag without a value and return whether it is there."""
+    given = flag in words
+    words[:] = [word for word in words if word != flag]
+    return given
+
+
 def first(words: list[str], what: str) -> str:
     """Remove and return the argument before the flags; ``what`` describes it in the error."""
     if not words or words[0].startswith("--"):

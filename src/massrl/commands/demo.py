@@ -6,7 +6,6 @@ All images are rendered: nothing is downloaded or read. The results are printed,
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,13 +37,7 @@ _SECONDS = 90.0  # for each of the two methods, where that is enough
 _OTHER_SECONDS = 60.0  # for all the rest, on a machine on which it is enough
 _MEASURED_SECONDS = 3.0
 _MARGIN = 1.2  # the run measures its steps anew, which is part of its time, and may plan for fewer
-_FILES = {
-    "massrl",
-    "byol",
-    "results.json",
-    "report.html",
-    "views.png",
-}  # of an earlier demonstration
+_FILES = {"massrl", "byol", "results.json", "report.html", "views.png"}  # of a demonstration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +51,8 @@ class DemoConfig:
     needs more for the steps from which on the figures say something."""
     seed: int = 0
     """Seed of everything."""
+    overwrite: bool = False
+    """Replace files that massrl did not write for the same purpose too; never one that is read."""
 
     def __post_init__(self) -> None:
         raise_faults(in_range(self.seconds, "--seconds", low=1))
@@ -78,13 +73,13 @@ def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
     """
     from rich.console import Console
 
-    from massrl.files import write_json
+    from massrl.files import write_atomically, write_json
     from massrl.report.page import write_report
     from massrl.runs.folder import RunFolder
     from massrl.runs.log import duration
 
     console = console or Console()
-    folder = _empty_folder(Path(config.out))
+    folder = _empty_folder(Path(config.out).expanduser(), overwrite=config.overwrite)
     begin = time.perf_counter()
     seconds = config.seconds or _plan(config, folder, console)
     whole = 2 * seconds + _OTHER_SECONDS * max(1.0, seconds / _SECONDS)
@@ -98,28 +93,28 @@ def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
     networks = {name: _evaluate(name, run.folder, console) for name, run in runs.items()}
     results = DemoResults(networks, massrl, byol, time.perf_counter() - begin)
     write_json(folder / "results.json", _to_dict(results))
-    shutil.copyfile(RunFolder(massrl.folder).views, folder / "views.png")
+    sheet = RunFolder(massrl.folder).views.read_bytes()
+    write_atomically(folder / "views.png", lambda file: file.write(sheet))
     write_report(folder, page_content(results, folder))
     _print_results(results, folder, console)
     return folder
 
 
-def _empty_folder(folder: Path) -> Path:
+def _empty_folder(folder: Path, *, overwrite: bool) -> Path:
     """Create the folder, or remove an earlier demonstration from it and nothing else."""
+    from massrl.files import check_outputs
     from massrl.runs.folder import RunFolder
 
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder} is a file: choose another --out")
+    files = dict.fromkeys((folder / "results.json", folder / "report.html"), "demo")
+    check_outputs({**files, folder / "views.png": "pretrain"}, overwrite=overwrite)
     present = {item.name for item in folder.iterdir()} if folder.exists() else set()
-    runs = present & {"massrl", "byol"}
-    if present - _FILES or not all(RunFolder(folder / name).log.is_file() for name in runs):
+    if present - _FILES:
         raise ConfigError(f"{folder} contains something else: choose another --out")
-    try:
-        for name in runs:
-            shutil.rmtree(folder / name)
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be written to: {error.strerror} (--out)") from None
+    runs = [RunFolder(folder / name) for name in sorted(present & {"massrl", "byol"})]
+    for run in runs:
+        run.check_earlier(overwrite=overwrite)
+    for run in runs:
+        run.clear()
     return folder
 
 

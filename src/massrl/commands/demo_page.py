@@ -109,6 +109,7 @@ def page_content(results: DemoResults, folder: Path) -> ReportContent:
     sheet = Picture(image=folder / "views.png", caption=caption)
     return ReportContent(
         title="massrl demo",
+        command="demo",
         lead=f"Without a single label, {duration(seconds[0])} of pre-training {_outcome(results)}.",
         facts=[
             *((f"k-NN, {name}", _knn_fact(results, key)) for key, name in NETWORKS.items()),

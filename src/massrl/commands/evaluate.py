@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from massrl.commands.arguments import first
-from massrl.config.evaluation import EvaluateConfig
+from massrl.config.evaluation import ALL, EvaluateConfig
 from massrl.config.parser import make
-from massrl.errors import ConfigError, counted
+from massrl.errors import CheckpointError, ConfigError, counted
+from massrl.registry import TASKS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,6 +54,8 @@ def evaluate(
     options = config if isinstance(config, EvaluateConfig) else make(EvaluateConfig, config or {})
     name = str(backbone) if isinstance(backbone, str | Path) else None
     path = results_path(name or "", options) if name is not None or options.out else None
+    if path is not None:
+        _check_outputs(backbone, options, path)
     with TaskProgress(console or Console(stderr=True)) as progress:
         context, fingerprint = _open_context(backbone, options, path, progress)
         about = {
@@ -65,6 +69,8 @@ def evaluate(
             "run": context.run.to_dict() if context.run is not None else None,
             "tasks": {} if path is None else earlier_results(path.parent, about),
         }
+        if path is not None and not options.overwrite:
+            _check_same_backbone(path, about)
         if not _run_and_write(context, options, results, path):
             raise ConfigError("no task could be run: see above (--task)")
     return results
@@ -99,6 +105,51 @@ def _run_and_write(
         if path is not None and done:
             report_run(RunFolder(path.parent))
     return done
+
+
+def _check_outputs(backbone: str | Path | nn.Module, options: EvaluateConfig, path: Path) -> None:
+    """Refuse to replace files of the user's, or to put the results of one backbone beside another run.
+
+    Pictures that the results in the folder name are massrl's own.
+    """
+    from massrl.evaluation.results import DAMAGED, read_results
+    from massrl.files import check_outputs, written_by
+    from massrl.runs.folder import RunFolder
+
+    folder, given = RunFolder(path.parent), isinstance(backbone, str | Path)
+    own = given and Path(str(backbone)).resolve() == folder.path.resolve()
+    if written_by(folder.config) and not own and not options.overwrite:
+        raise ConfigError(
+            f"{folder.path} is the folder of another run, whose results these would seem to be: choose "
+            "another --out, or give --overwrite"
+        )
+    known: set[str] = set()
+    with suppress(*DAMAGED):
+        tasks = read_results(folder.path, random_init=options.random_init)["tasks"].values()
+        known = {str(task[key]) for task in tasks for key in ("picture", "folder") if key in task}
+    outputs = dict.fromkeys((path, folder.report), "evaluate")
+    suffix = "-random-init" if options.random_init else ""
+    for name in TASKS if ALL in options.task else options.task:
+        with suppress(ConfigError):  # said when it is made
+            files = [f"{name}{suffix}{ending}" for ending in TASKS.load_call(name).files]
+            new = [file for file in files if Path(file).parts[0] not in known]
+            outputs |= {folder.path / file: "evaluate" for file in new}
+    data = (options.data.train, options.data.val, backbone if given and not own else None)
+    read = [item for item in data if isinstance(item, str | Path)]
+    check_outputs(outputs, inputs=read, overwrite=options.overwrite)
+
+
+def _check_same_backbone(path: Path, about: dict[str, Any]) -> None:
+    """Refuse to replace the results of another backbone by those of this one."""
+    from massrl.files import read_json
+
+    with suppress(CheckpointError, KeyError):
+        earlier = read_json(path, {"backbone": dict})["backbone"]
+        if all(earlier[key] != about[key] for key in ("name", "fingerprint")):
+            raise ConfigError(
+                f"{path} has the results of {earlier['name']}, which would be replaced: choose another "
+                "--out, or give --overwrite"
+            )
 
 
 def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:

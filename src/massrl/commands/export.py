@@ -33,6 +33,8 @@ class ExportConfig:
     it."""
     model: ForeignConfig = field(default_factory=ForeignConfig)
     """What the weights of another project's checkpoint do not tell."""
+    overwrite: bool = False
+    """Replace files that massrl did not write for the same purpose too; never one that is read."""
 
     def __post_init__(self) -> None:
         raise_faults(*field_faults(self))
@@ -50,7 +52,7 @@ def export_backbone(config: ExportConfig | dict[str, Any]) -> tuple[Path, Path]:
     Raises:
         MassrlError: if the format cannot hold the network, or the backbone cannot be loaded.
     """
-    from massrl.files import write_text
+    from massrl.files import check_outputs, write_text
     from massrl.report.model_card import Card, card_text, stored_metrics
     from massrl.runs.folder import RunFolder
     from massrl.weights.formats import write_backbone
@@ -58,10 +60,15 @@ def export_backbone(config: ExportConfig | dict[str, Any]) -> tuple[Path, Path]:
 
     options = config if isinstance(config, ExportConfig) else make(ExportConfig, config)
     kind = FORMATS.load(options.format)
-    network: Any = load_backbone(options.backbone, model=options.model)
     out = Path(options.out).expanduser() if options.out else _default_path(options, kind.suffix)
     if out.suffix != kind.suffix:
         raise ConfigError(f"--out is {out}, but a name that ends in {kind.suffix} is wanted")
+    # A README.md beside README.safetensors would take the place of somebody's own.
+    page = out.with_name(f"{out.stem}-card.md" if out.stem == "README" else f"{out.stem}.md")
+    folder = RunFolder(options.backbone)
+    read = folder.backbone if folder.path.is_dir() else folder.path
+    check_outputs({out: "export", page: "export"}, inputs=[read], overwrite=options.overwrite)
+    network: Any = load_backbone(options.backbone, model=options.model)
     is_run = Path(options.backbone).is_dir()
     of_run = _of_run(RunFolder(options.backbone)) if is_run else {"config": None, "data": None}
     results = results_path(options.backbone, EvaluateConfig())
@@ -77,10 +84,8 @@ def export_backbone(config: ExportConfig | dict[str, Any]) -> tuple[Path, Path]:
         tasks=tasks,
         software=software,
     )
-    # A README.md beside README.safetensors would take the place of somebody's own.
-    name = f"{out.stem}-card.md" if out.stem == "README" else f"{out.stem}.md"
-    write_text(out.with_name(name), card_text(card))
-    return out, out.with_name(name)
+    write_text(page, card_text(card))
+    return out, page
 
 
 def _default_path(options: ExportConfig, suffix: str) -> Path:

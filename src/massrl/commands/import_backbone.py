@@ -9,7 +9,6 @@ from typing import Any
 from massrl.commands.arguments import first
 from massrl.config.foreign import ForeignConfig
 from massrl.config.parser import make
-from massrl.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +21,8 @@ class ImportConfig:
     """File to write; beside the checkpoint, under its name, when left out."""
     model: ForeignConfig = field(default_factory=ForeignConfig)
     """What the weights do not tell."""
+    overwrite: bool = False
+    """Replace files that massrl did not write for the same purpose too; never one that is read."""
 
 
 def import_backbone(config: ImportConfig | dict[str, Any]) -> tuple[Path, list[str]]:
@@ -35,18 +36,18 @@ def import_backbone(config: ImportConfig | dict[str, Any]) -> tuple[Path, list[s
 
     Raises:
         CheckpointError: if the file has no backbone, or cannot be read without running code.
-        ConfigError: if the file to write exists and was not written by massrl.
+        ConfigError: if the file to write exists and is not of an earlier import.
     """
-    from massrl.weights.backbone_file import backbone_about, save_backbone
+    from massrl.files import check_outputs
+    from massrl.weights.backbone_file import save_backbone
     from massrl.weights.load import foreign_backbone, load_backbone
 
     options = config if isinstance(config, ImportConfig) else make(ImportConfig, config)
     path = Path(options.checkpoint).expanduser()
     out = Path(options.out).expanduser() if options.out else path.with_suffix(".safetensors")
-    if out.exists() and (backbone_about(out) is None or out.resolve() == path.resolve()):
-        raise ConfigError(f"{out} exists and is not one of massrl's: choose another --out")
+    check_outputs({out: "import"}, inputs=[path], overwrite=options.overwrite)
     imported, about = foreign_backbone(path, options.model)
-    save_backbone(out, imported.state, about=about)
+    save_backbone(out, imported.state, about=about, command="import")
     lines = imported.lines()
     lines.append(
         f"images    {about['size']} px, mean {about['mean']}, std {about['std']} "

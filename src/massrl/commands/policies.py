@@ -27,6 +27,8 @@ class PolicyChartConfig:
     """Side of a view, pixels."""
     fill: int = 0
     """Grey level, 0-255, of pixels that a rotation, shear or translation brings in from outside."""
+    overwrite: bool = False
+    """Replace files that massrl did not write for the same purpose too; never one that is read."""
 
     def __post_init__(self) -> None:
         raise_faults(
@@ -48,6 +50,7 @@ def draw_policy(config: PolicyChartConfig | dict[str, Any]) -> Path:
         ConfigError: if the policy is unknown or has no operations.
     """
     from massrl.data.sources.shapes import ShapesSource
+    from massrl.files import check_outputs
     from massrl.images.decode import decode
     from massrl.images.pictures import save_picture
     from massrl.views.cpu import resize_crop
@@ -59,6 +62,10 @@ def draw_policy(config: PolicyChartConfig | dict[str, Any]) -> Path:
 
     wanted = config if isinstance(config, PolicyChartConfig) else make(PolicyChartConfig, config)
     policy = parse_policy(wanted.policy)
+    out = Path(wanted.out).expanduser()
+    check_outputs(
+        {out: "policies"}, inputs=[wanted.image, wanted.policy], overwrite=wanted.overwrite
+    )
     if wanted.image:
         image = ViewMaker.load(wanted.image)
     else:
@@ -74,8 +81,8 @@ def draw_policy(config: PolicyChartConfig | dict[str, Any]) -> Path:
         largest = len(policy.at_every_magnitude()) - 1
         title += f": every magnitude from 0 to {largest}, of which this draws {policy.magnitude}"
     chart = draw_policy_chart(square, found, title=title, fill=wanted.fill)
-    save_picture(chart, Path(wanted.out))
-    return Path(wanted.out)
+    save_picture(chart, out, command="policies")
+    return out
 
 
 def run_policies(words: list[str]) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from massrl.commands.arguments import take
+from massrl.commands.arguments import switch, take
 from massrl.commands.exit_codes import exit_code
 from massrl.config.files import load_config, read_layers
 from massrl.config.parser import make_config
@@ -27,6 +27,7 @@ def pretrain(
     *,
     console: Console | None = None,
     title: str = "pre-training",
+    overwrite: bool = False,
 ) -> PretrainResult:
     """Pre-train a backbone without labels.
 
@@ -35,6 +36,8 @@ def pretrain(
             "photos"}}``, the path of a YAML file, or the name of a recipe.
         console: where progress is shown; the terminal by default.
         title: name of the run in the progress display.
+        overwrite: start anew in a folder that has a run or files of somebody else, and replace those that
+            a run writes too.
 
     Raises:
         MassrlError: if something the user gave cannot be used.
@@ -44,7 +47,9 @@ def pretrain(
     from massrl.train.pretrain import start_run
 
     wanted = config if isinstance(config, Config) else make_config(read_layers(config))
-    return start_run(wanted, console=console or _terminal(), title=title, begin=begin)
+    return start_run(
+        wanted, console=console or _terminal(), title=title, begin=begin, overwrite=overwrite
+    )
 
 
 def resume(
@@ -84,8 +89,11 @@ def _terminal() -> Console:
 def run_pretrain(words: list[str]) -> int:
     """Run ``massrl pretrain`` and return the exit code."""
     run = take(words, "--resume", wanted="a run folder")
+    overwrite = switch(words, "--overwrite")
     if run is None:
-        return _print_result(pretrain(requested_config(words)))
+        return _print_result(pretrain(requested_config(words), overwrite=overwrite))
+    if overwrite:
+        raise ConfigError("--resume continues a run, and replaces nothing: no --overwrite")
     if any(start_values(words)):
         raise ConfigError(
             "--resume continues a run as it was started: no --recipe, --config or --init-from"

@@ -46,6 +46,8 @@ class SheetConfig:
     """With `--replay`: the optimiser step whose images are shown, as in `metrics.csv`."""
     index: int | None = None
     """Show only this image, by its position among the images."""
+    overwrite: bool = False
+    """Replace files that massrl did not write for the same purpose too; never one that is read."""
 
     def __post_init__(self) -> None:
         raise_faults(
@@ -77,15 +79,16 @@ def draw_views(config: SheetConfig | dict[str, Any]) -> Path:
     Raises:
         MassrlError: if something the user gave cannot be used.
     """
-    from massrl.files import write_text
+    from massrl.files import check_outputs, write_text
     from massrl.views.drawing.contact_sheet import save_sheet
     from massrl.views.drawing.contact_sheet_html import sheet_page
 
     wanted = config if isinstance(config, SheetConfig) else make(SheetConfig, config)
+    out = Path(wanted.out).expanduser()
+    check_outputs({out: "views"}, inputs=[wanted.images], overwrite=wanted.overwrite)
     rows, title = _replayed_rows(wanted) if wanted.replay else _planned_rows(wanted)
-    out = Path(wanted.out)
     if out.suffix.lower() not in (".html", ".htm"):
-        save_sheet(rows, out, title=title)
+        save_sheet(rows, out, command="views", title=title)
         return out
     lead = "Every view with its operations and their parameters; frames show where it was cropped."
     try:

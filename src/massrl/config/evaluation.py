@@ -246,6 +246,8 @@ class EvaluateConfig:
     """Whether extracted features are cached, in `$MASSRL_CACHE` or `~/.cache/massrl`."""
     out: str = ""
     """Folder for `results.json` and `report.html`: by default the run folder, or one beside the file."""
+    overwrite: bool = False
+    """Replace files that massrl did not write for the same purpose too; never one that is read."""
 
     def __post_init__(self) -> None:
         raise_faults(
@@ -265,6 +267,8 @@ class CompareConfig:
     """Run folders, or others that hold a `results.json`."""
     out: str = "comparison"
     """Folder for `report.html` and `comparison.json`."""
+    overwrite: bool = False
+    """Replace files that massrl did not write for the same purpose too; never one that is read."""
 
     def __post_init__(self) -> None:
         raise_faults(require(len(self.folders) > 1, "two or more folders are wanted to compare"))

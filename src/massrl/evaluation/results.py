@@ -27,6 +27,9 @@ METRICS = {
 }
 
 
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError)
+"""What reading results may raise that are missing, or not as massrl writes them."""
+
 UNDEFINED = "nothing to find"
 """Said in place of a metric that is null, since no test image has what it is about."""
 _OF_IMAGES = ("acc1", "acc5", "mean_per_class")  # null where they do not apply, as of few classes
@@ -128,7 +131,7 @@ def earlier_results(folder: Path, backbone: Mapping[str, Any]) -> dict[str, Any]
         before = read_results(folder, random_init=backbone["random_init"])
         same = same_weights(before["backbone"], backbone["fingerprint"], backbone)
         return dict(before["tasks"]) if same else {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except DAMAGED:
         return {}
 
 

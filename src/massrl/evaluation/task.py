@@ -63,6 +63,7 @@ class Task(ABC):
         headline: keys of its main metrics, the most important one first.
         frozen: whether the weights of the backbone stay as they are.
         caption: of its picture, if it draws one.
+        files: that it writes: endings of ``EvaluationContext.output``'s names.
     """
 
     name: str = ""
@@ -72,6 +73,7 @@ class Task(ABC):
     headline: tuple[str, ...] = ("acc1",)
     frozen: bool = True
     caption: str = ""
+    files: tuple[str, ...] = ()
 
     def check(self, network: nn.Module) -> None:  # noqa: B027 (most tasks take any backbone)
         """Refuse a backbone that the task cannot evaluate, before anything is computed.

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from massrl.errors import ConfigError
+from massrl.errors import ConfigError, TrainingError
+from massrl.files import marked, write_atomically
 
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
 
@@ -23,12 +24,13 @@ def read_picture(path: Path) -> Pixels:
         return np.asarray(opened.convert("RGB"))
 
 
-def save_picture(pixels: Pixels, path: Path) -> None:
+def save_picture(pixels: Pixels, path: Path, *, command: str) -> None:
     """Write a picture in the format of its file name; its folder is created.
 
     Args:
         pixels: uint8 ``(height, width, 3)``, RGB.
         path: where to write it.
+        command: of massrl that it is of, which the file says.
 
     Raises:
         ConfigError: if it cannot be written, or its name has no ending of a picture.
@@ -39,8 +41,8 @@ def save_picture(pixels: Pixels, path: Path) -> None:
             f"{path} has no ending of a picture: {' '.join(_SUFFIXES)} are accepted (--out)"
         )
     _, encoded = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    content = marked(encoded.tobytes(), command)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error} (--out)") from None
+        write_atomically(path, lambda file: file.write(content))
+    except TrainingError as error:
+        raise ConfigError(f"{error} (--out)") from None

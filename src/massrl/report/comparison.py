@@ -19,7 +19,7 @@ from massrl.evaluation.results import (
     task_title,
 )
 from massrl.evaluation.task import task_of
-from massrl.files import write_json
+from massrl.files import check_outputs, write_json
 from massrl.report.content import Block, ReportContent, Section
 from massrl.report.figures import (
     BackboneResults,
@@ -104,6 +104,10 @@ def compare_folders(options: CompareConfig) -> tuple[Path, Comparison]:
         DataError: if a folder has no results, or is given twice.
     """
     folders = [RunFolder(Path(folder).expanduser()) for folder in options.folders]
+    out = Path(options.out).expanduser()
+    pages = {out / "report.html": "compare", out / "comparison.json": "compare"}
+    read = [folder.results for folder in folders]
+    check_outputs(pages, inputs=read, overwrite=options.overwrite)
     names = _short_names([folder.path.resolve() for folder in folders])
     backbones: dict[str, Results] = {}
     for name, folder in zip(names, folders, strict=True):
@@ -111,7 +115,6 @@ def compare_folders(options: CompareConfig) -> tuple[Path, Comparison]:
     rows = [
         (name, read_metrics(folder.metrics)) for name, folder in zip(names, folders, strict=True)
     ]
-    out = Path(options.out).expanduser()
     try:
         return _write(out, backbones, metric_curves(rows))
     except MassrlError:
@@ -143,6 +146,7 @@ def _content(comparison: Comparison, curves: Sequence[Block]) -> ReportContent:
     tables = [*_metric_tables(comparison), *invariance_tables(backbones)]
     return ReportContent(
         title="Comparison",
+        command="compare",
         lead=f"Not comparable in every respect: different {differences}." if differences else "",
         sections=[
             *result_sections(backbones, tables),

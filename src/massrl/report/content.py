@@ -114,12 +114,14 @@ class ReportContent:
         lead: one sentence with the main result.
         facts: label and value of the few most important numbers.
         sections: everything else.
+        command: of massrl that the page is of, which it says.
     """
 
     title: str
     lead: str = ""
     facts: Sequence[tuple[str, str]] = ()
     sections: Sequence[Section] = ()
+    command: str = "evaluate"
 
 
 def finite_values(values: Iterable[float | None]) -> list[float]:

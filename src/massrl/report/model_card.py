@@ -104,7 +104,7 @@ def card_text(card: Card) -> str:
         "## Licences",
         _licences(card),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, "<!-- massrl export -->"]) + "\n"
 
 
 def _origin(card: Card) -> str:

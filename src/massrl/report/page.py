@@ -44,6 +44,7 @@ def render_report(content: ReportContent) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
+        f'<meta name="generator" content="massrl {content.command}">\n'
         f"<title>{title}</title>\n<style>{STYLE}{page.styles}</style>\n</head>\n<body>\n<main>\n"
         f"<header><h1>{title}</h1>{lead}</header>\n{_facts(content)}\n"
         f"{body}\n</main>\n{page.scripts}</body>\n</html>\n"

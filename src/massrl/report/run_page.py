@@ -17,7 +17,6 @@ from massrl.evaluation.results import (
     task_title,
 )
 from massrl.evaluation.task import task_of
-from massrl.images.pictures import save_picture
 from massrl.report.content import Block, Details, ReportContent, Section
 from massrl.report.feature_maps import load_feature_report
 from massrl.report.figures import (
@@ -34,7 +33,6 @@ from massrl.report.figures import (
 )
 from massrl.report.heat_map import Matrix
 from massrl.report.line_chart import Curve
-from massrl.report.matrix_picture import draw_matrix
 from massrl.report.page import write_report
 from massrl.report.pictures import Picture
 from massrl.runs.folder import RunFolder
@@ -93,8 +91,6 @@ def report_run(folder: RunFolder) -> Path:
             configuration_section(folder),
         ],
     )
-    for matrix in matrices:
-        save_picture(draw_matrix(matrix), folder.matrix_picture)
     return write_report(folder.path, content)
 
 

@@ -16,7 +16,7 @@ from massrl.config.files import config_text
 from massrl.config.pretrain import Config
 from massrl.config.sections import ViewsConfig
 from massrl.errors import CheckpointError, ConfigError
-from massrl.files import write_text
+from massrl.files import check_outputs, write_text, written_by
 
 try:
     import fcntl
@@ -60,19 +60,24 @@ class RunFolder:
         self.report = self.path / "report.html"
         self.log = self.path / "log.txt"
 
+    @property
+    def files(self) -> list[Path]:
+        """Every file of a run, except copies of policies."""
+        own = [value for name, value in vars(self).items() if name != "path"]
+        return [*own, self.path / "results-random-init.json"]
+
     @classmethod
-    def new(cls, path: str | Path) -> RunFolder:
-        """Create the folder of a new run.
+    def new(cls, path: str | Path, *, overwrite: bool = False) -> RunFolder:
+        """Create the folder of a new run; with ``overwrite``, remove the files of an earlier one.
 
         Raises:
-            ConfigError: if it has a run already or cannot be written to.
+            ConfigError: if it has a run already, or files of somebody else, or cannot be written to.
         """
         folder = cls(path)
-        if folder.checkpoint.exists() or folder.backbone.exists():  # else there is nothing to lose
-            raise ConfigError(
-                f"{path} has a run already: --resume {path} continues it, another --out starts a "
-                "new one"
-            )
+        if overwrite:
+            folder.clear()
+        else:
+            folder.check_new()
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
             folder.log.open("a").close()
@@ -81,6 +86,47 @@ class RunFolder:
                 f"--out {path} cannot be written to: {error.strerror}; choose another folder"
             ) from None
         return folder
+
+    def check_new(self, *, overwrite: bool = False) -> None:
+        """Refuse a folder in which a new run would replace a run, or files of somebody else.
+
+        What a run left that ended before its first checkpoint is no loss.
+
+        Raises:
+            ConfigError: if something would be replaced, and ``overwrite`` is not given.
+        """
+        if (self.checkpoint.exists() or self.backbone.exists()) and not overwrite:
+            raise ConfigError(
+                f"{self.path} has a run already: --resume {self.path} continues it, another --out starts "
+                "a new one, --overwrite replaces it"
+            )
+        over = next(item for item in (self.path, *self.path.absolute().parents) if item.exists())
+        if not over.is_dir():
+            raise ConfigError(f"--out {self.path} cannot be written to: {over} is a file")
+        files = dict.fromkeys(self.files, "pretrain")
+        if _is_log(self.log):
+            del files[self.log], files[self.loggers]
+        elif (policies := self.path / "policies").exists():
+            files |= dict.fromkeys(policies.iterdir(), "pretrain")
+        check_outputs(files, overwrite=overwrite)
+
+    def check_earlier(self, *, overwrite: bool = False) -> None:
+        """Refuse a folder that is not of an earlier run, which ``clear`` is to remove.
+
+        Raises:
+            ConfigError: if its log or configuration is somebody else's, and ``overwrite`` is not given.
+        """
+        own_config = not self.config.exists() or written_by(self.config) == "pretrain"
+        if not (overwrite or (_is_log(self.log) and own_config)):
+            raise ConfigError(f"{self.path} is something else than a run: choose another --out")
+
+    def clear(self) -> None:
+        """Remove the files of a run, and nothing else in its folder."""
+        try:
+            for file in (*self.files, *self.path.glob("policies/[0-9]*-*")):
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--out {self.path}: {error.strerror}: {error.filename}") from None
 
     @classmethod
     def existing(cls, path: str | Path, *, flag: str) -> RunFolder:
@@ -164,6 +210,17 @@ class RunFolder:
 
 
 logger = logging.getLogger("massrl")
+
+
+def _is_log(path: Path) -> bool:
+    """Return whether a file is the log of a run, or the beginning of one that a full disk cut off."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(20).decode("latin-1")
+    wanted = "0000-00-00 00:00:00 "
+    pairs = zip(start, wanted, strict=False)
+    return all(char.isdigit() if like == "0" else char == like for char, like in pairs)
 
 
 def with_policies(

@@ -54,7 +54,12 @@ _SHEET_ROWS = 6
 
 
 def start_run(
-    requested: Config, *, console: Console, title: str, begin: float | None = None
+    requested: Config,
+    *,
+    console: Console,
+    title: str,
+    begin: float | None = None,
+    overwrite: bool = False,
 ) -> PretrainResult:
     """Start a run; see ``massrl.pretrain``.
 
@@ -63,6 +68,7 @@ def start_run(
         console: where progress is shown.
         title: name of the run in the progress display.
         begin: reading of ``time.monotonic`` that a time budget starts at; now if ``None``.
+        overwrite: replace a run, and files of somebody else, in its folder.
     """
     begin = time.monotonic() if begin is None else begin
     if not requested.data.train:
@@ -76,7 +82,11 @@ def start_run(
             return _continue(
                 existing, load_config(existing.config), world, console=console, title=title
             )
-        return _begin(requested, world, console=console, title=title, begin=begin)
+        if requested.out:
+            existing.check_new(overwrite=overwrite)
+        return _begin(
+            requested, world, console=console, title=title, begin=begin, overwrite=overwrite
+        )
 
 
 def resume_run(
@@ -101,7 +111,13 @@ def _process_group(train: TrainConfig) -> AbstractContextManager[World]:
 
 
 def _begin(
-    requested: Config, world: World, *, console: Console, title: str, begin: float
+    requested: Config,
+    world: World,
+    *,
+    console: Console,
+    title: str,
+    begin: float,
+    overwrite: bool,
 ) -> PretrainResult:
     """Resolve the configuration of a new run, write its folder, and train."""
     with held_messages() as opening:
@@ -119,7 +135,7 @@ def _begin(
         validation_source(resolved.data)
     _check_out(requested)
     folder = (
-        RunFolder.new(requested.out)
+        RunFolder.new(requested.out, overwrite=overwrite)
         if requested.out
         else RunFolder.free(requested.recipe or source.name)
     )
@@ -134,7 +150,7 @@ def _begin(
         maker = make_run_views(resolved)
         resolved = _resolve_stem(resolved, method)
         measure = make_probe(resolved, source, world)
-        save_sheet(sheet_rows(source, maker, count=_SHEET_ROWS), folder.views)
+        save_sheet(sheet_rows(source, maker, count=_SHEET_ROWS), folder.views, command="pretrain")
         budget = None
         if resolved.train.time_budget is not None:
             budget = TimeBudget(seconds=resolved.train.time_budget, begin=begin)

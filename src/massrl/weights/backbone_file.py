@@ -25,29 +25,39 @@ _REQUIRED = {"backbone": str, "stem": str, "size": int, "mean": list, "std": lis
 _MAX_SIDE = 1 << 16  # pixels
 
 
-def save_backbone(path: Path, state: Mapping[str, Tensor], *, about: Mapping[str, Any]) -> None:
+def save_backbone(
+    path: Path,
+    state: Mapping[str, Tensor],
+    *,
+    about: Mapping[str, Any],
+    command: str = "pretrain",
+) -> None:
     """Save a backbone's weights with their description.
 
     Args:
         path: the ``.safetensors`` file.
         state: the network's ``state_dict``.
         about: description of the network and its images; JSON types only.
+        command: of massrl that the file is of, which it says.
 
     Raises:
         TrainingError: if the file cannot be written.
     """
-    content = backbone_content(state, about=about)
+    content = backbone_content(state, about=about, command=command)
     write_atomically(path, lambda file: file.write(content))
 
 
-def backbone_content(state: Mapping[str, Tensor], *, about: Mapping[str, Any]) -> bytes:
+def backbone_content(
+    state: Mapping[str, Tensor], *, about: Mapping[str, Any], command: str = "pretrain"
+) -> bytes:
     """Return the content of the file that ``save_backbone`` writes."""
     # Copies: safetensors refuses tensors that share memory, as tied weights do.
     tensors = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in state.items()
     }
-    return save_safetensors(tensors, metadata={_METADATA_KEY: json.dumps(dict(about))})
+    metadata = {_METADATA_KEY: json.dumps(dict(about)), "written_by": f"massrl {command}"}
+    return save_safetensors(tensors, metadata=metadata)
 
 
 def backbone_about(path: Path) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from massrl.errors import CheckpointError, ConfigError
-from massrl.files import write_atomically
+from massrl.files import marked, write_atomically
 from massrl.models.backbones import NARROW_RESNETS, TORCHVISION_RESNETS, is_users_code
 from massrl.models.timm_networks import with_fixed_size
 from massrl.registry import FORMATS
@@ -121,7 +121,7 @@ def _small_stem(about: About, *, relu: str) -> list[str]:
 
 
 def _write_safetensors(path: Path, network: nn.Module, about: About) -> None:
-    save_backbone(path, network.state_dict(), about=about)
+    save_backbone(path, network.state_dict(), about=about, command="export")
 
 
 def _safetensors_program(about: About, file: str) -> str:
@@ -138,7 +138,8 @@ def _write_torchvision(path: Path, network: nn.Module, about: About) -> None:
 
     whole = io.BytesIO()
     torch.save({key: contiguous(item) for key, item in network.state_dict().items()}, whole)
-    write_atomically(path, lambda file: file.write(whole.getbuffer()))
+    content = marked(whole.getvalue(), "export")
+    write_atomically(path, lambda file: file.write(content))
 
 
 def _torchvision_program(about: About, file: str) -> str:
@@ -219,7 +220,7 @@ def _write_onnx(path: Path, network: nn.Module, about: About) -> None:
                 f"torch cannot export {about['backbone']} to ONNX: {_first_cause(error)}; {others} can hold "
                 "it (--format)"
             ) from error
-        content = exported.read_bytes()
+        content = marked(exported.read_bytes(), "export")
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     more = torch.cat([images, images[:1]])  # another number of images than it was traced with
     (features,) = session.run(None, {"images": more.numpy()})

@@ -180,7 +180,7 @@ def test_sheet_file_holds_the_sheet(tmp_path: Path) -> None:
     row = make_row(side=160)
     row.views[..., 0] = 200
     path = tmp_path / "new" / "sheet.png"
-    save_sheet([row], path, tile=80, title="t")
+    save_sheet([row], path, command="views", tile=80, title="t")
     read = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     np.testing.assert_array_equal(read, draw_sheet([row], tile=80, title="t"))
 
@@ -194,6 +194,6 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="tile is 20 px"):
         draw_sheet([row], tile=20)
     with pytest.raises(ConfigError, match="cannot write"):
-        save_sheet([row], tmp_path / "a.png", tile=80)
+        save_sheet([row], tmp_path / "a.png", command="views", tile=80)
     with pytest.raises(ValueError, match="3 views, but 1"):
         draw_sheet([SheetRow("a", row.image, row.plan, np.repeat(row.views, 3, axis=0))])

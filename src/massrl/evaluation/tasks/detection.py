@@ -190,6 +190,7 @@ class Detection(Task):
     headline = ("ap", "ap50", "ap75", "mask_ap", "mask_ap50", "mask_ap75")
     frozen = False
     caption = "the ground truth on the left, detections with a score of at least 0.5 on the right"
+    files = (".png",)
 
     def check(self, network: nn.Module) -> None:
         """Refuse a backbone without stages."""
@@ -203,7 +204,9 @@ class Detection(Task):
         settings = {name: getattr(fitted, name) for name in ("head", "size", "width", "regions")}
         path = context.output(self.name, ".png")
         if path is not None and result.shown:
-            save_picture(detection_sheet(result.shown, train.object_names), path)
+            save_picture(
+                detection_sheet(result.shown, train.object_names), path, command="evaluate"
+            )
             settings["picture"] = path.name
         metrics = {**result.metrics, "num_images": len(test)}
         yield TaskResult(name=self.name, metrics=metrics, settings=settings)

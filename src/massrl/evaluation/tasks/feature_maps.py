@@ -16,7 +16,7 @@ from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.embedding import flat_maps, nearest, relative_distance
 from massrl.evaluation.features import evaluation_view, frozen, normalize_images
 from massrl.evaluation.task import Task, TaskResult
-from massrl.files import write_atomically, write_json
+from massrl.files import marked, write_atomically, write_json
 from massrl.images.reading import read_pixels
 from massrl.views.layouts import MASSRL_POLICIES, Layout
 from massrl.views.view_maker import ViewMaker
@@ -198,7 +198,8 @@ def _sheet(squares: Sequence[np.ndarray], per_row: int) -> np.ndarray:
 def _save_jpeg(image: np.ndarray, path: Path) -> None:
     options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    write_atomically(path, lambda file: file.write(encoded.tobytes()))
+    content = marked(encoded.tobytes(), "evaluate")
+    write_atomically(path, lambda file: file.write(content))
 
 
 class FeatureMaps(Task):
@@ -207,6 +208,7 @@ class FeatureMaps(Task):
     title = "invariance of the features"
     settings = ("features", "seed")
     headline = ()
+    files = ("/features.json", "/map.jpg", "/neighbours.jpg")
 
     def run(self, context: EvaluationContext, config: EvaluateConfig) -> Iterator[TaskResult]:
         """Measure invariance to the run's policies, and draw maps and neighbours."""

@@ -269,6 +269,7 @@ class Segmentation(Task):
     headline = ("miou", "pixel_accuracy")
     frozen = False
     caption = "the image, the ground truth, and the prediction"
+    files = (".png",)
 
     def check(self, network: nn.Module) -> None:
         """Refuse a backbone without stages."""
@@ -282,7 +283,7 @@ class Segmentation(Task):
         settings: dict[str, Any] = {"size": size, "head": config.segment.head}
         path = context.output(self.name, ".png")
         if path is not None and result.shown:
-            save_picture(segmentation_sheet(result.shown), path)
+            save_picture(segmentation_sheet(result.shown), path, command="evaluate")
             settings["picture"] = path.name
         metrics = {
             **result.metrics,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from massrl.images.pictures import read_picture
+from massrl.images.pictures import save_picture
 from massrl.runs.folder import RunFolder
 from massrl.train.callbacks.base import StepCallback
 from massrl.train.loggers import Loggers
@@ -26,12 +26,15 @@ class FinalFiles(StepCallback):
 
     def on_end(self, step: TrainingStep) -> None:
         """Write all files."""
-        from massrl.report.run_page import report_run  # here, so that a run starts without it
+        # Imported here, so that a run starts without them.
+        from massrl.report.matrix_picture import draw_matrix
+        from massrl.report.run_page import loss_matrices, report_run
 
         folder = self._folder
         save_trained(folder.backbone, step.method.backbone, config=step.config, step=step.step)
         report_run(folder)
-        if folder.matrix_picture.is_file():
-            picture = read_picture(folder.matrix_picture)
+        for matrix in loss_matrices(folder):
+            picture = draw_matrix(matrix)
+            save_picture(picture, folder.matrix_picture, command="pretrain")
             self._loggers.picture("loss of every pair", picture, step.step)
         self._loggers.close("success")

@@ -51,13 +51,15 @@ def draw_sheet(rows: Sequence[SheetRow], *, tile: int = 160, title: str = "") ->
     return np.concatenate(strips)
 
 
-def save_sheet(rows: Sequence[SheetRow], path: Path, *, tile: int = 160, title: str = "") -> None:
-    """Draw a sheet into a picture file; its folder is created.
+def save_sheet(
+    rows: Sequence[SheetRow], path: Path, *, command: str, tile: int = 160, title: str = ""
+) -> None:
+    """Draw a sheet into a picture file, which says the command it is of; its folder is created.
 
     Raises:
         ConfigError: as ``draw_sheet``, and if the file cannot be written.
     """
-    save_picture(draw_sheet(rows, tile=tile, title=title), path)
+    save_picture(draw_sheet(rows, tile=tile, title=title), path, command=command)
 
 
 class _Sheet:
