@@ -198,6 +198,7 @@ _JSON = {
     ("step", "views", "loss"): "pretrain",
     ("step", "plans", "indices"): "pretrain",
     ("name", "num_images", "fingerprint"): "pretrain",
+    ("name", "sha256", "fingerprint"): "pretrain",
     ("backbone", "run", "tasks"): "evaluate",
     ("classes", "maps", "names", "rows"): "evaluate",
     ("tasks", "differences"): "compare",

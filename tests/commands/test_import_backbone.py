@@ -48,7 +48,7 @@ def test_round_trip_through_another_layout_keeps_weights_and_description(tmp_pat
         assert torch.equal(imported(images), original(images))
     text = export_backbone({"backbone": str(file)})[1].read_text(encoding="utf-8")
     assert "Its weights are from `x.ckpt`, part `state_dict/encoder`, unchanged." in text
-    assert "the weights: see their source" in text
+    assert "the weights of `x.ckpt`: see their source" in text
 
 
 def test_file_that_massrl_did_not_write_is_never_overwritten(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from massrl.commands.export import export_backbone
 from massrl.config.files import read_layers
 from massrl.config.parser import make_config
 from massrl.evaluation.feature_cache import network_fingerprint
-from massrl.report.model_card import Card, card_text, stored_metrics
-from massrl.weights.load import load_backbone, random_backbone
+from massrl.report.model_card import Card, card_text
+from massrl.report.stored_metrics import Measured
+from massrl.weights.load import load_backbone
 
 
 def card(**changes: Any) -> Card:
@@ -23,6 +24,7 @@ def card(**changes: Any) -> Card:
         "format": "torchvision",
         "about": {**ABOUT, "num_features": 128},
         "num_parameters": 300_000,
+        "sha256": "00ff",
         "program": "import torch",
     }
     return Card(**(content | changes))
@@ -39,7 +41,11 @@ def test_card_says_how_to_use_the_file() -> None:
         "| format | torchvision |",
         "| images | 32 px, RGB in [0, 1] |",
         "| normalised by | mean 0.5 0.5 0.5, std 0.2 0.2 0.2 |",
-        "Not evaluated: see `massrl evaluate`.",
+        "| SHA-256 | `00ff` |",
+        "| start | random weights, seed 0 |",
+        "| labels | not used to train the weights |",
+        "Pre-trained without labels by massrl.",
+        "The features were not measured on anything",
     ):
         assert words in text
 
@@ -48,7 +54,9 @@ def test_weights_of_another_source_are_not_called_massrls() -> None:
     """Guards licences: weights that were imported are not MIT because massrl wrote the file."""
     text = card_text(card(about={**ABOUT, "num_features": 128, "source": "x.ckpt", "part": "."}))
     assert "Its weights are from `x.ckpt`, part `.`, unchanged." in text
-    assert "- the weights: see their source" in text
+    assert "- the weights of `x.ckpt`: see their source" in text
+    assert "| labels | not known: see the source |" in text
+    assert "without labels" not in text
     assert "massrl, whose code trained" not in text
 
 
@@ -67,13 +75,21 @@ def test_card_of_a_run_tells_data_policies_metrics_and_licences(tmp_path: Path) 
     own = {**network.about, "fingerprint": network_fingerprint(network)}
     content = {"backbone": own, "tasks": {"knn": result}}
     (folder / "results.json").write_text(json.dumps(content))
+    random = {**content, "tasks": {"knn": {**result, "acc1": 31.25}}}
+    (folder / "results-random-init.json").write_text(json.dumps(random))
     file, path = export_backbone({"backbone": str(folder), "format": "safetensors"})
     assert file == folder / "backbone-safetensors.safetensors"
     text = path.read_text(encoding="utf-8")
     for words in (
         "`randaugment",
-        "labels were not used",
-        "| k-NN | Acc@1 | 61.50 | 1,000 images of shapes/val |",
+        "their labels, if any, were not used",
+        "| labels | not used to train the weights; `autoaugment",
+        "| exported | k-NN | Acc@1 | 61.50 | 1,000 images of shapes/val |",
+        "| random init | k-NN | Acc@1 | 31.25 | 1,000 images of shapes/val |",
+        "The features were measured on 1,000 images of shapes/val alone",
+        "--train.max_steps 2\n",
+        "--views.layout massrl-4\n",
+        f"--out …/{folder.name}\n",
         "MIT, © 2019 Ildoo Kim",
         "searched **with labels**",
         "2 optimiser steps",
@@ -107,32 +123,37 @@ def test_notice_of_another_packages_policy_is_on_the_card(plugin: Plugin) -> Non
     assert "- AutoAugment's tables" not in text
 
 
-@pytest.mark.parametrize("content", [{}, {"backbone": {}, "tasks": {}}])
-def test_metrics_of_other_weights_are_not_taken(content: dict[str, Any], tmp_path: Path) -> None:
-    """Guards a card against a results.json of weights that were there before."""
-    from massrl.weights.load import random_backbone
+@pytest.mark.parametrize(
+    ("labels", "told", "origin"),
+    [
+        ("used", "labels were used, licence: CC BY-NC 4.0", "from weights that were trained with"),
+        ("not-used", "no labels were used, licence: CC BY-NC 4.0", "Pre-trained without labels"),
+        (None, "labels: not known, licence: CC BY-NC 4.0", "not known whether labels were used"),
+    ],
+)
+def test_labels_and_licence_of_the_start_are_on_the_card(
+    labels: str | None, told: str, origin: str
+) -> None:
+    """Guards a card that says "without labels" of a run that ImageNet's labels came into by its start.
 
-    network: Any = random_backbone(ABOUT)
-    network.about = ABOUT
-    assert stored_metrics(tmp_path, network) == ({}, {})
-    (tmp_path / "results.json").write_text(json.dumps(content))
-    assert stored_metrics(tmp_path, network) == ({}, {})
+    However far back that start is: the run may have begun with a run that began with it.
+    """
+    source = {"source": "x.pth", "labels": labels, "licence": "CC BY-NC 4.0", "sha256": "ab"}
+    for start in ({"name": "x.safetensors", **source}, {"name": "run", "start": source}):
+        text = card_text(card(about={**ABOUT, "num_features": 128, "start": start}))
+        assert f"`x.pth`, {told}, SHA-256 `ab` |" in text
+        assert origin in text
+        assert "- the weights of `x.pth`, which training started from: CC BY-NC 4.0" in text
+        assert ("without labels" in text) == (labels == "not-used")
+        assert ("Labels were used on the way" in text) == (labels != "not-used")
+        assert "labels | not used" not in text or labels == "not-used"
 
 
-def test_metric_that_is_null_is_said_in_words(tmp_path: Path) -> None:
-    """Guards the card of a backbone whose test images had nothing to find."""
-    network: Any = random_backbone(ABOUT)
-    network.about = ABOUT
-    on = {"val": {"name": "mine", "num_images": 7}}
-    content = {
-        "backbone": {**ABOUT, "fingerprint": network_fingerprint(network)},
-        "tasks": {"detect": {"ap": None, "ap50": 1.5, "data": on, "software": {}}},
-    }
-    (tmp_path / "results.json").write_text(json.dumps(content))
-    tasks, _ = stored_metrics(tmp_path, network)
-    assert tasks == {
-        "object detection": ({"AP": "nothing to find", "AP50": "1.50"}, "7 images of mine")
-    }
-    assert "| object detection | AP | nothing to find | 7 images of mine |" in card_text(
-        card(tasks=tasks)
-    )
+def test_metrics_of_all_three_weights_are_side_by_side_and_missing_ones_named() -> None:
+    """Guards a figure that is shown without what it should be compared with."""
+    own = Measured(weights="exported", tasks={"k-NN": ({"Acc@1": "61.50"}, "9 images of mine")})
+    start = Measured(weights="start", tasks={"k-NN": ({"Acc@1": "60.00"}, "9 images of mine")})
+    text = card_text(card(measured=[own, Measured(weights="random init"), start]))
+    assert "| exported | k-NN | Acc@1 | 61.50 | 9 images of mine |" in text
+    assert "| start | k-NN | Acc@1 | 60.00 | 9 images of mine |" in text
+    assert "Not evaluated: random init; see `massrl evaluate`." in text

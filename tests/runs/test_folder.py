@@ -29,6 +29,7 @@ def test_files_have_the_documented_names(tmp_path: Path) -> None:
         "checkpoints/last.ckpt",
         "backbone.safetensors",
         "data.json",
+        "start.json",
         "loss_matrix.json",
         "loss_matrix.png",
         "non_finite.json",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.conftest import ABOUT
 from tests.train.conftest import (
     EVERY_THIRD,
     assert_identical,
@@ -18,19 +19,34 @@ from tests.train.conftest import (
     run,
     weights,
 )
+from torchvision.models import ResNet18_Weights, resnet18
 
+from massrl.commands.export import export_backbone
+from massrl.commands.import_backbone import import_backbone
 from massrl.commands.pretrain import resume
 from massrl.config.files import load_config
 from massrl.config.parser import make_config
 from massrl.config.pretrain import Config
 from massrl.data.build import training_source
 from massrl.errors import CheckpointError, ConfigError
+from massrl.files import written_by
 from massrl.methods.base import Method
 from massrl.runs.environment import detect_hardware
+from massrl.runs.folder import RunFolder
+from massrl.runs.provenance import labels_used
 from massrl.train.checkpoint import load_checkpoint
-from massrl.train.initialize import backbone_of_weights, drop_init_from, local_size, make_method
+from massrl.train.initialize import (
+    backbone_of_weights,
+    describe_start,
+    drop_init_from,
+    local_size,
+    make_method,
+    read_start,
+)
 from massrl.train.resolve import resolve_config
 from massrl.views.layouts import resolve_layout
+from massrl.weights.backbone_file import load_backbone_file, save_backbone
+from massrl.weights.load import load_backbone, random_backbone
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +189,76 @@ def test_run_is_resumed_when_the_weights_it_started_from_are_gone(
     completed.rename(tmp_path / "gone")
     resume(crashed, console=quiet())
     assert_identical(weights(whole), weights(crashed))
+
+
+def test_labels_and_licence_travel_from_import_over_two_runs_to_the_export(
+    completed: Path, tmp_path: Path
+) -> None:
+    """Guards "without labels" of networks that were trained from a labelled one, and its licence.
+
+    A run that is resumed, or that starts from a run, keeps them: the first file may be gone by then.
+    """
+    state = load_backbone(completed).state_dict()
+    torch.save({f"net.{key}": item for key, item in state.items()}, tmp_path / "theirs.pth")
+    told = {"stem": "small", "labels": "used", "licence": "CC BY-NC 4.0"}
+    path, _ = import_backbone({"checkpoint": str(tmp_path / "theirs.pth"), "model": told})
+    run(tmp_path / "one", model={"init_from": str(path)}, train={"max_steps": 1})
+    path.unlink()
+    two = run(tmp_path / "two", model={"init_from": str(tmp_path / "one")}, train={"max_steps": 1})
+    assert written_by(two.folder / "start.json") == "pretrain"
+    about = load_backbone_file(two.folder / "backbone.safetensors")[1]
+    assert labels_used(about) is True
+    assert about["start"]["name"] == "one"
+    assert about["start"]["start"]["licence"] == "CC BY-NC 4.0"
+    for backbone in (two.folder, two.folder / "backbone.safetensors"):
+        out = {"backbone": str(backbone), "out": str(tmp_path / f"{backbone.stem}.safetensors")}
+        text = export_backbone(out)[1].read_text(encoding="utf-8")
+        assert "from weights that were trained with labels" in text
+        assert "without labels" not in text
+        assert "`theirs.pth`, which training started from: CC BY-NC 4.0" in text
+
+
+def test_run_starts_from_the_weights_of_a_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards ``--init-from torchvision:…``: the library's weights, their labels and their network."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    theirs = resnet18()
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(theirs.state_dict(), folder / ResNet18_Weights.DEFAULT.url.rpartition("/")[2])
+    name = "torchvision:resnet18"
+    assert backbone_of_weights(name) == ("resnet18", "standard")
+    config = resolved(model={"init_from": name, "backbone": "resnet18", "stem": "standard"})
+    assert config.model.init_from == name
+    method = made(config)
+    expected = theirs.state_dict()
+    for key, item in method.backbone.state_dict().items():
+        assert torch.equal(item, expected[key]), key
+    start = describe_start(config, method)
+    assert start is not None
+    assert (start["source"], start["labels"], start["weights"]) == (name, "used", "IMAGENET1K_V1")
+
+
+def test_start_that_an_older_run_did_not_record_is_of_unknown_labels(tmp_path: Path) -> None:
+    """Guards "no labels" of a run of which only the path of its initial weights is known."""
+    config = resolved(model={"init_from": None})
+    assert read_start(RunFolder(tmp_path), config) is None
+    config = replace(config, model=replace(config.model, init_from="/gone/x.safetensors"))
+    start = read_start(RunFolder(tmp_path), config)
+    assert start == {"name": "x.safetensors", "source": "x.safetensors"}
+    assert labels_used({"start": start}) is None
+
+
+def test_weights_for_another_size_are_refused_with_the_flag_that_helps(tmp_path: Path) -> None:
+    """Guards a remedy that changes nothing: the backbone is the right one, the size is not."""
+    name = "vit_tiny_patch16_224"
+    about = {**ABOUT, "backbone": name, "stem": "standard", "size": 64}
+    save_backbone(tmp_path / "x.safetensors", random_backbone(about).state_dict(), about=about)
+    with pytest.raises(CheckpointError, match="for images of 64 px: use --views.size 64$"):
+        made(
+            resolved(
+                model={"init_from": str(tmp_path / "x.safetensors"), "backbone": name},
+                views={"size": 32},
+            )
+        )

@@ -12,6 +12,7 @@ from torch import nn
 from torchvision.models import ResNet18_Weights, resnet18
 
 from massrl.errors import CheckpointError, ConfigError
+from massrl.weights.libraries import _labels, library_network
 from massrl.weights.load import load_backbone
 
 
@@ -41,6 +42,7 @@ def test_torchvision_network_has_the_weights_of_its_library(
         torch.testing.assert_close(network(images), original.eval()(images))
     about = network.about
     assert (about["size"], about["weights"]) == (224, "IMAGENET1K_V1")
+    assert (about["labels"], about["licence"]) == ("used", None)
     assert about["mean"] == [0.485, 0.456, 0.406]
 
 
@@ -90,6 +92,8 @@ def test_timm_network_has_the_weights_of_its_library(monkeypatch: pytest.MonkeyP
     )
     network = load_backbone("timm:resnet18.a1_in1k")
     assert calls == [("resnet18.a1_in1k", True)]
+    config = timm.get_pretrained_cfg("resnet18.a1_in1k")
+    assert (network.about["labels"], network.about["licence"]) == ("used", config.license)
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(network(images), theirs.eval()(images))
@@ -108,3 +112,30 @@ def test_unknown_name_is_refused_with_the_known_ones(name: str, message: str) ->
     """Guards a typing error against a download of something else."""
     with pytest.raises(ConfigError, match=message):
         load_backbone(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("vit_small_patch16_224.dino", "not-used"),
+        ("vit_small_patch14_dinov2.lvd142m", "not-used"),
+        ("vit_base_patch16_224.mae", "not-used"),
+        ("convnextv2_tiny.fcmae", "not-used"),
+        ("convnextv2_tiny.fcmae_ft_in1k", "used"),
+        ("vit_tiny_patch16_224.augreg_in21k", "used"),
+        ("resnet50.fb_swsl_ig1b_ft_in1k", "used"),
+        ("vit_base_patch16_clip_224.openai", None),
+    ],
+)
+def test_labels_of_timms_weights_are_told_by_their_description(
+    name: str, labels: str | None
+) -> None:
+    """Guards weights of classifiers against "no labels were used", and claims about unknown ones."""
+    config = timm.get_pretrained_cfg(name)
+    assert _labels({"num_classes": config.num_classes, "tag": config.tag}) == labels
+
+
+def test_network_of_a_name_is_that_of_the_library() -> None:
+    """Guards ``--init-from NAME``, which selects the backbone without downloading anything."""
+    assert library_network("torchvision:resnet18.IMAGENET1K_V1") == "resnet18"
+    assert library_network("timm:resnet18.a1_in1k") == "timm:resnet18"

@@ -35,7 +35,10 @@ class Command:
 START_FLAGS = (
     ("--recipe NAME", "start from this recipe: see massrl recipes"),
     ("--config FILE", "start from this file, such as another run's config.yaml"),
-    ("--init-from RUN", "initialise the weights from a run, or from a .safetensors file"),
+    (
+        "--init-from RUN",
+        "initialise the weights from a run, a .safetensors file, or torchvision:… or timm:…",
+    ),
 )
 
 COMMANDS: dict[str, Command] = {

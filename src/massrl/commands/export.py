@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from massrl.errors import CheckpointError, ConfigError
 from massrl.registry import FORMATS
 
 if TYPE_CHECKING:
+    from massrl.report.stored_metrics import Measured
     from massrl.runs.folder import RunFolder
 
 
@@ -53,8 +55,9 @@ def export_backbone(config: ExportConfig | dict[str, Any]) -> tuple[Path, Path]:
         MassrlError: if the format cannot hold the network, or the backbone cannot be loaded.
     """
     from massrl.files import check_outputs, write_text
-    from massrl.report.model_card import Card, card_text, stored_metrics
+    from massrl.report.model_card import Card, card_text
     from massrl.runs.folder import RunFolder
+    from massrl.runs.provenance import weights_hash
     from massrl.weights.formats import write_backbone
     from massrl.weights.load import load_backbone
 
@@ -71,18 +74,17 @@ def export_backbone(config: ExportConfig | dict[str, Any]) -> tuple[Path, Path]:
     network: Any = load_backbone(options.backbone, model=options.model)
     is_run = Path(options.backbone).is_dir()
     of_run = _of_run(RunFolder(options.backbone)) if is_run else {"config": None, "data": None}
-    results = results_path(options.backbone, EvaluateConfig())
-    tasks, software = stored_metrics(results.parent, network)
+    measured = _measured(options.backbone, network, of_run["config"])
     write_backbone(out, network, about=network.about, name=options.format)
     card = Card(
         file=out.name,
         format=options.format,
         about=network.about,
         num_parameters=sum(item.numel() for item in network.parameters()),
+        sha256=weights_hash(network.state_dict()),
         program=kind.program(network.about, out.name),
         **of_run,
-        tasks=tasks,
-        software=software,
+        measured=measured,
     )
     write_text(page, card_text(card))
     return out, page
@@ -110,6 +112,35 @@ def _of_run(run: RunFolder) -> dict[str, Any]:
     keys = {"name": str, "num_images": int, "fingerprint": str}
     data = read_json(run.data, keys) if run.data.exists() else None
     return {"config": config.to_dict(), "data": data}
+
+
+def _measured(backbone: str, network: Any, config: dict[str, Any] | None) -> list[Measured]:
+    """Return the stored results of these weights, of random ones, and of those that they started from."""
+    from massrl.evaluation.feature_cache import network_fingerprint
+    from massrl.evaluation.results import same_weights
+    from massrl.report.stored_metrics import stored_metrics
+
+    about = network.about
+    own, folder = network_fingerprint(network), results_path(backbone, EvaluateConfig()).parent
+
+    def of_the_network(results: Mapping[str, Any]) -> bool:
+        keys = ("backbone", "stem", "size", "mean", "std")
+        return all(results.get(key) == about[key] for key in keys)
+
+    found = [
+        stored_metrics(folder, "exported", of_same=lambda item: same_weights(item, own, about)),
+        stored_metrics(folder, "random init", random_init=True, of_same=of_the_network),
+    ]
+    start, name = about.get("start"), config["model"]["init_from"] if config is not None else None
+    if isinstance(start, Mapping) and name:
+        key = start.get("fingerprint")
+
+        def of_the_start(results: Mapping[str, Any]) -> bool:
+            return key is not None and results.get("fingerprint") == key
+
+        parent = results_path(name, EvaluateConfig()).parent
+        found.append(stored_metrics(parent, "start", of_same=of_the_start))
+    return found
 
 
 def run_export(words: list[str]) -> int:

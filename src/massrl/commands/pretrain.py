@@ -109,7 +109,11 @@ def start_values(words: list[str]) -> tuple[str | None, str | None, str | None]:
     return (
         take(words, "--recipe", wanted="the name of a recipe (massrl recipes lists them)"),
         take(words, "--config", wanted="a YAML file, such as another run's config.yaml"),
-        take(words, "--init-from", wanted="a run folder or a .safetensors file"),
+        take(
+            words,
+            "--init-from",
+            wanted="a run folder, a .safetensors file, or a name such as torchvision:resnet50",
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from massrl.config.checks import in_range, raise_faults
 from massrl.config.choices import STEMS
 from massrl.config.fields import field_faults, option
 
+LABELS = {"used": "they were", "not-used": "they were not"}
 _STEMS = {name: meaning for name, meaning in STEMS.items() if name != "auto"}
 
 
@@ -28,6 +29,11 @@ class ForeignConfig:
     """Channel means its images are normalised by, in [0, 1]; ImageNet's when left out."""
     std: tuple[float, float, float] | None = None
     """Channel standard deviations, likewise."""
+
+    labels: str | None = option(None, choices=LABELS)
+    """Whether labels were used to train it, for the model card; not known when left out."""
+    licence: str | None = None
+    """Its licence, for the model card: it goes along with every network that is trained from it."""
 
     def __post_init__(self) -> None:
         raise_faults(

@@ -189,7 +189,8 @@ class ModelConfig:
     stem: str = option("auto", choices=STEMS)
     """First layers of a ResNet."""
     init_from: str | None = None
-    """Initial weights: another run, or a backbone's `.safetensors` file. Short: `--init-from`."""
+    """Initial weights: another run, a backbone's `.safetensors` file, or a name such as
+    `torchvision:resnet50` or `timm:resnet50.a1_in1k`. Short: `--init-from`."""
     projector: ProjectorConfig = field(default_factory=ProjectorConfig)
     """Projector: from backbone features to projections."""
     predictor: PredictorConfig = field(default_factory=PredictorConfig)

@@ -34,6 +34,7 @@ class RunFolder:
         checkpoint: everything needed to resume.
         backbone: the trained weights and their description.
         data: name, size and fingerprint of the training images.
+        start: where the initial weights of a run with ``--init-from`` come from.
         matrix: mean loss of every pair of views over the last steps.
         matrix_picture: the same as a picture.
         views: contact sheet of the first images.
@@ -51,6 +52,7 @@ class RunFolder:
         self.checkpoint = self.path / "checkpoints" / "last.ckpt"
         self.backbone = self.path / "backbone.safetensors"
         self.data = self.path / "data.json"
+        self.start = self.path / "start.json"
         self.matrix = self.path / "loss_matrix.json"
         self.matrix_picture = self.path / "loss_matrix.png"
         self.views = self.path / "views.png"

@@ -5,20 +5,24 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from massrl.config.files import load_config
 from massrl.config.pretrain import Config
 from massrl.errors import CheckpointError, ConfigError
+from massrl.files import read_json
 from massrl.methods.base import Method
 from massrl.methods.build import build_method
 from massrl.models.sizes import ViewSide
 from massrl.runs.folder import RunFolder
+from massrl.runs.provenance import start_of
 from massrl.train.checkpoint import load_checkpoint
 from massrl.train.dry_run import check_backbone
 from massrl.views.layouts import Layout
 from massrl.weights.backbone_file import load_backbone_file
+from massrl.weights.libraries import is_library_name, library_network, load_library_backbone
 
 logger = logging.getLogger("massrl")
 
@@ -56,7 +60,7 @@ def make_method(config: Config, layout: Layout, *, check: bool = True) -> Method
         memory=config.train.memory or "joint",
     )
     if config.model.init_from:
-        _load_initial_weights(Path(config.model.init_from), method)
+        _load_initial_weights(config.model.init_from, method, config)
     return method
 
 
@@ -91,8 +95,8 @@ def drop_init_from(config: Config) -> Config:
     return replace(config, model=replace(config.model, init_from=None))
 
 
-def _load_initial_weights(path: Path, method: Method) -> None:
-    """Load all networks of a run that fit, or the backbone of a backbone file.
+def _load_initial_weights(path: str, method: Method, config: Config) -> None:
+    """Load all networks of a run that fit, or the backbone of a backbone file or a library.
 
     The target starts as a copy of the online network, as in every new run.
     """
@@ -112,6 +116,11 @@ def _load_initial_weights(path: Path, method: Method) -> None:
             loaded.append(name)
         elif name == "backbone":
             backbone, stem = backbone_of_weights(path)
+            if (backbone, stem) == (config.model.backbone, str(method.backbone.stem_used)):
+                size = about_weights(path)["size"]
+                raise CheckpointError(
+                    f"{path} holds weights for images of {size} px: use --views.size {size}"
+                )
             raise CheckpointError(
                 f"{path} holds weights of another backbone: use --model.backbone {backbone} "
                 f"--model.stem {stem}"
@@ -129,26 +138,74 @@ def _load_initial_weights(path: Path, method: Method) -> None:
     logger.info("%-8s %s from %s%s", "weights", ", ".join(loaded), path, rest)
 
 
-def backbone_of_weights(path: Path) -> tuple[str, str]:
-    """Return name and stem of the backbone of a run or of a backbone file.
+def backbone_of_weights(path: str | Path) -> tuple[str, str]:
+    """Return name and stem of the backbone of a run, of a backbone file or of a library's name.
 
     Raises:
-        CheckpointError: if there is neither at this path.
+        CheckpointError: if there is none of these at this path.
     """
-    if path.is_dir():
+    if is_library_name(str(path)):
+        return library_network(str(path)), "standard"
+    if Path(path).is_dir():
         model = load_config(RunFolder.existing(path, flag="--init-from").config).model
         return str(model.backbone), model.stem
-    _, about = load_backbone_file(path)
+    about = about_weights(path)
     return about["backbone"], about["stem"]
 
 
-def _load_weights(path: Path) -> dict[str, Tensor]:
-    """Return the weights by name, as in ``Method.state_dict``; a backbone file has the backbone's only."""
-    if path.is_dir():
-        folder = RunFolder.existing(path, flag="--init-from")
+def about_weights(path: str | Path) -> dict[str, Any]:
+    """Return the description of the weights that a run starts from.
+
+    Raises:
+        CheckpointError: if there are none at this path.
+    """
+    if is_library_name(str(path)):
+        return load_library_backbone(str(path)).about
+    if not Path(path).is_dir():
+        return load_backbone_file(Path(path))[1]
+    folder = RunFolder.existing(path, flag="--init-from")
+    if folder.backbone.is_file():
+        return load_backbone_file(folder.backbone)[1]
+    config = load_config(folder.config)
+    about = {"recipe": config.recipe, "size": config.view_size}
+    start = read_start(folder, config)
+    return {**about, "start": start} if start else about
+
+
+def read_start(folder: RunFolder, config: Config) -> dict[str, Any] | None:
+    """Return the description of a run's initial weights, ``None`` for random ones.
+
+    One of an older version did not record it: nothing is known of those weights but their name.
+    """
+    if folder.start.is_file():
+        return read_json(folder.start, {"name": str})
+    name = config.model.init_from
+    return {"name": Path(name).name, "source": Path(name).name} if name else None
+
+
+def describe_start(config: Config, method: Method) -> dict[str, Any] | None:
+    """Return the description of the weights that a new run starts from, ``None`` for random ones."""
+    path = config.model.init_from
+    if not path:
+        return None
+    from massrl.evaluation.feature_cache import network_fingerprint  # a run starts without it
+
+    name = path if is_library_name(path) else Path(path).name
+    start = start_of(about_weights(path), name, method.backbone.state_dict())
+    return {**start, "fingerprint": network_fingerprint(method.backbone)}
+
+
+def _load_weights(path: str) -> dict[str, Tensor]:
+    """Return the weights by name, as in ``Method.state_dict``; other files have the backbone's only."""
+    if is_library_name(path):
+        network = load_library_backbone(path).network
+        return {f"backbone.{name}": item for name, item in network.state_dict().items()}
+    file = Path(path)
+    if file.is_dir():
+        folder = RunFolder.existing(file, flag="--init-from")
         if folder.checkpoint.is_file():
             weights: dict[str, Tensor] = load_checkpoint(folder.checkpoint)["method"]
             return weights
-        path = folder.backbone
-    state, _ = load_backbone_file(path)
+        file = folder.backbone
+    state, _ = load_backbone_file(file)
     return {f"backbone.{name}": item for name, item in state.items()}

@@ -28,7 +28,7 @@ from massrl.runs.log import held_messages, logging_to
 from massrl.train.budget import length_warnings, plan_steps
 from massrl.train.callbacks.time_limit import TimeBudget
 from massrl.train.checkpoint import restore_point
-from massrl.train.initialize import make_method
+from massrl.train.initialize import describe_start, make_method
 from massrl.train.launch import process_group
 from massrl.train.launchers import TIME_LIMIT_SIGNAL, is_restart, launch_variables, requeue
 from massrl.train.loggers import Loggers, check_loggers
@@ -146,6 +146,8 @@ def _begin(
         for warning in sanity_warnings(resolved, source, layout=layout):
             logger.warning("%-8s %s", "warning", warning)
         write_json(folder.data, describe_source(source))
+        if start := describe_start(resolved, method):
+            write_json(folder.start, start)
         source = cache_in_memory(source, resolved)
         maker = make_run_views(resolved)
         resolved = _resolve_stem(resolved, method)

@@ -24,6 +24,7 @@ from massrl.runs.environment import Hardware, detect_hardware
 from massrl.train.initialize import backbone_of_weights, local_size
 from massrl.views.build import fitting_size, is_small
 from massrl.views.layouts import LAYOUT_FIELDS, Layout, resolve_layout
+from massrl.weights.libraries import is_library_name
 
 T = TypeVar("T")
 
@@ -167,7 +168,8 @@ def _resolve_model(
     backbone = "resnet50" if hardware.has_gpu else on_cpu
     why, stem, path = f"for {hardware.name}", model.stem, None
     if model.init_from:
-        path = Path(model.init_from).expanduser().resolve()
+        library = is_library_name(model.init_from)
+        path = model.init_from if library else str(Path(model.init_from).expanduser().resolve())
         if model.backbone is None:
             backbone, stem = backbone_of_weights(path)
             why = f"the backbone of {path}"
@@ -175,7 +177,7 @@ def _resolve_model(
         model,
         backbone=notes.select(model.backbone, "--model.backbone", backbone, why),
         stem=stem if model.stem == "auto" else model.stem,
-        init_from=str(path) if path else None,
+        init_from=path,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.error import URLError
@@ -14,6 +14,12 @@ from massrl.errors import CheckpointError, ConfigError, suggest
 from massrl.models.backbones import TORCHVISION_RESNETS, build_backbone
 
 T = TypeVar("T")
+
+# Classes of ImageNet-1k, of ImageNet-12k, and of the versions of ImageNet-21k. Other numbers are no proof
+# of labels: CLIP's is the width of its embedding.
+_CLASSES = (1000, 11821, 10450, 11221, 21841, 21843)
+# Begins of the names of timm's weights from methods without labels, whose networks have no classifier.
+_UNLABELLED = ("dino", "lvd142m", "lvd1689m", "mae", "fcmae")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +62,7 @@ def load_library_backbone(
         torch.manual_seed(seed)
         loaded = _LOADERS[library](model, tag, random_init=random_init)
     about = {
-        "backbone": f"timm:{model}" if library == "timm" else model,
+        "backbone": library_network(name),
         "stem": "standard",
         "seed": seed,
         "recipe": "",
@@ -90,6 +96,9 @@ def _torchvision(model: str, tag: str, *, random_init: bool) -> LibraryBackbone:
             "mean": list(transforms.mean),
             "std": list(transforms.std),
             "weights": None if random_init else weights.name,
+            # All are classifiers of ImageNet's; torchvision states no licence of weights.
+            "labels": None if random_init else "used",
+            "licence": None,
         },
     )
 
@@ -121,8 +130,30 @@ def _timm(model: str, tag: str, *, random_init: bool) -> LibraryBackbone:
             "mean": list(config["mean"]),
             "std": list(config["std"]),
             "weights": None if random_init else str(theirs.pretrained_cfg.get("tag", "")),
+            "labels": None if random_init else _labels(theirs.pretrained_cfg),
+            "licence": None if random_init else theirs.pretrained_cfg.get("license"),
         },
     )
+
+
+def _labels(weights: Mapping[str, Any]) -> str | None:
+    """Return whether timm's weights were trained with labels, where their description tells."""
+    if weights.get("num_classes") in _CLASSES:
+        return "used"
+    tag = str(weights.get("tag", ""))
+    return "not-used" if tag.startswith(_UNLABELLED) else None
+
+
+def library_network(name: str) -> str:
+    """Return the name of the backbone of a library's network, without its library's weights' name.
+
+    Example:
+        >>> library_network("timm:vit_tiny_patch16_224.augreg_in21k")
+        'timm:vit_tiny_patch16_224'
+    """
+    library, _, rest = name.partition(":")
+    model = rest.partition(".")[0]
+    return f"timm:{model}" if library == "timm" else model
 
 
 _LOADERS: dict[str, Callable[..., LibraryBackbone]] = {"torchvision": _torchvision, "timm": _timm}

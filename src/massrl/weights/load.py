@@ -18,6 +18,7 @@ from massrl.errors import CheckpointError, ConfigError
 from massrl.models.backbones import is_users_code, seeded_backbone
 from massrl.models.sizes import ViewSide, check_named_sides, patch_side
 from massrl.runs.folder import RunFolder
+from massrl.runs.provenance import weights_hash
 from massrl.weights.account import ImportedBackbone
 from massrl.weights.backbone_file import backbone_about, load_backbone_file, save_backbone
 from massrl.weights.foreign import take_backbone
@@ -29,7 +30,14 @@ logger = logging.getLogger("massrl")
 _SMALL_SIDE = 32  # pixels, of images for a network with a small stem, for files that do not say it
 
 
-def save_trained(path: Path, backbone: nn.Module, *, config: Config, step: int) -> None:
+def save_trained(
+    path: Path,
+    backbone: nn.Module,
+    *,
+    config: Config,
+    step: int,
+    start: dict[str, Any] | None = None,
+) -> None:
     """Save the backbone of a run.
 
     Args:
@@ -37,6 +45,7 @@ def save_trained(path: Path, backbone: nn.Module, *, config: Config, step: int) 
         backbone: the network.
         config: the run's resolved configuration.
         step: optimiser steps it was trained for.
+        start: description of the weights it started from; ``None`` for random ones.
     """
     assert config.data.mean is not None
     assert config.data.std is not None
@@ -50,7 +59,7 @@ def save_trained(path: Path, backbone: nn.Module, *, config: Config, step: int) 
         "recipe": config.recipe,
         "step": step,
     }
-    save_backbone(path, backbone.state_dict(), about=about)
+    save_backbone(path, backbone.state_dict(), about=about | ({"start": start} if start else {}))
 
 
 def load_backbone(
@@ -149,6 +158,9 @@ def foreign_backbone(
         "source": path.name,
         "part": part.name,
         "origin": imported.origin.name,
+        "labels": told.labels,
+        "licence": told.licence,
+        "sha256": weights_hash(imported.state),
     }
     return imported, about
 

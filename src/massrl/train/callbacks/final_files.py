@@ -5,6 +5,7 @@ from __future__ import annotations
 from massrl.images.pictures import save_picture
 from massrl.runs.folder import RunFolder
 from massrl.train.callbacks.base import StepCallback
+from massrl.train.initialize import read_start
 from massrl.train.loggers import Loggers
 from massrl.train.step import TrainingStep
 from massrl.weights.load import save_trained
@@ -31,7 +32,13 @@ class FinalFiles(StepCallback):
         from massrl.report.run_page import loss_matrices, report_run
 
         folder = self._folder
-        save_trained(folder.backbone, step.method.backbone, config=step.config, step=step.step)
+        save_trained(
+            folder.backbone,
+            step.method.backbone,
+            config=step.config,
+            step=step.step,
+            start=read_start(folder, step.config),
+        )
         report_run(folder)
         for matrix in loss_matrices(folder):
             picture = draw_matrix(matrix)
