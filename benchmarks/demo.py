@@ -1,6 +1,7 @@
 """The table of ``results/demo.md``, from the results of ``make demo``.
 
-``make demo && python benchmarks/demo.py runs/demo/results.json``
+``make demo && python benchmarks/demo.py runs/demo/results.json``; of several seeds (``massrl demo --seed 1
+--out runs/demo-1``) name every ``results.json``: the table has a row for each.
 """
 
 from __future__ import annotations
@@ -9,30 +10,39 @@ import argparse
 import json
 from pathlib import Path
 
+from massrl.commands.demo_page import NETWORKS
+
 RESULTS = Path(__file__).parent / "results" / "demo.md"
 
 
 def main() -> None:
     """Read the results and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", type=Path, help="results.json of the demo")
-    results = json.loads(parser.parse_args().results.read_text(encoding="utf-8"))
-    versions = ", ".join(f"{name} {version}" for name, version in results["software"].items())
+    parser.add_argument(
+        "results", nargs="+", type=Path, help="results.json of the demo, one a seed"
+    )
+    runs = [json.loads(file.read_text(encoding="utf-8")) for file in parser.parse_args().results]
+    first = runs[0]
+    versions = ", ".join(f"{name} {version}" for name, version in first["software"].items())
+    in_all = " and ".join(f"{run['seconds']:.0f}" for run in runs)
     lines = [
         "# Demo",
         "",
         "`make demo && python benchmarks/demo.py runs/demo/results.json`; commit "
-        f"{results['commit']}; {results['hardware']}; {versions}; one seed; {results['seconds']:.0f} seconds "
+        f"{first['commit']}; {first['hardware']}; {versions}; number of seeds: {len(runs)}; {in_all} seconds "
         "in all.",
-        "Frozen features of rendered shapes, top-1 percent on shapes that were not trained on; chance is 10.",
+        "Frozen features of rendered shapes, top-1 percent on shapes that were not trained on; chance is 10. "
+        "Network, random weights, objective (InfoNCE), other options and time budget are the same; one "
+        "policy gives two views of an image, four policies give four.",
         "",
-        "| network | steps | seconds | k-NN | linear |",
-        "|---|---|---|---|---|",
+        "| network | seed | steps | seconds | k-NN | linear |",
+        "|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {name.replace('_', ' ')} | {results['steps'].get(name, 0)} | "
-        f"{results['training_seconds'].get(name, 0):.0f} | {accuracy:.1f} | {results['linear'][name]:.1f} |"
-        for name, accuracy in results["knn"].items()
+        f"| {label} | {run['seed']} | {run['steps'].get(name, 0)} | "
+        f"{run['training_seconds'].get(name, 0):.0f} | {run['knn'][name]:.1f} | {run['linear'][name]:.1f} |"
+        for run in runs
+        for name, label in NETWORKS.items()
     ]
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -15,6 +15,7 @@ from massrl.views.layouts import resolve_layout
 ISSUE = [
     "shapes-massrl",
     "shapes-byol",
+    "shapes-simclr",
     "cifar10-massrl",
     "cifar10-byol",
     "cifar10-simclr",

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from massrl.commands import demo
 from massrl.commands.demo import DemoConfig, run_demo
+from massrl.commands.demo_page import RUNS
 from massrl.commands.pretrain import pretrain
 from massrl.config.files import read_layers
 from massrl.config.parser import make_config
@@ -20,6 +22,7 @@ from massrl.errors import ConfigError
 from massrl.evaluation.features import extract_features
 from massrl.evaluation.tasks.knn import knn_predict
 from massrl.train.session import PretrainResult
+from massrl.weights.load import load_backbone
 
 
 @pytest.fixture
@@ -51,32 +54,78 @@ def test_results_report_and_sheet_are_written_again_and_again(
     said = capsys.readouterr().out
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     for task in ("knn", "linear"):
-        assert list(results[task]) == ["random_init", "byol", "massrl"]
+        assert list(results[task]) == ["random_init", "simclr", "massrl"]
         for name, value in results[task].items():
             assert value == round(results["details"][name][task]["acc1"], 2)
             assert f"{value:.1f}" in said
-    assert results["steps"] == {"massrl": 2, "byol": 2}
+    assert results["steps"] == {"simclr": 2, "massrl": 2}
     assert {"seconds", "training_seconds", "software", "hardware", "commit"} <= set(results)
     page = (folder / "report.html").read_text(encoding="utf-8")
-    logged = (folder / "byol" / "log.txt").read_text(encoding="utf-8")
+    logged = (folder / "simclr" / "log.txt").read_text(encoding="utf-8")
     remarks = results["remarks"]
-    assert any(
-        "MASSRL made 2 steps; its figures say something from about 700 on" in one for one in remarks
-    )
+    short = "four policies made 2 steps; its figures say something from about 700 on"
+    assert any(short in one for one in remarks)
     for remark in remarks:
         assert remark in said
         assert remark in html.unescape(page)
         assert remark in logged
     for words in (
         "k-NN, random init",
-        "Nearest neighbours, MASSRL",
+        "Nearest neighbours, four policies",
         "linear probe",
-        "four policies",
+        "two by one policy (2 steps",
+        "four by four policies (2 steps",
     ):
         assert words in page
     for name in ("report.html", "views.png", "results.json"):
         assert (folder / name).stat().st_size > 500
         assert str(folder / name) in said
+
+
+def test_runs_differ_in_their_views_alone(tmp_path: Path) -> None:
+    """Guards the comparison: whatever else differs would be taken for the effect of the policies.
+
+    The kind: objective, network, optimiser, images, batch, crops, budget, and what is chosen on its own.
+    """
+    one, four = (
+        demo._run_config(name, DemoConfig(seed=3), tmp_path, seconds=50.0).to_dict()
+        for name in RUNS
+    )
+    layouts = [part["views"].pop("layout") for part in (one, four)]
+    policies = [part["views"].pop("policies") for part in (one, four)]
+    assert layouts == ["simclr", "massrl-4"]
+    assert [len(names) for names in policies] == [1, 4]
+    assert policies[0][0] == policies[1][0]
+    for part in (one, four):
+        del part["recipe"], part["out"]
+    assert one == four
+    assert one["train"]["time_budget"] == 50.0
+
+
+@pytest.mark.usefixtures("few_steps")
+def test_both_runs_start_from_the_same_random_weights(tmp_path: Path) -> None:
+    """Guards random init, which stands for both runs, and the seed of each."""
+    console = Console(quiet=True)
+    folders = [
+        demo._pretrain(name, DemoConfig(), tmp_path, seconds=1.0, console=console).folder
+        for name in RUNS
+    ]
+    one, four = (load_backbone(folder, random_init=True).state_dict() for folder in folders)
+    assert one.keys() == four.keys()
+    assert all(torch.equal(one[key], four[key]) for key in one)
+
+
+def test_earlier_demonstration_is_replaced_whichever_methods_it_ran(tmp_path: Path) -> None:
+    """Guards ``make demo`` after an update: version 0.1.0 left a run of BYOL in the folder, for good."""
+    changes = {
+        "out": str(tmp_path / "byol"),
+        "data": {"train": "shapes(count=80)", "batch_size": 40, "workers": 0},
+        "train": {"max_steps": 1, "accelerator": "cpu", "probe_every": 0},
+    }
+    pretrain(make_config(read_layers("shapes-byol"), changes), console=Console(quiet=True))
+    for _ in range(2):
+        demo._empty_folder(tmp_path, overwrite=False)
+        assert not (tmp_path / "byol").exists()
 
 
 @pytest.mark.usefixtures("few_steps")

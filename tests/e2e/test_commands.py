@@ -156,7 +156,7 @@ def test_demo_in_seconds_writes_all_that_it_promises(tmp_path: Path) -> None:
     output = massrl(tmp_path, "demo", "--out", "runs/demo", "--seconds", "2")
     results = json.loads((tmp_path / "runs" / "demo" / "results.json").read_text(encoding="utf-8"))
     for task in ("knn", "linear"):
-        assert set(results[task]) == {"random_init", "byol", "massrl"}
+        assert set(results[task]) == {"random_init", "simclr", "massrl"}
         assert all(0 <= value <= 100 for value in results[task].values())
     assert results["seconds"] > 0
     for name in ("report.html", "views.png", "results.json"):

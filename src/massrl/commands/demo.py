@@ -1,10 +1,12 @@
-"""``massrl demo``: pre-train with MASSRL and with BYOL for equally long, evaluate, and write a report.
+"""``massrl demo``: pre-train with one policy and with four for equally long, evaluate, and write a report.
 
-All images are rendered: nothing is downloaded or read. The results are printed, whatever they are.
+Network, random weights, objective, time budget and all other options are the same. All images are rendered:
+nothing is downloaded or read. The results are printed, whatever they are.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from massrl.commands.demo_page import (
     CONVINCING_STEPS,
     NETWORKS,
+    RUNS,
     TASKS,
     DemoResults,
     Evaluated,
@@ -33,11 +36,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("massrl")
 
 _DATA = "shapes"
-_SECONDS = 90.0  # for each of the two methods, where that is enough
+_SECONDS = 90.0  # for each of the two runs, where that is enough
 _OTHER_SECONDS = 60.0  # for all the rest, on a machine on which it is enough
 _MEASURED_SECONDS = 3.0
 _MARGIN = 1.2  # the run measures its steps anew, which is part of its time, and may plan for fewer
-_FILES = {"massrl", "byol", "results.json", "report.html", "views.png"}  # of a demonstration
+# Of an earlier demonstration; version 0.1.0 ran BYOL.
+_RUNS = {*RUNS, "byol"}
+_FILES = {*_RUNS, "results.json", "report.html", "views.png"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +52,8 @@ class DemoConfig:
     out: str = "runs/demo"
     """Folder to write."""
     seconds: float | None = None
-    """Seconds of pre-training for each of the two methods. When left out 90, or more where this machine
-    needs more for the steps from which on the figures say something."""
+    """Seconds of pre-training with one policy, and as many with four. When left out 90, or more where this
+    machine needs more for the steps from which on the figures say something."""
     seed: int = 0
     """Seed of everything."""
     overwrite: bool = False
@@ -84,16 +89,18 @@ def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
     seconds = config.seconds or _plan(config, folder, console)
     whole = 2 * seconds + _OTHER_SECONDS * max(1.0, seconds / _SECONDS)
     console.print(
-        f"[bold]massrl demo[/bold]: rendered shapes, two methods, {duration(seconds)} each, "
-        f"then k-NN and a linear probe; about {duration(whole)} in all"
+        "[bold]massrl demo[/bold]: rendered shapes; two views by one policy, then four views by four, with "
+        f"the same network and objective, {duration(seconds)} each; "
+        f"k-NN and a linear probe; about {duration(whole)} in all"
     )
-    massrl = _pretrain("massrl", config, folder, seconds=seconds, console=console)
-    byol = _pretrain("byol", config, folder, seconds=seconds, console=console)
-    runs = {"random_init": massrl, "byol": byol, "massrl": massrl}
-    networks = {name: _evaluate(name, run.folder, console) for name, run in runs.items()}
-    results = DemoResults(networks, massrl, byol, time.perf_counter() - begin)
-    write_json(folder / "results.json", _to_dict(results))
-    sheet = RunFolder(massrl.folder).views.read_bytes()
+    runs = {
+        name: _pretrain(name, config, folder, seconds=seconds, console=console) for name in RUNS
+    }
+    folders = {name: runs.get(name, runs["massrl"]).folder for name in NETWORKS}
+    networks = {name: _evaluate(name, run, console) for name, run in folders.items()}
+    results = DemoResults(networks, runs, time.perf_counter() - begin)
+    write_json(folder / "results.json", _to_dict(results, seed=config.seed))
+    sheet = RunFolder(runs["massrl"].folder).views.read_bytes()
     write_atomically(folder / "views.png", lambda file: file.write(sheet))
     write_report(folder, page_content(results, folder))
     _print_results(results, folder, console)
@@ -110,16 +117,18 @@ def _empty_folder(folder: Path, *, overwrite: bool) -> Path:
     present = {item.name for item in folder.iterdir()} if folder.exists() else set()
     if present - _FILES:
         raise ConfigError(f"{folder} contains something else: choose another --out")
-    runs = [RunFolder(folder / name) for name in sorted(present & {"massrl", "byol"})]
+    runs = [RunFolder(folder / name) for name in sorted(present & _RUNS)]
     for run in runs:
         run.check_earlier(overwrite=overwrite)
     for run in runs:
         run.clear()
+        with contextlib.suppress(OSError):  # something else is in it
+            run.path.rmdir()
     return folder
 
 
 def _plan(config: DemoConfig, folder: Path, console: Console) -> float:
-    """Return the seconds of pre-training of each method, from the seconds of a few steps."""
+    """Return the seconds of pre-training of each run, from the seconds of a few steps."""
     from massrl.train.timing import seconds_per_step
 
     run = _run_config("massrl", config, folder, seconds=_SECONDS)
@@ -183,7 +192,7 @@ def _evaluate(name: str, run: Path, console: Console) -> Evaluated:
         return Evaluated(context, {result.name: result.to_dict() for result in results})
 
 
-def _to_dict(results: DemoResults) -> dict[str, Any]:
+def _to_dict(results: DemoResults, *, seed: int) -> dict[str, Any]:
     """Return the content of ``results.json``."""
     from massrl.runs.environment import detect_hardware, environment_info
 
@@ -193,6 +202,7 @@ def _to_dict(results: DemoResults) -> dict[str, Any]:
     }
     return {
         **acc1,
+        "seed": seed,
         "seconds": round(results.seconds, 1),
         "training_seconds": {
             name: round(run.session.seconds, 1) for name, run in results.runs.items()
