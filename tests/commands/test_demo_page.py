@@ -58,6 +58,22 @@ def test_sentence_at_the_top_says_the_same_whatever_comes_out(one: float, four: 
     assert usual.startswith(before)
 
 
+@pytest.mark.parametrize(
+    ("one", "four", "told"), [(90, 95, 0), (99, 90, 0), (111, 44, 1), (44, 111, 1)]
+)
+def test_runs_that_were_not_equally_long_are_told(one: float, four: float, told: int) -> None:
+    """Guards a busy machine: planned for 103 seconds each, runs took 111 and 44, and were compared."""
+    accuracies = results(1440, random_init=(1, 1), simclr=(2, 2), massrl=(3, 3)).networks
+    runs: Any = {
+        name: SimpleNamespace(session=SimpleNamespace(step=1440, seconds=float(seconds)))
+        for name, seconds in (("simclr", one), ("massrl", four))
+    }
+    lines = remarks(DemoResults(accuracies, runs=runs, seconds=300.0))
+    assert len(lines) == told
+    wanted = f"one policy {one} seconds, four policies {four} seconds; that is no fair comparison"
+    assert all(wanted in line for line in lines)
+
+
 @pytest.mark.parametrize("steps", [1, 310, CONVINCING_STEPS - 1])
 def test_run_that_is_too_short_is_told_how_long_to_take(steps: int) -> None:
     """Guards the advice: seconds for the missing steps at the speed of the run, rounded up."""

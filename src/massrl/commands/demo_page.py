@@ -23,6 +23,7 @@ CONVINCING_STEPS = 700
 58-60 and 65-74 % (three seeds), 36.5 % with random weights."""
 # Why a network can be worse than it was with random weights.
 _REASON = "Random filters already tell outlines apart, and training first loses some of that."
+_EQUAL = 1.2  # a time budget is kept to within a tenth, on either side
 _GALLERIES = ("random_init", "massrl")
 _GALLERY_ROWS = 6
 _NUM_NEIGHBOURS = 5
@@ -55,7 +56,7 @@ class DemoResults:
 
 
 def remarks(results: DemoResults) -> list[str]:
-    """Return a line for each figure below random init's, and for a run that is too short."""
+    """Return a line for each figure below random init's, a run too short, and runs not equally long."""
     from massrl.evaluation.results import task_title
 
     lines = []
@@ -74,7 +75,19 @@ def remarks(results: DemoResults) -> list[str]:
                 f"{label} made {steps:,} steps; its figures say something from about {CONVINCING_STEPS} on: "
                 f"--seconds {seconds} on this machine"
             )
-    return lines
+    return lines + _unequal_seconds(results)
+
+
+def _unequal_seconds(results: DemoResults) -> list[str]:
+    """Return a line if other load on the machine has made one run much longer than the other."""
+    seconds = {RUNS[name]: run.session.seconds for name, run in results.runs.items()}
+    if max(seconds.values()) <= _EQUAL * min(seconds.values()):
+        return []
+    took = ", ".join(f"{name} {value:.0f} seconds" for name, value in seconds.items())
+    return [
+        f"the runs were planned for equally long but took: {took}; that is no fair comparison. Steps are "
+        "planned from the first few: run again on a machine that does nothing else"
+    ]
 
 
 def page_content(results: DemoResults, folder: Path) -> ReportContent:
