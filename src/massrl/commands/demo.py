@@ -122,8 +122,9 @@ def _empty_folder(folder: Path, *, overwrite: bool) -> Path:
         run.check_earlier(overwrite=overwrite)
     for run in runs:
         run.clear()
-        with contextlib.suppress(OSError):  # something else is in it
-            run.path.rmdir()
+        for emptied in (run.path / "checkpoints", run.path):  # an empty folder is no run
+            with contextlib.suppress(OSError):  # something else is in it
+                emptied.rmdir()
     return folder
 
 
