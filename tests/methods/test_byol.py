@@ -224,3 +224,20 @@ def test_settings_that_cannot_train_are_warned_of(
     assert len(warnings) == len(expected)
     assert all(part in text for part, text in zip(expected, warnings, strict=True))
     assert all("--" in text for text in warnings)
+
+
+@pytest.mark.parametrize("target_reduction", ["each", "mean"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("num_views", [2, 4])
+def test_chance_is_the_loss_of_random_predictions(
+    num_views: int, reduction: str, target_reduction: str
+) -> None:
+    """Guards the number that a loss is compared with: 4 for means, 2 for each term of a sum."""
+    views = [ViewSpec("a", number) for number in range(num_views)]
+    settings = {"reduction": reduction, "target_reduction": target_reduction}
+    method = small_byol(views, **settings)
+    p, z = torch.randn(2, num_views, 64, 16_384, generator=torch.Generator().manual_seed(0))
+    loss, _ = method._losses(p, z, method.used)
+    assert method.chance(64) == pytest.approx(float(loss), rel=1e-3)
+    terms = num_views if target_reduction == "mean" else num_views * (num_views - 1)
+    assert method.chance(64) == pytest.approx(4 if reduction == "mean" else 2 * terms)

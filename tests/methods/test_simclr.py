@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from tests.methods.conftest import noise_views, small_method, tensors_after_backward
@@ -10,6 +12,7 @@ from torch import nn
 
 from massrl.config.sections import MethodConfig, ModelConfig
 from massrl.errors import ConfigError
+from massrl.methods.losses import contrastive_matrix, reduce_pairs
 from massrl.methods.simclr import SimCLR
 from massrl.views.layouts import ViewSpec
 
@@ -51,3 +54,40 @@ def test_description_names_the_temperature() -> None:
     text = SimCLR.describe(MethodConfig(temperature=0.25), ModelConfig())
     assert text == "SimCLR (InfoNCE), temperature 0.25"
     assert SimCLR.sanity_warnings(MethodConfig(target_momentum=0.0), ModelConfig()) == []
+
+
+@pytest.mark.parametrize(
+    ("num_views", "pairs", "reduction"),
+    [
+        (2, "all", "mean"),
+        (2, "all", "sum"),
+        (4, "all", "mean"),
+        (4, "paired", "mean"),
+        (4, "paired", "sum"),
+    ],
+)
+def test_chance_is_the_loss_of_random_projections_of_a_large_batch(
+    num_views: int, pairs: str, reduction: str
+) -> None:
+    """Guards the number that a loss is compared with: views, pairs, reduction, and images of one batch.
+
+    Cosines of random vectors of 16,384 dimensions are 0 up to 0.01, and those of equal ones are equal.
+    """
+    views = [ViewSpec("a", number) for number in range(num_views)]
+    method = small_method("simclr", views, pairs=pairs, reduction=reduction)
+    chance = method.chance(128)
+    for z in (
+        torch.randn(num_views, 128, 16_384, generator=torch.Generator().manual_seed(0)),
+        torch.ones(num_views, 128, 8),
+    ):
+        loss = reduce_pairs(contrastive_matrix(z, 0.5), method.mask, method.pair_weight)
+        assert float(loss) == pytest.approx(chance, rel=1e-3)
+
+
+def test_chance_of_two_views_of_64_images_is_twice_that_of_126_negatives() -> None:
+    """Guards the formula by a count by hand: one positive, 2 × 63 negatives, two directions."""
+    assert small_method("simclr").chance(64) == pytest.approx(2 * math.log(127))
+    # Of two processes with half the images each, all images are negatives.
+    z = torch.randn(2, 64, 16_384, generator=torch.Generator().manual_seed(1))
+    halves = [contrastive_matrix(z[:, i : i + 32], 0.5, others=z, start=i)[0, 1] for i in (0, 32)]
+    assert 2 * float(sum(halves) / 2) == pytest.approx(2 * math.log(127), rel=1e-3)

@@ -162,3 +162,23 @@ def test_result_with_nothing_to_find_is_shown_in_words(tmp_path: Path) -> None:
     assert text.count("nothing to find") == 3
     write_results(folder, {"detect": result(**lacking, ap=None), "knn": result()})
     assert "k-NN classifies 75.0 %" in page_of(folder).text
+
+
+def curve_of_loss(runs: Any) -> list[tuple[str, list[float]]]:
+    (curve,) = [item for item in metric_curves(runs) if item.title == "Loss"]
+    return [(name, list(ys)) for name, _, ys in curve.series]
+
+
+def test_loss_of_guessing_is_drawn_beside_the_loss() -> None:
+    """Guards the chart of one run, and of several: a common line where guessing is the same for all."""
+    rows = [{"step": str(n), "loss": str(5 - n), "chance": "4"} for n in range(3)]
+    plain = [{"step": "0", "loss": "1", "chance": ""}, {"step": "1", "loss": "1"}]
+    other = [{**row, "chance": "9.7"} for row in rows]
+    assert curve_of_loss([("", rows)]) == [("Loss", [5, 4, 3]), ("guessing", [4, 4, 4])]
+    assert curve_of_loss([("", plain)]) == [("Loss", [1, 1])]
+    names = [name for name, _ in curve_of_loss([("a", rows), ("b", rows[:2]), ("c", plain)])]
+    assert names == ["a", "b", "c", "guessing"]
+    assert curve_of_loss([("a", rows), ("b", other)])[2:] == [
+        ("guessing, a", [4, 4, 4]),
+        ("guessing, b", [9.7, 9.7, 9.7]),
+    ]

@@ -74,6 +74,7 @@ def test_file_of_version_0_1_0_is_read_under_the_present_columns(tmp_path: Path)
     path.write_text(OLD_FILE)
     row = read_metrics(path)[1]
     assert list(row) == list(COLUMNS)
+    assert row["chance"] == ""  # of later versions
     measured = ("embedding_std", "feature_std", "prediction_std", "effective_rank", "knn")
     assert [row[name] for name in measured] == ["0.97", "0.81", "0.62", "11.5", "33.3333"]
     assert path.read_text() == OLD_FILE

@@ -40,6 +40,10 @@ class Scale(nn.Module):
         nn.init.constant_(self.layer.weight, weight)
         self.taus: list[float] = []
 
+    def chance(self, num_images: int) -> float:
+        """Return the number of images, so that a test can count them."""
+        return float(num_images)
+
     def trainable(self) -> list[nn.Module]:
         """Return the one layer."""
         return [self.layer]

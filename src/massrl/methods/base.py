@@ -188,6 +188,17 @@ class Method(nn.Module):
         """Return one line, with a suggestion, for each valid setting that is likely a mistake."""
         return []
 
+    def chance(self, num_images: int) -> float | None:
+        """Return the loss of guessing: of outputs that do not tell the views of an image from any other.
+
+        Args:
+            num_images: images whose views are compared with each other, of all processes.
+
+        Returns:
+            The loss; ``None``, as here, where an objective has none.
+        """
+        return None
+
     @abstractmethod
     def forward(self, views: Views) -> MethodOutput:
         """Return the loss of N views, with an autograd graph over all of them."""

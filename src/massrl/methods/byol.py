@@ -116,6 +116,11 @@ class BYOL(Method):
         }
         return [text for text, applies in found.items() if applies]
 
+    def chance(self, num_images: int) -> float:
+        """See ``Method.chance``: a prediction at a right angle to its target, whose loss is 2 - 2 · 0."""
+        used = self.used.any(1) if self.target_reduction == "mean" else self.used
+        return 2 * int(used.sum()) * self.pair_weight
+
     def _number_predictors(self, views: Sequence[ViewSpec]) -> list[int] | None:
         """Return the index of each online view's predictor, ``None`` with one predictor for all."""
         if not isinstance(self.predictor, nn.ModuleList):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 
 import torch
@@ -64,6 +65,11 @@ class SimCLR(Method):
     def describe(cls, method: MethodConfig, model: ModelConfig) -> str:
         """See ``Method.describe``."""
         return f"SimCLR (InfoNCE), temperature {method.temperature:g}"
+
+    def chance(self, num_images: int) -> float:
+        """See ``Method.chance``: every candidate, the positive or a negative, is as likely."""
+        negatives = self.num_views * (num_images - 1)
+        return math.log(1 + negatives) * int(self.mask.sum()) * self.pair_weight
 
     def forward(self, views: Views) -> MethodOutput:
         """See ``Method.forward``."""

@@ -35,9 +35,11 @@ from massrl.report.heat_map import Matrix
 from massrl.report.line_chart import Curve
 from massrl.report.page import write_report
 from massrl.report.pictures import Picture
+from massrl.report.tables import Table
 from massrl.runs.folder import RunFolder
 from massrl.runs.log import duration
 from massrl.runs.metrics import read_metrics
+from massrl.runs.verdict import BAND, verdicts
 
 Rows = Sequence[Mapping[str, str]]  # of metrics.csv
 
@@ -45,7 +47,7 @@ Rows = Sequence[Mapping[str, str]]  # of metrics.csv
 _CURVES = {
     "loss": ("Loss", "mean over the pairs of views"),
     "knn": ("k-NN accuracy while training", "percent"),
-    "embedding_std": ("Standard deviation of the projections", "1 at random, 0 when collapsed"),
+    "embedding_std": ("Standard deviation of the projections", BAND),
     "feature_std": ("Standard deviation of the features", "1 at random, 0 when collapsed"),
     "prediction_std": ("Standard deviation of the predictions", "1 at random, 0 when collapsed"),
     "effective_rank": ("Effective rank of the projections", "dimensions"),
@@ -85,7 +87,8 @@ def report_run(folder: RunFolder) -> Path:
         facts=[*_run_facts(rows), *_result_facts(results)],
         sections=[
             *result_sections(backbones, tables),
-            Section("Training", metric_curves([("", rows)]), columns=True),
+            Section("Training", verdict_tables(rows)),
+            Section("" if rows else "Training", metric_curves([("", rows)]), columns=True),
             Section("Pictures", [*_pictures(folder, backbones), *matrices]),
             *_feature_sections(folder, backbones),
             configuration_section(folder),
@@ -102,16 +105,47 @@ def metric_curves(runs: Sequence[tuple[str, Rows]]) -> list[Curve]:
     """
     curves = []
     for column, (title, label) in _CURVES.items():
-        series = []
+        series: list[tuple[str, Sequence[float], Sequence[float]]] = []
         for name, rows in runs:
             points = [(float(row["step"]), float(row[column])) for row in rows if row.get(column)]
             if points:
                 xs, ys = zip(*points, strict=True)
                 series.append((name or title, xs, ys))
+        if column == "loss":
+            series += _guessing(runs)
         if series:
             smooth = column not in _NOT_SMOOTHED
             curves.append(Curve(title=title, y_label=label, series=series, smooth=smooth))
     return curves
+
+
+def _guessing(
+    runs: Sequence[tuple[str, Rows]],
+) -> list[tuple[str, Sequence[float], Sequence[float]]]:
+    """Return the lines of the loss of guessing: one for each run, or a common one where it is the same."""
+    lines = {
+        name: [(float(row["step"]), float(row["chance"])) for row in rows if row.get("chance")]
+        for name, rows in runs
+    }
+    lines = {name: points for name, points in lines.items() if points}
+    values = {value for points in lines.values() for _, value in points}
+    if len(values) == 1:
+        lines = {"": max(lines.values(), key=lambda points: points[-1][0])}
+    return [
+        (
+            f"guessing, {name}" if name else "guessing",
+            [x for x, _ in points],
+            [y for _, y in points],
+        )
+        for name, points in lines.items()
+    ]
+
+
+def verdict_tables(rows: Rows) -> list[Table]:
+    """Return a table of what the curves say, nothing without curves."""
+    found = verdicts(rows)
+    header = ["is the run …", "answer"]
+    return [Table(title="What the curves say", header=header, rows=found)] if found else []
 
 
 def loss_matrices(folder: RunFolder) -> list[Matrix]:

@@ -17,6 +17,7 @@ COLUMNS = {
     "step": "optimiser step, from 0",
     "epoch": "epochs after this step",
     "loss": "mean over the pairs of views",
+    "chance": "loss of guessing, of objectives that have one",
     "lr": "learning rate",
     "tau": "momentum of the target network",
     "gradient_norm": "L2 norm of all gradients together",
@@ -40,7 +41,7 @@ _WITHOUT = "without this file, a run has no curves"
 def read_metrics(path: Path) -> list[dict[str, str]]:
     """Return the complete rows of a metrics file; an empty list if there is none.
 
-    Files of earlier versions are returned under the present column names.
+    Files of earlier versions are returned under the present columns; those that they lack are empty.
 
     Raises:
         DataError: if it is no such file, or has anything but numbers in a column.
@@ -52,7 +53,7 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
         rows = [row for row in csv.DictReader(text.splitlines()) if None not in row.values()]
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} is no file of metrics: {error}; {_WITHOUT}") from None
-    rows = [translate_metrics(row) for row in rows]
+    rows = [dict.fromkeys(COLUMNS, "") | translate_metrics(row) for row in rows]
     wrong = [_wrong_column(row) for row in rows]
     if wrong and wrong[-1] is not None and not text.endswith("\n"):  # a killed run's last row
         rows, wrong = rows[:-1], wrong[:-1]

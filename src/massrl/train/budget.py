@@ -16,7 +16,7 @@ from massrl.errors import counted
 from massrl.evaluation.online_knn import Measure, OnlineKnn
 from massrl.methods.base import Method
 from massrl.runs.log import duration
-from massrl.train.callbacks.time_limit import TimeBudget
+from massrl.train.callbacks.time_limit import TOLERANCE, TimeBudget
 from massrl.train.resolve import asked_warmup, make_schedule, probe_interval
 from massrl.train.session import make_loader
 from massrl.train.timing import ENDLESS, make_step, time_steps
@@ -24,7 +24,7 @@ from massrl.views.view_maker import ViewMaker
 
 logger = logging.getLogger("massrl")
 
-_ESTIMATE_SHARE = 0.04  # of a time budget, spent on timing steps
+_ESTIMATE_SHARE = 0.08  # of a time budget, spent on timing steps
 _LONGEST_ESTIMATE = 30.0  # seconds
 
 
@@ -71,7 +71,9 @@ def plan_steps(
         if every and isinstance(measure, OnlineKnn):
             probe = measure.estimate_seconds(copied.backbone)
     budget = replace(budget, closing=probe)
-    steps = fitting_steps(budget.left - opening, seconds=seconds, probe=probe, every=every)
+    # A schedule that is cut off is worse than a run that is somewhat shorter than its budget.
+    left = budget.left - opening - TOLERANCE / 2 * budget.seconds
+    steps = fitting_steps(left, seconds=seconds, probe=probe, every=every)
     asked = config.train.max_steps
     logger.info(
         "--train.max_steps %d: %d steps took %.3f s each%s, and %s of the time budget of %s are left%s",

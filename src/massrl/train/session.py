@@ -147,6 +147,11 @@ def run_session(run: Run, main: MainProcess | None) -> tuple[SessionResult, Meth
     )
     total = step.schedule.total_steps
     logger.info("%-8s %d of %s", "warm-up", step.schedule.warmup_steps, counted(total, "step"))
+    chance = method.chance(config.batch_size // config.train.accumulate)
+    if chance is not None:
+        logger.info(
+            "%-8s loss %.4g: of a network that tells no image from another", "guessing", chance
+        )
     if checkpoint is not None:
         step.load_state_dict(checkpoint)
         logger.info("resuming from step %d of %d", step.step, total)

@@ -60,6 +60,7 @@ class TrainingStep:
     Attributes:
         step: number of optimiser steps made, over all sessions of the run.
         loss: mean loss of the last step, over all processes.
+        chance: loss of guessing of the same batches; ``None`` where the objective has none.
         gradient_norm: L2 norm of the last step's gradients.
         output: output for the last batch, its loss matrix averaged over processes.
         skipped: names of images that could not be decoded -> reasons.
@@ -97,12 +98,14 @@ class TrainingStep:
         )
         self.step = 0
         self.loss = 0.0
+        self.chance: float | None = None
         self.gradient_norm = 0.0
         self.output: MethodOutput | None = None
         self.skipped: dict[str, str] = {}
         self.stop_requested = 0
         self.stop_signal = 0
         self._indices: list[int] = []
+        self._num_compared = 0  # images of the last batch, of all processes
 
     def __call__(self, batches: Iterator[ViewBatch]) -> None:
         """Make one optimiser step on the next ``train.accumulate`` batches, then update the target.
@@ -154,6 +157,9 @@ class TrainingStep:
             own = [] if math.isfinite(float(output.loss)) else batch.indices.tolist()
             self._raise_nonfinite(f"the loss is {loss}", loss, own)
         self.loss = loss / parts + (self.loss if part else 0.0)
+        chance = self.method.chance(self._num_compared)
+        if chance is not None:
+            self.chance = chance / parts + ((self.chance or 0.0) if part else 0.0)
         self.output = output._replace(matrix=torch.tensor(matrix).view(output.matrix.shape))
 
     def normalize(self, views: Tensor) -> NormalizedViews:
@@ -173,6 +179,7 @@ class TrainingStep:
         own = [len(batch.indices), len(batch.failures), self.stop_requested]
         counts, failures, stops = self.world.all_gather_numbers(own).T
         self.stop_signal = int(stops.max())
+        self._num_compared = int(counts.sum())
         if failures.any():
             gathered = self.world.all_gather_object(batch.failures)
             self._count_failures([failure for some in gathered for failure in some])

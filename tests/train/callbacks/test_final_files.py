@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -14,6 +15,10 @@ from tests.train.conftest import PLAIN_MODEL, quiet, run
 from massrl.cli import main
 from massrl.commands.pretrain import resume
 from massrl.errors import TrainingError
+from massrl.methods.base import Method
+from massrl.methods.byol import BYOL
+from massrl.runs.folder import RunFolder
+from massrl.runs.metrics import read_metrics
 from massrl.train.loggers import Loggers
 
 SAVING = "massrl.train.callbacks.final_files.save_trained"
@@ -103,3 +108,37 @@ def test_second_interrupt_stops_the_saving_and_a_resume_makes_up_for_it(tmp_path
         signal_before(patch, "backbone", signal.SIGINT)  # of a run without a step to make
         assert resume(folder, console=quiet()).session.step == 2
     assert names_in(folder) >= FILES
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_end_of_a_run_says_what_its_curves_show(tmp_path: Path, parts: int, devices: int) -> None:
+    """Guards a loss without a meaning: guessing is named in log, table and page, from the images compared.
+
+    A batch of 8 is divided into parts and devices, but devices share their negatives: 2 ln(1 + 4 · 7) for
+    one part, 2 ln(1 + 4 · 3) for two.
+    """
+    train = {"accumulate": parts, "devices": devices, "max_steps": 3}
+    result = run(tmp_path / "run", model=PLAIN_MODEL, train=train, method={"name": "simclr"})
+    expected = 2 * math.log(1 + 4 * (8 // parts - 1))
+    folder = RunFolder(result.folder)
+    rows = read_metrics(folder.metrics)
+    assert [float(row["chance"]) for row in rows] == pytest.approx([expected] * len(rows), rel=1e-5)
+    log, page = (path.read_text(encoding="utf-8") for path in (folder.log, folder.report))
+    assert f"guessing loss {expected:.4g}" in log
+    assert "better than guessing" in log
+    assert "collapsed            " in log
+    for words in ("What the curves say", "better than guessing", "still improving"):
+        assert words in page
+    assert f"{expected:.4g} by guessing" in page
+
+
+def test_objective_without_a_loss_of_guessing_shows_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards objectives of other packages, which need not know theirs."""
+    monkeypatch.setattr(BYOL, "chance", Method.chance)
+    folder = RunFolder(run(tmp_path / "run", train={"max_steps": 2}).folder)
+    assert [row["chance"] for row in read_metrics(folder.metrics)] == ["", ""]
+    for path in (folder.log, folder.report):
+        assert "guessing" not in path.read_text(encoding="utf-8")

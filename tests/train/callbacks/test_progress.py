@@ -13,10 +13,14 @@ from massrl.train.callbacks import progress as module
 from massrl.train.callbacks.progress import ProgressLine
 
 
-def step_after(number: int, *, skipped: int = 0) -> Any:
+def step_after(number: int, *, skipped: int = 0, chance: float | None = None) -> Any:
     schedule = SimpleNamespace(total_steps=100)
     return SimpleNamespace(
-        step=number, schedule=schedule, loss=1.25, skipped=dict.fromkeys(range(skipped))
+        step=number,
+        schedule=schedule,
+        loss=1.25,
+        chance=chance,
+        skipped=dict.fromkeys(range(skipped)),
     )
 
 
@@ -67,3 +71,12 @@ def test_live_line_is_shown_on_a_terminal_and_removed_at_the_end() -> None:
     assert "10/100" in text
     assert "loss 1.250" in text
     assert "\x1b[?25h" in text  # shows the cursor again
+
+
+def test_loss_of_guessing_stands_beside_the_loss() -> None:
+    """Guards a loss that says nothing by itself; objectives without one have none."""
+    for chance, text in ((9.6876, "loss 1.250 (guessing: 9.688) · "), (None, "loss 1.250 · ")):
+        line, file = make(terminal=False)
+        line.on_start(step_after(0))
+        line.after_step(step_after(1, chance=chance))
+        assert text in file.getvalue()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from massrl.evaluation.collapse import effective_rank, embedding_std
 from massrl.files import write_json
+from massrl.runs.verdict import BAND, COLLAPSED_STD
 from massrl.train.callbacks.base import StepCallback
 from massrl.train.step import TrainingStep
 
@@ -17,7 +18,6 @@ logger = logging.getLogger("massrl")
 
 _STEPS_BETWEEN = 25
 _MATRIX_DECAY = 0.98  # of the loss matrix: a mean over about the last fifty steps
-COLLAPSED_STD = 0.1  # of normalised embeddings; 1 for random ones
 
 
 class CollapseMonitor(StepCallback):
@@ -67,11 +67,12 @@ class CollapseMonitor(StepCallback):
                 self._warned = True
                 logger.warning(
                     "the representation is collapsing: at step %d the projections of different images "
-                    "are nearly identical (standard deviation %.3f of 1, effective rank %.1f). Try a lower "
+                    "are nearly identical (embedding_std %.3f, %s; effective rank %.1f). Try a lower "
                     "--optim.lr, a higher --method.target_momentum, a larger --data.batch_size, "
                     "or --method.name simclr",
                     step.step,
                     self.embedding_std,
+                    BAND,
                     self.effective_rank,
                 )
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+
 from massrl.images.pictures import save_picture
 from massrl.runs.folder import RunFolder
+from massrl.runs.metrics import read_metrics
+from massrl.runs.verdict import verdicts
 from massrl.train.callbacks.base import StepCallback
 from massrl.train.initialize import read_start
 from massrl.train.loggers import Loggers
 from massrl.train.step import TrainingStep
 from massrl.weights.load import save_trained
 
+logger = logging.getLogger("massrl")
+
 
 class FinalFiles(StepCallback):
-    """Save the backbone and the report, and close the loggers, when a session ends without an error.
+    """Save the backbone and the report, say what the curves show, and close the loggers, at the end.
 
-    It is a callback, so that signals are still handled: one of them does not cut off what is saved.
+    A session that ended by an error has none of it. It is a callback, so that signals are still handled:
+    one of them does not cut off what is saved.
 
     Args:
         folder: the run folder.
@@ -40,6 +47,8 @@ class FinalFiles(StepCallback):
             start=read_start(folder, step.config),
         )
         report_run(folder)
+        for question, answer in verdicts(read_metrics(folder.metrics)):
+            logger.info("%-20s %s", question, answer)
         for matrix in loss_matrices(folder):
             picture = draw_matrix(matrix)
             save_picture(picture, folder.matrix_picture, command="pretrain")

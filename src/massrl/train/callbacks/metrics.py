@@ -59,6 +59,7 @@ class MetricsCallback(StepCallback):
             "step": number,
             "epoch": step.step / self._steps_per_epoch,
             "loss": step.loss,
+            "chance": step.chance,
             "lr": step.lr,
             "tau": step.schedule.tau(number) if step.method.has_target else None,
             "gradient_norm": step.gradient_norm,

@@ -91,7 +91,8 @@ class ProgressLine(StepCallback):
             )
 
     def _figures(self, step: TrainingStep) -> str:
-        parts = [f"loss {step.loss:.3f}"]
+        guessing = "" if step.chance is None else f" (guessing: {step.chance:.3f})"
+        parts = [f"loss {step.loss:.3f}{guessing}"]
         if self._probe is not None and self._probe.accuracy is not None:
             parts.append(f"k-NN {self._probe.accuracy:.1f} %")
         if self._clock.images_per_second is not None:

@@ -78,10 +78,8 @@ class TimeLimit(StepCallback):
         if left > 1 and not step.stop_requested and not self._budget.has_room_for(2 * seconds):
             step.stop_requested = OUT_OF_TIME
             logger.warning(
-                "the time budget of %.0f s is used up: steps take %.3f s by now, longer than planned; "
-                "stopping after step %d of %d",
+                "the time budget of %.0f s is used up, sooner than planned: stopping after step %d of %d",
                 self._budget.seconds,
-                seconds,
                 step.step + 1,
                 step.schedule.total_steps,
             )
