@@ -245,7 +245,16 @@ def test_broken_image_is_skipped_and_counted_once(caplog: pytest.LogCaptureFixtu
     assert step.skipped == {"b.png": "empty", "c.png": "text"}
     assert caplog.text.count("skipped b.png: empty") == 1
     assert step.num_images == 2
+    assert step.chance == 2  # of the images that are left
     assert step.state_dict()["skipped"] == step.skipped
+
+
+def test_loss_of_guessing_is_the_mean_over_accumulated_batches() -> None:
+    """Guards the comparison: each part has its own number of images, and so its own loss of guessing."""
+    step = scale_step(data={"on_error": "skip"}, train={"accumulate": 2})
+    for _ in range(2):  # not added up from step to step
+        step(iter([batch(1, 2, failures=[("b.png", "empty")]), batch(1, 2, 3, 4)]))
+        assert step.chance == 3
 
 
 def test_step_with_a_single_image_is_an_error() -> None:
