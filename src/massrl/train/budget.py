@@ -75,19 +75,15 @@ def plan_steps(
     left = budget.left - opening - TOLERANCE / 2 * budget.seconds
     steps = fitting_steps(left, seconds=seconds, probe=probe, every=every)
     asked = config.train.max_steps
+    steps = min(steps, asked or steps)
+    probes = f", a k-NN probe takes about {probe:.1f} s" if probe else ""
+    first = f"; the first of it and {counted(asked, 'step')} ends the run" if asked else ""
     logger.info(
-        "--train.max_steps %d: %d steps took %.3f s each%s, and %s of the time budget of %s are left%s",
-        min(steps, asked or steps),
-        len(times),
-        seconds,
-        f", a k-NN probe takes about {probe:.1f} s" if probe else "",
-        duration(budget.seconds - budget.used),
-        duration(budget.seconds),
-        "" if asked is None else f"; the first of it and {counted(asked, 'step')} ends the run",
+        f"--train.max_steps {steps}: {len(times)} steps took {seconds:.3f} s each{probes}, and "
+        f"{duration(budget.seconds - budget.used)} of the time budget of {duration(budget.seconds)} are left"
+        f"{first}"
     )
-    train = replace(
-        config.train, max_steps=min(steps, asked or steps), time_budget=None, epochs=None
-    )
+    train = replace(config.train, max_steps=steps, time_budget=None, epochs=None)
     return replace(config, train=train), budget
 
 
@@ -101,7 +97,7 @@ def fitting_steps(left: float, *, seconds: float, probe: float, every: int) -> i
         every: steps from one probe to the next, 0 for none.
 
     Example:
-        >>> fitting_steps(10.0, seconds=1.0, probe=2.0, every=3)  # 3 + 2, 3 + 2; a fifth probe is the last
+        >>> fitting_steps(10.0, seconds=1.0, probe=2.0, every=3)  # twice 3 + 2
         6
     """
     if not every:
