@@ -32,7 +32,7 @@ def main() -> None:
         f"{first['commit']}; {first['hardware']}; {versions}; number of seeds: {len(runs)}; {in_all} seconds "
         "in all.",
         "Frozen features of rendered shapes, top-1 percent on shapes that were not trained on; chance is 10. "
-        "Network, random weights, objective (InfoNCE), other options and time budget are the same; one "
+        "Network, random weights, objective (InfoNCE), other options and planned seconds are the same; one "
         "policy gives two views of an image, four policies give four.",
         "",
         "| network | seed | steps | seconds | k-NN | linear |",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from massrl.commands.demo_page import RUNS
 from massrl.commands.pretrain import pretrain
 from massrl.config.files import read_layers
 from massrl.config.parser import make_config
+from massrl.config.pretrain import Config
 from massrl.errors import ConfigError
 from massrl.evaluation.features import extract_features
 from massrl.evaluation.tasks.knn import knn_predict
@@ -85,11 +85,10 @@ def test_results_report_and_sheet_are_written_again_and_again(
 def test_runs_differ_in_their_views_alone(tmp_path: Path) -> None:
     """Guards the comparison: whatever else differs would be taken for the effect of the policies.
 
-    The kind: objective, network, optimiser, images, batch, crops, budget, and what is chosen on its own.
+    The kind: objective, network, optimiser, images, batch, crops, seed, and what is chosen on its own.
     """
     one, four = (
-        demo._run_config(name, DemoConfig(seed=3), tmp_path, seconds=50.0).to_dict()
-        for name in RUNS
+        demo._run_config(name, DemoConfig(seed=3), tmp_path, steps=50).to_dict() for name in RUNS
     )
     layouts = [part["views"].pop("layout") for part in (one, four)]
     policies = [part["views"].pop("policies") for part in (one, four)]
@@ -99,7 +98,7 @@ def test_runs_differ_in_their_views_alone(tmp_path: Path) -> None:
     for part in (one, four):
         del part["recipe"], part["out"]
     assert one == four
-    assert one["train"]["time_budget"] == 50.0
+    assert (one["train"]["time_budget"], one["train"]["max_steps"]) == (None, 50)
 
 
 @pytest.mark.usefixtures("few_steps")
@@ -107,7 +106,7 @@ def test_both_runs_start_from_the_same_random_weights(tmp_path: Path) -> None:
     """Guards random init, which stands for both runs, and the seed of each."""
     console = Console(quiet=True)
     folders = [
-        demo._pretrain(name, DemoConfig(), tmp_path, seconds=1.0, console=console).folder
+        demo._pretrain(name, DemoConfig(), tmp_path, steps=2, console=console).folder
         for name in RUNS
     ]
     one, four = (load_backbone(folder, random_init=True).state_dict() for folder in folders)
@@ -132,7 +131,7 @@ def test_earlier_demonstration_is_replaced_whichever_methods_it_ran(tmp_path: Pa
 def test_networks_are_evaluated_on_images_they_were_not_trained_on(tmp_path: Path) -> None:
     """Guards the comparison: three different networks, the same images, the run's normalisation."""
     console = Console(quiet=True)
-    run = demo._pretrain("massrl", DemoConfig(), tmp_path, seconds=1.0, console=console).folder
+    run = demo._pretrain("massrl", DemoConfig(), tmp_path, steps=2, console=console).folder
     random = demo._evaluate("random_init", run, console)
     trained = demo._evaluate("massrl", run, console)
     assert random.context.network.state_dict().keys() == trained.context.network.state_dict().keys()
@@ -178,10 +177,10 @@ def test_duration_must_be_a_second_or_more() -> None:
 @pytest.mark.parametrize(
     ("step", "seconds", "said"),
     [
-        (0.06, 90.0, "90 s|1 min 30 s each"),
+        (0.06, 90.0, "1 min 30 s each"),
         (0.1, 90.0, "1 min 30 s each"),
-        (0.3, 252.0, "4 min 12 s each"),  # 1.2 × 700 × 0.3
-        (2.0, 1680.0, "28 min 00 s each"),
+        (0.3, 210.0, "3 min 30 s each"),  # 700 × 0.3
+        (2.0, 1400.0, "23 min 20 s each"),
     ],
 )
 def test_demonstration_is_planned_for_steps_that_say_something(
@@ -194,26 +193,35 @@ def test_demonstration_is_planned_for_steps_that_say_something(
 ) -> None:
     """Guards slow machines: a fifth of the speed gave 310 steps, and figures that convince nobody.
 
-    The kind: how long it takes is said before it starts, and a duration that the user sets is kept.
+    The kind: how long it takes is said before it starts, a duration that the user sets is kept, and both
+    runs are planned for the same seconds, though one of the three timings was disturbed.
     """
 
     class Planned(Exception):  # noqa: N818 (not an error)
         pass
 
-    asked: list[float] = []
-
-    def stop(name: str, config: DemoConfig, folder: Path, **options: Any) -> PretrainResult:
-        asked.append(options["seconds"])
+    def stop(*_: Any, **__: Any) -> PretrainResult:
         raise Planned
 
-    monkeypatch.setattr(demo, "_pretrain", stop)
-    monkeypatch.setattr("massrl.train.timing.time_steps", lambda *_, at_most: [step, step, step])
+    def timed(run: Config, **_: Any) -> float:
+        turns.append(str(run.recipe))
+        usual = step if run.recipe == "shapes-massrl" else step / 2
+        return 9 * usual if len(turns) == 3 else usual
+
+    turns: list[str] = []
+    monkeypatch.setattr("massrl.train.timing.seconds_per_step", timed)
     for given in (None, 7.0):
-        with pytest.raises(Planned):
-            run_demo(
-                DemoConfig(out=str(tmp_path / "demo"), seconds=given), console=Console(width=200)
-            )
-    assert asked == pytest.approx([seconds, 7.0])
+        turns.clear()
+        config = DemoConfig(out=str(tmp_path / "demo"), seconds=given)
+        planned, steps = demo._plan(config, tmp_path, Console(quiet=True))
+        assert planned == pytest.approx(given or seconds)
+        assert steps["massrl"] == round(planned / step)
+        assert steps["simclr"] == round(planned / (step / 2))
+        assert turns == ["shapes-simclr", "shapes-massrl"] * 3
+    monkeypatch.setattr(demo, "_pretrain", stop)
+    turns.clear()
+    with pytest.raises(Planned):
+        run_demo(DemoConfig(out=str(tmp_path / "demo")), console=Console(width=200))
     shown = capsys.readouterr().out
-    assert re.search(said, shown)
+    assert said in shown
     assert (f"a step takes {step:.2f} s" in shown) == (seconds > 90)

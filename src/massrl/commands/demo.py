@@ -1,13 +1,14 @@
 """``massrl demo``: pre-train with one policy and with four for equally long, evaluate, and write a report.
 
-Network, random weights, objective, time budget and all other options are the same. All images are rendered:
-nothing is downloaded or read. The results are printed, whatever they are.
+Network, random weights, objective, planned seconds and all other options are the same. All images are
+rendered: nothing is downloaded or read. The results are printed, whatever they are.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,8 +39,8 @@ logger = logging.getLogger("massrl")
 _DATA = "shapes"
 _SECONDS = 90.0  # for each of the two runs, where that is enough
 _OTHER_SECONDS = 60.0  # for all the rest, on a machine on which it is enough
-_MEASURED_SECONDS = 3.0
-_MARGIN = 1.2  # the run measures its steps anew, which is part of its time, and may plan for fewer
+_MEASURED_SECONDS = 1.0
+_ROUNDS = 3  # of timing each run's steps
 # Of an earlier demonstration; version 0.1.0 ran BYOL.
 _RUNS = {*RUNS, "byol"}
 _FILES = {*_RUNS, "results.json", "report.html", "views.png"}
@@ -86,7 +87,7 @@ def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
     console = console or Console()
     folder = _empty_folder(Path(config.out).expanduser(), overwrite=config.overwrite)
     begin = time.perf_counter()
-    seconds = config.seconds or _plan(config, folder, console)
+    seconds, steps = _plan(config, folder, console)
     whole = 2 * seconds + _OTHER_SECONDS * max(1.0, seconds / _SECONDS)
     console.print(
         "[bold]massrl demo[/bold]: rendered shapes; two views by one policy, then four views by four, with "
@@ -94,7 +95,8 @@ def run_demo(config: DemoConfig, *, console: Console | None = None) -> Path:
         f"k-NN and a linear probe; about {duration(whole)} in all"
     )
     runs = {
-        name: _pretrain(name, config, folder, seconds=seconds, console=console) for name in RUNS
+        name: _pretrain(name, config, folder, steps=count, console=console)
+        for name, count in steps.items()
     }
     folders = {name: runs.get(name, runs["massrl"]).folder for name in NETWORKS}
     networks = {name: _evaluate(name, run, console) for name, run in folders.items()}
@@ -122,52 +124,54 @@ def _empty_folder(folder: Path, *, overwrite: bool) -> Path:
         run.check_earlier(overwrite=overwrite)
     for run in runs:
         run.clear()
-        for emptied in (run.path / "checkpoints", run.path):  # an empty folder is no run
+        for emptied in (run.checkpoint.parent, run.path):  # an empty folder is no run
             with contextlib.suppress(OSError):  # something else is in it
                 emptied.rmdir()
     return folder
 
 
-def _plan(config: DemoConfig, folder: Path, console: Console) -> float:
-    """Return the seconds of pre-training of each run, from the seconds of a few steps."""
+def _plan(config: DemoConfig, folder: Path, console: Console) -> tuple[float, dict[str, int]]:
+    """Return the seconds of each run, and the steps of each that take so long.
+
+    Steps of both are timed by turns, so that other load on the machine slows neither plan alone; and each
+    run makes all its steps, down to the end of its learning rate's schedule.
+    """
     from massrl.train.timing import seconds_per_step
 
-    run = _run_config("massrl", config, folder, seconds=_SECONDS)
-    step = seconds_per_step(run, at_most=_MEASURED_SECONDS)
-    needed = _MARGIN * CONVINCING_STEPS * step
-    if needed <= _SECONDS:
-        return _SECONDS
-    console.print(
-        f"a step takes {step:.2f} s on this machine: pre-training is longer than {_SECONDS:.0f} s, for the "
-        f"{CONVINCING_STEPS} steps from which on the figures say something (--seconds sets it)"
-    )
-    return needed
+    timed: dict[str, list[float]] = {name: [] for name in RUNS}
+    for _ in range(_ROUNDS):
+        for name, values in timed.items():
+            run = _run_config(name, config, folder, steps=CONVINCING_STEPS)
+            values.append(seconds_per_step(run, at_most=_MEASURED_SECONDS))
+    step = {name: statistics.median(values) for name, values in timed.items()}
+    seconds = config.seconds or max(_SECONDS, CONVINCING_STEPS * step["massrl"])
+    if config.seconds is None and seconds > _SECONDS:
+        console.print(
+            f"a step takes {step['massrl']:.2f} s on this machine: pre-training is longer than "
+            f"{_SECONDS:.0f} s, for the {CONVINCING_STEPS} steps from which on the figures say something "
+            "(--seconds sets it)"
+        )
+    return seconds, {name: max(1, round(seconds / value)) for name, value in step.items()}
 
 
-def _run_config(name: str, config: DemoConfig, folder: Path, *, seconds: float) -> Config:
+def _run_config(name: str, config: DemoConfig, folder: Path, *, steps: int) -> Config:
     from massrl.config.files import read_layers
     from massrl.config.parser import make_config
 
-    return make_config(
-        read_layers(f"shapes-{name}"),
-        {
-            "out": str(folder / name),
-            "train": {"time_budget": seconds, "seed": config.seed, "accelerator": "cpu"},
-        },
-    )
+    train = {"time_budget": None, "max_steps": steps, "seed": config.seed, "accelerator": "cpu"}
+    changes = {"out": str(folder / name), "train": train}
+    return make_config(read_layers(f"shapes-{name}"), changes)
 
 
 def _pretrain(
-    name: str, config: DemoConfig, folder: Path, *, seconds: float, console: Console
+    name: str, config: DemoConfig, folder: Path, *, steps: int, console: Console
 ) -> PretrainResult:
     from massrl.commands.pretrain import pretrain
-    from massrl.train.callbacks.signals import TIME_BUDGET
 
-    options = _run_config(name, config, folder, seconds=seconds)
+    options = _run_config(name, config, folder, steps=steps)
     console.rule(f"pre-training with {NETWORKS[name]}")
     result = pretrain(options, console=console, title=NETWORKS[name])
-    stopped_by = result.session.stopped_by
-    if stopped_by not in (None, TIME_BUDGET):
+    if stopped_by := result.session.stopped_by:
         raise StoppedError("stopped", signal_name=stopped_by)
     return result
 

@@ -23,7 +23,7 @@ CONVINCING_STEPS = 700
 58-60 and 65-74 % (three seeds), 36.5 % with random weights."""
 # Why a network can be worse than it was with random weights.
 _REASON = "Random filters already tell outlines apart, and training first loses some of that."
-_EQUAL = 1.2  # a time budget is kept to within a tenth, on either side
+_EQUAL = 1.2  # longest by shortest: probes and the loader's start take some seconds of each
 _GALLERIES = ("random_init", "massrl")
 _GALLERY_ROWS = 6
 _NUM_NEIGHBOURS = 5
@@ -85,8 +85,8 @@ def _unequal_seconds(results: DemoResults) -> list[str]:
         return []
     took = ", ".join(f"{name} {value:.0f} seconds" for name, value in seconds.items())
     return [
-        f"the runs were planned for equally long but took: {took}; that is no fair comparison. Steps are "
-        "planned from the first few: run again on a machine that does nothing else"
+        f"the runs were planned for equally long but took: {took}; the machine was busy with "
+        "something else in between"
     ]
 
 
@@ -139,7 +139,7 @@ def page_lead(results: DemoResults) -> str:
     )
     return (
         "The same network, pre-trained twice from the same random weights, without labels, with the same "
-        "objective (InfoNCE) and time budget. The two differ only in the views of an image: two by one "
+        "objective (InfoNCE) and planned seconds. The two differ only in the views of an image: two by one "
         f"policy ({one.step:,} steps in {one.seconds:.0f} seconds), or four by four policies ({four.step:,} "
         f"steps in {four.seconds:.0f} seconds). k-NN accuracy on ten shapes: {accuracies}."
     )
