@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import torch
 from safetensors.torch import save_file
 from tests.conftest import ABOUT
 
+from massrl.cli import main
 from massrl.errors import CheckpointError
 from massrl.weights.backbone_file import backbone_about, load_backbone_file, save_backbone
+from massrl.weights.load import random_backbone
 
 
 def test_backbone_file_is_read_as_it_was_saved(tmp_path: Path) -> None:
@@ -62,9 +65,25 @@ def test_safetensors_of_another_maker_are_refused(tmp_path: Path) -> None:
     """Guards against weights whose network nobody knows."""
     path = tmp_path / "other.safetensors"
     save_file({"a": torch.zeros(2)}, path)
-    with pytest.raises(CheckpointError, match="massrl did not write it"):
+    with pytest.raises(CheckpointError, match="is no backbone file of massrl"):
         load_backbone_file(path)
     assert backbone_about(path) is None
+
+
+@pytest.mark.parametrize("name", ["theirs.pth", "theirs.safetensors"])
+def test_checkpoint_of_another_project_is_refused_with_the_command_that_reads_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards "cannot be read as safetensors" for a file that ``massrl import`` reads."""
+    monkeypatch.chdir(tmp_path)
+    state = random_backbone({**ABOUT, "stem": "standard"}).state_dict()
+    save = torch.save if name.endswith(".pth") else save_file
+    save({key: item.contiguous() for key, item in state.items()}, name)
+    with pytest.raises(CheckpointError, match="no backbone file of massrl") as caught:
+        load_backbone_file(Path(name))
+    (command,) = re.findall(r"massrl (import \S+)", str(caught.value))
+    assert main([*command.split(), "--out", "made.safetensors"]) == 0
+    assert load_backbone_file(Path("made.safetensors"))[1]["backbone"] == ABOUT["backbone"]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ CASES = [
     ("resnet18", "standard", "torchvision"),
     ("resnet18", "small", "torchvision"),
     ("resnet18", "small-pad2", "torchvision"),
+    ("resnet18", "small-no-relu", "torchvision"),
+    ("resnet18", "small-no-relu", "timm"),
     ("resnet18", "standard", "timm"),
     ("resnet18", "small", "timm"),
     ("timm:vit_tiny_patch16_224", "standard", "timm"),

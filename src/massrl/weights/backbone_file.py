@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -86,13 +87,24 @@ def load_backbone_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(_METADATA_KEY)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read as safetensors: {error}") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from None
+    except SafetensorError as error:
+        if _begins_as_safetensors(path):
+            raise CheckpointError(f"{path} is damaged: {error}") from None
+        text = None
     if text is None:
         raise CheckpointError(
-            f"{path} does not say how to build its backbone: massrl did not write it"
+            f"{path} is no backbone file of massrl: massrl import {quote(str(path))} makes one of another "
+            "project's checkpoint"
         )
     return state, _parse_about(text, path)
+
+
+def _begins_as_safetensors(path: Path) -> bool:
+    """Return whether a file has a header in JSON after eight bytes, as no pickle or archive has."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
 
 
 def _parse_about(text: str, path: Path) -> dict[str, Any]:
