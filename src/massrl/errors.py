@@ -7,7 +7,8 @@
     │   └── ImageError       an image that cannot be decoded; has its name
     │       └── ImageKindError   an image, whole or not, of a kind that is not accepted
     ├── CheckpointError      a run folder, checkpoint or weights file that cannot be used
-    └── TrainingError        a run that cannot continue, such as on a full disk
+    └── TrainingError        a run that cannot continue
+        ├── DiskError        a file that cannot be written, such as on a full disk
         ├── NonFiniteError   a loss that is not finite; has its step and images
         └── StoppedError     stopped at once by a signal; has its name
 
@@ -69,6 +70,10 @@ class CheckpointError(MassrlError):
 
 class TrainingError(MassrlError):
     """A run that cannot continue."""
+
+
+class DiskError(TrainingError):
+    """A file that cannot be written, such as on a full disk."""
 
 
 class NonFiniteError(TrainingError):

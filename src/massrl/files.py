@@ -14,11 +14,11 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from massrl.errors import CheckpointError, ConfigError, TrainingError
+from massrl.errors import CheckpointError, ConfigError, DiskError, TrainingError
 
 logger = logging.getLogger("massrl")
 
@@ -33,7 +33,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         write: called with a binary file to write the content to.
 
     Raises:
-        TrainingError: if it cannot be written, such as on a full disk; an old file is unchanged.
+        DiskError: if it cannot be written, such as on a full disk; an old file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -47,7 +47,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         full = error.errno == errno.ENOSPC
         reason = "no space left on the disk" if full else error.strerror or str(error)
         previous = "; the previous one is intact" if path.exists() else ""
-        raise TrainingError(f"cannot write {path}: {reason}{previous}") from None
+        raise DiskError(f"cannot write {path}: {reason}{previous}") from None
     finally:  # already renamed after a success; there may be no folder after a failure
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -78,7 +78,9 @@ def read_json(path: Path, keys: Mapping[str, type]) -> dict[str, Any]:
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        whole = all(isinstance(content[key], kind) for key, kind in keys.items())
+        whole = isinstance(content, dict) and all(
+            isinstance(content[key], kind) for key, kind in keys.items()
+        )
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -86,6 +88,34 @@ def read_json(path: Path, keys: Mapping[str, type]) -> dict[str, Any]:
     if not whole:
         raise CheckpointError(f"{path} is damaged: {', '.join(keys)} are wanted in it, as JSON")
     return content
+
+
+@contextlib.contextmanager
+def drawn_again(what: str) -> Iterator[None]:
+    """Let no picture, page or table stop what it shows: a warning takes the place of its error.
+
+    A damaged file that it is made from, and a full disk, are such errors; what stops a run otherwise is not.
+
+    Args:
+        what: a file that can be made again from others.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, TrainingError) and not isinstance(error, DiskError):
+            raise
+        logger.warning(
+            "%s is left out: %s", what, " ".join(str(error).split()) or type(error).__name__
+        )
+
+
+def inside(folder: Path, name: object) -> Path | None:
+    """Return the path of a file that a file of a folder names; ``None`` where it would leave the folder."""
+    try:
+        path = folder / str(name)
+        return path if path.resolve().is_relative_to(folder.resolve()) else None
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have, links in a circle
+        return None
 
 
 def cache_folder(kind: str) -> Path:

@@ -7,6 +7,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from tests.report.conftest import HOSTILE, Page, rendered
 
@@ -14,9 +16,9 @@ from massrl.errors import DataError
 from massrl.report.scatter import Scatter
 
 
-def scatter(folder: Path, *, content: bytes = b"\xff\xd8\xff one") -> Scatter:
-    sheet = folder / f"{len(content)}.jpg"
-    sheet.write_bytes(content)
+def scatter(folder: Path, *, grey: int = 0) -> Scatter:
+    sheet = folder / f"{grey}.jpg"
+    cv2.imwrite(str(sheet), np.full((48, 96, 3), grey, np.uint8))
     return Scatter(
         title="PCA",
         points=[(0.0, 0.0), (1.0, 1.0), (0.5, 0.25)],
@@ -54,7 +56,7 @@ def test_legend_has_the_classes_that_occur_in_the_points_colours(tmp_path: Path)
 
 def test_sheet_that_several_maps_show_is_embedded_once(tmp_path: Path) -> None:
     """Fails when a page of three maps is three times as large, or a map shows another's images."""
-    first, other = scatter(tmp_path), scatter(tmp_path, content=b"\xff\xd8\xff another")
+    first, other = scatter(tmp_path), scatter(tmp_path, grey=200)
     text = rendered(first, replace(first, title="t-SNE"), other)
     sheets = dict(
         re.findall(r"\.(sheet-\w+)\{background-image:url\(data:image/jpeg;base64,([^)]+)\)", text)

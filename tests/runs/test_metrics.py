@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from massrl.errors import DataError, TrainingError
+from massrl.errors import TrainingError
 from massrl.runs.metrics import COLUMNS, MetricsFile, read_metrics
 
 # As version 0.1.0 wrote it, shortened to three steps.
@@ -136,22 +136,28 @@ def test_row_that_a_killed_run_left_within_its_last_number_is_not_read(tmp_path:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "kept"),
     [
-        "step,loss\n0,1\nx,2\n",
-        "step,loss\n0,1\n-1,2\n",
-        "step,loss\n0,one\n1,2\n",
-        "step,loss\n0,{}\n",
-        "loss\n1\n",
-        "\0\n1\n",
-        "step,loss\n0,1\n1,\xff\n",
+        ("step,loss\n0,1\nx,2\n", ["0"]),
+        ("step,loss\n0,1\n-1,2\n1,1\n", ["0", "1"]),
+        ("step,loss\n0,one\n1,2\n", ["1"]),
+        ("step,loss\n0,{}\n", []),
+        ("step,loss\nnan,1\n", []),
+        ("loss\n1\n", []),
+        ("\0\n1\n", []),
+        ("no table", []),
+        ("step,loss\n0,1\n1,\xff\n", ["0"]),
     ],
 )
-def test_damaged_file_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
-    """Guards against a traceback of a report, a comparison or a resumed run; bytes that are no text too."""
+def test_damaged_rows_are_left_out_with_a_warning(
+    tmp_path: Path, text: str, kept: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards a run against its curves: neither a report nor a resumed run stops for them."""
     path = tmp_path / "metrics.csv"
     path.write_bytes(text.encode("latin-1"))
-    for use in (lambda: read_metrics(path), lambda: MetricsFile(path, step=1)):
-        with pytest.raises(DataError, match="without this file, a run has no curves") as caught:
-            use()
-        assert "\n" not in str(caught.value)
+    assert [row["step"] for row in read_metrics(path)] == kept
+    assert ["is damaged:" in record.getMessage() for record in caplog.records] == [True]
+    MetricsFile(path, step=9).close()
+    caplog.clear()
+    assert [row["step"] for row in read_metrics(path)] == kept
+    assert not caplog.records

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from massrl.errors import DataError
 from massrl.evaluation.tasks.feature_maps import THUMBNAIL, THUMBNAILS_PER_ROW, TILE
-from massrl.report.pictures import Gallery, Picture
+from massrl.files import inside, read_json
+from massrl.report.pictures import Gallery, Picture, picture_file
 from massrl.report.scatter import Scatter
 
 _FILES = ("features.json", "look.json")  # the second one is of version 0.1.0
@@ -26,7 +27,11 @@ def load_feature_report(folder: Path, title: str) -> tuple[list[Scatter], list[G
     file = next((folder / name for name in _FILES if (folder / name).is_file()), None)
     if file is None:
         return [], []
-    content = json.loads(file.read_text(encoding="utf-8"))
+    names = (file.name, "map.jpg", "neighbours.jpg")
+    if any(inside(folder, name) is None for name in names):
+        raise DataError(f"{folder.name} names files outside of it")
+    kinds = {"classes": list, "labels": list, "names": list, "maps": dict, "rows": list}
+    content = read_json(file, kinds)
     maps = [
         Scatter(
             title=f"{name} of the features, {title}",
@@ -40,7 +45,7 @@ def load_feature_report(folder: Path, title: str) -> tuple[list[Scatter], list[G
         )
         for name, points in content["maps"].items()
     ]
-    sheet = cv2.cvtColor(cv2.imread(str(folder / "neighbours.jpg")), cv2.COLOR_BGR2RGB)
+    sheet = cv2.cvtColor(picture_file(folder / "neighbours.jpg")[1], cv2.COLOR_BGR2RGB)
     rows = [
         _gallery_row(
             row, np.asarray(sheet[number * TILE : (number + 1) * TILE]), content["classes"]

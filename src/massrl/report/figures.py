@@ -57,6 +57,17 @@ def result_sections(backbones: BackboneResults, tables: Sequence[Block]) -> list
     ]
 
 
+def result_tables(backbones: BackboneResults) -> list[Block]:
+    """Return the tables of a run's results, those of the trained weights in detail."""
+    results = main_results(backbones)
+    return [
+        *metric_tables(results),
+        *invariance_tables(backbones),
+        *per_class_tables(results),
+        *confusion_matrices(results),
+    ]
+
+
 def accuracy_bars(backbones: BackboneResults) -> list[Bars]:
     """Return bar charts with a group for each result and a bar for each backbone."""
     results: dict[str, dict[str, Any]] = {}

@@ -16,7 +16,11 @@ from massrl.errors import DataError
 from massrl.report.content import Block, PageContext
 
 _THUMBNAIL = 160  # pixels: twice the size on the page, for high-resolution screens
-_MIME_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+_KINDS = (
+    (b"\x89PNG", b"IEND\xaeB`\x82", "image/png"),
+    (b"\xff\xd8\xff", b"\xff\xd9", "image/jpeg"),
+)
+"""How a file begins and, if it is whole, ends, and its type."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,23 +100,31 @@ def _thumbnail(picture: Picture, *, kind: str, mark: str, role: str) -> str:
     return f'<li class="thumb {kind}{tiny}"><img src="{data}" alt="{alt}">{name}</li>'
 
 
+def picture_file(path: Path) -> tuple[str, NDArray[np.uint8]]:
+    """Return a PNG or JPEG file as a ``data:`` URL, and its pixels: uint8 ``(height, width, 3)``, BGR.
+
+    Raises:
+        DataError: if it cannot be read, or is no such file or not a whole one.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    for start, end, kind in _KINDS:
+        if content.startswith(start) and content.endswith(end):
+            pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+            if pixels is not None:
+                url = f"data:{kind};base64,{base64.b64encode(content).decode()}"
+                return url, np.asarray(pixels, np.uint8)
+    raise DataError(f"{path} cannot be shown: a PNG or JPEG file that is whole is wanted")
+
+
 def _embedded(image: NDArray[np.uint8] | Path, *, limit: int | None) -> tuple[str, int, int]:
     """Return an image as a ``data:`` URL with its width and height, at most ``limit`` pixels."""
     if isinstance(image, Path):
-        try:
-            content = image.read_bytes()
-        except OSError as error:
-            raise DataError(f"cannot read {image}: {error.strerror or error}") from None
-        kind = next(
-            (kind for start, kind in _MIME_TYPES.items() if content.startswith(start)), None
-        )
-        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if kind else None
-        if decoded is None:
-            raise DataError(f"{image} cannot be shown: a PNG or JPEG file is wanted")
+        url, pixels = picture_file(image)
         if limit is None:
-            height, width = decoded.shape[:2]
-            return f"data:{kind};base64,{base64.b64encode(content).decode()}", width, height
-        pixels = decoded
+            return url, pixels.shape[1], pixels.shape[0]
     else:
         pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     height, width = pixels.shape[:2]

@@ -2,44 +2,47 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from massrl.config.files import load_config
-from massrl.errors import counted
+from massrl.errors import DataError, counted
 from massrl.evaluation.results import (
+    DAMAGED,
     headline_keys,
     headline_metrics,
     metric_label,
     metric_text,
     read_results,
+    results_name,
     task_title,
 )
 from massrl.evaluation.task import task_of
-from massrl.report.content import Block, Details, ReportContent, Section
+from massrl.files import drawn_again, inside, read_json
+from massrl.report.content import Block, Details, PageContext, ReportContent, Section
 from massrl.report.feature_maps import load_feature_report
 from massrl.report.figures import (
     BackboneResults,
     Results,
     are_results,
-    confusion_matrices,
     describe_test_images,
-    invariance_tables,
     main_results,
-    metric_tables,
-    per_class_tables,
     result_sections,
+    result_tables,
 )
 from massrl.report.heat_map import Matrix
 from massrl.report.line_chart import Curve
-from massrl.report.page import write_report
+from massrl.report.page import render_report, write_report
 from massrl.report.pictures import Picture
 from massrl.report.tables import Table
 from massrl.runs.folder import RunFolder
 from massrl.runs.log import duration
 from massrl.runs.metrics import read_metrics
 from massrl.runs.verdict import BAND, verdicts
+
+logger = logging.getLogger("massrl")
 
 Rows = Sequence[Mapping[str, str]]  # of metrics.csv
 
@@ -73,28 +76,37 @@ def report_run(folder: RunFolder) -> Path:
         for name, random_init in (("random init", True), ("trained", False))
         if (results := _read_results(folder.path, random_init=random_init))
     }
-    rows, matrices = read_metrics(folder.metrics), loss_matrices(folder)
+    rows: Rows = []
+    said: list[Table] = []
+    with drawn_again(folder.metrics.name):
+        found = read_metrics(folder.metrics)
+        _run_facts(found)
+        rows, said = found, verdict_tables(found)
     results = main_results(backbones)
-    tables = [
-        *metric_tables(results),
-        *invariance_tables(backbones),
-        *per_class_tables(results),
-        *confusion_matrices(results),
-    ]
     content = ReportContent(
         title=folder.path.resolve().name,
         lead=_lead(folder, results, rows),
         facts=[*_run_facts(rows), *_result_facts(results)],
         sections=[
-            *result_sections(backbones, tables),
-            Section("Training", verdict_tables(rows)),
+            *result_sections(backbones, result_tables(backbones)),
+            Section("Training", said),
             Section("" if rows else "Training", metric_curves([("", rows)]), columns=True),
-            Section("Pictures", [*_pictures(folder, backbones), *matrices]),
+            Section("Pictures", [*_pictures(folder, backbones), *loss_matrices(folder)]),
             *_feature_sections(folder, backbones),
             configuration_section(folder),
         ],
     )
     return write_report(folder.path, content)
+
+
+def _whole(name: str, blocks: Iterable[Block]) -> list[Block]:
+    """Return the blocks of a file that can be drawn; of the others a warning tells."""
+    kept = []
+    for block in blocks:
+        with drawn_again(name):
+            block.html(PageContext(block.series_names()))
+            kept.append(block)
+    return kept
 
 
 def metric_curves(runs: Sequence[tuple[str, Rows]]) -> list[Curve]:
@@ -152,28 +164,50 @@ def loss_matrices(folder: RunFolder) -> list[Matrix]:
     """Return the loss of every pair of views at the end of a run; nothing before that."""
     if not folder.matrix.is_file():
         return []
-    content = json.loads(folder.matrix.read_text(encoding="utf-8"))
     note = (
         "Mean over about the last fifty steps. A row is trained to match its columns; a low loss means that "
         "one view is easily predicted from the other."
     )
-    return [Matrix(names=content["views"], rows=content["loss"], note=note)]
+    found: list[Matrix] = []
+    with drawn_again(folder.matrix.name):
+        content = read_json(folder.matrix, {"views": list, "loss": list})
+        matrix = Matrix(names=content["views"], rows=content["loss"], note=note)
+        matrix.html(PageContext())
+        found.append(matrix)
+    return found
 
 
 def configuration_section(folder: RunFolder) -> Section:
     """Return the configuration of a run, closed; nothing where there is no run."""
-    if not folder.config.is_file():
+    if not folder.config.is_file() or inside(folder.path, folder.config.name) is None:
         return Section("", [])
-    text = folder.config.read_text(encoding="utf-8")
+    text = folder.config.read_text(encoding="utf-8", errors="replace")
     return Section("", [Details(title="Configuration", text=text)])
 
 
 def _read_results(folder: Path, *, random_init: bool) -> Results:
+    """Return the results in a folder, except those that cannot be drawn."""
+    name = results_name(random_init=random_init)
+    found: dict[str, dict[str, Any]] = {}
     try:
-        results = read_results(folder, random_init=random_init).get("tasks")
+        results = read_results(folder, random_init=random_init)["tasks"]
     except FileNotFoundError:
         return {}
-    return results if isinstance(results, dict) and are_results(results) else {}
+    except DAMAGED as error:
+        logger.warning("%s is left out: it is damaged (%s)", name, type(error).__name__)
+        return {}
+    for task, item in results.items() if isinstance(results, dict) else ():
+        alone = {task: item}
+        with drawn_again(f"{task} of {name}"):
+            if not are_results(alone):
+                raise DataError("it is damaged: massrl evaluate writes it anew")
+            shown = {"trained": alone}
+            _lead(RunFolder(folder), main_results(shown), [])
+            facts = _result_facts(main_results(shown))
+            sections = result_sections(shown, result_tables(shown))
+            render_report(ReportContent(title=task, facts=facts, sections=sections))
+            found |= alone
+    return found
 
 
 def _lead(folder: RunFolder, results: Results, rows: Rows) -> str:
@@ -227,17 +261,16 @@ def _pictures(folder: RunFolder, backbones: BackboneResults) -> list[Block]:
     pictures: list[Block] = []
     for backbone, results in backbones.items():
         for name, item in results.items():
-            if "picture" in item and (folder.path / item["picture"]).is_file():
+            path = inside(folder.path, item.get("picture"))
+            if "picture" in item and path is not None and path.is_file():
                 found = task_of(name)
                 caption = f": {found[1].caption}" if found and found[1].caption else ""
-                pictures.append(
-                    Picture(
-                        image=folder.path / item["picture"],
-                        caption=f"{task_title(name)}, {backbone}{caption}",
-                    )
-                )
-    if folder.views.is_file():
-        pictures.append(Picture(image=folder.views, caption="Planned views of the first images"))
+                caption = f"{task_title(name)}, {backbone}{caption}"
+                pictures += _whole(path.name, [Picture(image=path, caption=caption)])
+    sheet = inside(folder.path, folder.views.name)
+    if sheet is not None and sheet.is_file():
+        caption = "Planned views of the first images"
+        pictures += _whole(sheet.name, [Picture(image=sheet, caption=caption)])
     return pictures
 
 
@@ -247,10 +280,13 @@ def _feature_sections(folder: RunFolder, backbones: BackboneResults) -> list[Sec
     galleries: list[Block] = []
     for backbone in ("trained", "random init"):
         for item in backbones.get(backbone, {}).values():
-            if "folder" in item:  # other feature reports in the folder are of other weights
-                shown, nearest = load_feature_report(folder.path / item["folder"], backbone)
-                maps += shown
-                galleries += nearest
+            # Other feature reports in the folder are of other weights.
+            path = inside(folder.path, item["folder"]) if "folder" in item else None
+            if path is not None:
+                with drawn_again(path.name):
+                    shown, nearest = load_feature_report(path, backbone)
+                    maps += _whole(path.name, shown)
+                    galleries += _whole(path.name, nearest)
     return [
         Section("Maps of the features", maps, columns=True),
         Section("Nearest neighbours", galleries),

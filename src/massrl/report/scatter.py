@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from massrl.errors import DataError, counted
+from massrl.errors import counted
 from massrl.report.content import Block, PageContext
+from massrl.report.pictures import picture_file
 
 _SIDE, _RADIUS, _MARGIN = 1000, 9, 12
 
@@ -96,13 +96,9 @@ class Scatter(Block):
 
     def _embed_sheet(self, page: PageContext) -> str:
         """Add the thumbnails to the page's style; return the class that shows them."""
-        try:
-            content = self.sheet.read_bytes()
-        except OSError as error:
-            raise DataError(f"cannot read {self.sheet}: {error.strerror or error}") from None
-        name = f"sheet-{hashlib.blake2b(content, digest_size=6).hexdigest()}"
-        data = base64.b64encode(content).decode()
-        page.add_style(f".{name}{{background-image:url(data:image/jpeg;base64,{data})}}")
+        url, _ = picture_file(self.sheet)
+        name = f"sheet-{hashlib.blake2b(url.encode(), digest_size=6).hexdigest()}"
+        page.add_style(f".{name}{{background-image:url({url})}}")
         return name
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from massrl.config.renamed import translate_metrics
-from massrl.errors import DataError, TrainingError
+from massrl.errors import DiskError, counted
 from massrl.files import write_text
 
 COLUMNS = {
@@ -34,34 +35,31 @@ COLUMNS = {
 }
 """Columns and their meanings; a column that was not measured at a step is empty."""
 
-
-_WITHOUT = "without this file, a run has no curves"
+logger = logging.getLogger("massrl")
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
     """Return the complete rows of a metrics file; an empty list if there is none.
 
     Files of earlier versions are returned under the present columns; those that they lack are empty.
-
-    Raises:
-        DataError: if it is no such file, or has anything but numbers in a column.
+    Rows that hold anything but numbers are left out with a warning.
     """
     if not path.is_file():
         return []
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
         rows = [row for row in csv.DictReader(text.splitlines()) if None not in row.values()]
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} is no file of metrics: {error}; {_WITHOUT}") from None
+    except (OSError, csv.Error) as error:
+        logger.warning("%s is left out: it is no file of metrics: %s", path, error)
+        return []
     rows = [dict.fromkeys(COLUMNS, "") | translate_metrics(row) for row in rows]
-    wrong = [_wrong_column(row) for row in rows]
-    if wrong and wrong[-1] is not None and not text.endswith("\n"):  # a killed run's last row
-        rows, wrong = rows[:-1], wrong[:-1]
-    for row, key in zip(rows, wrong, strict=True):
-        if key is not None:
-            value = str(row.get(key, ""))[:40]
-            raise DataError(f"{path} is damaged: {key} is {value!r} in a row; {_WITHOUT}")
-    return rows
+    whole = [row for row in rows if _wrong_column(row) is None]
+    # A killed run's last row may be cut off.
+    cut = bool(rows) and not text.endswith("\n") and rows[-1] not in whole
+    lost = len(rows) - len(whole) - cut
+    if lost or (text.strip() and not rows and not text.startswith("step,")):
+        logger.warning("%s is damaged: %s left out", path, counted(lost, "row"))
+    return whole
 
 
 def _wrong_column(row: Mapping[str, str]) -> str | None:
@@ -118,7 +116,7 @@ class MetricsFile:
         try:
             yield
         except OSError as error:
-            raise TrainingError(f"cannot write {self._path}: {error.strerror}") from None
+            raise DiskError(f"cannot write {self._path}: {error.strerror}") from None
 
 
 def _text(value: Any) -> str:

@@ -7,7 +7,6 @@ without a tracking server.
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from massrl.config.layers import flat
 from massrl.config.pretrain import Config
 from massrl.errors import ConfigError
-from massrl.files import write_json
+from massrl.files import drawn_again, read_json, write_json
 from massrl.registry import LOGGERS
 from massrl.runs.folder import RunFolder
 
@@ -183,7 +182,10 @@ class Loggers:
     def __init__(self, config: Config, folder: RunFolder) -> None:
         self._open: dict[str, RunLogger] = {}
         saved = folder.loggers.is_file()
-        self._records = json.loads(folder.loggers.read_text(encoding="utf-8")) if saved else {}
+        self._records: dict[str, Any] = {}
+        if saved:
+            with drawn_again(f"{folder.loggers.name}, whose loggers start anew,"):
+                self._records = read_json(folder.loggers, {})
         for name in config.train.loggers:
             self._try(name, partial(self._add, name, config, folder))
         if self._records:

@@ -13,12 +13,12 @@ from massrl.config.files import load_config
 from massrl.config.pretrain import Config, TrainConfig
 from massrl.data.build import training_source
 from massrl.data.catalogue import contains
-from massrl.data.source import describe_source
+from massrl.data.source import Source, describe_source
 from massrl.distributed import World
 from massrl.errors import ConfigError
 from massrl.evaluation.data import validation_source
 from massrl.evaluation.online_knn import make_probe
-from massrl.files import write_json
+from massrl.files import drawn_again, write_json
 from massrl.images.pictures import read_picture
 from massrl.methods.base import Method
 from massrl.registry import OPTIMIZERS
@@ -47,6 +47,7 @@ from massrl.train.workers import run_worker
 from massrl.views.drawing.contact_sheet import save_sheet
 from massrl.views.drawing.sheet_rows import sheet_rows
 from massrl.views.layouts import resolve_layout
+from massrl.views.view_maker import ViewMaker
 
 logger = logging.getLogger("massrl")
 
@@ -152,7 +153,7 @@ def _begin(
         maker = make_run_views(resolved)
         resolved = _resolve_stem(resolved, method)
         measure = make_probe(resolved, source, world)
-        save_sheet(sheet_rows(source, maker, count=_SHEET_ROWS), folder.views, command="pretrain")
+        _draw_sheet(folder, source, maker)
         budget = None
         if resolved.train.time_budget is not None:
             budget = TimeBudget(seconds=resolved.train.time_budget, begin=begin)
@@ -183,8 +184,19 @@ def _continue(
         measure = make_probe(config, source, world)
         save_config(folder, config)
         source = cache_in_memory(source, config)
+        _draw_sheet(folder, source, make_run_views(config))
         run = Run(config=config, source=source, checkpoint=checkpoint, world=world, measure=measure)
         return _run_main(run, folder, console=console, title=title)
+
+
+def _draw_sheet(folder: RunFolder, source: Source, maker: ViewMaker) -> None:
+    """Draw the first images, unless a resumed run has their sheet, whole."""
+    try:
+        read_picture(folder.views)
+    except (OSError, ValueError, SyntaxError):  # missing or damaged, as Pillow says it
+        with drawn_again(folder.views.name):
+            rows = sheet_rows(source, maker, count=_SHEET_ROWS)
+            save_sheet(rows, folder.views, command="pretrain")
 
 
 def _on_devices(config: Config, world: World) -> Config:
@@ -224,7 +236,8 @@ def _run_main(
     main = MainProcess(folder=folder, loggers=loggers, console=console, title=title, budget=budget)
     try:
         if run.checkpoint is None and folder.views.is_file():
-            loggers.picture("views", read_picture(folder.views), 0)
+            with drawn_again(folder.views.name):
+                loggers.picture("views", read_picture(folder.views), 0)
         session, _ = run_session(run, main)
     except BaseException:
         loggers.close("failed")

@@ -21,6 +21,7 @@ from massrl.evaluation.overlays import detection_sheet
 from massrl.evaluation.sgd import SgdSchedule, train_sgd
 from massrl.evaluation.stages import Stages, seeded
 from massrl.evaluation.task import Task, TaskResult
+from massrl.files import drawn_again
 from massrl.images.pictures import save_picture
 
 _WEIGHT_DECAY = 1e-4
@@ -204,10 +205,11 @@ class Detection(Task):
         settings = {name: getattr(fitted, name) for name in ("head", "size", "width", "regions")}
         path = context.output(self.name, ".png")
         if path is not None and result.shown:
-            save_picture(
-                detection_sheet(result.shown, train.object_names), path, command="evaluate"
-            )
-            settings["picture"] = path.name
+            with drawn_again(path.name):
+                save_picture(
+                    detection_sheet(result.shown, train.object_names), path, command="evaluate"
+                )
+                settings["picture"] = path.name
         metrics = {**result.metrics, "num_images": len(test)}
         yield TaskResult(name=self.name, metrics=metrics, settings=settings)
 

@@ -16,7 +16,7 @@ from massrl.evaluation.context import EvaluationContext
 from massrl.evaluation.embedding import flat_maps, nearest, relative_distance
 from massrl.evaluation.features import evaluation_view, frozen, normalize_images
 from massrl.evaluation.task import Task, TaskResult
-from massrl.files import marked, write_atomically, write_json
+from massrl.files import drawn_again, marked, write_atomically, write_json
 from massrl.images.reading import read_pixels
 from massrl.views.layouts import MASSRL_POLICIES, Layout
 from massrl.views.view_maker import ViewMaker
@@ -222,7 +222,8 @@ class FeatureMaps(Task):
         )
         folder = context.output(self.name)
         if folder is not None:
-            write_feature_report(context, config.features, folder, seed=config.seed)
+            with drawn_again(folder.name):
+                write_feature_report(context, config.features, folder, seed=config.seed)
         metrics = {"invariance": distances, "num_images": len(context.test)}
         settings = {} if folder is None else {"folder": folder.name}
         yield TaskResult(name=self.name, metrics=metrics, settings=settings)

@@ -22,6 +22,7 @@ from massrl.evaluation.overlays import segmentation_sheet
 from massrl.evaluation.sgd import SgdSchedule, train_sgd
 from massrl.evaluation.stages import Stages, seeded
 from massrl.evaluation.task import Task, TaskResult
+from massrl.files import drawn_again
 from massrl.images.pictures import save_picture
 
 _WEIGHT_DECAY = 1e-4
@@ -283,8 +284,9 @@ class Segmentation(Task):
         settings: dict[str, Any] = {"size": size, "head": config.segment.head}
         path = context.output(self.name, ".png")
         if path is not None and result.shown:
-            save_picture(segmentation_sheet(result.shown), path, command="evaluate")
-            settings["picture"] = path.name
+            with drawn_again(path.name):
+                save_picture(segmentation_sheet(result.shown), path, command="evaluate")
+                settings["picture"] = path.name
         metrics = {
             **result.metrics,
             "per_class": result.per_class,

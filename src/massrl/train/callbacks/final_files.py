@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from massrl.files import drawn_again
 from massrl.images.pictures import save_picture
 from massrl.runs.folder import RunFolder
 from massrl.runs.metrics import read_metrics
@@ -46,11 +47,14 @@ class FinalFiles(StepCallback):
             step=step.step,
             start=read_start(folder, step.config),
         )
-        report_run(folder)
-        for question, answer in verdicts(read_metrics(folder.metrics)):
-            logger.info("%-20s %s", question, answer)
-        for matrix in loss_matrices(folder):
-            picture = draw_matrix(matrix)
-            save_picture(picture, folder.matrix_picture, command="pretrain")
-            self._loggers.picture("loss of every pair", picture, step.step)
+        with drawn_again(folder.report.name):
+            report_run(folder)
+        with drawn_again(folder.metrics.name):
+            for question, answer in verdicts(read_metrics(folder.metrics)):
+                logger.info("%-20s %s", question, answer)
+        with drawn_again(folder.matrix_picture.name):
+            for matrix in loss_matrices(folder):
+                picture = draw_matrix(matrix)
+                save_picture(picture, folder.matrix_picture, command="pretrain")
+                self._loggers.picture("loss of every pair", picture, step.step)
         self._loggers.close("success")
