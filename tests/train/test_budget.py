@@ -90,19 +90,18 @@ def planned(
 def test_budget_becomes_the_steps_that_fit_after_planning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Guards ``--train.time_budget``, of which planning, probes and a second start of the loader are parts.
+    """Guards ``--train.time_budget``, of which planning and probes are parts.
 
-    100 s less 10.05 until here, 5.9 for the estimate, 5 for the loader again, 5 to spare: 74.05 s of steps
-    of 0.3 s.
+    100 s less 10.05 until here, 5.9 for the estimate, and 5 to spare: 79.05 s of steps of 0.3 s.
     """
     with caplog.at_level(logging.INFO, logger="massrl"):
         config, budget = planned(monkeypatch)
-    assert (config.train.max_steps, config.train.time_budget) == (246, None)
+    assert (config.train.max_steps, config.train.time_budget) == (263, None)
     assert budget.closing == 0
-    assert "--train.max_steps 246: 3 steps took 0.300 s each" in caplog.text
-    # With probes of 2 s every ten steps: 74.05 - 0.2 - 2 = 71.85 s; 14 times 5 s, and 1.85 s are 6 steps.
+    assert "--train.max_steps 263: 3 steps took 0.300 s each" in caplog.text
+    # With probes of 2 s every ten steps: 79.05 - 0.2 - 2 = 76.85 s; 15 times 5 s, and 1.85 s are 6 steps.
     config, budget = planned(monkeypatch, knn=2.0)
-    assert config.train.max_steps == 146
+    assert config.train.max_steps == 156
     assert budget.closing == 2.0
 
 
@@ -112,7 +111,7 @@ def test_budget_beside_steps_is_the_first_that_is_reached(
     """Guards two lengths in one command, of which one was ignored in silence; epochs are steps by then."""
     with caplog.at_level(logging.INFO, logger="massrl"):
         assert planned(monkeypatch, max_steps=100)[0].train.max_steps == 100
-        assert planned(monkeypatch, max_steps=1000)[0].train.max_steps == 246
+        assert planned(monkeypatch, max_steps=1000)[0].train.max_steps == 263
         assert planned(monkeypatch, epochs=4.0)[0].train.max_steps == 20  # of 5 steps
     assert "the first of it and 1,000 steps ends the run" in caplog.text
 

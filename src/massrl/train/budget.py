@@ -56,15 +56,13 @@ def plan_steps(
         the budget with its ``closing``.
     """
     endless = replace(config, train=replace(config.train, max_steps=ENDLESS))
-    copied, begin = copy.deepcopy(method), budget.used
+    copied = copy.deepcopy(method)
     step = make_step(endless, copied, source, maker)
     loader = make_loader(endless, source, maker, start_step=0, world=world)
     at_most = min(_LONGEST_ESTIMATE, _ESTIMATE_SHARE * budget.seconds)
     with alone():
         times = time_steps(step, loader, at_most=at_most)
         seconds = statistics.fmean(times)
-        # Starting the loader and the first, slow steps: the run itself does this again.
-        opening = max(0.0, budget.used - begin - len(times) * seconds)
         per_epoch = steps_per_epoch(len(source), config.batch_size)
         every = probe_interval(config, per_epoch) if measure is not None else 0
         probe = 0.0
@@ -72,7 +70,7 @@ def plan_steps(
             probe = measure.estimate_seconds(copied.backbone)
     budget = replace(budget, closing=probe)
     # A schedule that is cut off is worse than a run that is somewhat shorter than its budget.
-    left = budget.left - opening - TOLERANCE / 2 * budget.seconds
+    left = budget.left - TOLERANCE / 2 * budget.seconds
     steps = fitting_steps(left, seconds=seconds, probe=probe, every=every)
     asked = config.train.max_steps
     steps = min(steps, asked or steps)

@@ -245,11 +245,14 @@ def make_step(config: Config, method: Method, source: Source, maker: ViewMaker) 
 
 
 def time_steps(step: TrainingStep, batches: Iterable[ViewBatch], *, at_most: float) -> list[float]:
-    """Make optimiser steps for up to ``at_most`` seconds, at least three, and return the seconds of each."""
+    """Make optimiser steps for up to ``at_most`` seconds, at least three, and return the seconds of each.
+
+    Two more are made first, which are slower, and do not count.
+    """
     times: list[float] = []
     iterator = iter(batches)
-    begin = last = time.perf_counter()
-    while len(times) < _ESTIMATE_WARMUP + 3 or last - begin <= at_most:
+    last = time.perf_counter()
+    while len(times) < _ESTIMATE_WARMUP + 3 or sum(times[_ESTIMATE_WARMUP:]) <= at_most:
         step(iterator)
         float(step.method.mask.sum())  # wait for the device
         now = time.perf_counter()
