@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -112,3 +114,32 @@ def test_probe_of_fewer_images_than_processes(tmp_path: Path) -> None:
     probe = make_probe(config, training_source(config.data), Third(rank=2, size=3))
     assert probe is not None
     assert probe(Mean()) == 50.0  # both queries get the same answer, and one of them is right
+
+
+@pytest.mark.parametrize(
+    ("queries", "size", "seconds"), [(True, 1, 9.0), (False, 1, 6.0), (False, 2, 3.0)]
+)
+def test_seconds_of_a_probe_are_those_of_its_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queries: bool, size: int, seconds: float
+) -> None:
+    """Guards the plan of a time budget: bank and queries, divided among processes, without a slow start.
+
+    24 images in the bank, 12 queries, of which 8 are timed at 2 seconds; 10 more when it is the first time.
+    """
+    photos(tmp_path / "photos" / "train", "a", "b", count=12)
+    photos(tmp_path / "photos" / "val", "a", "b", count=6, seed=1)
+    config = config_of(tmp_path / "photos")
+    probe = make_probe(config, training_source(config.data), World(size=size))
+    assert isinstance(probe, OnlineKnn)
+    probe = probe if queries else replace(probe, queries=None)
+    now, extra = [0.0], [10.0, 0.0]
+
+    def slow(backbone: Any, source: Any, *, side: int) -> None:
+        assert (len(source), side) == (8, 8)
+        now[0] += 2.0 + extra.pop(0)
+
+    module = "massrl.evaluation.online_knn."
+    monkeypatch.setattr(module + "_TIMED_IMAGES", 8)
+    monkeypatch.setattr(module + "extract_features", slow)
+    monkeypatch.setattr(module + "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    assert probe.estimate_seconds(Mean()) == pytest.approx(seconds)
