@@ -203,10 +203,12 @@ def test_checkpoint_of_another_project_is_evaluated_with_a_warning(
     network = random_backbone({**ABOUT, "seed": 3})
     weights = {f"backbone.{name}": item for name, item in network.state_dict().items()}
     torch.save({"state_dict": weights}, tmp_path / "theirs.ckpt")
-    results = evaluate(tmp_path / "theirs.ckpt", task=["knn"])
+    results = evaluate(tmp_path / "theirs.ckpt", task=["knn"], model={"stem": ABOUT["stem"]})
     assert results["backbone"]["backbone"] == "resnet10-tiny"
     assert results["backbone"]["source"] == "theirs.ckpt"
-    assert "massrl import" in caplog.text
+    assert (
+        "was not written by massrl: its images are prepared as for ImageNet, 32 px" in caplog.text
+    )
     assert (tmp_path / "theirs-results" / "results.json").is_file()
 
 

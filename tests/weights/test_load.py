@@ -133,7 +133,7 @@ def test_checkpoint_of_another_project_is_loaded_with_a_warning(
 
 
 def test_foreign_backbone_is_described_as_it_is_told(tmp_path: Path) -> None:
-    """Guards ``massrl import --size --mean --std`` against the defaults."""
+    """Guards ``--model.size --model.mean --model.std`` against the defaults."""
     state = random_backbone({**ABOUT, "backbone": "resnet18", "stem": "small"}).state_dict()
     save_file({name: item.contiguous() for name, item in state.items()}, tmp_path / "x.safetensors")
     _, about = foreign_backbone(
