@@ -21,7 +21,11 @@ def main() -> None:
     parser.add_argument(
         "results", nargs="+", type=Path, help="results.json of the demo, one a seed"
     )
-    runs = [json.loads(file.read_text(encoding="utf-8")) for file in parser.parse_args().results]
+    parser.add_argument(
+        "--busy", action="store_true", help="say that the machine did other work too"
+    )
+    arguments = parser.parse_args()
+    runs = [json.loads(file.read_text(encoding="utf-8")) for file in arguments.results]
     first = runs[0]
     versions = ", ".join(f"{name} {version}" for name, version in first["software"].items())
     in_all = " and ".join(f"{run['seconds']:.0f}" for run in runs)
@@ -30,7 +34,7 @@ def main() -> None:
         "",
         "`make demo && python benchmarks/demo.py runs/demo/results.json`; commit "
         f"{first['commit']}; {first['hardware']}; {versions}; number of seeds: {len(runs)}; {in_all} seconds "
-        "in all.",
+        f"in all{', on a machine that did other work too' if arguments.busy else ''}.",
         "Frozen features of rendered shapes, top-1 percent on shapes that were not trained on; chance is 10. "
         "Network, random weights, objective (InfoNCE), other options and planned seconds are the same; one "
         "policy gives two views of an image, four policies give four.",
