@@ -446,4 +446,4 @@ def test_stem_is_asked_for_and_evaluated_as_it_is_named(tmp_path: Path) -> None:
     file, _ = import_backbone({"checkpoint": str(path), "model": {"stem": "small-pad2"}})
     for named in (file, load_backbone(file), "torchvision:resnet18"):
         with pytest.raises(ConfigError, match=r"no --model\.stem, which"):
-            massrl.evaluate(named, {"model": {"stem": "small"}})
+            massrl.evaluate(named, {"model": {"stem": "small"}, "data": data})

@@ -11,7 +11,8 @@ import torchvision
 from torch import Tensor, nn
 
 from massrl.errors import ConfigError
-from massrl.models.backbones import TORCHVISION_RESNETS, build_backbone, seeded_backbone
+from massrl.models.backbones import build_backbone, seeded_backbone
+from massrl.models.names import TORCHVISION_RESNETS
 
 
 def _images(side: int = 32) -> Tensor:

@@ -7,7 +7,8 @@ import torch
 from tests.weights.conftest import Weights, under, without_classifier
 
 from massrl.errors import CheckpointError
-from massrl.models.backbones import NARROW_RESNETS, TORCHVISION_RESNETS, build_backbone
+from massrl.models.backbones import build_backbone
+from massrl.models.names import NARROW_RESNETS, TORCHVISION_RESNETS
 from massrl.weights.foreign import shapes_of, take_backbone
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from massrl.commands.arguments import first
+from massrl.commands.early_checks import check_new_run
 from massrl.commands.pretrain import requested_config
 from massrl.config.checks import in_range, raise_faults
 from massrl.config.parser import make, make_config
@@ -54,12 +55,15 @@ def measure_views(config: BenchViewsConfig | dict[str, Any]) -> ViewCost:
         MassrlError: if something the user gave cannot be used.
     """
     from massrl.data.build import open_images
-    from massrl.runs.environment import detect_hardware
     from massrl.views.build import fitting_size, make_view_maker
-    from massrl.views.timing import view_cost
+    from massrl.views.layouts import resolve_layout
 
     wanted = config if isinstance(config, BenchViewsConfig) else make(BenchViewsConfig, config)
     source = open_images(wanted.images, root=wanted.root)
+    resolve_layout(wanted.views)
+    from massrl.runs.environment import detect_hardware  # torch, after all that can be refused
+    from massrl.views.timing import view_cost
+
     machine, views = detect_hardware(), wanted.views
     if views.executor == "auto":  # as a run on this machine chooses it
         views = replace(views, executor="device" if machine.has_gpu else "cpu")
@@ -78,9 +82,11 @@ def measure_step(config: Config | dict[str, Any] | str | Path) -> StepCost:
         MassrlError: if something the user gave cannot be used.
     """
     from massrl.config.files import read_layers
-    from massrl.train.timing import cost_of_steps
 
     wanted = config if isinstance(config, Config) else make_config(read_layers(config))
+    check_new_run(wanted)
+    from massrl.train.timing import cost_of_steps
+
     return cost_of_steps(wanted)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from massrl.commands.early_checks import check_results
 from massrl.config.evaluation import CompareConfig
 from massrl.config.parser import make
 
@@ -24,11 +25,12 @@ def compare(config: CompareConfig | dict[str, Any]) -> tuple[Path, Comparison]:
     Raises:
         DataError: if a folder has no evaluation results.
     """
+    wanted = config if isinstance(config, CompareConfig) else make(CompareConfig, config)
+    for folder in wanted.folders:
+        check_results(folder)
     from massrl.report.comparison import compare_folders
 
-    return compare_folders(
-        config if isinstance(config, CompareConfig) else make(CompareConfig, config)
-    )
+    return compare_folders(wanted)
 
 
 def run_compare(words: list[str]) -> int:

@@ -9,6 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from massrl.commands.arguments import first
+from massrl.commands.early_checks import check_evaluation
 from massrl.config.evaluation import ALL, EvaluateConfig
 from massrl.config.parser import make
 from massrl.errors import CheckpointError, ConfigError, counted
@@ -46,13 +47,15 @@ def evaluate(
     Raises:
         MassrlError: if something the user gave cannot be used.
     """
+    options = config if isinstance(config, EvaluateConfig) else make(EvaluateConfig, config or {})
+    name = str(backbone) if isinstance(backbone, str | Path) else None
+    if name is not None:
+        check_evaluation(name, options)
     from rich.console import Console
 
     from massrl.evaluation.results import earlier_results
     from massrl.runs.log import TaskProgress
 
-    options = config if isinstance(config, EvaluateConfig) else make(EvaluateConfig, config or {})
-    name = str(backbone) if isinstance(backbone, str | Path) else None
     path = results_path(name or "", options) if name is not None or options.out else None
     if path is not None:
         _check_outputs(backbone, options, path)
@@ -159,7 +162,7 @@ def results_path(backbone: str | Path, config: EvaluateConfig) -> Path:
     network.
     """
     from massrl.evaluation.results import results_name
-    from massrl.weights.libraries import is_library_name
+    from massrl.models.names import is_library_name
 
     name = results_name(random_init=config.random_init)
     if config.out:
@@ -177,7 +180,7 @@ def _open_context(
     from massrl.config.files import load_config
     from massrl.evaluation.context import EvaluationContext
     from massrl.evaluation.feature_cache import network_fingerprint
-    from massrl.models.backbones import is_users_code
+    from massrl.models.names import is_users_code
     from massrl.runs.environment import detect_hardware
     from massrl.runs.folder import RunFolder
 
@@ -236,11 +239,11 @@ def _load_network(
 
 def run_evaluate(words: list[str]) -> int:
     """Run ``massrl evaluate`` and return the exit code."""
-    from massrl.evaluation.results import headline_keys, metric_label, metric_text
-
     backbone = first(words, "the run folder, file or name to evaluate")
     config = make(EvaluateConfig, arguments=words)
     tasks = evaluate(backbone, config)["tasks"]
+    from massrl.evaluation.results import headline_keys, metric_label, metric_text
+
     width = max(map(len, tasks))
     for name, result in tasks.items():
         metrics = [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from massrl.commands.arguments import first
+from massrl.commands.early_checks import check_backbone
 from massrl.commands.evaluate import results_path
 from massrl.config.checks import raise_faults
 from massrl.config.evaluation import EvaluateConfig
@@ -54,6 +55,8 @@ def export_backbone(config: ExportConfig | dict[str, Any]) -> tuple[Path, Path]:
     Raises:
         MassrlError: if the format cannot hold the network, or the backbone cannot be loaded.
     """
+    options = config if isinstance(config, ExportConfig) else make(ExportConfig, config)
+    check_backbone(options.backbone, options.model)
     from massrl.files import check_outputs, write_text
     from massrl.report.model_card import Card, card_text
     from massrl.runs.folder import RunFolder
@@ -61,7 +64,6 @@ def export_backbone(config: ExportConfig | dict[str, Any]) -> tuple[Path, Path]:
     from massrl.weights.formats import write_backbone
     from massrl.weights.load import load_backbone
 
-    options = config if isinstance(config, ExportConfig) else make(ExportConfig, config)
     kind = FORMATS.load(options.format)
     out = Path(options.out).expanduser() if options.out else _default_path(options, kind.suffix)
     if out.suffix != kind.suffix:
@@ -92,7 +94,7 @@ def export_backbone(config: ExportConfig | dict[str, Any]) -> tuple[Path, Path]:
 
 def _default_path(options: ExportConfig, suffix: str) -> Path:
     """Return the path of an export without ``--out``."""
-    from massrl.weights.libraries import is_library_name
+    from massrl.models.names import is_library_name
 
     path = Path(options.backbone)
     if is_library_name(options.backbone):

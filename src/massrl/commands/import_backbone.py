@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from massrl.commands.arguments import first
+from massrl.commands.early_checks import check_file
 from massrl.config.foreign import ForeignConfig
 from massrl.config.parser import make
 
@@ -38,12 +39,13 @@ def import_backbone(config: ImportConfig | dict[str, Any]) -> tuple[Path, list[s
         CheckpointError: if the file has no backbone, or cannot be read without running code.
         ConfigError: if the file to write exists and is not of an earlier import.
     """
+    options = config if isinstance(config, ImportConfig) else make(ImportConfig, config)
+    path = Path(options.checkpoint).expanduser()
+    check_file(path, options.model)
     from massrl.files import check_outputs
     from massrl.weights.backbone_file import save_backbone
     from massrl.weights.load import foreign_backbone, load_backbone
 
-    options = config if isinstance(config, ImportConfig) else make(ImportConfig, config)
-    path = Path(options.checkpoint).expanduser()
     out = Path(options.out).expanduser() if options.out else path.with_suffix(".safetensors")
     check_outputs({out: "import"}, inputs=[path], overwrite=options.overwrite)
     imported, about = foreign_backbone(path, options.model)

@@ -9,6 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from massrl.commands.arguments import switch, take
+from massrl.commands.early_checks import check_new_run
 from massrl.commands.exit_codes import exit_code
 from massrl.config.files import load_config, read_layers
 from massrl.config.parser import make_config
@@ -44,9 +45,10 @@ def pretrain(
     """
     refuse_during_import()
     begin = time.monotonic()  # a time budget includes the imports
+    wanted = config if isinstance(config, Config) else make_config(read_layers(config))
+    check_new_run(wanted)
     from massrl.train.pretrain import start_run
 
-    wanted = config if isinstance(config, Config) else make_config(read_layers(config))
     return start_run(
         wanted, console=console or _terminal(), title=title, begin=begin, overwrite=overwrite
     )

@@ -119,13 +119,14 @@ def _planned_rows(config: SheetConfig) -> tuple[list[SheetRow], str]:
 def _replayed_rows(config: SheetConfig) -> tuple[list[SheetRow], str]:
     """Return the rows and the title of a sheet of a run's epoch or step."""
     from massrl.config.files import load_config
-    from massrl.data.loader import StepBatchSampler, steps_per_epoch
     from massrl.runs.folder import RunFolder
     from massrl.views.build import make_view_maker
 
     folder = RunFolder.existing(config.replay, flag="--replay")
     run = load_config(folder.config)
     source = _images_of_run(config, run, folder=folder)
+    from massrl.data.loader import StepBatchSampler, steps_per_epoch
+
     maker = make_view_maker(run.views, size=run.view_size, seed=run.train.seed)
     per_epoch = steps_per_epoch(len(source), run.batch_size)
     _check_was_reached(config, folder, per_epoch=per_epoch)

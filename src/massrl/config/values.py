@@ -54,6 +54,10 @@ def read_value(value: Any, annotation: str, *, flag: str) -> Any:
         if kind != annotation:
             return None
         raise ConfigError(f"{flag} is empty, but {wanted_text(kind)} is wanted")
+    if kind == "bool" and isinstance(value, str):  # YAML takes "no" and "off" too
+        value = {"true": True, "false": False}.get(value.lower(), value)
+        if isinstance(value, str):
+            raise ConfigError(f"{flag} is {value!r}, but {wanted_text(kind)} is wanted")
     parts = split_list(value) if kind.startswith("tuple[") and isinstance(value, str) else value
     try:
         read = _reader(kind).parse_object({"value": parts}).value

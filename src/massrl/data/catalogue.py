@@ -148,8 +148,30 @@ def open_source(
     for kind in source_kinds():
         if kind.matches(parsed):
             return kind.open(parsed, options)
+    raise _unknown(spec, flag)
+
+
+def check_spec(spec: str, *, split: str, flag: str) -> None:
+    """Check that a spec names images, with or without objects, as far as that takes a moment.
+
+    Args:
+        spec: as for ``open_source`` and ``open_objects``.
+        split: likewise.
+        flag: where the user gave the spec, for errors.
+
+    Raises:
+        MassrlError: if nothing of that name or path can be used.
+    """
+    parsed = parse_spec(spec)
+    for kind in source_kinds():
+        if kind.matches(parsed) or kind.matches_objects(parsed):
+            return kind.check(parsed, OpenOptions(split=split, flag=flag))
+    raise _unknown(spec, flag)
+
+
+def _unknown(spec: str | Path, flag: str) -> DataError:
     known = suggest(str(spec), (name for kind in source_kinds() for name in kind.names))
-    raise DataError(f"{str(spec)!r} is neither a path that exists nor a dataset; {known} ({flag})")
+    return DataError(f"{str(spec)!r} is neither a path that exists nor a dataset; {known} ({flag})")
 
 
 def open_objects(

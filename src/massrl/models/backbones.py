@@ -20,34 +20,19 @@ from massrl.config.checks import choice
 from massrl.config.choices import STEMS
 from massrl.errors import ConfigError
 from massrl.models.features import features_fault
-from massrl.models.timm_networks import PREFIX, build_timm
+from massrl.models.names import (
+    NARROW_RESNETS,
+    PREFIX,
+    RESNETS,
+    TORCHVISION_RESNETS,
+    is_users_code,
+)
+from massrl.models.timm_networks import build_timm
 from massrl.models.torchvision_import import import_torchvision
 from massrl.models.users import naming_the_line, users_backbone
 
 SMALL_STEM_BELOW = 64  # pixels: above CIFAR-10's and Tiny-ImageNet's crops, below STL-10's 96
-NARROW_RESNETS = {"resnet10-narrow": (32, 64, 128, 256), "resnet10-tiny": (16, 32, 64, 128)}
-TORCHVISION_RESNETS = (
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "resnext50_32x4d",
-    "resnext101_32x8d",
-    "resnext101_64x4d",
-    "wide_resnet50_2",
-    "wide_resnet101_2",
-)
-
-RESNETS = (*NARROW_RESNETS, *TORCHVISION_RESNETS)
-"""Our own and torchvision's; they take images of any size."""
-
 _SMALL_STEMS = {"small": 1, "small-pad2": 2, "small-no-relu": 1}  # padding of the 3×3 convolution
-
-
-def is_users_code(name: str) -> bool:
-    """Return whether a name is ``module:function``: user code, which must be trusted to be imported."""
-    return ":" in name.removeprefix(PREFIX)
 
 
 def build_backbone(name: str, *, stem: str = "auto", image_side: int = 224) -> nn.Module:

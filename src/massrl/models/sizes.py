@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from massrl.errors import ConfigError
-from massrl.models.backbones import RESNETS, is_users_code
 from massrl.models.features import cause_of, features_fault
-from massrl.models.timm_networks import PREFIX, build_timm, is_timm, patch_layer, timm_patch
+from massrl.models.names import PREFIX, RESNETS, is_users_code
+from massrl.models.timm_networks import build_timm, is_timm, patch_layer, timm_patch
 
 _STEP = 8  # pixels, between sides that are tried where there are no patches
 _TRIED = 24  # sides in each direction

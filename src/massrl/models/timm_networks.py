@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from massrl.errors import ConfigError, suggest
+from massrl.models.names import PREFIX
 from massrl.models.torchvision_import import import_torchvision
-
-PREFIX = "timm:"
 
 
 def build_timm(

@@ -225,6 +225,30 @@ def _is_log(path: Path) -> bool:
     return all(char.isdigit() if like == "0" else char == like for char, like in pairs)
 
 
+def weights_file(path: Path, *, flag: str, complete: bool = True) -> Path:
+    """Return the file with the weights of a run; a path that is no folder as it is.
+
+    Args:
+        path: a run folder, or a file.
+        flag: the flag it was given by, for the error.
+        complete: whether the run must be; else its checkpoint is returned where it has one.
+
+    Raises:
+        CheckpointError: if a folder has no run, or none that is complete.
+    """
+    if not path.is_dir():
+        return path
+    folder = RunFolder.existing(path, flag=flag)
+    if not complete and folder.checkpoint.is_file():
+        return folder.checkpoint
+    if not folder.backbone.is_file():
+        raise CheckpointError(
+            f"{path} has no {folder.backbone.name} yet, since its run is not complete: "
+            f"massrl pretrain --resume {quote(str(path))} completes it"
+        )
+    return folder.backbone
+
+
 def with_policies(
     views: ViewsConfig, change: Callable[[Sequence[str]], tuple[str, ...]]
 ) -> ViewsConfig:

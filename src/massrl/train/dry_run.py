@@ -14,8 +14,9 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from massrl.errors import ConfigError
-from massrl.models.backbones import is_users_code, seeded_backbone
+from massrl.models.backbones import seeded_backbone
 from massrl.models.features import features_fault
+from massrl.models.names import is_users_code
 from massrl.models.sizes import ViewSide, check_named_sides, check_sides
 from massrl.models.users import naming_the_line
 from massrl.weights.backbone_file import backbone_content

@@ -15,6 +15,7 @@ from massrl.errors import CheckpointError, ConfigError
 from massrl.files import read_json
 from massrl.methods.base import Method
 from massrl.methods.build import build_method
+from massrl.models.names import is_library_name
 from massrl.models.sizes import ViewSide
 from massrl.runs.folder import RunFolder
 from massrl.runs.provenance import start_of
@@ -22,7 +23,7 @@ from massrl.train.checkpoint import load_checkpoint
 from massrl.train.dry_run import check_backbone
 from massrl.views.layouts import Layout
 from massrl.weights.backbone_file import load_backbone_file
-from massrl.weights.libraries import is_library_name, library_network, load_library_backbone
+from massrl.weights.libraries import library_network, load_library_backbone
 
 logger = logging.getLogger("massrl")
 

@@ -12,7 +12,6 @@ from rich.console import Console
 from massrl.config.files import load_config
 from massrl.config.pretrain import Config, TrainConfig
 from massrl.data.build import training_source
-from massrl.data.catalogue import contains
 from massrl.data.source import Source, describe_source
 from massrl.distributed import World
 from massrl.errors import ConfigError
@@ -134,7 +133,6 @@ def _begin(
     )  # raises for what does not fit before anything is written
     if resolved.data.val:
         validation_source(resolved.data)
-    _check_out(requested)
     folder = (
         RunFolder.new(requested.out, overwrite=overwrite)
         if requested.out
@@ -202,15 +200,6 @@ def _draw_sheet(folder: RunFolder, source: Source, maker: ViewMaker) -> None:
 def _on_devices(config: Config, world: World) -> Config:
     """Return the configuration with the devices and machines in use."""
     return replace(config, train=replace(config.train, devices=world.local_size, nodes=world.nodes))
-
-
-def _check_out(config: Config) -> None:
-    out = config.out or "runs"
-    if contains(config.data.train, out):
-        raise ConfigError(
-            f"the run folder {out} is inside the images {config.data.train}, and its pictures would be "
-            f"trained on: choose another --out"
-        )
 
 
 def _resolve_stem(config: Config, method: Method) -> Config:

@@ -17,6 +17,7 @@ from massrl.data.source import Source
 from massrl.data.sources.cache import fits_in_memory
 from massrl.errors import ConfigError, counted
 from massrl.methods.base import Method
+from massrl.models.names import is_library_name
 from massrl.models.sizes import nearest_multiple, patch_side
 from massrl.optim.schedules import Schedule
 from massrl.registry import OBJECTIVES
@@ -24,7 +25,6 @@ from massrl.runs.environment import Hardware, detect_hardware
 from massrl.train.initialize import backbone_of_weights, local_size
 from massrl.views.build import fitting_size, is_small
 from massrl.views.layouts import LAYOUT_FIELDS, Layout, resolve_layout
-from massrl.weights.libraries import is_library_name
 
 T = TypeVar("T")
 

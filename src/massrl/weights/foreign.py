@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from massrl.errors import CheckpointError, suggest
-from massrl.models.backbones import RESNETS, build_backbone
+from massrl.models.backbones import build_backbone
+from massrl.models.names import RESNETS
 from massrl.weights.account import ImportedBackbone, Part
 from massrl.weights.key_names import Naming, namings, prefixes
 from massrl.weights.origins import Origin, origin_of

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from massrl.errors import CheckpointError, ConfigError
 from massrl.files import marked, write_atomically
-from massrl.models.backbones import NARROW_RESNETS, TORCHVISION_RESNETS, is_users_code
+from massrl.models.names import NARROW_RESNETS, TORCHVISION_RESNETS, is_users_code
 from massrl.models.timm_networks import with_fixed_size
 from massrl.registry import FORMATS
 from massrl.weights.backbone_file import save_backbone

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from massrl.errors import CheckpointError, ConfigError, suggest
-from massrl.models.backbones import TORCHVISION_RESNETS, build_backbone
+from massrl.models.backbones import build_backbone
+from massrl.models.names import TORCHVISION_RESNETS
 
 T = TypeVar("T")
 
@@ -33,12 +34,6 @@ class LibraryBackbone:
 
     network: nn.Module
     about: dict[str, Any]
-
-
-def is_library_name(name: str) -> bool:
-    """Return whether a text such as ``timm:vit_small_patch16_224`` names a library's network."""
-    library, colon, _ = name.partition(":")
-    return bool(colon) and library in _LOADERS
 
 
 def load_library_backbone(

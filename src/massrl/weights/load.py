@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import torch
@@ -15,14 +14,15 @@ from massrl.config.foreign import ForeignConfig
 from massrl.config.parser import make
 from massrl.config.pretrain import Config
 from massrl.errors import CheckpointError, ConfigError
-from massrl.models.backbones import is_users_code, seeded_backbone
+from massrl.models.backbones import seeded_backbone
+from massrl.models.names import is_library_name, is_users_code
 from massrl.models.sizes import ViewSide, check_named_sides, patch_side
-from massrl.runs.folder import RunFolder
+from massrl.runs.folder import weights_file
 from massrl.runs.provenance import weights_hash
 from massrl.weights.account import ImportedBackbone
 from massrl.weights.backbone_file import backbone_about, load_backbone_file, save_backbone
 from massrl.weights.foreign import take_backbone
-from massrl.weights.libraries import is_library_name, load_library_backbone
+from massrl.weights.libraries import load_library_backbone
 from massrl.weights.safe_reader import read_weights
 
 logger = logging.getLogger("massrl")
@@ -100,7 +100,7 @@ def load_backbone(
         refuse_told(str(backbone), told)
         loaded = load_library_backbone(str(backbone), random_init=random_init)
         return _ready(loaded.network, loaded.about)
-    file = _backbone_file(Path(backbone))
+    file = weights_file(Path(backbone), flag="BACKBONE")
     state, about = _read_file(file, told, trust=trust or Path(backbone).is_dir())
     _warn_of_unseen_pixels(file, about)
     network = random_backbone(about)
@@ -171,19 +171,6 @@ def random_backbone(about: Mapping[str, Any]) -> nn.Module:
         return seeded_backbone(
             about["backbone"], stem=about["stem"], image_side=about["size"], seed=about["seed"]
         )
-
-
-def _backbone_file(path: Path) -> Path:
-    """Return the weights file of a run folder; any other path as it is."""
-    if not path.is_dir():
-        return path
-    file = RunFolder.existing(path, flag="BACKBONE").backbone
-    if not file.is_file():
-        raise CheckpointError(
-            f"{path} has no {file.name} yet, since its run is not complete: "
-            f"massrl pretrain --resume {quote(str(path))} completes it"
-        )
-    return file
 
 
 def refuse_told(name: str, told: ForeignConfig) -> None:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from massrl.errors import CheckpointError
-from massrl.models.backbones import is_users_code
-from massrl.models.timm_networks import PREFIX, is_timm, timm_patch, timm_side
+from massrl.models.names import PREFIX, is_users_code
+from massrl.models.timm_networks import is_timm, timm_patch, timm_side
 from massrl.weights.key_names import Naming, prefixes
 from massrl.weights.origins import Origin
 

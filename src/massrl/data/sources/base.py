@@ -120,6 +120,16 @@ class SourceKind(ABC):
             DataError: if they cannot be used; one line that ends with the flag.
         """
 
+    def check(self, spec: Spec, options: OpenOptions) -> None:
+        """Raise what ``open`` would, as far as that takes a moment; nothing by default.
+
+        Called for a spec that the kind matches, before torch is imported.
+
+        Raises:
+            MassrlError: as ``open``.
+        """
+        return
+
     def is_name(self, spec: Spec) -> bool:
         """Whether the spec is a name, which means the same in every folder, and no path."""
         return not spec.is_path and spec.name in self.names

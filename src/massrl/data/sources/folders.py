@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from massrl.errors import DataError, ImageError, counted
 
 logger = logging.getLogger("massrl")
 
+_SHORT_LIST = 1 << 20  # bytes
+
 
 class FilesKind(SourceKind):
     """Folders of images at any depth, and text files of paths."""
@@ -36,6 +39,12 @@ class FilesKind(SourceKind):
     def open(self, spec: Spec, options: OpenOptions) -> Source:
         """See ``SourceKind.open``."""
         return open_path(spec.path, split=options.split, labelled=spec.labelled, flag=options.flag)
+
+    def check(self, spec: Spec, options: OpenOptions) -> None:
+        """See ``SourceKind.check``: a folder has an image, and the paths of a short list exist."""
+        long = spec.path.is_file() and spec.path.stat().st_size > _SHORT_LIST
+        if not long and not _has_image(spec.path):
+            self.open(spec, options)  # raises, if there is none
 
     def validation_spec(self, spec: Spec) -> str | None:
         """See ``SourceKind.validation_spec``: that of a folder with ``train/`` and ``val/``."""
@@ -112,6 +121,22 @@ class FileSource(Source):
     def sizes(self) -> np.ndarray:
         """See ``Source.sizes``."""
         return np.array([_size(self.path(index)) for index in range(len(self))], np.int64)
+
+
+def _has_image(folder: Path) -> bool:
+    """Return whether an image is found in a folder, links to others aside; stops at the first."""
+    waiting = [str(folder)] if folder.is_dir() else []
+    try:
+        while waiting:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif entry.name.lower().endswith(SUFFIXES):
+                        return True
+    except OSError:
+        return False
+    return False
 
 
 def files_fingerprint(

@@ -57,6 +57,10 @@ class ShapesKind(SourceKind):
         """See ``SourceKind.matches``."""
         return self.is_name(spec)
 
+    def check(self, spec: Spec, options: OpenOptions) -> None:
+        """See ``SourceKind.check``: nothing is rendered yet."""
+        self.open(spec, options)
+
     def is_name(self, spec: Spec) -> bool:
         """See ``SourceKind.is_name``: the name alone, or with arguments in brackets."""
         return not spec.is_path and _SPEC.match(spec.text) is not None
