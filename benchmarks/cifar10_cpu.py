@@ -121,7 +121,7 @@ def table(metrics: dict[str, list[dict[str, Any]]], seconds: float) -> str:
         f"{seeds} seed(s); commit {about['commit']}; {about['hardware']}; {versions}.",
         f"10,000 training images, {about['data']['val']['num_images']:,} test images "
         f"(fingerprints {about['data']['train']['fingerprint']}, {about['data']['val']['fingerprint']}).",
-        "A run's number of steps is set from its first seconds, without the k-NN probes: on a shared machine "
+        "A run's number of steps is set from its first seconds, k-NN probes included: on a shared machine "
         "it ends early or late.",
         "",
         "| objective, views | steps | epochs | seconds | k-NN | linear |",
