@@ -40,6 +40,7 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(demo, "_pretrain", short)
     monkeypatch.setattr(demo, "_DATA", "shapes(count=60)")
+    monkeypatch.setattr("massrl.train.timing.seconds_per_step", lambda *_, **__: 0.1)
 
 
 @pytest.mark.usefixtures("few_steps")
