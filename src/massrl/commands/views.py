@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from massrl.commands.arguments import first
@@ -107,8 +108,15 @@ def default_side(source: Source) -> int:
 def _planned_rows(config: SheetConfig) -> tuple[list[SheetRow], str]:
     """Return the rows and the title of a sheet of a layout."""
     from massrl.data.build import open_images
+    from massrl.runs.folder import RunFolder
     from massrl.views.build import make_view_maker
 
+    run = RunFolder(Path(config.images).expanduser())
+    if run.config.is_file() and run.data.is_file():
+        raise ConfigError(
+            f"{config.images} is a run folder: massrl views --replay {quote(config.images)} shows the "
+            "views that the run trained on"
+        )
     source = open_images(config.images, root=config.root)
     size = config.views.size or default_side(source)
     maker = make_view_maker(config.views, size=size, seed=config.seed)

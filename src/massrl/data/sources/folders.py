@@ -43,7 +43,7 @@ class FilesKind(SourceKind):
     def check(self, spec: Spec, options: OpenOptions) -> None:
         """See ``SourceKind.check``: a folder has an image, and the paths of a short list exist."""
         long = spec.path.is_file() and spec.path.stat().st_size > _SHORT_LIST
-        if not long and not _has_image(spec.path):
+        if not long and not has_image(spec.path):
             self.open(spec, options)  # raises, if there is none
 
     def validation_spec(self, spec: Spec) -> str | None:
@@ -123,7 +123,7 @@ class FileSource(Source):
         return np.array([_size(self.path(index)) for index in range(len(self))], np.int64)
 
 
-def _has_image(folder: Path) -> bool:
+def has_image(folder: Path) -> bool:
     """Return whether an image is found in a folder, links to others aside; stops at the first."""
     waiting = [str(folder)] if folder.is_dir() else []
     try:

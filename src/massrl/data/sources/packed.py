@@ -9,28 +9,35 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
 from threading import Lock
 
 import numpy as np
 
 from massrl.data.source import Normalization, Source
 from massrl.data.sources.base import OpenOptions, SourceKind, Spec
-from massrl.data.sources.folders import files_fingerprint
+from massrl.data.sources.folders import files_fingerprint, has_image
 from massrl.data.sources.pack_index import read_pack_index
 from massrl.data.sources.string_array import StringArray
 from massrl.errors import DataError, ImageError
 
 
 class PackedKind(SourceKind):
-    """Tar shards of ``massrl data pack``, as ``OUT-*.tar``."""
+    """Tar shards of ``massrl data pack``, as ``OUT-*.tar``, or their folder."""
 
     def matches(self, spec: Spec) -> bool:
         """See ``SourceKind.matches``."""
-        return spec.text.endswith(".tar")
+        return spec.text.endswith(".tar") or bool(_patterns_in(spec.path))
 
     def open(self, spec: Spec, options: OpenOptions) -> Source:
         """See ``SourceKind.open``; a set that is packed as one has no splits."""
-        source = PackedSource(spec.text, flag=options.flag)
+        patterns = [spec.text] if spec.text.endswith(".tar") else _patterns_in(spec.path)
+        if len(patterns) > 1:
+            accepted = " or ".join(quote(pattern) for pattern in patterns)
+            raise DataError(
+                f"{spec.text} has several packed sets; accepted: {accepted} ({options.flag})"
+            )
+        source = PackedSource(patterns[0], flag=options.flag)
         if spec.labelled is False:
             source.labels, source.class_names = None, ()
         elif spec.labelled and source.labels is None:
@@ -52,9 +59,12 @@ class PackedSource(Source):
     def __init__(self, pattern: str, *, flag: str = "--data.train") -> None:
         index = index_path(pattern)
         if not index.is_file():
+            folder = quote(pattern.partition("*")[0].removesuffix(".tar").rstrip("-") or "images")
+            shards = "*".join(quote(part) if part else "" for part in pattern.split("*"))
             raise DataError(
                 f"{pattern} has no index {index.name}: packing was not finished, or the shards are not "
-                f"of massrl data pack ({flag})"
+                "of massrl data pack; those of WebDataset are read as a folder: "
+                f'mkdir {folder}; for shard in {shards}; do tar -xf "$shard" -C {folder}; done ({flag})'
             )
         about, columns = read_pack_index(index, flag=flag)
         self._shards = [index.parent / name for name in about["shards"]]
@@ -120,6 +130,15 @@ class PackedSource(Source):
     def __del__(self) -> None:
         for descriptor in getattr(self, "_descriptors", {}).values():
             os.close(descriptor)
+
+
+def _patterns_in(folder: Path) -> list[str]:
+    """Return ``OUT-*.tar`` of every packed set in a folder that has no images besides."""
+    ending = "-index.safetensors"
+    found = sorted(folder.glob(f"*{ending}")) if folder.is_dir() else []
+    if not found or has_image(folder):
+        return []
+    return [f"{str(index).removesuffix(ending)}-*.tar" for index in found]
 
 
 def index_path(pattern: str) -> Path:
