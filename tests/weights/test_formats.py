@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.conftest import Plugin
@@ -195,3 +197,29 @@ def test_network_that_torch_cannot_export_is_refused_in_one_line(tmp_path: Path)
     assert "safetensors can hold it" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("default")  # of the exporter's own packages
+def test_onnx_file_says_how_its_images_are_prepared(tmp_path: Path) -> None:
+    """Guards a file that needs its card: ONNX Runtime itself reads size, mean, std and the feature.
+
+    Features that are computed from these values alone must equal those of the run's own backbone.
+    """
+    needs_onnx()
+    import onnxruntime
+
+    path = trained(tmp_path, "resnet10-narrow", "small")
+    session = onnxruntime.InferenceSession(str(exported(path, "onnx")))
+    told = session.get_modelmeta().custom_metadata_map
+    size, mean, std, feature = (json.loads(told[key]) for key in ("size", "mean", "std", "feature"))
+    images = np.random.default_rng(0).random((3, 3, size, size), dtype=np.float32)
+    normalised = (images - np.float32(mean)[:, None, None]) / np.float32(std)[:, None, None]
+    (features,) = session.run([feature], {"images": normalised})
+
+    network: Any = load_backbone(path)
+    about = network.about
+    mean, std = (torch.tensor(about[key]).view(3, 1, 1) for key in ("mean", "std"))
+    with torch.inference_mode():
+        expected = network((torch.from_numpy(images) - mean) / std).numpy()
+    np.testing.assert_allclose(features, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    assert json.loads(told["num_features"]) == features.shape[1]

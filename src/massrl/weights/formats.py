@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from massrl.weights.backbone_file import save_backbone
 About = Mapping[str, Any]
 
 _ONNX_TOLERANCE = 1e-4  # relative to the largest feature
+_PREPARATION = ("backbone", "num_features", "size", "mean", "std")
 
 
 def _any_backbone(about: About) -> bool:
@@ -220,7 +222,7 @@ def _write_onnx(path: Path, network: nn.Module, about: About) -> None:
                 f"torch cannot export {about['backbone']} to ONNX: {_first_cause(error)}; {others} can hold "
                 "it (--format)"
             ) from error
-        content = marked(exported.read_bytes(), "export")
+        content = marked(_with_metadata(exported.read_bytes(), about), "export")
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     more = torch.cat([images, images[:1]])  # another number of images than it was traced with
     (features,) = session.run(None, {"images": more.numpy()})
@@ -233,6 +235,18 @@ def _write_onnx(path: Path, network: nn.Module, about: About) -> None:
             f"ONNX Runtime's features differ by {difference:.2g} of the largest: {path} is not written"
         )
     write_atomically(path, lambda file: file.write(content))
+
+
+def _with_metadata(content: bytes, about: About) -> bytes:
+    """Return an ONNX model whose ``metadata_props`` say, in JSON, how images are prepared for it."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    for key in _PREPARATION:
+        if key in about:
+            model.metadata_props.add(key=key, value=json.dumps(about[key]))
+    model.metadata_props.add(key="feature", value=json.dumps(model.graph.output[0].name))
+    return bytes(model.SerializeToString())
 
 
 def _first_cause(error: BaseException) -> str:
