@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -221,7 +222,8 @@ def test_signal_that_is_blocked_and_has_arrived_is_not_lost(
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     try:
-        os.kill(os.getpid(), signal.SIGUSR1)
+        # other threads, started before, do not block it
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
         with ignore_time_limit_signal():
             assert signal.sigpending() == {signal.SIGUSR1}
         assert signal.sigwait([signal.SIGUSR1]) == signal.SIGUSR1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from threading import Thread
 from types import SimpleNamespace
@@ -120,14 +121,15 @@ def test_signal_of_slurm_that_is_held_back_arrives_with_the_first_step(
     """
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+    thread = threading.get_ident()  # the command line blocks it before any other thread is started
     try:
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.pthread_kill(thread, signal.SIGUSR1)
         signals = SignalHandler()
         signals.on_start(step)
         assert step.stop_requested == signal.SIGUSR1
         signals.close()
         assert signal.SIGUSR1 in signal.pthread_sigmask(signal.SIG_BLOCK, [])
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.pthread_kill(thread, signal.SIGUSR1)
         assert signal.sigpending() == {signal.SIGUSR1}
     finally:
         if signal.SIGUSR1 in signal.sigpending():
