@@ -16,6 +16,7 @@ from tests.conftest import Plugin
 from tests.weights.conftest import trained
 
 from massrl.errors import CheckpointError, ConfigError
+from massrl.evaluation.features import evaluation_view
 from massrl.registry import FORMATS
 from massrl.weights import formats
 from massrl.weights.formats import Format, write_backbone
@@ -223,3 +224,16 @@ def test_onnx_file_says_how_its_images_are_prepared(tmp_path: Path) -> None:
         expected = network((torch.from_numpy(images) - mean) / std).numpy()
     np.testing.assert_allclose(features, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
     assert json.loads(told["num_features"]) == features.shape[1]
+    assert json.loads(told["interpolation"]) == {"shrink": "area", "enlarge": "bicubic"}
+
+
+def test_interpolation_that_an_export_names_is_that_of_the_evaluation() -> None:
+    """Guards a name that the pixels do not bear out: torch shrinks and enlarges to the same ones."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    for side, start in ((32, 64), (32, 16)):
+        image = np.ascontiguousarray(pixels[:start, :start])
+        name = formats._INTERPOLATION["shrink" if start > side else "enlarge"]
+        tensor = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+        resized = torch.nn.functional.interpolate(tensor, (side, side), mode=name)
+        expected = resized.clamp(0, 255)[0].permute(1, 2, 0).numpy()
+        assert np.abs(evaluation_view(image, side) - expected).max() <= 1

@@ -29,6 +29,7 @@ from massrl.weights.backbone_file import save_backbone
 About = Mapping[str, Any]
 
 _ONNX_TOLERANCE = 1e-4  # relative to the largest feature
+_INTERPOLATION = {"shrink": "area", "enlarge": "bicubic"}  # of massrl's evaluation
 _PREPARATION = ("backbone", "num_features", "size", "mean", "std")
 
 
@@ -245,6 +246,7 @@ def _with_metadata(content: bytes, about: About) -> bytes:
     for key in _PREPARATION:
         if key in about:
             model.metadata_props.add(key=key, value=json.dumps(about[key]))
+    model.metadata_props.add(key="interpolation", value=json.dumps(_INTERPOLATION))
     model.metadata_props.add(key="feature", value=json.dumps(model.graph.output[0].name))
     return bytes(model.SerializeToString())
 
