@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -22,6 +23,21 @@ def test_precision_is_that_of_the_configuration(precision: str, dtype: torch.dty
     assert fabric.device == torch.device("cpu")
     with autocast(fabric):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK"])
+def test_empty_rank_is_as_good_as_none(name: str) -> None:
+    """Guards ``RANK= massrl pretrain``: Fabric reads a number of it when it is imported, so a new process."""
+    code = (
+        "from massrl.config.pretrain import TrainConfig; from massrl.distributed import World; "
+        "from massrl.train.fabric import make_fabric; "
+        "make_fabric(TrainConfig(accelerator='cpu'), World())"
+    )
+    environment = {**os.environ, name: ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_launchers_variables_do_not_make_fabric_distributed(

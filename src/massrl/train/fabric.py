@@ -6,6 +6,7 @@ only when a run needs it.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,10 @@ from massrl.distributed import World
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+# What Fabric reads as a number when it is imported.
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
 @contextmanager
@@ -46,6 +51,9 @@ def make_fabric(train: TrainConfig, world: World) -> Fabric:
         train: ``accelerator`` and ``precision``.
         world: ranks of this process; ``local_rank`` is the index of its GPU.
     """
+    for name in _RANKS:
+        if name in os.environ and not os.environ[name].strip():
+            del os.environ[name]  # empty: as good as not set
     with _without_torchmetrics():
         from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments.lightning import LightningEnvironment

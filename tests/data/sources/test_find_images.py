@@ -232,6 +232,9 @@ def test_roles_are_told_by_whole_names() -> None:
     assert [role(name) for name in ("Training", "dev", "test-2017", "seg_test")] == [
         *("train", "val", "test", "test")
     ]
+    assert [role(name) for name in ("trainA", "testB", "trn", "tst", "holdout", "hold-out")] == [
+        *("train", "test", "train", "test", "test", "test")
+    ]
     assert [role(name) for name in ("trainer", "value", "latest", "2017", "")] == [""] * 5
     assert roles(["train", "unlabelled"]) == {"train": ["train"], "unlabelled": ["unlabelled"]}
     assert roles(["a", "train"]) == roles([]) == roles(["unlabelled"]) == {}

@@ -130,6 +130,16 @@ def test_white_object_that_the_label_map_names_is_an_object(tmp_path: Path, mode
     assert np.array_equal(VocMasks(root, flag="x").read("i1"), OBJECT)
 
 
+@pytest.mark.parametrize("name", ["Background", "BACKGROUND"])
+def test_background_is_no_class_in_any_case(tmp_path: Path, name: str) -> None:
+    """Guards label maps written with a capital, whose background was an object in silence."""
+    names = CELL.replace("background", name)
+    root = masked(tmp_path / "set", grey_mask("L", 255), names=names)
+    masks = VocMasks(root, flag="x")
+    assert masks.names == ("cell",)
+    assert np.array_equal(masks.read("i1"), OBJECT)
+
+
 @pytest.mark.parametrize("mode", MODES[1:])
 def test_grey_object_that_the_label_map_names_is_an_object(tmp_path: Path, mode: str) -> None:
     """Guards spacings such as 0, 128, 255."""

@@ -42,6 +42,37 @@ def test_polygons_become_their_boxes(tmp_path: Path) -> None:
     assert np.allclose(np.array(item.box) * 100, [x, y, x + width, y + height], atol=1)
 
 
+def test_keypoints_behind_a_box_are_no_polygon(tmp_path: Path) -> None:
+    """Guards labels for poses, of which ``kpt_shape`` in ``data.yaml`` tells; a hand-placed box.
+
+    Keypoints have two numbers each, or three with their visibility, which is 2 where they are seen.
+    """
+    wanted = (0.4, 0.4, 0.6, 0.6)
+    for points in ("0.45 0.45 0.55 0.55", "0.45 0.45 2 0.55 0.55 1"):
+        text = f"0 0.5 0.5 0.2 0.2 {points}"
+        (item,), _ = read_labels(labels(tmp_path, text), flag="--x", has_keypoints=True)
+        assert np.allclose(item.box, wanted)
+    for name in ("images", "labels"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+    (tmp_path / "data.yaml").write_text("train: train/images\nnames: [a]\nkpt_shape: [2, 3]\n")
+    found = yolo_set(tmp_path)
+    assert found is not None
+    assert found.has_keypoints
+
+
+@pytest.mark.parametrize("text", ["names: [a\n", "- a\n- b\n", "train: images\n", ""])
+def test_data_file_that_cannot_be_used_is_refused(text: str, tmp_path: Path) -> None:
+    """Guards names of classes that are lost because of a misprint; also a list, no names, an empty file."""
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "images" / "0.jpg").write_bytes(b"")
+    labels(tmp_path / "labels", "0 0.5 0.5 0.2 0.2")
+    assert yolo_set(tmp_path) is not None
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"data\.yaml cannot be used; accepted: YAML with names"):
+        yolo_set(tmp_path)
+
+
 def test_lines_that_cannot_be_used_are_counted(tmp_path: Path) -> None:
     """Guards objects that vanish: boxes of no size, outside the image, and lines that stand twice."""
     text = "0 0.5 0.5 0.1 0.1\n0 0.5 0.5 0.1 0.1\n1 0.5 0.5 0 0.1\n1 1.5 0.5 0.2 0.2\n\n"

@@ -38,10 +38,13 @@ _NO_CLASSES = frozenset(
 )
 _PART = re.compile(
     r"(?:(?:images?|imgs?|data|seg)[-_ ]?)?"
-    r"(train(?:ing)?|val(?:id(?:ation)?)?|dev|test(?:ing)?|unlabell?ed)"
-    r"(?:[-_ ]?(?:images?|imgs?|set|data|split))?(?:[-_ ]?\d{4})?"
+    r"(train(?:ing)?|trn|val(?:id(?:ation)?)?|dev|test(?:ing)?|tst|hold[-_ ]?out|unlabell?ed)"
+    r"(?:[-_ ]?[ab])?(?:[-_ ]?(?:images?|imgs?|set|data|split))?(?:[-_ ]?\d{4})?"
 )
-_ROLES = {"tr": "train", "va": "val", "de": "val", "te": "test", "un": "unlabelled"}
+_ROLES = {
+    **{"tr": "train", "va": "val", "de": "val", "un": "unlabelled"},
+    **{"te": "test", "ts": "test", "ho": "test"},
+}
 _SHOWN = {"train": "train/", "val": "val/, validation/, valid/, test/"}
 
 

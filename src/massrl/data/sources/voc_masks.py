@@ -247,6 +247,7 @@ def _read_label_map(file: Path) -> dict[str, tuple[int, ...]]:
             continue
         name, _, rest = line.partition(":")
         name = composed(name.strip())
+        name = _BACKGROUND if name.lower() == _BACKGROUND else name
         try:
             colour = tuple(int(part) for part in rest.partition(":")[0].split(","))
         except ValueError:

@@ -94,7 +94,11 @@ class YoloSource(FileSource, ObjectSource):
         self._numbers: list[int] = []  # class of each number in the files
         left_out: Counter[str] = Counter()
         for file in files:
-            objects, dropped = read_labels(file, flag=flag) if file else ([], Counter())
+            objects, dropped = (
+                read_labels(file, flag=flag, has_keypoints=found.has_keypoints)
+                if file
+                else ([], Counter())
+            )
             self._objects.append(objects)
             left_out += dropped
         self.object_names = self._class_names(found, flag=flag)

@@ -35,11 +35,13 @@ class YoloSet:
         root: its folder.
         parts: folders of images, or lists of them, by role; "" where they are not divided.
         names: of the classes, as ``data.yaml`` has them; None without one.
+        has_keypoints: whether keypoints follow the box of an object, as ``kpt_shape`` says.
     """
 
     root: Path
     parts: Parts
     names: Any = None
+    has_keypoints: bool = False
 
     def class_names(self) -> tuple[str, ...]:
         """Return the names of the classes, empty if no file has them.
@@ -82,6 +84,11 @@ def yolo_set(path: Path) -> YoloSet | None:
         if found is not None:
             return found
     parts = image_parts(path, LABEL_FOLDERS, (".txt",))
+    for name in _DATA_FILES if parts else ():
+        if (path / name).is_file():
+            raise DataError(
+                f"{path / name} cannot be used; accepted: YAML with names: of the classes"
+            )
     return YoloSet(root=path, parts=parts) if parts else None
 
 
@@ -106,7 +113,10 @@ def _of_data_file(path: Path) -> YoloSet | None:
             parts[kind] = found
     if "train" not in parts:
         parts = image_parts(root, LABEL_FOLDERS, (".txt",))
-    return YoloSet(root=root, parts=parts, names=content.get("names")) if parts else None
+    if not parts:
+        return None
+    names, has_keypoints = content.get("names"), bool(content.get("kpt_shape"))
+    return YoloSet(root=root, parts=parts, names=names, has_keypoints=has_keypoints)
 
 
 def _place(text: str, base: Path, root: Path) -> Path | None:
@@ -159,8 +169,16 @@ def listed_images(found: YoloSet, split: str, *, flag: str) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def read_labels(path: Path, *, flag: str) -> tuple[list[YoloObject], Counter[str]]:
+def read_labels(
+    path: Path, *, flag: str, has_keypoints: bool = False
+) -> tuple[list[YoloObject], Counter[str]]:
     """Read the objects of one image.
+
+    Args:
+        path: the text file.
+        flag: where the user gave the set, for errors.
+        has_keypoints: whether keypoints follow the box, which are left out; else more than four numbers
+            are a polygon.
 
     Returns:
         The objects; and the number of those left out, by reason.
@@ -177,7 +195,7 @@ def read_labels(path: Path, *, flag: str) -> tuple[list[YoloObject], Counter[str
     for number, line in lines:
         try:
             values = tuple(float(word) for word in line.split())
-            found = _object(values)
+            found = _object(values[:5] if has_keypoints else values)
         except ValueError as error:
             raise DataError(f"{path}, line {number}: {error}; {_ACCEPTED} ({flag})") from None
         if values in objects:
