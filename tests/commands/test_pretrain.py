@@ -121,7 +121,7 @@ def test_exit_code_says_how_the_run_has_ended(
     """Guards ``pretrain && evaluate``: a run that was stopped ended with 0. SLURM's signal requeues it."""
     session = SimpleNamespace(skipped={}, stopped_by=stopped_by, step=3, seconds=1.0)
     result = SimpleNamespace(session=session, folder=Path("x"), is_main=True)
-    monkeypatch.setattr(massrl.commands.pretrain, "pretrain", lambda config: result)
+    monkeypatch.setattr(massrl.commands.pretrain, "pretrain", lambda config, overwrite: result)
     assert main(["pretrain"]) == code
 
 

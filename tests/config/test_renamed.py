@@ -171,7 +171,8 @@ def test_columns_of_an_old_metrics_file_are_read_and_continued(tmp_path: Path) -
     file = tmp_path / "metrics.csv"
     file.write_text("step,loss,deviation,feature_deviation\n0,3.5,0.9,0.8\n1,3.4,,\n")
     (first, second) = read_metrics(file)
-    assert first == {"step": "0", "loss": "3.5", "embedding_std": "0.9", "feature_std": "0.8"}
+    old = {"step": "0", "loss": "3.5", "embedding_std": "0.9", "feature_std": "0.8"}
+    assert first == dict.fromkeys(COLUMNS, "") | old
     MetricsFile(file, step=1).close()
     (first_row,) = read_metrics(file)
     assert (first_row["step"], first_row["embedding_std"], first_row["feature_std"]) == (
