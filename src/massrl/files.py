@@ -178,6 +178,10 @@ def _check_place(path: Path, *, flag: str) -> None:
 
 _PNG, _JPEG, _WEBP, _ZIP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"WEBP", b"PK\x03\x04"
 _IHDR_END = 33
+METADATA_KEY = "massrl"
+"""Key of massrl's JSON in the metadata of a safetensors file."""
+WRITTEN_BY = "written_by"
+"""Key in that JSON: the command that wrote the file."""
 _ENDS = 512  # bytes at either end of a file that a mark is looked for in
 
 
@@ -274,7 +278,8 @@ def _tensors_written_by(path: Path, head: bytes) -> str | None:
     try:
         with path.open("rb") as file:
             header = json.loads(file.read(8 + length)[8:])
-        command = header["__metadata__"]["written_by"].removeprefix("massrl ")
+        about = json.loads(header["__metadata__"][METADATA_KEY])
+        command = about[WRITTEN_BY].removeprefix("massrl ")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return str(command)

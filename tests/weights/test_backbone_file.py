@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from tests.conftest import ABOUT
 
 from massrl.cli import main
 from massrl.errors import CheckpointError
+from massrl.files import written_by
 from massrl.weights.backbone_file import backbone_about, load_backbone_file, save_backbone
 from massrl.weights.load import random_backbone
 
@@ -35,6 +37,15 @@ def test_backbone_file_is_read_as_it_was_saved(tmp_path: Path) -> None:
     for name, tensor in state.items():
         assert torch.equal(loaded[name], tensor)
         assert loaded[name].dtype == tensor.dtype
+
+
+def test_file_has_one_key_of_metadata(tmp_path: Path) -> None:
+    """Guards equal bytes of equal runs: safetensors orders several keys anew in each process."""
+    path = tmp_path / "backbone.safetensors"
+    save_backbone(path, {"a": torch.zeros(1)}, about=ABOUT, command="import")
+    with safe_open(path, framework="pt") as file:
+        assert file.metadata().keys() == {"massrl"}
+    assert written_by(path) == "import"
 
 
 def test_backbone_with_tied_weights_can_be_saved(tmp_path: Path) -> None:

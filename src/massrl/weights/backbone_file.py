@@ -19,9 +19,8 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from massrl.errors import CheckpointError
-from massrl.files import write_atomically
+from massrl.files import METADATA_KEY, WRITTEN_BY, write_atomically
 
-_METADATA_KEY = "massrl"
 _REQUIRED = {"backbone": str, "stem": str, "size": int, "mean": list, "std": list, "seed": int}
 _MAX_SIDE = 1 << 16  # pixels
 
@@ -57,8 +56,9 @@ def backbone_content(
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in state.items()
     }
-    metadata = {_METADATA_KEY: json.dumps(dict(about)), "written_by": f"massrl {command}"}
-    return save_safetensors(tensors, metadata=metadata)
+    # One key: safetensors writes several in another order in each process.
+    text = json.dumps({**about, WRITTEN_BY: f"massrl {command}"})
+    return save_safetensors(tensors, metadata={METADATA_KEY: text})
 
 
 def backbone_about(path: Path) -> dict[str, Any] | None:
@@ -69,7 +69,7 @@ def backbone_about(path: Path) -> dict[str, Any] | None:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_METADATA_KEY)
+            text = (file.metadata() or {}).get(METADATA_KEY)
     except (SafetensorError, OSError):
         return None
     return None if text is None else _parse_about(text, path)
@@ -85,7 +85,7 @@ def load_backbone_file(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(f"there is no backbone {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(_METADATA_KEY)
+            text = (file.metadata() or {}).get(METADATA_KEY)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
@@ -117,7 +117,7 @@ def _parse_about(text: str, path: Path) -> dict[str, Any]:
         valid = False
     if not valid:
         raise CheckpointError(f"{path} does not say how to build its backbone: it is damaged")
-    return dict(about)
+    return {name: value for name, value in about.items() if name != WRITTEN_BY}
 
 
 def _are_constants(values: list[Any]) -> bool:
