@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ from massrl.config.pretrain import TrainConfig
 from massrl.distributed import World
 from massrl.errors import ConfigError, TrainingError
 from massrl.runs.metrics import read_metrics
-from massrl.train.launch import _cause, end_with, end_without, fresh_store, process_group
+from massrl.train.launch import _cause, end_with, end_without, process_group
 from massrl.train.session import SessionResult
 from massrl.train.step import TrainingStep
 
@@ -332,28 +333,6 @@ def test_numbers_that_do_not_fit_the_launcher_are_refused(monkeypatch: pytest.Mo
         pass
 
 
-def test_processes_of_a_restart_share_a_fresh_part_of_the_store() -> None:
-    """Guards restarts: torchrun keeps its store, and with it the addresses of dead processes."""
-    store = dist.HashStore()
-    for attempt in range(3):
-        parts: dict[int, Any] = {}
-
-        def join(rank: int, parts: dict[int, Any] = parts) -> None:
-            parts[rank] = fresh_store(store, World(rank=rank, size=3))
-
-        # The main process starts first, and finds what the others of the last attempt have written.
-        threads = [Thread(target=join, args=(rank,)) for rank in range(3)]
-        for thread in threads:
-            thread.start()
-            time.sleep(0.1)
-        for thread in threads:
-            thread.join(20)
-        assert len(parts) == 3
-        assert not parts[0].check(["address"])
-        parts[1].set("address", str(attempt))
-        assert {part.get("address").decode() for part in parts.values()} == {str(attempt)}
-
-
 def arguments(out: Path, **sections: dict[str, Any]) -> list[str]:
     """Return the command line of a tiny run."""
     content = plain(tiny(out, **sections))
@@ -433,6 +412,68 @@ def test_torchrun_restarts_what_was_killed_and_the_run_is_resumed(
     assert process.returncode == 0, errors
     assert "resuming from step 4" in (out / "log.txt").read_text(encoding="utf-8")
     assert_identical(weights(two), weights(out))
+
+
+def listening(pid: int) -> set[str]:
+    """Return the addresses at which a process listens, from the kernel's own tables."""
+    own = set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            own.add(str(file.readlink()))
+    found = set()
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        path = Path(f"/proc/{pid}/net/{table}")
+        for line in path.read_text().splitlines()[1:] if path.exists() else []:
+            fields = line.split()
+            address, state, inode = fields[1].partition(":")[0], fields[3], fields[9]
+            if state == "0A" and f"socket:[{inode}]" in own:
+                words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
+                packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
+                found.add(socket.inet_ntop(family, packed))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's tables of sockets")
+@pytest.mark.parametrize("launcher", [False, True], ids=["massrl", "launcher"])
+def test_processes_of_one_machine_listen_on_loopback_alone(
+    launcher: bool, held: Callable[[int], Held], tmp_path: Path
+) -> None:
+    """Guards a machine in a network: torch's store, and Gloo on a host's own name, listen to all of it.
+
+    The same kind: processes that a launcher has started on one machine, with its address in the network.
+    """
+    files = held(2)
+    data = {**GENTLE["data"], "batch_size": 16, "workers": 0}
+    sections = {**GENTLE, "data": data, "method": {"name": "held"}}
+    train = {**GENTLE["train"], "max_steps": 2, "probe_every": 0}
+    flags = arguments(tmp_path / "run", **{**sections, "train": {**train, "devices": 2}})
+    environments: list[dict[str, str]] = [{}]
+    if launcher:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": port}
+        shared["MASTER_ADDR"] = socket.gethostname()
+        environments = [{**shared, "RANK": rank, "LOCAL_RANK": rank} for rank in "01"]
+    started = [
+        subprocess.Popen(
+            [*MASSRL, *flags],
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            stderr=subprocess.DEVNULL,
+        )
+        for environment in environments
+    ]
+    eventually(files.reached.exists, started[0])
+    children = subprocess.run(
+        ["pgrep", "-P", str(started[0].pid)], capture_output=True, text=True, check=False
+    )
+    processes = [item.pid for item in started] + [int(pid) for pid in children.stdout.split()]
+    addresses = [listening(pid) for pid in processes]
+    files.released.touch()
+    assert [item.wait(120) for item in started] == [0] * len(started)
+    assert len(addresses) == 2
+    assert set().union(*addresses) <= {"127.0.0.1", "::1"}
+    assert addresses[0]  # the store's, at least: else nothing was read
 
 
 def test_two_hosts_are_one_run_by_the_script_for_them(tmp_path: Path) -> None:

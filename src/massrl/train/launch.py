@@ -18,12 +18,9 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from threading import Event, Thread
 from typing import IO
-from uuid import uuid4
 
 import torch
 import torch.distributed as dist
-from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
-from torch.distributed.rendezvous import rendezvous
 
 from massrl.config.pretrain import TrainConfig
 from massrl.distributed import World
@@ -35,6 +32,7 @@ from massrl.train.launchers import (
     launch_variables,
     world_of,
 )
+from massrl.train.rendezvous import LOOPBACK, fresh_store, loopback_variables, meeting_point
 
 logger = logging.getLogger("massrl")
 
@@ -87,9 +85,9 @@ def process_group(train: TrainConfig, *, gpu: bool) -> Iterator[World]:
 
 def _local_variables(devices: int) -> dict[str, str]:
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((LOOPBACK, 0))
         port = free.getsockname()[1]
-    values = ("0", str(devices), "0", str(devices), "127.0.0.1", str(port))
+    values = ("0", str(devices), "0", str(devices), LOOPBACK, str(port))
     # Within torchrun, torch would look for torchrun's store instead.
     store = {"TORCHELASTIC_USE_AGENT_STORE": "False"}
     return dict(zip(LAUNCH_VARIABLES, values, strict=True)) | store
@@ -198,7 +196,7 @@ def end_with(workers: Sequence[subprocess.Popen[bytes]], ended: Event) -> None:
 @contextmanager
 def _connected(world: World, *, gpu: bool) -> Iterator[None]:
     """Initialise torch's process group, and turn connection errors into ``LostError``."""
-    threads = torch.get_num_threads()
+    threads, stack = torch.get_num_threads(), ExitStack()
     if gpu:
         torch.cuda.set_device(world.local_rank)
     elif "OMP_NUM_THREADS" not in os.environ:
@@ -207,10 +205,10 @@ def _connected(world: World, *, gpu: bool) -> Iterator[None]:
     try:
         if world.size > 1:
             backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
-            store, _, _ = next(rendezvous("env://", world.rank, world.size, timeout=_TIMEOUT))
+            stack.enter_context(_environment(loopback_variables(world)))
             dist.init_process_group(
                 backend,
-                store=fresh_store(store, world),
+                store=fresh_store(meeting_point(world, timeout=_TIMEOUT), world),
                 rank=world.rank,
                 world_size=world.size,
                 timeout=_TIMEOUT,
@@ -223,31 +221,8 @@ def _connected(world: World, *, gpu: bool) -> Iterator[None]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+        stack.close()
         torch.set_num_threads(threads)
-
-
-def fresh_store(store: Store, world: World) -> Store:
-    """Return a prefix of the store that no earlier attempt of this run has written to.
-
-    torchrun keeps one store over its restarts, which still holds the addresses of dead processes. Each
-    process therefore sends a unique token, to which only a live main process can reply.
-    """
-    if not world.is_main:
-        token = uuid4().hex
-        store.set(f"massrl/request/{world.rank}", token)
-        attempt = store.get(f"massrl/reply/{token}").decode()
-        store.set(f"massrl/{attempt}/{world.rank}", "connected")
-        return PrefixStore(f"massrl/{attempt}", store)
-    attempt, answered = uuid4().hex, set[str]()
-    others = range(1, world.size)
-    while not all(store.check([f"massrl/{attempt}/{rank}"]) for rank in others):
-        for key in (f"massrl/request/{rank}" for rank in others):
-            token = store.get(key).decode() if store.check([key]) else ""
-            if token and token not in answered:
-                store.set(f"massrl/reply/{token}", attempt)
-                answered.add(token)
-        time.sleep(0.02)
-    return PrefixStore(f"massrl/{attempt}", store)
 
 
 def _is_lost(error: RuntimeError) -> bool:
