@@ -27,7 +27,8 @@ def meeting_point(world: World, *, timeout: timedelta) -> Store:
         ConfigError: if the port of a launcher is in use.
     """
     if world.nodes > 1 or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        return next(rendezvous("env://", world.rank, world.size, timeout=timeout))[0]
+        store: Store = next(rendezvous("env://", world.rank, world.size, timeout=timeout))[0]
+        return store
     port = int(os.environ["MASTER_PORT"])
     listener = _listener(port) if world.is_main else None
     return TCPStore(
