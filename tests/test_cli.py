@@ -378,3 +378,15 @@ def test_what_the_system_or_the_users_code_raises_is_told_in_one_line(
         assert shown.startswith(f"massrl: {line}")
         assert shown.count("\n") == 1
         assert told not in shown
+
+
+def test_interrupt_while_python_exits_is_too_late() -> None:
+    """Guards the end of a finished command: a traceback of Python's own, and exit code -2."""
+    code = (
+        "import atexit, os, signal, sys; from massrl.cli import main; sys.argv[1:] = ['--version'];"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT)); sys.exit(main())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -26,6 +26,7 @@ from massrl.errors import (
     MassrlError,
     StoppedError,
     TrainingError,
+    interrupt,
     suggest,
     users_fault,
 )
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     open_streams()
     block_time_limit_signal()
+    if arguments is None:  # this process is the command's own
+        signal.signal(signal.SIGINT, interrupt)
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -51,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"{_PROG}: {message}", file=sys.stderr)
         return code
+    finally:
+        if arguments is None:  # what is left is Python's own end, which would print a traceback
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _outcome(error: BaseException) -> tuple[int, str]:

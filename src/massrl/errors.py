@@ -93,6 +93,11 @@ class NonFiniteError(TrainingError):
         self.indices = indices
 
 
+def interrupt(number: int, frame: object) -> None:
+    """Raise ``KeyboardInterrupt``: the handler of a process that runs one command, and exits."""
+    raise KeyboardInterrupt
+
+
 class StoppedError(TrainingError):
     """A run that a signal has stopped before it could save.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from massrl.distributed import World
 from massrl.errors import ConfigError
 from massrl.train.launchers import (
+    blocked_signals,
     ignore_time_limit_signal,
     is_restart,
     launch_variables,
@@ -255,3 +258,16 @@ def test_job_is_requeued_by_its_number_or_a_warning_is_logged(
     requeue()
     assert (tmp_path / "calls").read_text() == "requeue 4711\n"
     assert ("SLURM did not requeue job 4711" in caplog.text) != works
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no masks on this system")
+def test_started_processes_never_receive_what_stops_a_run() -> None:
+    """Guards Ctrl-C in a terminal, which reaches workers before they can handle it; this process gets it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    show = "import signal; print(*sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))))"
+    with blocked_signals():
+        shown = subprocess.run(
+            [sys.executable, "-c", show], capture_output=True, text=True, check=True
+        )
+    assert {signal.SIGINT, signal.SIGTERM} <= {int(word) for word in shown.stdout.split()}
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before

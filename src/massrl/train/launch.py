@@ -28,6 +28,7 @@ from massrl.errors import ConfigError, TrainingError, counted
 from massrl.runs.environment import detect_hardware
 from massrl.train.launchers import (
     LAUNCH_VARIABLES,
+    blocked_signals,
     ignore_time_limit_signal,
     launch_variables,
     world_of,
@@ -126,12 +127,13 @@ def _local_workers(variables: Mapping[str, str], *, gpu: bool) -> Iterator[None]
     shared = {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-m", "massrl", "join", "gpu" if gpu else "cpu", str(os.getpid())]
     outputs = [tempfile.TemporaryFile() for _ in range(1, devices)]  # noqa: SIM115 (closed below)
-    workers = [
-        subprocess.Popen(
-            command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stderr=output
-        )
-        for rank, output in enumerate(outputs, start=1)
-    ]
+    with blocked_signals():  # for ever in the workers: this process alone decides what stops a run
+        workers = [
+            subprocess.Popen(
+                command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stderr=output
+            )
+            for rank, output in enumerate(outputs, start=1)
+        ]
     ended = Event()
     Thread(target=end_with, args=(workers, ended), daemon=True).start()
     try:
@@ -141,7 +143,7 @@ def _local_workers(variables: Mapping[str, str], *, gpu: bool) -> Iterator[None]
         raise LostError(_cause(outputs) or str(error)) from None
     except BaseException:
         for worker in workers:
-            worker.terminate()
+            worker.kill()
         raise
     finally:
         ended.set()

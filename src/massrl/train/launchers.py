@@ -223,6 +223,19 @@ def stop_signals() -> list[signal.Signals]:
 
 
 @contextmanager
+def blocked_signals() -> Iterator[None]:
+    """Block SIGINT and SIGTERM within this context, and for ever in processes that are started in it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def ignore_time_limit_signal() -> Iterator[None]:
     """Ignore SLURM's signal within this context, unless it has a handler or is blocked.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from massrl.errors import TrainingError
+from massrl.errors import TrainingError, interrupt
 from massrl.train.callbacks.signals import SignalHandler
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -135,3 +135,22 @@ def test_signal_of_slurm_that_is_held_back_arrives_with_the_first_step(
         if signal.SIGUSR1 in signal.sigpending():
             signal.sigwait([signal.SIGUSR1])
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("command", [True, False])
+def test_command_whose_run_has_ended_is_not_stopped_any_more(
+    step: Any, command: bool, ended: bool
+) -> None:
+    """Guards the last moments of a finished run, which Ctrl-C and SIGTERM made a failed one.
+
+    Not so a run that has failed, nor a program around a run, which has more to do.
+    """
+    signal.signal(signal.SIGINT, interrupt if command else signal.default_int_handler)
+    before, signals = handlers(), SignalHandler()
+    signals.on_start(step)
+    if ended:
+        signals.on_end(step)
+    signals.close()
+    ignored = [signal.SIG_IGN, signal.SIG_IGN, before[2]]
+    assert handlers() == (ignored if command and ended else before)

@@ -8,7 +8,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from massrl.errors import StoppedError
+from massrl.errors import StoppedError, interrupt
 from massrl.train.callbacks.base import StepCallback
 from massrl.train.launchers import TIME_LIMIT_SIGNAL, stop_signals
 from massrl.train.step import OUT_OF_TIME, TrainingStep
@@ -36,6 +36,7 @@ class SignalHandler(StepCallback):
         self._step: TrainingStep | None = None
         self._handlers_before: dict[signal.Signals, Any] = {}
         self._mask_before: set[int] | None = None
+        self._ended = False
 
     def on_start(self, step: TrainingStep) -> None:
         """Install the handlers, which only the main thread can."""
@@ -63,16 +64,22 @@ class SignalHandler(StepCallback):
 
     def on_end(self, step: TrainingStep) -> None:
         """Set ``received``, if a signal or the time budget stopped the run before its last step."""
+        self._ended = True
         if step.stop_signal and not step.is_last:
             out_of_time = step.stop_signal == OUT_OF_TIME
             self.received = TIME_BUDGET if out_of_time else signal.Signals(step.stop_signal).name
 
     def close(self) -> None:
-        """Restore what was blocked, and the previous handlers."""
+        """Restore what was blocked, and the previous handlers.
+
+        A command whose run has ended well ignores signals until it exits: there is nothing left to stop.
+        """
+        command = self._handlers_before.get(signal.SIGINT) is interrupt
         if self._mask_before is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask_before)
             self._mask_before = None
         for number, handler in self._handlers_before.items():
             # A handler of C code is None here, and cannot be restored.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            before = signal.SIG_DFL if handler is None else handler
+            signal.signal(number, signal.SIG_IGN if command and self._ended else before)
         self._handlers_before.clear()
