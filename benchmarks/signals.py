@@ -132,7 +132,7 @@ def ends(group: int, *, within: float) -> bool:
 
 
 def one_signal(root: Path, number: int, case: Case) -> Outcome:
-    """Start a run, signal it, and judge how it ends."""
+    """Start a run, signal it, and return how it ends."""
     folder, file = root / str(number) / "run", root / f"{number}.txt"
     process = start(folder, case, file)
     while case.after not in file.read_text(encoding="utf-8") and process.poll() is None:

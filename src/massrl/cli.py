@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{_PROG}: {message}", file=sys.stderr)
         return code
     finally:
-        if arguments is None:  # what is left is Python's own end, which would print a traceback
+        if arguments is None:  # Python's own end would print a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
