@@ -33,7 +33,7 @@ RESULTS = Path(__file__).parent / "results" / "signals.md"
 HANG = 60.0  # seconds from the signal
 LEFT = 5.0  # seconds that child processes may take to end
 STEPS = 30
-PLACES = {"": 12.0, "warm-up": 1.5, f"step {STEPS}/{STEPS}": 1.5}
+PLACES = {"": 12.0, "\nwarm-up ": 1.5, f"step {STEPS}/{STEPS}": 1.5}
 """Text that a run has printed -> the most seconds from there to the signal."""
 FLAGS = {
     "--data.train": "shapes(count=96,size=32)",

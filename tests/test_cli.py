@@ -390,3 +390,15 @@ def test_interrupt_while_python_exits_is_too_late() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_interrupt_within_code_from_text_has_the_code_of_any_other() -> None:
+    """Guards imports: dataclasses are made from text, and Python ends by the signal if Ctrl-C came there."""
+    code = (
+        "import sys; import massrl.cli as cli; cli._dispatch = lambda words: exec('raise KeyboardInterrupt');"
+        "sys.exit(cli.main())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (130, "massrl: stopped\n")

@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if arguments is None:  # Python's own end would print a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            # Python would end by the signal if Ctrl-C came within code that is executed from text, such as
+            # that of a dataclass, although it was handled; whatever is executed next makes it forget that.
+            exec("")
 
 
 def _outcome(error: BaseException) -> tuple[int, str]:
